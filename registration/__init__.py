@@ -1,0 +1,94 @@
+"""Review, approve and register JSON manifests on plain files, with a history that can be proved.
+
+::
+
+    from registration import RegistrationPipeline
+
+    with RegistrationPipeline("registry", actor="ada") as pipeline:
+        draft = pipeline.create(None, {"name": "weather", "version": "1.0.0"})
+        pipeline.submit_for_review(draft.manifest_id)
+        pipeline.approve(draft.manifest_id, actor="bea")
+        pipeline.register(draft.manifest_id)
+
+Start at `registration.pipeline`; ARCHITECTURE.md is the map. Names are resolved when they are first used, so
+that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registration.errors import AlreadyExists as AlreadyExists
+    from registration.errors import CorruptLog as CorruptLog
+    from registration.errors import CorruptRegistry as CorruptRegistry
+    from registration.errors import GuardRefused as GuardRefused
+    from registration.errors import IdempotencyMismatch as IdempotencyMismatch
+    from registration.errors import IllegalTransition as IllegalTransition
+    from registration.errors import InvalidArgument as InvalidArgument
+    from registration.errors import InvalidDefinition as InvalidDefinition
+    from registration.errors import InvalidDocument as InvalidDocument
+    from registration.errors import LockTimeout as LockTimeout
+    from registration.errors import NotFound as NotFound
+    from registration.errors import RegistrationError as RegistrationError
+    from registration.errors import Rejected as Rejected
+    from registration.errors import SnapshotMismatch as SnapshotMismatch
+    from registration.errors import StoreError as StoreError
+    from registration.errors import UnknownEvent as UnknownEvent
+    from registration.errors import VersionConflict as VersionConflict
+    from registration.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.pipeline import RegistrationPipeline as RegistrationPipeline
+    from registration.pipeline import Summary as Summary
+    from registration.pipeline import TransitionResult as TransitionResult
+    from registration.publisher import StateChange as StateChange
+    from registration.retry import RetryPolicy as RetryPolicy
+    from registration.stores.memory import MemoryStore as MemoryStore
+    from registration.values.events import Event as Event
+    from registration.values.snapshots import StateSnapshot as StateSnapshot
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "AlreadyExists": "registration.errors",
+    "CorruptLog": "registration.errors",
+    "CorruptRegistry": "registration.errors",
+    "GuardRefused": "registration.errors",
+    "IdempotencyMismatch": "registration.errors",
+    "IllegalTransition": "registration.errors",
+    "InvalidArgument": "registration.errors",
+    "InvalidDefinition": "registration.errors",
+    "InvalidDocument": "registration.errors",
+    "LockTimeout": "registration.errors",
+    "NotFound": "registration.errors",
+    "RegistrationError": "registration.errors",
+    "Rejected": "registration.errors",
+    "SnapshotMismatch": "registration.errors",
+    "StoreError": "registration.errors",
+    "UnknownEvent": "registration.errors",
+    "VersionConflict": "registration.errors",
+    "LifecycleState": "registration.lifecycles.registration",
+    "RegistrationPipeline": "registration.pipeline",
+    "Summary": "registration.pipeline",
+    "TransitionResult": "registration.pipeline",
+    "StateChange": "registration.publisher",
+    "RetryPolicy": "registration.retry",
+    "MemoryStore": "registration.stores.memory",
+    "Event": "registration.values.events",
+    "StateSnapshot": "registration.values.snapshots",
+}
+"""Where each public name lives; a test holds this against the imports above, which the type checker reads."""
+
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604  # made of one table, rather than listed once more
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'registration' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,299 @@
+"""The codec: events and snapshots to bytes and back, and the hash chain. Nobody else knows the bytes.
+
+A line of a log is compact JSON whose last member is ``hash``: SHA-256, in hex, of the line's bytes before
+``,"hash":``. So the chain can be checked without encoding anything again, in any language: cut the line at
+its last ``,"hash":"`` and hash what stands before. Each line but the first names the hash of the one before
+it (``prevhash``), and the hash covers where the line belongs (``source``, ``subject``, ``version``): a line
+can't be changed, moved, dropped, repeated or carried to another log unseen.
+
+A snapshot is indented JSON for people, and ends in a ``checksum`` made in the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration.values.events import Event, NewEvent
+from registration.values.snapshots import Position, StateSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SNAPSHOT_FORMAT = 1
+
+_HASH = b',"hash":"'
+_HASH_END = b'"}\n'
+_HEX_DIGITS = 64
+_HASH_BYTES = len(_HASH) + _HEX_DIGITS + len(_HASH_END)
+_CHECKSUM = b',\n  "checksum": "'
+_CHECKSUM_END = b'"\n}\n'
+_CHECKSUM_BYTES = len(_CHECKSUM) + _HEX_DIGITS + len(_CHECKSUM_END)
+
+TAIL_BYTES = len(_HASH_END) + _HEX_DIGITS
+"""How many bytes at the end of a log tell its head: see `head_of_tail`."""
+
+
+class BadLine(Exception):  # a reason on its way to a CorruptLog, never seen by a caller
+    """A line that is not what was written, or not where it was written."""
+
+
+class BadSnapshot(Exception):  # as above: whoever meets it folds the log instead
+    """A snapshot that is not what was written."""
+
+
+def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) -> list[Event]:
+    """The events of one command with their versions, their places in the chain and their lines."""
+    events = []
+    version, head = after.version, after.head
+    for index, event in enumerate(new):
+        version += 1
+        remaining = len(new) - 1 - index
+        members: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": source,
+            "type": event.type,
+            "subject": stream,
+            "time": event.time,
+            "version": version,
+        }
+        if remaining:
+            members["remaining"] = remaining
+        members["correlationid"] = event.correlation_id
+        if event.causation_id is not None:
+            members["causationid"] = event.causation_id
+        if event.idempotency_key is not None:
+            members["idempotencykey"] = event.idempotency_key
+        if event.traceparent is not None:
+            members["traceparent"] = event.traceparent
+        members["data"] = event.data
+        if head:
+            members["prevhash"] = head
+        covered = orjson.dumps(members)[:-1]
+        digest = hashlib.sha256(covered).hexdigest()
+        line = b"".join((covered, _HASH, digest.encode(), _HASH_END))
+        events.append(_event(members, prev_hash=head, hash=digest, line=line))
+        head = digest
+    return events
+
+
+def decode_line(line: bytes, *, stream: str, source: str, after: Position) -> Event:
+    """The event of one line, checked against its own hash and its place in the chain.
+
+    after: the place before it; its `version` and `head` are compared.
+
+    Raises:
+        BadLine: when the line is not what was written, or was written elsewhere.
+    """
+    members, digest = open_line(line)
+    try:
+        event = _event(members, prev_hash=members.get("prevhash", ""), hash=digest, line=line)
+        data = event.data
+        if not (isinstance(data["to"], str) and "from" in data and "action" in data and "actor" in data):
+            raise BadLine("its `data` is malformed")
+    except (KeyError, TypeError) as error:
+        raise BadLine(f"the member {error} is missing or malformed") from None
+    if event.source != source:
+        raise BadLine(f"it belongs to another registry ({event.source})")
+    if event.subject != stream:
+        raise BadLine(f"it belongs to another manifest ({event.subject!r})")
+    if event.version != after.version + 1:
+        raise BadLine(f"it is version {event.version} where version {after.version + 1} belongs")
+    if event.prev_hash != after.head:
+        raise BadLine("the chain is broken: its `prevhash` is not the hash of the line before")
+    return event
+
+
+def open_line(line: bytes) -> tuple[dict[str, Any], str]:
+    """The members of a line and its hash, wherever the line belongs.
+
+    Raises:
+        BadLine: when the line is incomplete, or its hash is wrong.
+    """
+    if not line.endswith(b"\n"):
+        raise BadLine("the line is incomplete")
+    covered, digest = line[:-_HASH_BYTES], line[-_HASH_BYTES + len(_HASH) : -len(_HASH_END)]
+    if not (line.endswith(_HASH_END) and line[-_HASH_BYTES:].startswith(_HASH)):
+        raise BadLine("the line does not end in its hash")
+    computed = hashlib.sha256(covered).hexdigest()
+    if computed.encode() != digest:
+        raise BadLine("its bytes do not match its hash")
+    try:
+        members = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BadLine(f"it is not JSON: {error}") from None
+    if type(members) is not dict:
+        raise BadLine("it is not a JSON object")
+    return members, computed
+
+
+def head_of_tail(tail: bytes) -> str:
+    """The head hash of a log that ends in `tail` (its last `TAIL_BYTES` bytes); empty where there is none."""
+    return tail[: -len(_HASH_END)].decode("ascii", "replace") if tail.endswith(_HASH_END) else ""
+
+
+def _event(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -> Event:
+    version, remaining = members["version"], members.get("remaining", 0)
+    if type(version) is not int or type(remaining) is not int:
+        raise TypeError("version")
+    return Event(
+        id=members["id"],
+        source=members["source"],
+        type=members["type"],
+        subject=members["subject"],
+        time=members["time"],
+        version=version,
+        remaining=remaining,
+        correlation_id=members.get("correlationid"),
+        causation_id=members.get("causationid"),
+        idempotency_key=members.get("idempotencykey"),
+        traceparent=members.get("traceparent"),
+        data=members["data"],
+        prev_hash=prev_hash,
+        hash=hash,
+        line=line,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why reading stopped.
+
+    line: from 1. offset_bytes: where it begins in the log.
+    torn: what stands there can be the remains of one command that was never acknowledged, and so may be cut.
+    """
+
+    line: int
+    offset_bytes: int
+    reason: str
+    torn: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a log, or the end of one, holds.
+
+    events: those of whole commands. position: the place after them. fault: why there is more, if there is.
+    """
+
+    events: list[Event]
+    position: Position
+    fault: Fault | None
+
+
+def scan(data: bytes, *, stream: str, source: str, after: Position) -> Scan:
+    """Read the bytes of a log that follow `after`, up to their end or the first thing that is wrong."""
+    events: list[Event] = []
+    place = whole = after
+    fault: Fault | None = None
+    promised = 0  # how many events the command that is being read still owes
+    for line in _lines(data):
+        try:
+            event = decode_line(line, stream=stream, source=source, after=place)
+            if promised and event.remaining != promised - 1:
+                raise BadLine(f"{promised} more events of the same command belong there")
+        except BadLine as error:
+            rest = data[place.size_bytes - after.size_bytes :]
+            last = place.version + max(promised, 1)
+            torn = not _written_after(rest, stream=stream, source=source, version=last)
+            fault = Fault(place.version + 1, place.size_bytes, str(error), torn)
+            break
+        events.append(event)
+        place = Position(event.version, place.size_bytes + len(line), event.hash)
+        promised = event.remaining
+        if not promised:
+            whole = place
+    if promised and (fault is None or fault.torn):
+        reason = f"a command's last events are missing ({fault.reason if fault else 'the log ends'})"
+        fault = Fault(whole.version + 1, whole.size_bytes, reason, torn=True)
+    return Scan(events[: whole.version - after.version], whole, fault)
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
+
+
+def _written_after(data: bytes, *, stream: str, source: str, version: int) -> bool:
+    """Whether sound lines of this log, later than one torn append could leave, stand in doubtful bytes.
+
+    A line that is sound by itself was written on purpose: in the wrong place, it means damage. Only lines of
+    the very command that was torn, up to `version`, may follow a hole in it.
+    """
+    for index, line in enumerate(_lines(data)):
+        try:
+            members, _ = open_line(line)
+        except BadLine:
+            continue
+        ours = members.get("source") == source and members.get("subject") == stream
+        if index == 0 or (ours and not _is_at_most(members.get("version"), version)):
+            return True
+    return False
+
+
+def _is_at_most(found: object, version: int) -> bool:
+    return type(found) is int and found <= version
+
+
+def encode_snapshot(snapshot: StateSnapshot) -> bytes:
+    """`state.json`: the same snapshot gives the same bytes, for ever."""
+    members: dict[str, Any] = {
+        "format": SNAPSHOT_FORMAT,
+        "subject": snapshot.stream,
+        "source": snapshot.source,
+        "definition": snapshot.definition,
+        "state": snapshot.state,
+        "version": snapshot.version,
+        "created_at": snapshot.created_at,
+        "updated_at": snapshot.updated_at,
+        "digest": snapshot.digest,
+        "facts": snapshot.facts,
+        "keys": [{"key": key, "version": version} for key, version in snapshot.keys],
+        "document": snapshot.document,
+        "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
+    }
+    covered = orjson.dumps(members, option=orjson.OPT_INDENT_2)[: -len(b"\n}")]
+    checksum = hashlib.sha256(covered).hexdigest().encode()
+    return b"".join((covered, _CHECKSUM, checksum, _CHECKSUM_END))
+
+
+def decode_snapshot(raw: bytes, *, stream: str, source: str, definition: str) -> StateSnapshot:
+    """The snapshot in `raw`, where it is a sound one of this very manifest.
+
+    Raises:
+        BadSnapshot: when it is damaged, of another format, or of another manifest, registry or lifecycle.
+    """
+    covered, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES + len(_CHECKSUM) : -len(_CHECKSUM_END)]
+    framed = raw.endswith(_CHECKSUM_END) and raw[-_CHECKSUM_BYTES:].startswith(_CHECKSUM)
+    if not framed or hashlib.sha256(covered).hexdigest().encode() != checksum:
+        raise BadSnapshot("its bytes do not match its checksum")
+    try:
+        members = orjson.loads(raw)
+        if members["format"] != SNAPSHOT_FORMAT:
+            raise BadSnapshot(f"its format is {members['format']}, not {SNAPSHOT_FORMAT}")
+        snapshot = StateSnapshot(
+            stream=members["subject"],
+            source=members["source"],
+            definition=members["definition"],
+            state=members["state"],
+            version=members["version"],
+            created_at=members["created_at"],
+            updated_at=members["updated_at"],
+            document=members["document"],
+            digest=members["digest"],
+            facts=members["facts"],
+            keys=tuple((item["key"], item["version"]) for item in members["keys"]),
+            position=Position(members["version"], members["log"]["size"], members["log"]["head"]),
+        )
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BadSnapshot(f"it is malformed ({error})") from None
+    if (snapshot.stream, snapshot.source, snapshot.definition) != (stream, source, definition):
+        raise BadSnapshot(f"it belongs to another manifest ({snapshot.stream!r} of {snapshot.source})")
+    return snapshot

@@ -1,0 +1,215 @@
+"""The engine: load, decide, fold, append, publish; decide again after a conflict.
+
+It knows no lifecycle and no file. What it promises for every definition and every store:
+
+- an event is on the disk before anybody is told of it;
+- the fold is tried before the append, so a mistake shows before it is permanent;
+- a version that the caller expects is checked once; a conflict that the engine met by itself is decided again
+  on the fresh state, after a jittered wait, within a bound;
+- the same idempotency key with the same request gives the first answer again and writes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from registration.core.codec import encode_snapshot, seal
+from registration.core.decider import decide, fold, is_same_request
+from registration.errors import (
+    IdempotencyMismatch,
+    NotFound,
+    RegistrationError,
+    SnapshotMismatch,
+    VersionConflict,
+)
+from registration.publisher import Publisher, StateChange, current_event
+from registration.retry import RetryPolicy
+from registration.values.ids import uuid7
+from registration.values.snapshots import Position, StateSnapshot
+from registration.values.times import Clock, rfc3339, system_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registration.core.store import Store
+    from registration.values.commands import Command
+    from registration.values.events import Event
+
+
+class Random(Protocol):
+    """Where ids and waits come from: `random.SystemRandom()`, or `random.Random(seed)` for the same again."""
+
+    def random(self) -> float:
+        """Evenly distributed in [0, 1)."""
+
+    def randbytes(self, n: int) -> bytes:
+        """That many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command came to.
+
+    state: the snapshot after the command's last event. events: what it recorded, in order.
+    attempts: how many decisions it took, from 1. replayed: the answer to an earlier call with the same key.
+    """
+
+    state: StateSnapshot
+    events: tuple[Event, ...]
+    attempts: int
+    replayed: bool
+
+
+class Engine:
+    """One store under one definition. Safe to share between threads.
+
+    clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
+    the store has its own for other processes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock = system_clock,
+        random_source: Random | None = None,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        lock_timeout_s: float = 10.0,
+    ) -> None:
+        self.store = store
+        self.publisher = Publisher()
+        self._clock = clock
+        self._random = random_source or random.SystemRandom()
+        self._retry = retry or RetryPolicy()
+        self._sleep = sleep
+        self._lock_timeout_s = lock_timeout_s
+
+    def execute(self, command: Command) -> Outcome:
+        """Carry out one command.
+
+        Raises:
+            Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide` says.
+            IdempotencyMismatch: when the key was used for another request.
+            VersionConflict: when the manifest is not at the expected version, or others were faster at every
+                attempt.
+            LockTimeout, StoreError, CorruptLog: as `registration.core.store.Store` says.
+        """
+        command = self._with_ancestry(command)
+        waits = self._retry.waits_s(self._random.random)
+        attempts = 1
+        while True:
+            try:
+                return self._attempt(command, attempts)
+            except VersionConflict as conflict:
+                wait_s = None if command.expected_version is not None else next(waits, None)
+                if wait_s is None:
+                    raise self._with_found(conflict, attempts) from None
+            self._sleep(wait_s)
+            attempts += 1
+
+    def persist(self, snapshot: StateSnapshot) -> None:
+        """Keep a snapshot, where it is exactly what the log folds to at its version.
+
+        A snapshot of an earlier version is checked as well, and a later one that is kept already stays.
+
+        Raises:
+            SnapshotMismatch: when the log folds to something else, or has no such version.
+        """
+        store, stream = self.store, snapshot.stream
+        events = []
+        for event in store.read(stream):
+            events.append(event)
+            if event.version == snapshot.version:
+                break
+        folded = fold(store.definition, None, events)
+        if folded is None or encode_snapshot(folded) != encode_snapshot(snapshot):
+            raise SnapshotMismatch(
+                f"The snapshot of {stream!r} at version {snapshot.version} is not what its log folds to.",
+                "Nothing was written. Load the state, or recover it from the events.",
+                manifest_id=stream,
+                version=snapshot.version,
+            )
+        store.save(stream, snapshot)
+
+    def _attempt(self, command: Command, attempts: int) -> Outcome:
+        store, stream = self.store, command.stream
+        before = store.load(stream)
+        if (replayed := self._answered(command, before, attempts)) is not None:
+            return replayed
+        version = before.version if before else 0
+        if command.expected_version is not None and command.expected_version != version:
+            raise VersionConflict(stream, command.expected_version, version)
+        now_ns = self._clock()
+        event_id = uuid7(now_ns // 1_000_000, self._random.randbytes(10))
+        decided = decide(store.definition, before, command, time=rfc3339(now_ns), event_id=event_id)
+        after = before.position if before else Position()
+        events = seal(decided, stream=stream, source=store.source, after=after)
+        changes = []
+        state = before
+        for event in events:
+            state = fold(store.definition, state, (event,))
+            assert state is not None
+            changes.append(StateChange(event, state))
+        assert state is not None
+        with self.publisher.turn(stream, self._lock_timeout_s) as lane:
+            store.append(stream, after, events, state)
+            self.publisher.put(lane, changes)
+        return Outcome(state, tuple(events), attempts, replayed=False)
+
+    def _answered(self, command: Command, state: StateSnapshot | None, attempts: int) -> Outcome | None:
+        """The answer that was given to an earlier call with the same key, if there was one."""
+        if command.idempotency_key is None or state is None:
+            return None
+        version = dict(state.keys).get(command.idempotency_key)
+        if version is None:
+            return None
+        store = self.store
+        told = []
+        for event in store.read(command.stream):
+            told.append(event)
+            if event.version >= version and not event.remaining:
+                break
+        events = tuple(
+            e for e in told if e.idempotency_key == command.idempotency_key and e.version >= version
+        )
+        if not is_same_request(store.definition, command, events[0]):
+            raise IdempotencyMismatch(
+                f"The idempotency key {command.idempotency_key!r} was used for another request: "
+                f"{events[0].action!r} of {command.stream!r}, version {version}.",
+                "Use a new key for a new request.",
+                manifest_id=command.stream,
+                idempotency_key=command.idempotency_key,
+                version=version,
+            )
+        first = fold(store.definition, None, told)
+        assert first is not None
+        return Outcome(first, events, attempts, replayed=True)
+
+    def _with_ancestry(self, command: Command) -> Command:
+        """A command that a handler issues belongs to what its event belongs to, and was caused by it."""
+        parent = current_event.get()
+        if parent is None:
+            return command
+        return replace(
+            command,
+            correlation_id=command.correlation_id or parent.correlation_id,
+            causation_id=command.causation_id or parent.id,
+        )
+
+    def _with_found(self, conflict: VersionConflict, attempts: int) -> VersionConflict:
+        """The same conflict, saying at which version the manifest is now, where that can be had."""
+        stream = conflict.details["manifest_id"]
+        found = conflict.details["found"]
+        if found is None:
+            try:
+                state = self.store.load(stream)
+                found = state.version if state else 0
+            except (RegistrationError, NotFound):
+                found = None
+        error = VersionConflict(stream, conflict.details["expected"], found)
+        error.details["attempts"] = attempts
+        return error

@@ -1,0 +1,217 @@
+"""One tree of errors: what went wrong, what was found, and what to do next.
+
+Every error that this package raises on purpose is a `RegistrationError`. Its text is two sentences at
+most: the problem (which object, what was expected, what was found) and the next step. The facts behind
+the text are in `details`, as JSON values, for programs that handle the error.
+
+What to do with one is in its class:
+
+- `Rejected`, `AlreadyExists`: the domain says no. Trying again changes nothing.
+- `VersionConflict`: somebody else was first. Load again, decide again.
+- `LockTimeout`: somebody else holds the manifest. Try again later.
+- `NotFound`, `InvalidArgument`: the question was wrong.
+- `StoreError`: the disk or the files failed. After one, the outcome is unknown: load again and look.
+- `CorruptLog` and `CorruptRegistry`: bytes are not what was written. Nothing was changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RegistrationError(Exception):
+    """The root of the tree.
+
+    problem: what is wrong, naming the object, what was expected and what was found.
+    next_step: what to do about it; empty where the problem says it already.
+    details: the same facts as JSON values; the names are stable.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, problem: str, next_step: str = "", /, **details: Any) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.next_step = next_step
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.next_step}".rstrip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subclasses have constructors of their own; an error must still cross a process boundary whole.
+        return (_restore, (type(self), self.problem, self.next_step, self.details))
+
+    def as_json(self) -> dict[str, Any]:
+        """The error as one JSON object: `error` (a stable name), `message`, `next_step`, `details`."""
+        return {
+            "error": self.code,
+            "message": self.problem,
+            "next_step": self.next_step,
+            "details": self.details,
+        }
+
+
+def _restore(
+    kind: type[RegistrationError], problem: str, next_step: str, details: dict[str, Any]
+) -> RegistrationError:
+    error = kind.__new__(kind)
+    RegistrationError.__init__(error, problem, next_step, **details)
+    return error
+
+
+class InvalidArgument(RegistrationError, ValueError):
+    """What the caller passed can't be meant: a malformed id, an unknown state, a key that is too long."""
+
+    code = "invalid_argument"
+
+
+class InvalidDefinition(InvalidArgument):
+    """A lifecycle contradicts itself. `details["problems"]` lists everything that is wrong with it."""
+
+    code = "invalid_definition"
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        listed = "; ".join(problems)
+        super().__init__(
+            f"The lifecycle {name!r} has {_count(problems, 'problem')}: {listed}.",
+            "Mend them all and build it again.",
+            name=name,
+            problems=problems,
+        )
+
+
+class NotFound(RegistrationError, LookupError):
+    """There is no such manifest, or no registry at that place."""
+
+    code = "not_found"
+
+
+class AlreadyExists(RegistrationError):
+    """The id is taken. Nothing was written."""
+
+    code = "already_exists"
+
+
+class Rejected(RegistrationError):
+    """The domain says no. Nothing was written; the same request will be rejected again."""
+
+    code = "rejected"
+
+
+class InvalidDocument(Rejected):
+    """A document that can't be kept as it is. `details["problems"]` lists every one that was found."""
+
+    code = "invalid_document"
+
+    def __init__(self, source: str, problems: list[str], *, more: bool = False) -> None:
+        listed = "; ".join(problems) + ("; and more" if more else "")
+        super().__init__(
+            f"{source} can't be accepted: {listed}.",
+            "Correct the document and give it again.",
+            source=source,
+            problems=problems,
+        )
+
+
+class IllegalTransition(Rejected):
+    """The lifecycle has no such move from where the manifest is. `details["allowed"]` lists those it has."""
+
+    code = "illegal_transition"
+
+
+class GuardRefused(Rejected):
+    """A guard said no. `details["verdicts"]` holds each guard's name, verdict, reason and evidence."""
+
+    code = "guard_refused"
+
+
+class IdempotencyMismatch(Rejected):
+    """The idempotency key was used before, for a different request."""
+
+    code = "idempotency_mismatch"
+
+
+class SnapshotMismatch(Rejected):
+    """The snapshot is not what the log folds to at its version. Nothing was written."""
+
+    code = "snapshot_mismatch"
+
+
+class VersionConflict(RegistrationError):
+    """The manifest is at another version than the one the caller decided on. Nothing was written."""
+
+    code = "version_conflict"
+
+    def __init__(self, stream: str, expected: int, found: int | None = None) -> None:
+        seen = "it has moved on" if found is None else f"it is at version {found}"
+        super().__init__(
+            f"{stream!r} was expected at version {expected}, but {seen}.",
+            "Load it again and decide again.",
+            manifest_id=stream,
+            expected=expected,
+            found=found,
+        )
+
+
+class LockTimeout(RegistrationError):
+    """Somebody else held the manifest for the whole wait. Nothing was written."""
+
+    code = "lock_timeout"
+
+    def __init__(self, what: str, timeout_s: float) -> None:
+        super().__init__(
+            f"{what!r} is being written by somebody else; waited {timeout_s:g} s for its lock.",
+            "Try again, or wait longer.",
+            what=what,
+            timeout_s=timeout_s,
+        )
+
+
+class StoreError(RegistrationError):
+    """The store failed, so the outcome is unknown: load again and look."""
+
+    code = "store_error"
+
+
+class UnknownEvent(StoreError):
+    """The log holds a type of event that this release does not know. Nothing was changed."""
+
+    code = "unknown_event"
+
+
+class CorruptRegistry(StoreError):
+    """The registry's own file is missing, unreadable or of another format. Nothing was changed."""
+
+    code = "corrupt_registry"
+
+
+class CorruptLog(StoreError):
+    """A log is not what was written. Nothing was changed.
+
+    path: the file, relative to the registry. line: from 1; 0 where no line can be named.
+    offset_bytes: where the first bad byte's line begins. sound_version: the last version that checks out.
+    """
+
+    code = "corrupt_log"
+
+    def __init__(
+        self, path: str, *, line: int, offset_bytes: int, reason: str, sound_version: int, stream: str
+    ) -> None:
+        where = f"{path}, line {line}, byte {offset_bytes}" if line else path
+        sound = f"Versions 1 to {sound_version} check out." if sound_version else "No version checks out."
+        super().__init__(
+            f"{stream!r} is damaged at {where}: {reason}. {sound}",
+            f"Nothing was changed. Run `registration verify {stream}` for the whole finding, "
+            "and compare with a backup.",
+            manifest_id=stream,
+            path=path,
+            line=line,
+            offset_bytes=offset_bytes,
+            reason=reason,
+            sound_version=sound_version,
+        )
+
+
+def _count(items: list[str], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

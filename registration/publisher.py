@@ -1,0 +1,162 @@
+"""The publisher: committed events to handlers in this process, in order for each manifest.
+
+A wake-up, not a delivery: what is lost with the process is in the log. Each committed event is handed on once,
+after the commit and outside every lock of the store, so a handler may take its time, raise, or issue
+commands itself. One that raises is logged and harms nobody.
+
+Order: a manifest's events are handed on one at a time, in the order of their versions, to the handlers in the
+order of their registration. Two threads that commit to one manifest: whoever finds the other at it leaves its
+event to that one. A handler that writes to its own manifest: that event follows after the present one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registration.errors import LockTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+_log = logging.getLogger("registration")
+
+current_event: ContextVar[Event | None] = ContextVar("registration_current_event", default=None)
+"""The event whose handler is running in this context: commands that it issues are its children."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What a handler gets: one committed event and the state after it."""
+
+    event: Event
+    snapshot: StateSnapshot
+
+    @property
+    def manifest_id(self) -> str:
+        """The manifest's id."""
+        return self.event.subject
+
+    @property
+    def from_state(self) -> str | None:
+        """The state before; None for a creation."""
+        return self.event.from_state
+
+    @property
+    def to_state(self) -> str:
+        """The state after."""
+        return self.event.to_state
+
+
+Handler = Callable[[StateChange], object]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What belongs to one manifest while somebody writes to it or its events are handed on."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    waiting: deque[StateChange] = field(default_factory=deque)
+    users: int = 0
+    delivering: bool = False
+
+
+class Publisher:
+    """Handlers, and the lanes of the manifests that are being written. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[object, Handler] = {}  # replaced, never changed
+        self._lanes: dict[str, _Lane] = {}
+        self._mutex = threading.Lock()
+
+    def subscribe(self, handler: Handler) -> Callable[[], None]:
+        """Add a handler. Calling what is returned takes it away again; calling that twice is harmless."""
+        key = object()  # the same handler may be added twice, and taken away once
+        with self._mutex:
+            self._handlers = {**self._handlers, key: handler}
+
+        def unsubscribe() -> None:
+            with self._mutex:
+                self._handlers = {known: other for known, other in self._handlers.items() if known is not key}
+
+        return unsubscribe
+
+    @contextmanager
+    def turn(self, stream: str, timeout_s: float) -> Iterator[_Lane]:
+        """Exclude this process's other threads from committing to a manifest, then hand on what was put.
+
+        Commit and `put` happen in one turn, so the order of events in the lane is that of the log. They are
+        handed on after the turn.
+
+        Raises:
+            LockTimeout: when another thread kept the turn for too long.
+        """
+        with self._mutex:
+            lane = self._lanes.setdefault(stream, _Lane())
+            lane.users += 1
+        try:
+            if not lane.turn.acquire(timeout=timeout_s):
+                raise LockTimeout(stream, timeout_s)
+            try:
+                yield lane
+            finally:
+                lane.turn.release()
+            self._deliver(lane)
+        finally:
+            with self._mutex:
+                lane.users -= 1
+                if not lane.users:
+                    del self._lanes[stream]
+
+    def put(self, lane: _Lane, changes: list[StateChange]) -> None:
+        """Queue what was just committed in this turn."""
+        if self._handlers:
+            with self._mutex:
+                lane.waiting.extend(changes)
+
+    def announce(self, change: StateChange) -> None:
+        """Queue an event of any origin behind those waiting, and hand it on."""
+        with self.turn(change.manifest_id, timeout_s=-1) as lane:
+            self.put(lane, [change])
+
+    def _deliver(self, lane: _Lane) -> None:
+        with self._mutex:
+            if lane.delivering:
+                return
+            lane.delivering = True
+        try:
+            while True:
+                with self._mutex:
+                    if not lane.waiting:
+                        lane.delivering = False
+                        return
+                    change = lane.waiting.popleft()
+                self._hand_on(change)
+        except BaseException:  # an interrupt: the next commit goes on with what is left
+            with self._mutex:
+                lane.delivering = False
+            raise
+
+    def _hand_on(self, change: StateChange) -> None:
+        token = current_event.set(change.event)
+        try:
+            for handler in self._handlers.values():
+                try:
+                    handler(change)
+                except Exception:  # whatever it is, it is the handler's own
+                    _log.exception(
+                        "%s: a handler failed on version %d; the event stays committed",
+                        change.manifest_id,
+                        change.event.version,
+                    )
+        finally:
+            current_event.reset(token)

@@ -1,0 +1,1 @@
+"""Stores: where logs are kept. `files` for real, `memory` for tests and for trying things out."""

@@ -1,0 +1,101 @@
+"""The store in memory: the same contract as on files, without the files. Nothing outlives the process.
+
+For tests of what is built on a registry, and as the model that the store on files is held against.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from registration.core.codec import encode_snapshot
+from registration.core.decider import fold
+from registration.core.store import Files, Recovered
+from registration.errors import NotFound, VersionConflict
+from registration.layout import directory_of
+from registration.values.documents import DOCUMENT_BYTES_MAX
+from registration.values.snapshots import Position, StateSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from registration.core.definition import Definition
+    from registration.values.events import Event
+
+
+class MemoryStore:
+    """The logs of one registry in memory. source: ``urn:uuid:`` and the registry's id."""
+
+    def __init__(
+        self, source: str, definition: Definition, *, document_bytes_max: int = DOCUMENT_BYTES_MAX
+    ) -> None:
+        self._source = source
+        self._definition = definition
+        self._document_bytes_max = document_bytes_max
+        self._lock = threading.Lock()
+        self._logs: dict[str, list[Event]] = {}
+        self._snapshots: dict[str, StateSnapshot] = {}
+
+    @property
+    def source(self) -> str:
+        """``urn:uuid:`` and the registry's id."""
+        return self._source
+
+    @property
+    def definition(self) -> Definition:
+        """What the logs are folded with."""
+        return self._definition
+
+    @property
+    def document_bytes_max(self) -> int:
+        """How large a document this registry takes."""
+        return self._document_bytes_max
+
+    def load(self, stream: str) -> StateSnapshot | None:
+        """See `Store.load`."""
+        directory_of(stream)  # refuses what is not an id, as on files
+        return self._snapshots.get(stream)
+
+    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> None:
+        """See `Store.append`."""
+        directory_of(stream)
+        with self._lock:
+            now = self._snapshots.get(stream)
+            if (now.position if now else Position()) != after:
+                raise VersionConflict(stream, after.version, now.version if now else 0)
+            self._logs.setdefault(stream, []).extend(events)
+            self._snapshots[stream] = snapshot
+
+    def read(self, stream: str) -> Iterator[Event]:
+        """See `Store.read`."""
+        yield from self._events(stream)
+
+    def save(self, stream: str, snapshot: StateSnapshot) -> None:
+        """See `Store.save`: the one that is kept is always the latest."""
+        self._events(stream)
+
+    def inspect(self, stream: str) -> Files:
+        """See `Store.inspect`."""
+        events = self._events(stream)
+        return Files(b"".join(event.line for event in events), encode_snapshot(self._snapshots[stream]))
+
+    def recover(self, stream: str) -> Recovered:
+        """See `Store.recover`."""
+        with self._lock:
+            state = fold(self._definition, None, self._logs.get(stream, []))
+            if state is not None:
+                self._snapshots[stream] = state
+            return Recovered(state)
+
+    def streams(self) -> Iterator[str]:
+        """See `Store.streams`."""
+        return iter(sorted(self._logs, key=directory_of))
+
+    def close(self) -> None:
+        """See `Store.close`."""
+
+    def _events(self, stream: str) -> list[Event]:
+        with self._lock:
+            if stream not in self._logs:
+                raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
+            return list(self._logs[stream])

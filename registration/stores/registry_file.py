@@ -1,0 +1,172 @@
+"""`registry.json`: what makes a directory a registry, and which one it is.
+
+Made once, exclusively, and last of all: where it stands, the directories around it are on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration import layout
+from registration.disk import (
+    Disk,
+    create_exclusive,
+    ensure_directory,
+    failures_named,
+    opened_directory,
+    read_whole,
+)
+from registration.errors import CorruptRegistry, NotFound
+from registration.values.documents import DOCUMENT_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFile:
+    """id: UUID version 7. definition: the lifecycle's name. document_bytes_max: how large a document may be."""
+
+    id: str
+    created_at: str
+    definition: str
+    document_bytes_max: int = DOCUMENT_BYTES_MAX
+
+    @property
+    def source(self) -> str:
+        """What the registry is called in events."""
+        return f"urn:uuid:{self.id}"
+
+    def encode(self) -> bytes:
+        """The file's bytes: indented JSON."""
+        members = {
+            "format": layout.FORMAT,
+            "id": self.id,
+            "created_at": self.created_at,
+            "definition": self.definition,
+            "settings": {"document_bytes_max": self.document_bytes_max},
+        }
+        return orjson.dumps(members, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def make_registry(disk: Disk, root: str, wanted: RegistryFile) -> bool:
+    """Make `root` a registry, with the directories above it where they are missing.
+
+    Returns whether this call made it; False where there was one, which is left as it is. Of several
+    processes that try at once, one makes it. After a crash, calling it again finishes what was begun.
+
+    Raises:
+        CorruptRegistry: when manifests are there without a `registry.json`.
+        StoreError: when the disk refuses.
+    """
+    with failures_named("making the registry", root):
+        _make_path(disk, root)
+        with opened_directory(disk, root) as directory:
+            names = disk.names(directory)
+            if layout.REGISTRY_FILE in names:
+                return False
+            if layout.MANIFESTS in names:
+                _refuse_orphans(disk, root, directory)
+            ensure_directory(disk, layout.MANIFESTS, dir_fd=directory)
+            temporary = f"{layout.REGISTRY_FILE}.{wanted.id}{layout.TEMPORARY_SUFFIX}"
+            return create_exclusive(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
+
+
+def read_registry(disk: Disk, root: str) -> RegistryFile:
+    """Read `registry.json`.
+
+    Raises:
+        NotFound: when there is none.
+        CorruptRegistry: when it isn't one of ours, or of a later format.
+        StoreError: when it can't be read.
+    """
+    path = os.path.join(root, layout.REGISTRY_FILE)
+    try:
+        with failures_named("reading", path):
+            fd = disk.open(path, os.O_RDONLY)
+            try:
+                raw = read_whole(disk, fd)
+            finally:
+                disk.close(fd)
+    except Exception as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            raise NotFound(
+                f"There is no registry at {root}.", f"Make one: `registration init {root}`.", root=root
+            ) from None
+        raise
+    try:
+        members = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _corrupt(path, f"it is not JSON ({error})") from None
+    return _parse(path, members)
+
+
+def _parse(path: str, members: Any) -> RegistryFile:
+    if type(members) is not dict or "format" not in members:
+        raise _corrupt(path, "it has no `format`")
+    if members["format"] != layout.FORMAT:
+        raise CorruptRegistry(
+            f"{path} is of format {members['format']!r}; this release reads format {layout.FORMAT}.",
+            "Upgrade to the release that wrote it.",
+            path=path,
+        )
+    settings = members.get("settings")
+    if type(settings) is not dict:
+        raise _corrupt(path, "it has no `settings`")
+    limit = settings.get("document_bytes_max", DOCUMENT_BYTES_MAX)
+    if type(limit) is not int or limit < 2:
+        raise _corrupt(path, f"`document_bytes_max` is {limit!r}; a number of bytes, 2 or more, is expected")
+    return RegistryFile(
+        id=_text(path, members, "id"),
+        created_at=_text(path, members, "created_at"),
+        definition=_text(path, members, "definition"),
+        document_bytes_max=limit,
+    )
+
+
+def _text(path: str, members: Mapping[str, Any], name: str) -> str:
+    value = members.get(name)
+    if not isinstance(value, str) or not value:
+        raise _corrupt(path, f"`{name}` is {value!r}; text is expected")
+    return value
+
+
+def _corrupt(path: str, reason: str) -> CorruptRegistry:
+    return CorruptRegistry(
+        f"{path} is not a registry's own file: {reason}.",
+        "Nothing was changed. Put the file back from a backup, or name another directory.",
+        path=path,
+        reason=reason,
+    )
+
+
+def _make_path(disk: Disk, root: str) -> None:
+    """See to it that a directory is there, also after a power cut, with those above it that are missing."""
+    above, name = os.path.split(root)
+    try:
+        disk.status_at(root)
+    except FileNotFoundError:
+        _make_path(disk, above)
+    else:
+        if not name:
+            return
+    # Whoever made the directory may not have synced it; where its parent can't be read, that stays so.
+    with suppress(PermissionError), opened_directory(disk, above) as parent:
+        ensure_directory(disk, name, dir_fd=parent)
+
+
+def _refuse_orphans(disk: Disk, root: str, directory: int) -> None:
+    # A new id would make every log in there look as if it came from another registry.
+    with opened_directory(disk, layout.MANIFESTS, dir_fd=directory) as manifests:
+        if disk.names(manifests):
+            path = os.path.join(root, layout.REGISTRY_FILE)
+            raise CorruptRegistry(
+                f"{os.path.join(root, layout.MANIFESTS)} holds manifests, but {path} is missing.",
+                "Put that file back from a backup: each event names the registry's id as its `source`.",
+                path=path,
+            )

@@ -1,0 +1,40 @@
+"""Commands: what somebody wants done to one manifest, already checked at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registration.values.documents import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One request. Exactly one of `action` and `target` is given.
+
+    stream: the id of the manifest. action: what to do; target: the state to reach by whichever action
+    leads there. document: what `create` and `revise` carry. context: more JSON values to keep with the
+    event. expected_version: refuse unless the manifest is at this version. idempotency_key: give the first
+    answer again where this key was used before.
+    """
+
+    stream: str
+    action: str | None = None
+    target: str | None = None
+    actor: str | None = None
+    document: Document | None = None
+    reason: str | None = None
+    comment: str | None = None
+    context: Mapping[str, Any] | None = None
+    expected_version: int | None = None
+    idempotency_key: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """What the event will say of the request besides its action, in the order of the format."""
+        said = {"reason": self.reason, "comment": self.comment, "context": self.context}
+        return {name: value for name, value in said.items() if value}

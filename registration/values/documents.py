@@ -1,0 +1,208 @@
+"""Documents: any JSON object that means the same to everyone who reads it.
+
+A document is checked once, at intake, against I-JSON (RFC 7493): UTF-8 without lone surrogates, no key
+twice in one object, no NaN or infinity, no integer beyond ±2**53. Its size and depth are bounded. All
+problems are reported at once, each with its JSON Pointer (RFC 6901).
+
+What is kept is what was given, member for member and in its order; numbers are IEEE 754 doubles or
+integers. The digest is SHA-256 over the RFC 8785 form (JCS), so white space and the order of members don't
+change it, and anybody can compute it again in any language.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from registration.errors import InvalidDocument
+
+DOCUMENT_BYTES_MAX = 1024 * 1024
+DEPTH_MAX = 100
+INTEGER_MAX = 2**53
+PROBLEMS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A checked document.
+
+    value: the JSON object; a copy of its own, shared with nobody. digest: ``sha256:`` and 64 hex digits.
+    size_bytes: of its compact UTF-8 form.
+    """
+
+    value: dict[str, Any]
+    digest: str
+    size_bytes: int
+
+
+def parse_document(
+    raw: bytes, *, source: str = "The document", size_bytes_max: int = DOCUMENT_BYTES_MAX
+) -> Document:
+    """Read a document from JSON text in UTF-8; a byte order mark is refused, as RFC 8259 asks.
+
+    source: what to call it in an error, such as a file's name.
+
+    Raises:
+        InvalidDocument: when it is not I-JSON, not an object, too large or too deep.
+    """
+    if len(raw) > size_bytes_max:
+        raise InvalidDocument(source, [f"it has {len(raw):,} bytes; at most {size_bytes_max:,} are taken"])
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidDocument(source, [f"byte {error.start} is not UTF-8 ({error.reason})"]) from None
+    twice: dict[int, tuple[dict[str, Any], list[str]]] = {}
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counted = Counter(name for name, _ in pairs)
+            # The object is held as well, so that its identity stays its own until the walk is done.
+            twice[id(found)] = (found, [name for name, count in counted.items() if count > 1])
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=members, parse_constant=float)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InvalidDocument(source, [f"it is not JSON: {error.msg} at {where}"]) from None
+    except RecursionError:
+        raise InvalidDocument(source, [f"it is nested deeper than {DEPTH_MAX} levels"]) from None
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise InvalidDocument(source, [f"it has a number that can't be kept: {error}"]) from None
+    return _checked(value, source, size_bytes_max, {key: names for key, (_, names) in twice.items()})
+
+
+def check_document(
+    value: object, *, source: str = "The document", size_bytes_max: int = DOCUMENT_BYTES_MAX
+) -> Document:
+    """Take a document from Python values: dict, list, tuple, str, int, float, bool and None, nothing else.
+
+    Raises:
+        InvalidDocument: when it is not I-JSON, not a dict, too large or too deep (or contains itself).
+    """
+    return _checked(value, source, size_bytes_max, {})
+
+
+def digest_of(value: object) -> str:
+    """``sha256:`` and the SHA-256, in hex, of the RFC 8785 form of a checked JSON value."""
+    survey = _Survey({})
+    survey.visit(value, None, 1)
+    return _digest(value, survey)
+
+
+_Place = tuple[Any, "str | int"] | None
+"""Where the walk is: the place of the parent and the last step. Text is made of it only for a problem, since
+a pointer for every value would cost the square of a hostile document's size."""
+
+
+class _Survey:
+    """One walk over a value: every problem, and what the canonical form has to reckon with."""
+
+    def __init__(self, twice: dict[int, list[str]]) -> None:
+        self.problems: list[str] = []
+        self.has_float = False
+        self.has_key_beyond_bmp = False
+        self._twice = twice
+
+    def visit(self, value: Any, place: _Place, depth: int) -> None:  # noqa: C901  # one branch a JSON type
+        if len(self.problems) > PROBLEMS_MAX:
+            return
+        kind = type(value)
+        if kind is str:
+            self._text(value, place, "it has")
+        elif kind is dict or kind is list or kind is tuple:
+            if depth > DEPTH_MAX:
+                self._problem(place, f"it is nested deeper than {DEPTH_MAX} levels")
+            elif kind is dict:
+                self._object(value, place, depth)
+            else:
+                for index, item in enumerate(value):
+                    self.visit(item, (place, index), depth + 1)
+        elif kind is int:
+            if not -INTEGER_MAX <= value <= INTEGER_MAX:
+                self._problem(place, "the integer is beyond ±2^53; write it as text")
+        elif kind is float:
+            self.has_float = True
+            if not math.isfinite(value):
+                self._problem(place, "it is not a finite number (NaN, or beyond ±1.8e308)")
+        elif value is not None and kind is not bool:
+            self._problem(place, f"a {kind.__name__} is not a JSON value")
+
+    def _object(self, value: dict[Any, Any], place: _Place, depth: int) -> None:
+        for name in self._twice.get(id(value), ()):
+            self._problem(place, f"the key {_cut(name)!r} stands there twice")
+        for key, item in value.items():
+            if type(key) is not str:
+                self._problem(place, f"the key {_cut(repr(key))} is not text")
+                continue
+            self._text(key, place, "a key has")
+            if not key.isascii() and max(key) > "\uffff":
+                self.has_key_beyond_bmp = True
+            self.visit(item, (place, key), depth + 1)
+
+    def _text(self, text: str, place: _Place, what: str) -> None:
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            self._problem(place, f"{what} half of a surrogate pair, which is not a character")
+
+    def _problem(self, place: _Place, what: str) -> None:
+        where = _cut(_pointer(place).encode("utf-8", "backslashreplace").decode(), 120)
+        self.problems.append(f"at {where or 'the top'}: {what}")
+
+
+def _pointer(place: _Place) -> str:
+    steps: list[str] = []
+    while place is not None:
+        place, step = place
+        steps.append("/" + str(step)[:121].replace("~", "~0").replace("/", "~1"))
+    return "".join(reversed(steps))
+
+
+def _checked(value: object, source: str, size_bytes_max: int, twice: dict[int, list[str]]) -> Document:
+    if type(value) is not dict:
+        found = {list: "an array", str: "text", type(None): "null"}.get(type(value), type(value).__name__)
+        raise InvalidDocument(source, [f"it is {found}; a JSON object is expected"])
+    survey = _Survey(twice)
+    survey.visit(value, None, 1)
+    if survey.problems:
+        raise InvalidDocument(
+            source, survey.problems[:PROBLEMS_MAX], more=len(survey.problems) > PROBLEMS_MAX
+        )
+    compact = orjson.dumps(value)
+    if len(compact) > size_bytes_max:
+        raise InvalidDocument(
+            source, [f"it has {len(compact):,} bytes; at most {size_bytes_max:,} are taken"]
+        )
+    # Read back: a copy that the caller can't change, of the very bytes that the log will hold.
+    return Document(orjson.loads(compact), _digest(value, survey), len(compact))
+
+
+def _digest(value: object, survey: _Survey) -> str:
+    if survey.has_float or survey.has_key_beyond_bmp:
+        import rfc8785  # noqa: PLC0415  # few documents need it, and reading commands never do
+
+        canonical = rfc8785.dumps(_within_doubles(value))
+    else:
+        # Without floats and with keys inside the BMP, sorting by code point is sorting by UTF-16 unit,
+        # and orjson escapes as ECMAScript does: the bytes are the RFC 8785 form.
+        canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return "sha256:" + hashlib.sha256(canonical).hexdigest()
+
+
+def _within_doubles(value: Any) -> Any:
+    """The same JSON value for `rfc8785`, which refuses ±2**53 as an integer and takes it as a double."""
+    if type(value) is dict:
+        return {key: _within_doubles(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [_within_doubles(item) for item in value]
+    return float(value) if type(value) is int and abs(value) == INTEGER_MAX else value
+
+
+def _cut(text: str, characters_max: int = 60) -> str:
+    return text if len(text) <= characters_max else text[:characters_max] + "…"

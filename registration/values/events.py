@@ -1,0 +1,82 @@
+"""Events: what happened, as one line of a log.
+
+Each line is a complete CloudEvents 1.0 event in the JSON format
+(https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). `registration.core.codec`
+is the only home of the bytes; here is their shape in Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event that was decided on and is not in a log yet: it has no version and no place in the chain.
+
+    id: UUID version 7. time: RFC 3339, UTC, microseconds. data: JSON values only, `action`, `from`, `to`
+    and `actor` among them.
+    """
+
+    id: str
+    type: str
+    time: str
+    data: Mapping[str, Any]
+    correlation_id: str
+    causation_id: str | None = None
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of a log.
+
+    subject: the id of the manifest whose log this is. source: ``urn:uuid:`` and the registry's id.
+    version: from 1, without a gap: the version of the state after this event.
+    remaining: how many more events of the same command follow.
+    hash: SHA-256, in hex, of the line up to it; prev_hash: that of the line before, empty in line 1.
+    line: the very bytes, with the line feed at their end.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    version: int
+    remaining: int
+    correlation_id: str | None
+    causation_id: str | None
+    idempotency_key: str | None
+    traceparent: str | None
+    data: Mapping[str, Any]
+    prev_hash: str
+    hash: str
+    line: bytes = field(repr=False)
+
+    @property
+    def action(self) -> str:
+        """What was done, as a command says it: ``approve``."""
+        return str(self.data["action"])
+
+    @property
+    def from_state(self) -> str | None:
+        """The state before; None for the event that created the manifest."""
+        state: str | None = self.data["from"]
+        return state
+
+    @property
+    def to_state(self) -> str:
+        """The state after."""
+        return str(self.data["to"])
+
+    @property
+    def actor(self) -> str | None:
+        """Who did it; None where nobody said."""
+        actor: str | None = self.data["actor"]
+        return actor

@@ -1,0 +1,61 @@
+"""Snapshots: the state of one manifest at one version, as the fold of its log.
+
+A snapshot is worth nothing by itself: it is a cache that can always be made again from the log, and says
+which log it is the fold of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a log: after `version` events and `size_bytes` bytes, the last of which hashes to `head`.
+
+    `Position()` is the place before the first event, in a log that may not exist.
+    """
+
+    version: int = 0
+    size_bytes: int = 0
+    head: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSnapshot:
+    """One manifest as it stood after `version` events.
+
+    stream: the manifest's id. source: ``urn:uuid:`` and the registry's id. definition: the lifecycle's name.
+    state: the innermost active state. created_at, updated_at: times of the first and last event, RFC 3339.
+    document, digest: the manifest itself and ``sha256:`` over its RFC 8785 form; None where a definition has
+    no documents. facts: what the definition keeps besides, such as open approvals.
+    keys: the idempotency keys used last, oldest first, each with the version that it led to.
+    position: the log that this is the fold of.
+    """
+
+    stream: str
+    source: str
+    definition: str
+    state: str
+    version: int
+    created_at: str
+    updated_at: str
+    document: Mapping[str, Any] | None
+    digest: str | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    keys: tuple[tuple[str, int], ...] = ()
+    position: Position = Position()
+
+    @property
+    def manifest_id(self) -> str:
+        """The manifest's id."""
+        return self.stream
+
+    @property
+    def approvals(self) -> tuple[Mapping[str, Any], ...]:
+        """Who approved this very document, in order: `actor`, `time`, `version`, `digest`."""
+        return tuple(self.facts.get("approvals", ()))
