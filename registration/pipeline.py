@@ -24,8 +24,10 @@ from registration.values.times import Clock, rfc3339, system_clock
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from registration.core.chart import Chart
     from registration.core.store import Recovered, Store
     from registration.retry import RetryPolicy
+    from registration.stores.files import FileStore
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
     from registration.verification import Verification
@@ -86,7 +88,7 @@ class RegistrationPipeline:
     document_bytes_max: how large a document a registry takes that this call makes.
     lock_timeout_s: how long to wait for somebody else who is writing to the same manifest.
     retry: how often to decide again after a conflict. traceparent: gives the W3C trace context, where one is active.
-    clock, random: where time, ids and waits come from.
+    clock, random: where time, ids and waits come from. Afterwards `made` says whether this call made the registry.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
     `CorruptLog` where damage is met, and `StoreError` when the disk fails; after the last, load again and look.
@@ -114,10 +116,12 @@ class RegistrationPipeline:
             raise InvalidArgument(
                 "A pipeline needs a root or a store, and not both.", "Give the registry's directory."
             )
+        self.made = False
         if store is None:
             assert root is not None
             store = _file_store(root, create, document_bytes_max, lock_timeout_s, clock, random)
-        self._store = store
+            self.made = store.made
+        self._store: Store = store
         self._engine = Engine(
             store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s
         )
@@ -164,18 +168,23 @@ class RegistrationPipeline:
             AlreadyExists: when the id is taken.
             IdempotencyMismatch, LockTimeout: as for `transition_state`.
         """
-        checked = self._document(document)
-        outcome = self._execute(
-            id_from_document(checked.value) if manifest_id is None else manifest_id,
-            action="create",
-            document=checked,
+        return self.create_with_result(
+            manifest_id,
+            document,
             actor=actor,
             comment=comment,
             context=context,
             idempotency_key=idempotency_key,
             correlation_id=correlation_id,
-        )
-        return outcome.state
+        ).snapshot
+
+    def create_with_result(
+        self, manifest_id: str | None, document: Mapping[str, Any] | bytes | Document, **said: Any
+    ) -> TransitionResult:
+        """As `create`, giving what the other commands give."""
+        checked = self._document(document)
+        id = id_from_document(checked.value) if manifest_id is None else manifest_id
+        return self._transition(id, action="create", document=checked, **said)
 
     def revise(
         self,
@@ -393,6 +402,31 @@ class RegistrationPipeline:
         """The ids of all manifests' directories, sorted; some may hold nothing that was acknowledged."""
         return self._open().streams()
 
+    @property
+    def registry_id(self) -> str:
+        """The registry's own id, a UUID: every event names it in its `source`."""
+        return self._store.source.removeprefix("urn:uuid:")
+
+    @property
+    def document_bytes_max(self) -> int:
+        """How large a document this registry takes."""
+        return self._store.document_bytes_max
+
+    @property
+    def lifecycle(self) -> Chart:
+        """The lifecycle that the registry runs: its states, actions and transitions."""
+        return self._store.definition.chart
+
+    def read_document(self, raw: bytes, *, source: str = "The document") -> Document:
+        """Check a document given as JSON text, within this registry's limits; `create` and `revise` take it.
+
+        source: what errors call it, such as a file's name.
+
+        Raises:
+            InvalidDocument: when it can't be kept; every problem is named.
+        """
+        return parse_document(raw, source=source, size_bytes_max=self._store.document_bytes_max)
+
     # -- handlers --------------------------------------------------------------------------------------------
 
     def on(self, event: Literal["state_change"], handler: Handler) -> Callable[[], None]:
@@ -430,7 +464,7 @@ class RegistrationPipeline:
             return given
         limit = self._open().document_bytes_max
         if isinstance(given, bytes):
-            return parse_document(given, size_bytes_max=limit)
+            return self.read_document(given)
         return check_document(given, size_bytes_max=limit)
 
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
@@ -493,7 +527,7 @@ def _file_store(
     lock_timeout_s: float,
     clock: Clock,
     random: Random | None,
-) -> Store:
+) -> FileStore:
     from registration.stores.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
     from registration.stores.registry_file import RegistryFile  # noqa: PLC0415
 

@@ -79,7 +79,7 @@ class FileStore:
     """The logs of one registry on plain files.
 
     root: the registry's directory. wanted: what to make there where there is no registry yet; None: it must
-    be there. lock_timeout_s: how long to wait for somebody else's lock.
+    be there; `made` says which it was. lock_timeout_s: how long to wait for somebody else's lock.
 
     Raises:
         NotFound: when there is no registry and none is wanted.
@@ -100,7 +100,8 @@ class FileStore:
         self._disk = disk or PosixDisk()
         self._definition = definition
         self._lock_timeout_s = lock_timeout_s
-        self._root_synced = wanted is not None and make_registry(self._disk, self.root, wanted)
+        self.made = wanted is not None and make_registry(self._disk, self.root, wanted)
+        self._root_synced = self.made
         self.registry = read_registry(self._disk, self.root)
         if self.registry.definition != definition.name:
             raise CorruptRegistry(

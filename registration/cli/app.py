@@ -1,0 +1,100 @@
+"""The `registration` command: its subcommands, each loaded when it is called, and how errors are shown."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from registration.cli.context import Context, examples, group_options
+from registration.cli.exits import EXIT_CODES, FAILURE, exit_code
+from registration.cli.output import say, show_error
+from registration.core.decider import nearest
+from registration.errors import RegistrationError
+
+COMMANDS = {
+    "init": "writing",
+    "create": "writing",
+    "revise": "writing",
+    "submit": "writing",
+    "approve": "writing",
+    "reject": "writing",
+    "register": "writing",
+    "transition": "writing",
+    "show": "reading",
+    "log": "reading",
+    "list": "reading",
+    "verify": "reading",
+    "recover": "recovering",
+    "graph": "reading",
+    "demo": "demo",
+    "completion": "completion",
+}
+"""Each command and the module that it is in, in the order of the help."""
+
+
+class _Commands(click.Group):
+    """Loads a command's module when the command is called, and ends every error in its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"registration.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        as_json = ctx.ensure_object(Context)
+        try:
+            return super().invoke(ctx)
+        except RegistrationError as error:
+            show_error(error, as_json=as_json.as_json)
+            ctx.exit(exit_code(error))
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # a defect of ours: whoever meets it should not have to read a traceback
+            if os.environ.get("REGISTRATION_TRACEBACK"):
+                traceback.print_exc()
+            say(f"Error: this should not happen: {type(error).__name__}: {error}")
+            say("Set REGISTRATION_TRACEBACK=1, run it again, and report what it prints.")
+            ctx.exit(FAILURE)
+
+
+_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning, _ in EXIT_CODES)
+
+
+@click.group(
+    cls=_Commands,
+    epilog="\n\n".join(
+        [
+            examples(
+                "registration demo",
+                "registration init && registration create server.json",
+                "registration log io.github.acme/weather@1.2.0",
+            ),
+            _CODES,
+        ]
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="registration", message="%(prog)s %(version)s")
+@group_options
+def app() -> None:
+    """Review, approve and register JSON manifests on plain files.
+
+    A manifest goes from DRAFT to REVIEWED, APPROVED and REGISTERED. Who did what, when and why is kept in a
+    log that can be read with `cat` and checked with `registration verify`.
+    """

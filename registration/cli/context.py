@@ -1,0 +1,184 @@
+"""What every command shares: which registry, who acts, text or JSON, and how a pipeline is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from registration import layout
+from registration.errors import NotFound, RegistrationError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from registration.core.chart import Chart
+    from registration.pipeline import RegistrationPipeline
+
+COMPLETIONS_MAX = 500
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Context:
+    """What was said on the command line, before or after the command's name; the later one counts."""
+
+    registry: str | None = None
+    actor: str | None = None
+    lock_timeout_s: float = 10.0
+    as_json: bool = False
+
+    def root(self) -> str:
+        """The registry's directory: `--registry`, else REGISTRATION_ROOT, else the nearest one above.
+
+        Raises:
+            NotFound: when none of them says where it is.
+        """
+        named = self.registry or os.environ.get("REGISTRATION_ROOT")
+        if named:
+            return named
+        here = os.getcwd()
+        while True:
+            # Other tools have a registry.json of their own; ours has its manifests beside it.
+            if os.path.lexists(os.path.join(here, layout.REGISTRY_FILE)) and os.path.isdir(
+                os.path.join(here, layout.MANIFESTS)
+            ):
+                return here
+            above = os.path.dirname(here)
+            if above == here:
+                raise NotFound(
+                    "There is no registry here, nor in a directory above.",
+                    "Make one with `registration init`, or name one: `--registry DIR`, or REGISTRATION_ROOT.",
+                )
+            here = above
+
+    def open(self) -> RegistrationPipeline:
+        """The pipeline over the registry, which must be there."""
+        from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
+
+        return RegistrationPipeline(
+            self.root(),
+            create=False,
+            actor=self.actor or os.environ.get("REGISTRATION_ACTOR") or _login_name(),
+            lock_timeout_s=self.lock_timeout_s,
+            traceparent=_traceparent,
+        )
+
+
+def _login_name() -> str:
+    import getpass  # noqa: PLC0415  # only where nobody said who acts
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid:{os.getuid()}"
+
+
+def _traceparent() -> str | None:
+    """The W3C trace context of this process, as OpenTelemetry's tools hand it on, where it is well-formed."""
+    found = os.environ.get("TRACEPARENT", "")
+    return found if _TRACEPARENT.fullmatch(found) else None
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Put an option into the shared context, where it was given."""
+    if value is not None and value is not False:
+        setattr(context.ensure_object(Context), str(parameter.name), value)
+
+
+_REGISTRY = click.option(
+    "--registry",
+    metavar="DIR",
+    expose_value=False,
+    callback=_remember,
+    type=click.Path(file_okay=False),
+    help="The registry's directory.  [default: REGISTRATION_ROOT, else the nearest above]",
+)
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON."
+)
+_ACTOR = click.option(
+    "--actor",
+    metavar="NAME",
+    expose_value=False,
+    callback=_remember,
+    help="Who acts.  [default: REGISTRATION_ACTOR, else the login name]",
+)
+_LOCK_TIMEOUT = click.option(
+    "--lock-timeout",
+    "lock_timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 86_400),
+    expose_value=False,
+    callback=_remember,
+    help="How long to wait for somebody else who is writing.  [default: 10]",
+)
+
+
+def shared_options(function: F) -> F:
+    """`--registry` and `--json`."""
+    return _REGISTRY(_JSON(function))
+
+
+def writing_options(function: F) -> F:
+    """Those of every command that writes an event, on top of the shared ones."""
+    for option in (
+        click.option("--idempotency-key", metavar="KEY", help="Answer a repeated call as the first one."),
+        click.option("--correlation-id", metavar="ID", help="Group what belongs to one request."),
+        click.option("--context", metavar="JSON", help="More to keep with the event: a JSON object."),
+        click.option("--comment", metavar="TEXT", help="A remark to keep with the event."),
+        _LOCK_TIMEOUT,
+        _ACTOR,
+    ):
+        function = option(function)
+    return shared_options(function)
+
+
+def group_options(function: F) -> F:
+    """What may also stand before the command's name."""
+    return shared_options(_ACTOR(function))
+
+
+def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
+    """Shell completion of ids. Silent where there is no registry: nobody asked for a message."""
+    try:
+        ids = context.ensure_object(Context).open().manifest_ids()
+        return list(islice((id for id in ids if id.startswith(incomplete)), COMPLETIONS_MAX))
+    except RegistrationError:
+        return []
+
+
+def _states(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem | str]:
+    from registration.lifecycles.registration import CHART  # noqa: PLC0415
+
+    return [state.name for state in CHART.states if state.name.startswith(incomplete.upper())]
+
+
+id_argument = click.argument("id", shell_complete=_ids)
+optional_id_argument = click.argument("id", required=False, shell_complete=_ids)
+state_argument = click.argument("state", shell_complete=_states)
+state_option = click.option(
+    "--state",
+    metavar="STATE",
+    shell_complete=_states,
+    help="Only those in it; IN_REVIEW stands for its children.",
+)
+
+
+def state_name(chart: Chart, text: str) -> str:
+    """The state that was typed, in whatever case; what is unknown stays as it is, to be refused."""
+    return next((state.name for state in chart.states if state.name.casefold() == text.casefold()), text)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines that can be typed."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,89 @@
+"""The demo command: the whole lifecycle in a second, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from registration import layout
+from registration.cli.context import Context, examples, shared_options
+from registration.cli.output import echo, echo_json, event_row, table, transition_json
+
+if TYPE_CHECKING:
+    from registration.pipeline import TransitionResult
+
+MANIFEST = {
+    "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
+    "name": "io.github.acme/weather",
+    "description": "Forecasts and warnings for a place and a day",
+    "version": "1.2.0",
+    "packages": [
+        {
+            "registryType": "oci",
+            "identifier": "ghcr.io/acme/weather:1.2.0",
+            "transport": {"type": "stdio"},
+        }
+    ],
+}
+
+
+@click.command(
+    "demo",
+    short_help="Walk a manifest through the lifecycle in a new folder.",
+    epilog=examples("registration demo", "registration demo --json"),
+)
+@shared_options
+@click.pass_obj
+def demo_command(context: Context) -> None:
+    """Walk a manifest from DRAFT to REGISTERED in a new temporary folder, with one rejection on the way."""
+    from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
+
+    root = os.path.join(tempfile.mkdtemp(prefix="registration-demo-"), "registry")
+    with RegistrationPipeline(root) as pipeline:
+        id = "io.github.acme/weather@1.2.0"
+        steps: list[tuple[str, Callable[[], TransitionResult]]] = [
+            ("ada drafts it", lambda: pipeline.create_with_result(None, MANIFEST, actor="ada")),
+            ("ada hands it in for review", lambda: pipeline.submit_for_review(id, actor="ada")),
+            (
+                "bea sends it back, saying why",
+                lambda: pipeline.reject(id, reason="the source repository is not named", actor="bea"),
+            ),
+            (
+                "ada revises it",
+                lambda: pipeline.revise(
+                    id,
+                    {
+                        **MANIFEST,
+                        "repository": {"url": "https://github.com/acme/weather", "source": "github"},
+                    },
+                    actor="ada",
+                ),
+            ),
+            ("ada hands it in again", lambda: pipeline.submit_for_review(id, actor="ada")),
+            ("bea approves this very document", lambda: pipeline.approve(id, actor="bea")),
+            ("cyd registers it", lambda: pipeline.register(id, actor="cyd")),
+        ]
+        if not context.as_json:
+            echo(id)
+        for told, step in steps:
+            result = step()
+            if context.as_json:
+                echo_json(transition_json(result))
+            else:
+                echo(f"  {told:<34} {result.from_state or '(none)':>10} -> {result.to_state}")
+        if context.as_json:
+            echo_json({"root": root, "manifest_id": id, "state": pipeline.load_state(id).state})
+            return
+        echo()
+        echo("What the log says, its hash chain checked:")
+        table([event_row(event) for event in pipeline.history(id)])
+    echo()
+    echo("Where the files are; read them with cat, keep them with git:")
+    echo(f"  {root}/{layout.log_path(id)}")
+    echo(f"  {root}/{layout.snapshot_path(id)}")
+    echo()
+    echo(f"Look around: registration --registry {root} show {id}")

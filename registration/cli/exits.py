@@ -1,0 +1,36 @@
+"""Exit codes: the one table from errors to the numbers that a shell sees."""
+
+from __future__ import annotations
+
+from registration.errors import (
+    AlreadyExists,
+    CorruptLog,
+    CorruptRegistry,
+    InvalidArgument,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    Rejected,
+    UnknownEvent,
+    VersionConflict,
+)
+
+OK, FAILURE, USAGE, NOT_FOUND, REFUSED, CONFLICT, LOCKED, DAMAGE = range(8)
+
+EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
+    (OK, "done", ()),
+    (FAILURE, "failure: the disk, the files, or a defect of ours", (RegistrationError,)),
+    (USAGE, "usage: an option, an id or a state that can't be meant", (InvalidArgument,)),
+    (NOT_FOUND, "not found: no such manifest, file or registry", (NotFound,)),
+    (REFUSED, "refused: an illegal move, a guard, a bad document, a taken id", (Rejected, AlreadyExists)),
+    (CONFLICT, "version conflict: somebody else was first", (VersionConflict,)),
+    (LOCKED, "lock time-out: somebody else is writing", (LockTimeout,)),
+    (DAMAGE, "damage found: nothing was changed", (CorruptLog, CorruptRegistry, UnknownEvent)),
+)
+"""Code, meaning, and the errors that end in it. The most derived class decides."""
+
+
+def exit_code(error: RegistrationError) -> int:
+    """The exit code of an error: that of the nearest of its classes in the table."""
+    codes = {kind: code for code, _, kinds in EXIT_CODES for kind in kinds}
+    return next(codes[kind] for kind in type(error).__mro__ if kind in codes)

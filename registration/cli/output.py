@@ -1,0 +1,120 @@
+"""What commands print: text for people, JSON for programs.
+
+JSON shapes are stable: members may be added, none is renamed or removed. A command about one thing prints one
+object; a command that lists prints one object a line (JSON Lines). An error in JSON goes to stderr.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from registration.errors import RegistrationError
+    from registration.pipeline import Summary, TransitionResult
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey: control characters are shown as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def echo(text: str = "") -> None:
+    """A line of data on stdout."""
+    click.echo(text)
+
+
+def say(text: str) -> None:
+    """A line of talk on stderr."""
+    click.echo(text, err=True)
+
+
+def echo_json(value: Any) -> None:
+    """One JSON value on one line of stdout."""
+    click.echo(orjson.dumps(value))
+
+
+def show_error(error: RegistrationError, *, as_json: bool) -> None:
+    """An error on stderr: what is wrong, then what to do next."""
+    if as_json:
+        click.echo(orjson.dumps(error.as_json(), default=str), err=True)
+        return
+    say(f"Error: {printable(error.problem)}")
+    if error.next_step:
+        say(printable(error.next_step))
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> None:
+    """Rows in columns, two blanks between them. They are kept until the widths are known."""
+    kept = [tuple(printable(cell) for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
+    for row in kept:
+        echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
+    """The state of one manifest."""
+    return {
+        "manifest_id": snapshot.manifest_id,
+        "state": snapshot.state,
+        "version": snapshot.version,
+        "digest": snapshot.digest,
+        "created_at": snapshot.created_at,
+        "updated_at": snapshot.updated_at,
+        "approvals": list(snapshot.approvals),
+        "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
+        "document": snapshot.document,
+    }
+
+
+def transition_json(result: TransitionResult) -> dict[str, Any]:
+    """What a command came to."""
+    event = result.event
+    return {
+        "manifest_id": result.manifest_id,
+        "action": event.action,
+        "from": event.from_state,
+        "to": event.to_state,
+        "version": event.version,
+        "digest": result.snapshot.digest,
+        "actor": event.actor,
+        "time": event.time,
+        "event_id": event.id,
+        "attempts": result.attempts,
+        "replayed": result.replayed,
+    }
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """One manifest in a list."""
+    return {
+        "manifest_id": summary.manifest_id,
+        "state": summary.state or None,
+        "version": summary.version,
+        "digest": summary.digest,
+        "created_at": summary.created_at or None,
+        "updated_at": summary.updated_at or None,
+        "problem": summary.problem.as_json() if summary.problem else None,
+    }
+
+
+def event_row(event: Event) -> tuple[str, ...]:
+    """One event in a log for people: version, time, who, what, and what was said."""
+    said = [str(event.data[name]) for name in ("reason", "comment") if name in event.data]
+    move = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
+    return (str(event.version), when(event.time), event.actor or "-", event.action, move, "; ".join(said))
+
+
+def when(time: str) -> str:
+    """An event's time to the second, for people."""
+    return f"{time[:10]} {time[11:19]}Z"

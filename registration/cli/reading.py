@@ -1,0 +1,195 @@
+"""Commands that only read: show, log, list, verify, graph. They load neither pydantic nor portalocker."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import orjson
+
+from registration import layout
+from registration.cli.context import (
+    Context,
+    examples,
+    id_argument,
+    optional_id_argument,
+    shared_options,
+    state_name,
+    state_option,
+)
+from registration.cli.exits import DAMAGE
+from registration.cli.output import (
+    echo,
+    echo_json,
+    event_row,
+    printable,
+    say,
+    show_error,
+    snapshot_json,
+    summary_json,
+    table,
+    when,
+)
+
+
+@click.command(
+    "show",
+    epilog=examples(
+        "registration show io.github.acme/weather@1.2.0",
+        "registration show --document io.github.acme/weather@1.2.0 > server.json",
+    ),
+)
+@id_argument
+@click.option("--document", "only_document", is_flag=True, help="Print the document, and nothing else.")
+@shared_options
+@click.pass_obj
+def show_command(context: Context, id: str, only_document: bool) -> None:
+    """Show where a manifest stands."""
+    with context.open() as pipeline:
+        snapshot = pipeline.load_state(id)
+    if only_document:
+        option = 0 if context.as_json else orjson.OPT_INDENT_2
+        click.echo(orjson.dumps(snapshot.document, option=option))
+        return
+    if context.as_json:
+        echo_json(snapshot_json(snapshot))
+        return
+    echo(snapshot.manifest_id)
+    rows = [
+        ("  state", snapshot.state),
+        ("  version", str(snapshot.version)),
+        ("  digest", str(snapshot.digest)),
+        ("  created", when(snapshot.created_at)),
+        ("  updated", when(snapshot.updated_at)),
+        *(
+            (
+                "  approved",
+                f"by {one['actor'] or 'nobody named'}, {when(one['time'])}, at version {one['version']}",
+            )
+            for one in snapshot.approvals
+        ),
+        ("  log", layout.log_path(id)),
+    ]
+    table(rows)
+
+
+@click.command(
+    "log",
+    short_help="Show what happened to a manifest, first to last.",
+    epilog=examples(
+        "registration log io.github.acme/weather@1.2.0",
+        "registration log --json io.github.acme/weather@1.2.0 | jq .data.reason",
+    ),
+)
+@id_argument
+@shared_options
+@click.pass_obj
+def log_command(context: Context, id: str) -> None:
+    """Show what happened to a manifest, first to last, checking the hash chain on the way.
+
+    With --json, the events as they stand in the log: one CloudEvents 1.0 event a line.
+    """
+    with context.open() as pipeline:
+        events = pipeline.history(id)
+        if context.as_json:
+            for event in events:
+                click.echo(event.line, nl=False)
+        else:
+            table([event_row(event) for event in events])
+
+
+@click.command("list", epilog=examples("registration list", "registration list --state REVIEWED --json"))
+@state_option
+@shared_options
+@click.pass_obj
+def list_command(context: Context, state: str | None) -> None:
+    """List the manifests, or those in one state."""
+    damaged = shown = 0
+    rows = []
+    with context.open() as pipeline:
+        wanted = None if state is None else state_name(pipeline.lifecycle, state)
+        for summary in pipeline.list(wanted):
+            shown += 1
+            if context.as_json:
+                echo_json(summary_json(summary))
+            elif summary.problem is None:
+                rows.append(
+                    (summary.manifest_id, summary.state, str(summary.version), when(summary.updated_at))
+                )
+            if summary.problem is not None:
+                damaged += 1
+                show_error(summary.problem, as_json=context.as_json)
+    if rows:
+        table(rows)
+    elif not shown and not context.as_json:
+        say("There is no manifest" + (f" in {wanted}." if wanted else " yet. Next: registration create FILE"))
+    if damaged:
+        click.get_current_context().exit(DAMAGE)
+
+
+@click.command(
+    "verify",
+    short_help="Check every byte of one manifest, or of all.",
+    epilog=examples("registration verify", "registration verify io.github.acme/weather@1.2.0"),
+)
+@optional_id_argument
+@shared_options
+@click.pass_obj
+def verify_command(context: Context, id: str | None) -> None:
+    """Check every byte of a manifest's files, or of all, changing nothing.
+
+    What a crash left unfinished is named, and is no damage: the next read settles it.
+    """
+    damaged = checked = 0
+    with context.open() as pipeline:
+        for one in [id] if id is not None else pipeline.manifest_ids():
+            found = pipeline.verify(one)
+            checked += 1
+            damaged += found.damaged
+            if context.as_json:
+                echo_json(
+                    {
+                        "manifest_id": one,
+                        "sound_version": found.sound_version,
+                        "damaged": found.damaged,
+                        "findings": [finding.as_json() for finding in found.findings],
+                    }
+                )
+                continue
+            for finding in found.findings:
+                where = (
+                    f"{finding.path}, line {finding.line}, byte {finding.offset_bytes}"
+                    if finding.line
+                    else finding.path
+                )
+                echo(
+                    f"{finding.kind}: {where}: {printable(finding.reason)}; sound to version {found.sound_version}"
+                )
+    if not context.as_json:
+        manifests = "1 manifest" if checked == 1 else f"{checked} manifests"
+        say(
+            f"{manifests} checked: "
+            + (f"{damaged} damaged." if damaged else "every byte is what was written.")
+        )
+    if damaged:
+        click.get_current_context().exit(DAMAGE)
+
+
+@click.command(
+    "graph",
+    short_help="Draw the lifecycle as text.",
+    epilog=examples("registration graph", "registration graph --format dot | dot -Tsvg > lifecycle.svg"),
+)
+@click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
+@shared_options
+@click.pass_obj
+def graph_command(context: Context, form: str) -> None:
+    """Draw the lifecycle, as text for Mermaid or Graphviz. Needs no registry."""
+    from registration.core import diagram  # noqa: PLC0415  # for this command alone
+    from registration.lifecycles.registration import CHART  # noqa: PLC0415
+
+    text = diagram.mermaid(CHART) if form == "mermaid" else diagram.dot(CHART)
+    if context.as_json:
+        echo_json({"lifecycle": CHART.name, "format": form, "text": text})
+    else:
+        sys.stdout.write(text)
