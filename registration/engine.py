@@ -140,9 +140,8 @@ class Engine:
         before = store.load(stream)
         if (replayed := self._answered(command, before, attempts)) is not None:
             return replayed
-        version = before.version if before else 0
-        if command.expected_version is not None and command.expected_version != version:
-            raise VersionConflict(stream, command.expected_version, version)
+        if before is not None and command.expected_version not in (None, before.version):
+            raise VersionConflict(stream, command.expected_version or 0, before.version)
         now_ns = self._clock()
         event_id = uuid7(now_ns // 1_000_000, self._random.randbytes(10))
         decided = decide(store.definition, before, command, time=rfc3339(now_ns), event_id=event_id)

@@ -104,11 +104,18 @@ class InvalidDocument(Rejected):
 
     code = "invalid_document"
 
-    def __init__(self, source: str, problems: list[str], *, more: bool = False) -> None:
+    def __init__(
+        self,
+        source: str,
+        problems: list[str],
+        next_step: str = "Correct the document and give it again.",
+        *,
+        more: bool = False,
+    ) -> None:
         listed = "; ".join(problems) + ("; and more" if more else "")
         super().__init__(
             f"{source} can't be accepted: {listed}.",
-            "Correct the document and give it again.",
+            next_step,
             source=source,
             problems=problems,
         )

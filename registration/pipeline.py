@@ -483,7 +483,8 @@ class RegistrationPipeline:
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
 
         self._open()
-        said["actor"] = said["actor"] if said["actor"] is not None else self._actor
+        if said.get("actor") is None:
+            said["actor"] = self._actor
         request = Request.of(manifest_id, said)
         command = Command(
             stream=manifest_id,

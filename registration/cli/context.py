@@ -111,7 +111,7 @@ _ACTOR = click.option(
     callback=_remember,
     help="Who acts.  [default: REGISTRATION_ACTOR, else the login name]",
 )
-_LOCK_TIMEOUT = click.option(
+lock_timeout_option = click.option(
     "--lock-timeout",
     "lock_timeout_s",
     metavar="SECONDS",
@@ -134,7 +134,7 @@ def writing_options(function: F) -> F:
         click.option("--correlation-id", metavar="ID", help="Group what belongs to one request."),
         click.option("--context", metavar="JSON", help="More to keep with the event: a JSON object."),
         click.option("--comment", metavar="TEXT", help="A remark to keep with the event."),
-        _LOCK_TIMEOUT,
+        lock_timeout_option,
         _ACTOR,
     ):
         function = option(function)

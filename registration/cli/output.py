@@ -49,7 +49,13 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(error.as_json(), default=str), err=True)
         return
-    say(f"Error: {printable(error.problem)}")
+    problems = error.details.get("problems", [])
+    if len(problems) > 1:
+        say(f"Error: {printable(error.problem.partition(problems[0])[0].rstrip())}")
+        for problem in problems:
+            say(f"  - {printable(problem)}")
+    else:
+        say(f"Error: {printable(error.problem)}")
     if error.next_step:
         say(printable(error.next_step))
 

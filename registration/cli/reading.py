@@ -94,8 +94,12 @@ def log_command(context: Context, id: str) -> None:
         if context.as_json:
             for event in events:
                 click.echo(event.line, nl=False)
-        else:
-            table([event_row(event) for event in events])
+            return
+        rows: list[tuple[str, ...]] = []
+        try:
+            rows.extend(event_row(event) for event in events)
+        finally:
+            table(rows)  # where the log is damaged, what stands before the damage
 
 
 @click.command("list", epilog=examples("registration list", "registration list --state REVIEWED --json"))
@@ -118,7 +122,8 @@ def list_command(context: Context, state: str | None) -> None:
                 )
             if summary.problem is not None:
                 damaged += 1
-                show_error(summary.problem, as_json=context.as_json)
+                if not context.as_json:
+                    show_error(summary.problem, as_json=False)
     if rows:
         table(rows)
     elif not shown and not context.as_json:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from registration.cli.context import Context, examples, optional_id_argument, shared_options
+from registration.cli.context import (
+    Context,
+    examples,
+    lock_timeout_option,
+    optional_id_argument,
+    shared_options,
+)
 from registration.cli.exits import DAMAGE
 from registration.cli.output import echo, echo_json, printable, say, show_error
 from registration.errors import StoreError
@@ -16,6 +22,7 @@ from registration.errors import StoreError
     epilog=examples("registration recover", "registration recover io.github.acme/weather@1.2.0"),
 )
 @optional_id_argument
+@lock_timeout_option
 @shared_options
 @click.pass_obj
 def recover_command(context: Context, id: str | None) -> None:

@@ -173,7 +173,7 @@ def transition_command(context: Context, /, id: str, state: str, **said: Any) ->
     """Bring a manifest to STATE, by whichever action leads there from where it is."""
     with context.open() as pipeline:
         request = _said(said)
-        words = {name: request.pop(name) for name in ("reason", "comment") if request[name] is not None}
+        words = {"reason": request.pop("reason"), "comment": request.pop("comment")}
         more = {**(request.pop("context") or {}), **words}
         _show(context, pipeline.transition_state(id, state_name(pipeline.lifecycle, state), more, **request))
 

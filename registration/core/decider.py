@@ -244,11 +244,11 @@ def _ask_guards(
     definition: Definition, move: Transition, state: StateSnapshot | None, command: Command
 ) -> None:
     verdicts = [(name, definition.guards[name](state, command)) for name in move.guards]
-    refusals = [verdict.reason for _, verdict in verdicts if not verdict.agrees]
+    refusals = [verdict for _, verdict in verdicts if not verdict.agrees]
     if refusals:
         raise GuardRefused(
-            f"{move.action!r} of {command.stream!r} is refused: {'; '.join(refusals)}.",
-            "Supply what is missing and ask again.",
+            f"{move.action!r} of {command.stream!r} is refused: {'; '.join(v.reason for v in refusals)}.",
+            " ".join(v.remedy for v in refusals if v.remedy),
             manifest_id=command.stream,
             action=move.action,
             verdicts=[

@@ -19,11 +19,16 @@ from registration.values.snapshots import StateSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a guard says. reason: a sentence without its full stop. evidence: JSON values it rests on."""
+    """What a guard says.
+
+    reason: a sentence without its full stop. evidence: JSON values it rests on. remedy: where it disagrees,
+    what would change its mind, as a whole sentence.
+    """
 
     agrees: bool
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    remedy: str = ""
 
 
 Guard = Callable[[StateSnapshot | None, Command], Verdict]

@@ -71,7 +71,11 @@ def reason_given(_state: StateSnapshot | None, command: Command) -> Verdict:
     """The command says why."""
     if command.reason:
         return Verdict(agrees=True, reason="a reason is given", evidence={"reason": command.reason})
-    return Verdict(agrees=False, reason="a reason is required, and none was given")
+    return Verdict(
+        agrees=False,
+        reason="a reason is required, and none was given",
+        remedy="Say why: `--reason TEXT`, or `reason=` in Python.",
+    )
 
 
 def keep_approvals(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:

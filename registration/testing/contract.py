@@ -8,20 +8,457 @@
             return lambda: MyStore(tmp_path, REGISTRATION)
 
 `open_store` is a pytest fixture: a callable that opens a store on the same place each time it is called. A
-store that forgets when it is closed, as the one in memory does, sets `outlives_closing` to False.
+store that forgets when it is closed, as the one in memory does, sets `outlives_closing` to False, and gives
+the same store each time.
+
+Any definition will do, since a store knows no lifecycle: the events here all create, again and again. They
+leave sound logs behind, so that a fixture can end in a check of every byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar
 
+from registration.core.codec import encode_snapshot, seal
+from registration.core.decider import fold
 from registration.core.store import Store
+from registration.errors import InvalidArgument, NotFound, VersionConflict
+from registration.values.documents import digest_of
+from registration.values.events import Event, NewEvent
+from registration.values.ids import name_of, uuid7
+from registration.values.snapshots import Position, StateSnapshot
+from registration.values.times import rfc3339
+from registration.verification import verify_files
 
 OpenStore = Callable[[], Store]
+
+NOT_IDS = (
+    "",
+    ".",
+    "..",
+    "../escape",
+    "/absolute",
+    "-option",
+    "white space",
+    "line\nfeed",
+    "nul\0",
+    "é",
+    "a" * 201,
+)
+"""What no store takes for an id."""
 
 
 class StoreContract:
     """What `registration.core.store.Store` promises, one test for each promise."""
 
     outlives_closing: ClassVar[bool] = True
+
+    # -- appending and loading -------------------------------------------------------------------------
+
+    def test_what_was_appended_is_loaded(self, open_store: OpenStore) -> None:
+        """After `append`, `load` gives the very snapshot that went with it."""
+        store = open_store()
+
+        appended = [append(store, "a") for _ in range(3)]
+
+        assert store.load("a") == appended[-1][1]
+
+    def test_another_handle_sees_an_append_at_once(self, open_store: OpenStore) -> None:
+        """What one handle appended, every other handle on the same place loads."""
+        writing, reading = open_store(), open_store()
+
+        _, snapshot = append(writing, "a")
+
+        assert reading.load("a") == snapshot
+
+    def test_an_unknown_stream_loads_as_none(self, open_store: OpenStore) -> None:
+        """`load` of what was never appended to is None, and makes nothing."""
+        store = open_store()
+
+        assert store.load("a") is None
+        assert list(store.streams()) == []
+
+    def test_streams_do_not_touch_each_other(self, open_store: OpenStore) -> None:
+        """Each stream has versions of its own."""
+        store = open_store()
+        _, one = append(store, "one")
+        append(store, "two")
+
+        append(store, "two")
+
+        assert store.load("one") == one
+        assert _versions(store, "two") == [1, 2]
+
+    def test_handles_agree_on_what_they_are(self, open_store: OpenStore) -> None:
+        """Source, definition and limit are those of the place, whoever opened it."""
+        one, other = open_store(), open_store()
+
+        assert one.source.startswith("urn:uuid:")
+        assert one.source == other.source
+        assert one.definition is other.definition
+        assert one.document_bytes_max == other.document_bytes_max > 0
+
+    # -- batches ---------------------------------------------------------------------------------------
+
+    def test_a_batch_comes_back_whole_and_in_order(self, open_store: OpenStore) -> None:
+        """The events of one command come back as they were given, each saying how many still follow."""
+        store = open_store()
+        first, _ = append(store, "a")
+
+        batch, snapshot = append(store, "a", count=4)
+
+        assert list(store.read("a")) == [*first, *batch]
+        assert [event.remaining for event in batch] == [3, 2, 1, 0]
+        assert store.load("a") == snapshot
+
+    def test_a_batch_is_refused_whole(self, open_store: OpenStore) -> None:
+        """Of a batch that meets a conflict, not even the first event is kept."""
+        store = open_store()
+        append(store, "a")
+        late = _batch(store, "a", count=3)
+        append(store, "a")
+
+        with _refused(VersionConflict):
+            store.append("a", *late)
+
+        assert _versions(store, "a") == [1, 2]
+
+    # -- conflicts -------------------------------------------------------------------------------------
+
+    def test_a_stale_position_is_a_conflict(self, open_store: OpenStore) -> None:
+        """Who decided on an earlier version gets `VersionConflict`, and not a byte is written."""
+        store = open_store()
+        append(store, "a")
+        stale = _batch(store, "a")
+        append(store, "a")
+        before = store.inspect("a")
+
+        with _refused(VersionConflict):
+            store.append("a", *stale)
+
+        assert store.inspect("a") == before
+
+    def test_a_second_creation_is_a_conflict(self, open_store: OpenStore) -> None:
+        """Of two that found no stream and create it, the later one gets `VersionConflict`."""
+        store = open_store()
+        late = _batch(store, "a")
+        append(store, "a")
+        before = store.inspect("a")
+
+        with _refused(VersionConflict):
+            store.append("a", *late)
+
+        assert store.inspect("a") == before
+
+    def test_another_size_is_a_conflict(self, open_store: OpenStore) -> None:
+        """A position of the right version and head at the wrong size is not where the log ends."""
+        store = open_store()
+        append(store, "a")
+        after, events, snapshot = _batch(store, "a")
+        before = store.inspect("a")
+
+        for step in (-1, 1):
+            with _refused(VersionConflict):
+                store.append("a", replace(after, size_bytes=after.size_bytes + step), events, snapshot)
+
+        assert store.inspect("a") == before
+
+    def test_another_head_is_a_conflict(self, open_store: OpenStore) -> None:
+        """A position of the right version and size with another hash is of another log."""
+        store = open_store()
+        append(store, "a")
+        after, events, snapshot = _batch(store, "a")
+        before = store.inspect("a")
+
+        with _refused(VersionConflict):
+            store.append("a", replace(after, head="0" * 64), events, snapshot)
+
+        assert store.inspect("a") == before
+
+    def test_a_position_in_no_log_is_a_conflict(self, open_store: OpenStore) -> None:
+        """Appending after events that the store doesn't have is a conflict, and makes no stream."""
+        store = open_store()
+        append(store, "elsewhere")
+        after, events, snapshot = _batch(store, "elsewhere")
+
+        with _refused(VersionConflict):
+            store.append("a", after, events, snapshot)
+
+        assert store.load("a") is None
+        assert list(store.streams()) == ["elsewhere"]
+
+    def test_of_two_threads_on_one_position_one_wins(self, open_store: OpenStore) -> None:
+        """Two handles that append to the same position at once: one succeeds, one gets `VersionConflict`."""
+        stores = (open_store(), open_store())
+        won: list[int] = []
+        lost: list[int] = []
+
+        def race(index: int, batch: _Batch, start: threading.Barrier) -> None:
+            start.wait()
+            try:
+                stores[index].append("a", *batch)
+            except VersionConflict:
+                lost.append(index)
+            else:
+                won.append(index)
+
+        for _ in range(10):
+            batches = [_batch(stores[0], "a"), _batch(stores[0], "a")]
+            start = threading.Barrier(2)
+            _run_threads([partial(race, index, batches[index], start) for index in (0, 1)])
+
+        assert (len(won), len(lost)) == (10, 10)
+        assert _versions(stores[1], "a") == list(range(1, 11))
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def test_read_gives_every_event_in_order(self, open_store: OpenStore) -> None:
+        """`read` gives the events as they were appended, each chained to the one before."""
+        store = open_store()
+        appended = [event for _ in range(5) for event in append(store, "a")[0]]
+
+        read = list(store.read("a"))
+
+        assert read == appended
+        assert [event.version for event in read] == [1, 2, 3, 4, 5]
+        assert [event.prev_hash for event in read] == ["", *(event.hash for event in read[:-1])]
+
+    def test_read_is_as_of_its_beginning(self, open_store: OpenStore) -> None:
+        """What is appended while somebody reads does not show in that reading."""
+        store = open_store()
+        append(store, "a", count=3)
+        reading = store.read("a")
+        next(reading)
+
+        append(store, "a")
+
+        assert [event.version for event in reading] == [2, 3]
+
+    def test_what_is_unknown_is_not_found(self, open_store: OpenStore) -> None:
+        """`read`, `inspect` and `save` of an unknown stream raise `NotFound`; `recover` finds no state."""
+        store = open_store()
+        _, snapshot = append(store, "elsewhere")
+
+        with _refused(NotFound):
+            list(store.read("a"))
+        with _refused(NotFound):
+            store.inspect("a")
+        with _refused(NotFound):
+            store.save("a", snapshot)
+        assert store.recover("a").state is None
+        assert list(store.streams()) == ["elsewhere"]
+
+    def test_streams_are_sorted_by_file_name(self, open_store: OpenStore) -> None:
+        """`streams` gives every id once, in the order of the names that files have."""
+        store = open_store()
+        ids = ["b", "a/x", "a@1", "a.b", "A", "a", "io.github.acme/weather@1.0", "urn:x:1"]
+
+        for id in ids:
+            append(store, id)
+
+        assert list(store.streams()) == sorted(ids, key=name_of)
+
+    def test_what_is_no_id_is_refused(self, open_store: OpenStore) -> None:
+        """Whatever takes a stream refuses what isn't an id, before anything is made of it."""
+        store = open_store()
+        batch = _batch(store, "a")
+        calls: tuple[Callable[[str], Any], ...] = (
+            store.load,
+            lambda stream: store.append(stream, *batch),
+            lambda stream: list(store.read(stream)),
+            lambda stream: store.save(stream, batch[2]),
+            store.inspect,
+            store.recover,
+        )
+
+        for call in calls:
+            for not_id in NOT_IDS:
+                with _refused(InvalidArgument):
+                    call(not_id)
+
+        assert list(store.streams()) == []
+
+    # -- snapshots and bytes ---------------------------------------------------------------------------
+
+    def test_an_older_snapshot_does_not_replace_a_later_one(self, open_store: OpenStore) -> None:
+        """`save` of an earlier state leaves the later one that is kept."""
+        store = open_store()
+        _, older = append(store, "a")
+        _, later = append(store, "a")
+
+        store.save("a", older)
+
+        assert store.load("a") == later
+        assert store.inspect("a").snapshot == encode_snapshot(later)
+
+    def test_the_latest_snapshot_can_be_saved_again(self, open_store: OpenStore) -> None:
+        """`save` of what the log folds to changes nothing."""
+        store = open_store()
+        _, snapshot = append(store, "a")
+        before = store.inspect("a")
+
+        store.save("a", snapshot)
+
+        assert store.inspect("a") == before
+
+    def test_inspect_gives_the_bytes_of_the_format(self, open_store: OpenStore) -> None:
+        """The log is the lines of its events, and the snapshot the encoding of the state, byte for byte."""
+        store = open_store()
+        events = [*append(store, "a")[0], *append(store, "a", count=2)[0]]
+
+        files = store.inspect("a")
+
+        assert files.log == b"".join(event.line for event in events)
+        assert files.snapshot == encode_snapshot(_loaded(store, "a"))
+
+    def test_inspect_shows_one_moment(self, open_store: OpenStore) -> None:
+        """However often somebody appends meanwhile, log and snapshot are of the same version."""
+        store, writing = open_store(), open_store()
+        append(store, "a")
+        done = threading.Event()
+        findings: list[object] = []
+
+        def write() -> None:
+            try:
+                for _ in range(100):
+                    append(writing, "a")
+            finally:
+                done.set()
+
+        def look() -> None:
+            while not done.is_set():
+                findings.extend(_findings(store, "a"))
+
+        _run_threads([write, look])
+
+        assert findings == []
+
+    def test_recovery_of_a_sound_stream_changes_nothing(self, open_store: OpenStore) -> None:
+        """`recover`, once or twice, gives the state and leaves the same bytes."""
+        store = open_store()
+        append(store, "a")
+        _, snapshot = append(store, "a", count=2)
+        before = store.inspect("a")
+
+        once, twice = store.recover("a"), store.recover("a")
+
+        assert once.state == twice.state == snapshot
+        assert (once.done, twice.done) == ((), ())
+        assert store.inspect("a") == before
+
+    # -- closing ---------------------------------------------------------------------------------------
+
+    def test_reopening_shows_the_same(self, open_store: OpenStore) -> None:
+        """After closing and opening again, every byte and every stream is still there."""
+        if not self.outlives_closing:
+            import pytest  # noqa: PLC0415  # for this one word
+
+            pytest.skip("this store forgets when it is closed")
+        store = open_store()
+        append(store, "a", count=2)
+        append(store, "b")
+        before = {stream: (store.load(stream), store.inspect(stream)) for stream in store.streams()}
+
+        store.close()
+        reopened = open_store()
+
+        assert {s: (reopened.load(s), reopened.inspect(s)) for s in reopened.streams()} == before
+        assert _versions(reopened, "a") == [1, 2]
+
+    def test_closing_twice_is_harmless(self, open_store: OpenStore) -> None:
+        """`close` may be called again."""
+        store = open_store()
+        append(store, "a")
+
+        store.close()
+        store.close()
+
+
+_Batch = tuple[Position, list[Event], StateSnapshot]
+"""The arguments of `append` after the stream."""
+
+
+def append(store: Store, stream: str, *, count: int = 1) -> tuple[list[Event], StateSnapshot]:
+    """Append one command of `count` events where the stream ends now; what was appended.
+
+    Raises: as `Store.append`.
+    """
+    after, events, snapshot = _batch(store, stream, count=count)
+    store.append(stream, after, events, snapshot)
+    return events, snapshot
+
+
+def _batch(store: Store, stream: str, *, count: int = 1) -> _Batch:
+    """What to append next, decided on the stream as it is now."""
+    definition, before = store.definition, store.load(stream)
+    creation = next(move for move in definition.chart.transitions if move.source is None)
+    state = definition.chart.entered(creation.target)
+    after = before.position if before else Position()
+    new = []
+    for version in range(after.version + 1, after.version + 1 + count):
+        unix_ns = 1_767_225_600_000_000_000 + version * 1_000_000_000
+        id = uuid7(unix_ns // 1_000_000, version.to_bytes(10, "big"))
+        document = {"name": stream, "version": str(version)}
+        data: dict[str, Any] = {
+            "action": creation.action,
+            "from": state if version > 1 else None,
+            "to": state,
+            "actor": None,
+            "digest": digest_of(document),
+            "document": document,
+        }
+        type = definition.event_type(creation.action)
+        new.append(NewEvent(id=id, type=type, time=rfc3339(unix_ns), data=data, correlation_id=id))
+    events = seal(new, stream=stream, source=store.source, after=after)
+    snapshot = fold(definition, before, events)
+    assert snapshot is not None
+    return after, events, snapshot
+
+
+def _loaded(store: Store, stream: str) -> StateSnapshot:
+    snapshot = store.load(stream)
+    assert snapshot is not None
+    return snapshot
+
+
+def _versions(store: Store, stream: str) -> list[int]:
+    return [event.version for event in store.read(stream)]
+
+
+def _findings(store: Store, stream: str) -> tuple[object, ...]:
+    files = store.inspect(stream)
+    return verify_files(files, stream=stream, source=store.source, definition=store.definition).findings
+
+
+def _run_threads(works: list[Callable[[], None]]) -> None:
+    """Run them at once, wait for all, and raise what the first of them raised."""
+    failures: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # whatever it is belongs to the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _refused(kind: type[Exception]) -> Iterator[None]:
+    """Fail unless the block raises `kind`."""
+    try:
+        yield
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was expected, and nothing was raised")

@@ -75,9 +75,11 @@ def id_from_document(document: Mapping[str, Any]) -> str:
     problem = _id_problem(id)
     if problem:
         said = "it has no `name`" if name is None else f"its name {_shorten(name)!r} can't be an id"
-        error = InvalidDocument("A document without an id of its own", [said])
-        error.next_step = "Say what it shall be called: `--id ID`, or the first argument of `create`."
-        raise error
+        raise InvalidDocument(
+            "Without an id, the document",
+            [said],
+            "Give it one: `--id ID`, or the first argument of `create`.",
+        )
     return id
 
 
