@@ -66,7 +66,9 @@ class Context:
         return RegistrationPipeline(
             self.root(),
             create=False,
-            actor=self.actor or os.environ.get("REGISTRATION_ACTOR") or _login_name(),
+            actor=self.actor
+            if self.actor is not None
+            else os.environ.get("REGISTRATION_ACTOR") or _login_name(),
             lock_timeout_s=self.lock_timeout_s,
             traceparent=_traceparent,
         )

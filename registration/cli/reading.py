@@ -145,12 +145,13 @@ def verify_command(context: Context, id: str | None) -> None:
 
     What a crash left unfinished is named, and is no damage: the next read settles it.
     """
-    damaged = checked = 0
+    damaged = unfinished = checked = 0
     with context.open() as pipeline:
         for one in [id] if id is not None else pipeline.manifest_ids():
             found = pipeline.verify(one)
             checked += 1
             damaged += found.damaged
+            unfinished += bool(found.findings) and not found.damaged
             if context.as_json:
                 echo_json(
                     {
@@ -172,10 +173,9 @@ def verify_command(context: Context, id: str | None) -> None:
                 )
     if not context.as_json:
         manifests = "1 manifest" if checked == 1 else f"{checked} manifests"
-        say(
-            f"{manifests} checked: "
-            + (f"{damaged} damaged." if damaged else "every byte is what was written.")
-        )
+        left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
+        sound = "no damage." if unfinished else "every byte is what was written."
+        say(f"{manifests} checked: {left}" + (f"{damaged} damaged." if damaged else sound))
     if damaged:
         click.get_current_context().exit(DAMAGE)
 

@@ -74,7 +74,10 @@ def id_from_document(document: Mapping[str, Any]) -> str:
     id = "@".join(parts)
     problem = _id_problem(id)
     if problem:
-        said = "it has no `name`" if name is None else f"its name {_shorten(name)!r} can't be an id"
+        if isinstance(name, str):
+            said = f"its name {_shorten(name)!r} can't be an id"
+        else:
+            said = "it has no `name`" if name is None else f"its name is {_shorten(name)}, not text"
         raise InvalidDocument(
             "Without an id, the document",
             [said],
