@@ -206,11 +206,13 @@ class CorruptLog(StoreError):
         self, path: str, *, line: int, offset_bytes: int, reason: str, sound_version: int, stream: str
     ) -> None:
         where = f"{path}, line {line}, byte {offset_bytes}" if line else path
-        sound = f"Versions 1 to {sound_version} check out." if sound_version else "No version checks out."
+        sound = {0: "No version checks out.", 1: "Version 1 checks out."}.get(
+            sound_version, f"Versions 1 to {sound_version} check out."
+        )
         super().__init__(
             f"{stream!r} is damaged at {where}: {reason}. {sound}",
-            f"Nothing was changed. Run `registration verify {stream}` for the whole finding, "
-            "and compare with a backup.",
+            f"Nothing was changed. `registration verify {stream}` tells the whole finding. Look for a backup; where "
+            f"there is none, `registration repair {stream}` shows what can be kept.",
             manifest_id=stream,
             path=path,
             line=line,

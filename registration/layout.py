@@ -25,6 +25,9 @@ LOG_FILE = "events.jsonl"
 SNAPSHOT_FILE = "state.json"
 TEMPORARY_SUFFIX = ".tmp"
 
+OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
+"""What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
+
 
 def directory_of(id: str) -> str:
     """The name of a manifest's directory below `manifests/`.
@@ -43,6 +46,11 @@ def log_path(id: str) -> str:
 def snapshot_path(id: str) -> str:
     """The path of a manifest's snapshot, relative to the root."""
     return f"{MANIFESTS}/{directory_of(id)}/{SNAPSHOT_FILE}"
+
+
+def quarantine_snapshot(data: bytes) -> str:
+    """The name, in a manifest's quarantine directory, of a snapshot that was set aside."""
+    return f"state-{hashlib.sha256(data).hexdigest()[:16]}.json"
 
 
 def quarantine_file(offset_bytes: int, data: bytes) -> str:

@@ -25,7 +25,7 @@ class RetryPolicy:
     cap_s: float = 0.100
 
     def __post_init__(self) -> None:
-        if self.attempts_max < 1 or self.base_s < 0 or self.cap_s < 0:
+        if not (self.attempts_max >= 1 and self.base_s >= 0 and self.cap_s >= 0):  # so that NaN is refused
             raise ValueError(f"a retry policy needs attempts_max ≥ 1 and waits ≥ 0, not {self}")
 
     def waits_s(self, random: Callable[[], float]) -> Iterator[float]:

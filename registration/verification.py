@@ -1,19 +1,20 @@
 """Verification: is every byte of a manifest what was written? Pure over the bytes; it changes nothing.
 
-Two kinds of findings. *Damage* can't come from a crash: something changed the files. *Unfinished* is what a
-crash, or a writer at this very moment, leaves; the next read or `recover` settles it.
+Three kinds of findings. *Damage* can't come from a crash: something changed the files. *Unfinished* is what a
+crash, or a writer at this very moment, leaves; the next read or `recover` settles it. A *stray* belongs to no manifest.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from registration import layout
 from registration.core.codec import BadSnapshot, decode_snapshot, encode_snapshot, scan
 from registration.core.decider import fold
-from registration.errors import UnknownEvent
-from registration.values.documents import digest_of
+from registration.errors import InvalidDocument, StoreError, UnknownEvent
+from registration.values.documents import check_document
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Finding:
     that line begins. reason: what is wrong, without a full stop.
     """
 
-    kind: Literal["damage", "unfinished"]
+    kind: Literal["damage", "unfinished", "stray"]
     path: str
     line: int
     offset_bytes: int
@@ -65,9 +66,11 @@ class Verification:
 
 def verify_files(files: Files, *, stream: str, source: str, definition: Definition) -> Verification:
     """Check a log from its first byte, and a snapshot against it."""
+    if files.unread_bytes:
+        return _quick(files, stream=stream, source=source, definition=definition)
     log_path, snapshot_path = layout.log_path(stream), layout.snapshot_path(stream)
     found = scan(files.log, stream=stream, source=source, after=Position())
-    findings = list(_events(found.events, log_path))
+    findings = list(_events(found.events, definition, log_path))
     kept: StateSnapshot | None = None
     if files.snapshot is not None:
         try:
@@ -88,20 +91,63 @@ def verify_files(files: Files, *, stream: str, source: str, definition: Definiti
     return Verification(stream, found.position.version, tuple(findings))
 
 
-def _events(events: list[Event], path: str) -> Iterator[Finding]:
-    """What the chain can't tell: documents against their digests, states and times against those before."""
+def unreadable(stream: str, error: StoreError) -> Verification:
+    """The finding that a manifest's files can't be read at all."""
+    return Verification(
+        stream, 0, (Finding("damage", layout.log_path(stream), 0, 0, error.problem.rstrip(".")),)
+    )
+
+
+def _quick(files: Files, *, stream: str, source: str, definition: Definition) -> Verification:
+    """The snapshot and the log's size, and nothing else."""
+    log_path, snapshot_path = layout.log_path(stream), layout.snapshot_path(stream)
+    if files.snapshot is None:
+        return Verification(
+            stream, 0, (Finding("unfinished", snapshot_path, 0, 0, "there is no snapshot yet"),)
+        )
+    try:
+        kept = decode_snapshot(files.snapshot, stream=stream, source=source, definition=definition.name)
+    except BadSnapshot as error:
+        finding = Finding("damage", snapshot_path, 0, 0, f"the snapshot is of no use: {error}")
+        return Verification(stream, 0, (finding,))
+    covered, size = kept.position.size_bytes, files.unread_bytes
+    if covered == size:
+        return Verification(stream, kept.version, ())
+    kind: Literal["damage", "unfinished"] = "unfinished" if covered < size else "damage"
+    reason = f"it has {size} bytes, and its snapshot (version {kept.version}) covers {covered}"
+    return Verification(stream, kept.version, (Finding(kind, log_path, 0, 0, reason),))
+
+
+def _events(events: list[Event], definition: Definition, path: str) -> Iterator[Finding]:
+    """What the chain can't tell: documents against digests, and states, times and types against what they follow on."""
     state, time, offset = None, "", 0
+    known: set[str | None] = {None}  # the digests that the document may go by
     for event in events:
-        document = event.data.get("document")
-        if document is not None and digest_of(document) != event.data.get("digest"):
-            yield Finding("damage", path, event.version, offset, "the document does not match its digest")
+        reasons = []
+        if event.type not in definition.event_types:
+            reasons.append(f"this release does not know its type {event.type!r}")
+        claimed = event.data.get("digest")
+        if "document" in event.data:
+            known = {claimed, _digest(event.data["document"])}
+            if len(known) > 1:
+                reasons.append("the document does not match its digest")
+        elif "digest" in event.data and claimed not in known:
+            reasons.append("its digest is not that of the document as it stood")
         if event.from_state != state:
-            reason = f"it starts from {event.from_state}, and the line before ended in {state}"
-            yield Finding("damage", path, event.version, offset, reason)
+            reasons.append(f"it starts from {event.from_state}, and the line before ended in {state}")
         if event.time < time:
-            reason = f"its time ({event.time}) is before that of the line before ({time})"
+            reasons.append(f"its time ({event.time}) is before that of the line before ({time})")
+        for reason in reasons:
             yield Finding("damage", path, event.version, offset, reason)
         state, time, offset = event.to_state, event.time, offset + len(event.line)
+
+
+def _digest(document: object) -> str:
+    """The digest of a document in a log; of one that intake would have refused, none that any event names."""
+    try:
+        return check_document(document, size_bytes_max=sys.maxsize).digest
+    except InvalidDocument:
+        return "refused"
 
 
 def _snapshot(
@@ -113,8 +159,7 @@ def _snapshot(
         return
     try:
         folded = fold(definition, None, events[: kept.version])
-    except UnknownEvent as error:
-        yield Finding("damage", path, 0, 0, error.problem)
+    except UnknownEvent:  # named with its line already
         return
     if folded is None or encode_snapshot(folded) != encode_snapshot(kept):
         yield Finding("damage", path, 0, 0, f"it is not what the log folds to at version {kept.version}")

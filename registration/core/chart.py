@@ -71,7 +71,8 @@ class Chart:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_states", {state.name: state for state in self.states})
         object.__setattr__(self, "_actions", {action.name: action for action in self.actions})
-        problems = _problems_of_names(self) or _problems_of_structure(self)
+        unknown = _unknown_names(self)
+        problems = _malformed_names(self) + (unknown or _problems_of_structure(self))
         if not problems:
             object.__setattr__(self, "_resolved", _resolve(self))
             problems = _problems_of_reach(self)
@@ -120,9 +121,10 @@ class Chart:
         return self._resolved.get(state, {})
 
 
-def _problems_of_names(chart: Chart) -> list[str]:
+def _malformed_names(chart: Chart) -> list[str]:
     problems = []
     for what, names in (
+        ("lifecycle", [chart.name]),
         ("state", [state.name for state in chart.states]),
         ("action", [action.name for action in chart.actions]),
         ("event", [action.past for action in chart.actions]),
@@ -137,6 +139,11 @@ def _problems_of_names(chart: Chart) -> list[str]:
             for name in names
             if not _NAME.fullmatch(name)
         ]
+    return problems
+
+
+def _unknown_names(chart: Chart) -> list[str]:
+    problems = []
     for state in chart.states:
         for role, other in (("parent", state.parent), ("initial child", state.initial)):
             if other is not None and not chart.has_state(other):
@@ -192,11 +199,10 @@ def _problems_of_structure(chart: Chart) -> list[str]:
 
 
 def _is_own_ancestor(chart: Chart, state: State) -> bool:
-    seen = set()
-    while state.parent is not None and state.name not in seen:
-        seen.add(state.name)
-        state = chart.state(state.parent)
-    return state.name in seen
+    ancestors = [state.name]
+    while (parent := chart.state(ancestors[-1]).parent) is not None and parent not in ancestors:
+        ancestors.append(parent)
+    return parent == state.name
 
 
 def _resolve(chart: Chart) -> dict[str | None, dict[str, Transition]]:

@@ -12,6 +12,7 @@ A snapshot is indented JSON for people, and ends in a ``checksum`` made in the s
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ _HASH = b',"hash":"'
 _HASH_END = b'"}\n'
 _HEX_DIGITS = 64
 _HASH_BYTES = len(_HASH) + _HEX_DIGITS + len(_HASH_END)
+_SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}')
 _CHECKSUM = b',\n  "checksum": "'
 _CHECKSUM_END = b'"\n}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM) + _HEX_DIGITS + len(_CHECKSUM_END)
@@ -61,6 +63,8 @@ def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) 
             "time": event.time,
             "version": version,
         }
+        if index:
+            members["part"] = index + 1
         if remaining:
             members["remaining"] = remaining
         members["correlationid"] = event.correlation_id
@@ -137,9 +141,21 @@ def head_of_tail(tail: bytes) -> str:
 
 
 def _event(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -> Event:
-    version, remaining = members["version"], members.get("remaining", 0)
-    if type(version) is not int or type(remaining) is not int:
-        raise TypeError("version")
+    version, part, remaining = members["version"], members.get("part", 1), members.get("remaining", 0)
+    for name in ("id", "source", "type", "subject", "time"):
+        if type(members[name]) is not str:
+            raise TypeError(name)
+    for name in ("correlationid", "causationid", "idempotencykey", "traceparent"):
+        if name in members and type(members[name]) is not str:
+            raise TypeError(name)
+    if (
+        type(version) is not int
+        or type(part) is not int
+        or type(remaining) is not int
+        or remaining < 0
+        or part < 1
+    ):
+        raise TypeError("version, part or remaining")
     return Event(
         id=members["id"],
         source=members["source"],
@@ -147,6 +163,7 @@ def _event(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -
         subject=members["subject"],
         time=members["time"],
         version=version,
+        part=part,
         remaining=remaining,
         correlation_id=members.get("correlationid"),
         causation_id=members.get("causationid"),
@@ -196,10 +213,11 @@ def scan(data: bytes, *, stream: str, source: str, after: Position) -> Scan:
             event = decode_line(line, stream=stream, source=source, after=place)
             if promised and event.remaining != promised - 1:
                 raise BadLine(f"{promised} more events of the same command belong there")
+            if event.version - event.part != whole.version:
+                raise BadLine("the command that it belongs to does not begin where the one before ends")
         except BadLine as error:
             rest = data[place.size_bytes - after.size_bytes :]
-            last = place.version + max(promised, 1)
-            torn = not _written_after(rest, stream=stream, source=source, version=last)
+            torn = not _written_on_purpose(rest, stream=stream, source=source, begun=whole.version)
             fault = Fault(place.version + 1, place.size_bytes, str(error), torn)
             break
         events.append(event)
@@ -213,6 +231,17 @@ def scan(data: bytes, *, stream: str, source: str, after: Position) -> Scan:
     return Scan(events[: whole.version - after.version], whole, fault)
 
 
+def sound_versions(data: bytes, *, stream: str, source: str) -> list[int]:
+    """The versions of a log's own lines that are sound by themselves, wherever in `data` they stand."""
+    found = []
+    for _, line, _ in _sound_lines(data):
+        members, _ = open_line(line)
+        version = members.get("version")
+        if type(version) is int and (members.get("subject"), members.get("source")) == (stream, source):
+            found.append(version)
+    return found
+
+
 def _lines(data: bytes) -> Iterator[bytes]:
     start = 0
     while start < len(data):
@@ -221,25 +250,49 @@ def _lines(data: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _written_after(data: bytes, *, stream: str, source: str, version: int) -> bool:
-    """Whether sound lines of this log, later than one torn append could leave, stand in doubtful bytes.
+def _written_on_purpose(data: bytes, *, stream: str, source: str, begun: int) -> bool:
+    """Whether doubtful bytes hold a line that one torn append can't have left there.
 
-    A line that is sound by itself was written on purpose: in the wrong place, it means damage. Only lines of
-    the very command that was torn, up to `version`, may follow a hole in it.
+    A line that is sound by itself was written on purpose, so in the wrong place it means damage. Only the other lines
+    of the very command that was torn, the one that began after version `begun`, may stand behind a hole in it.
     """
-    for index, line in enumerate(_lines(data)):
-        try:
-            members, _ = open_line(line)
-        except BadLine:
-            continue
-        ours = members.get("source") == source and members.get("subject") == stream
-        if index == 0 or (ours and not _is_at_most(members.get("version"), version)):
+    for offset, line, whole in _sound_lines(data):
+        members, _ = open_line(line)
+        version, part = members.get("version"), members.get("part", 1)
+        torn_too = (
+            (members.get("subject"), members.get("source")) == (stream, source)
+            and type(version) is int
+            and type(part) is int
+            and version - part == begun
+        )
+        # The first one is where reading stopped: whole, it is out of place; without its line feed, it is torn.
+        if whole if offset == 0 else not torn_too:
             return True
     return False
 
 
-def _is_at_most(found: object, version: int) -> bool:
-    return type(found) is int and found <= version
+def _sound_lines(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """Every line in doubtful bytes whose hash is right: its offset, the line, and whether its line feed is there.
+
+    Lines that ran together, since a line feed was changed, are told apart by their hashes. Each byte is hashed once.
+    """
+    at = 0
+    for physical in _lines(data):
+        start = done = 0
+        hasher = hashlib.sha256()
+        for seal in _SEAL.finditer(physical):
+            hasher.update(physical[done : seal.start()])
+            done = seal.start()
+            if hasher.hexdigest().encode() == seal[1]:
+                line = physical[start : seal.end()] + b"\n"
+                try:
+                    open_line(line)
+                except BadLine:  # the hash is right, and it is no JSON object: nobody's line
+                    continue
+                yield at + start, line, physical[seal.end() : seal.end() + 1] == b"\n"
+                start = done = seal.end() + 1
+                hasher = hashlib.sha256()
+        at += len(physical)
 
 
 def encode_snapshot(snapshot: StateSnapshot) -> bytes:

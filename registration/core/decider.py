@@ -20,6 +20,7 @@ from registration.errors import (
     NotFound,
     UnknownEvent,
 )
+from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
 from registration.values.snapshots import Position, StateSnapshot
 
@@ -139,7 +140,9 @@ def is_same_request(definition: Definition, command: Command, event: Event) -> b
     said = {name: data[name] for name in ("reason", "comment", "context") if name in data}
     given = command.document.digest if command.document else None
     brought = data.get("digest") if "document" in data else None
-    return led_here and data["actor"] == command.actor and said == command.payload() and given == brought
+    # By their digests, since Python calls True and 1 equal.
+    same_words = digest_of(said) == digest_of(command.payload())
+    return led_here and data["actor"] == command.actor and same_words and given == brought
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str:
@@ -149,15 +152,16 @@ def nearest(wanted: str, known: Iterable[str]) -> str:
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
 
 
-def check_state(chart: Chart, name: str) -> str:
+def check_state(chart: Chart, name: object) -> str:
     """The state's name where the chart has it.
 
     Raises:
         InvalidArgument: when it hasn't; the nearest is suggested.
     """
-    if not chart.has_state(name):
+    if not isinstance(name, str) or not chart.has_state(name):
         raise InvalidArgument(
-            f"The lifecycle {chart.name!r} has no state {name!r}.{nearest(name, (s.name for s in chart.states))}",
+            f"The lifecycle {chart.name!r} has no state {name!r}."
+            + nearest(str(name), (state.name for state in chart.states)),
             f"Its states are {', '.join(chart.leaves)}.",
             state=name,
             states=list(chart.leaves),
@@ -165,15 +169,28 @@ def check_state(chart: Chart, name: str) -> str:
     return name
 
 
+def check_action(chart: Chart, name: object) -> str:
+    """The action's name where the chart has it.
+
+    Raises:
+        InvalidArgument: when it hasn't; the nearest is suggested.
+    """
+    if not isinstance(name, str) or not chart.has_action(name):
+        known = [action.name for action in chart.actions]
+        raise InvalidArgument(
+            f"The lifecycle {chart.name!r} has no action {name!r}.{nearest(str(name), known)}",
+            f"Its actions are {', '.join(known)}.",
+            action=name,
+            actions=known,
+        )
+    return name
+
+
 def _move(chart: Chart, state: StateSnapshot | None, command: Command) -> Transition:
     """The transition that the command asks for."""
-    if command.action is not None and not chart.has_action(command.action):
-        raise InvalidArgument(
-            f"The lifecycle {chart.name!r} has no action {command.action!r}."
-            + nearest(command.action, (action.name for action in chart.actions)),
-            action=command.action,
-        )
-    if command.target is not None:
+    if command.action is not None:
+        check_action(chart, command.action)
+    else:
         check_state(chart, command.target)
     moves = chart.transitions_from(state.state if state else None)
     if command.action is not None:
@@ -218,7 +235,8 @@ def _illegal(
         there = command.target is not None and state.state in (command.target, chart.entered(command.target))
         why = "it is there already" if there else "the lifecycle has no such move"
         listed = ", ".join(f"{action} (to {target})" for action, target in allowed.items())
-        next_step = f"From {state.state} it can: {listed}." if allowed else f"{state.state} is final."
+        end = "is final" if chart.has_state(state.state) else f"is no state of the lifecycle {chart.name!r}"
+        next_step = f"From {state.state} it can: {listed}." if allowed else f"{state.state} {end}."
     return IllegalTransition(
         f"{state.stream!r} is {state.state} and can't {wanted} from there: {why}.",
         next_step,

@@ -67,13 +67,18 @@ class Definition:
         }
         if unknown:
             raise InvalidDefinition(self.chart.name, sorted(unknown))
-        types = frozenset(self.event_type(action.name) for action in self.chart.actions)
-        object.__setattr__(self, "event_types", types)
+        types = {self.event_type(action.name) for action in self.chart.actions}
+        object.__setattr__(self, "event_types", frozenset({*types, self.repaired}))
 
     @property
     def name(self) -> str:
         """The chart's name."""
         return self.chart.name
+
+    @property
+    def repaired(self) -> str:
+        """The type of the event that tells of a repair. No action leads to it: it is what the store has to say."""
+        return f"{self.name}.repaired.v1"
 
     def event_type(self, action: str) -> str:
         """The type of the event that an action leads to, in the schema that is written today."""

@@ -1,4 +1,4 @@
-"""The store: where the logs are. A protocol of eight methods; whoever keeps it can be put under the engine.
+"""The store: where the logs are. A protocol of ten methods; whoever keeps it can be put under the engine.
 
 Its contract in code is `registration.testing.StoreContract`, which every store passes. In words:
 
@@ -10,6 +10,7 @@ Its contract in code is `registration.testing.StoreContract`, which every store 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,28 +18,80 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from registration.core.definition import Definition
-    from registration.values.events import Event
+    from registration.values.events import Event, NewEvent
     from registration.values.snapshots import Position, StateSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that recovery set right, or would.
+
+    found: what was not as it should be. done: what is done about it; both without a full stop. kept_as: where bytes that
+    were set aside are, relative to the root.
+    """
+
+    found: str
+    done: str
+    kept_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What a full replay came to.
 
-    state: None where no event was ever acknowledged. done: a sentence for each thing that was set right, in
-    order; empty where all was well.
+    state: None where no event was ever acknowledged. steps: in order; none where all was well.
     """
 
     state: StateSnapshot | None
-    done: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What repairing a damaged manifest gives up, or gave up.
+
+    line, offset_bytes, reason: the damage. state: what is kept, as a fold of the events before it; None where nothing is.
+    lost_bytes: how much of the log is set aside. lost_version: the last version that is known to have been, by the
+    snapshot or by what stands behind the damage. kept_as: where the set-aside bytes are, once it is done.
+    repaired: the state after the repair's own event, once it is done and where there is a log to record it in.
+    """
+
+    line: int
+    offset_bytes: int
+    reason: str
+    state: StateSnapshot | None
+    lost_bytes: int
+    lost_version: int
+    kept_as: tuple[str, ...] = ()
+    repaired: StateSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The bytes of one manifest at one moment: its log, and its snapshot where there is one."""
+    """The bytes of one manifest at one moment: its log, and its snapshot where there is one.
+
+    unread_bytes: how much of the log was left unread, in a quick look; `log` is then empty.
+    """
 
     log: bytes
     snapshot: bytes | None
+    unread_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Something that no manifest has: a name that is no id's, a file that isn't ours, what a crash left.
+
+    path: relative to the root. unfinished: a crash left it, or a writer is at work.
+    """
+
+    path: str
+    reason: str
+    unfinished: bool
+
+
+Record = Callable[["Loss", "StateSnapshot"], "NewEvent"]
+"""From a loss, and the state that is kept, to the event that records the repair."""
 
 
 class Store(Protocol):
@@ -92,8 +145,10 @@ class Store(Protocol):
             NotFound, CorruptLog, LockTimeout, StoreError: as above.
         """
 
-    def inspect(self, stream: str) -> Files:
+    def inspect(self, stream: str, *, quick: bool = False) -> Files:
         """The bytes as they stand, changing nothing and believing nothing.
+
+        quick: the log's size only.
 
         Where the snapshot is not of this very log, one of them is damaged, or a writer died.
 
@@ -102,17 +157,31 @@ class Store(Protocol):
             LockTimeout, StoreError: as above.
         """
 
-    def recover(self, stream: str) -> Recovered:
+    def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
         """Fold the whole log from its first byte, checking the chain, and keep the snapshot anew.
 
         What a crash left unfinished is finished or set aside. Run twice, it ends in the same bytes.
+        dry_run: only say what would be done.
 
         Raises:
             CorruptLog, LockTimeout, StoreError: as above.
         """
 
+    def repair(self, stream: str, record: Record | None) -> Loss | None:
+        """Cut a damaged log back to the events that check out, keeping the rest aside; None where nothing is damaged.
+
+        record: makes the event that tells of it, which becomes the log's last; None: only say what would be lost.
+
+        Raises:
+            NotFound: when there is nothing at all.
+            LockTimeout, StoreError: as above.
+        """
+
     def streams(self) -> Iterator[str]:
         """The ids of all logs, sorted by their file names; some may hold no acknowledged event."""
+
+    def strays(self) -> Iterator[Stray]:
+        """What stands in the registry and belongs to no manifest."""
 
     def close(self) -> None:
         """Let go of everything. Closing twice is harmless."""

@@ -85,7 +85,7 @@ def keep_approvals(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
             "actor": event.actor,
             "time": event.time,
             "version": event.version,
-            "digest": event.data["digest"],
+            "digest": event.data.get("digest"),
         }
         return {**facts, "approvals": [*facts.get("approvals", ()), approval]}
     if "document" in event.data or event.to_state == "DRAFT":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ import orjson
 from registration.errors import InvalidDocument
 
 DOCUMENT_BYTES_MAX = 1024 * 1024
+DOCUMENT_BYTES_MIN = 2
 DEPTH_MAX = 100
 INTEGER_MAX = 2**53
 PROBLEMS_MAX = 20
@@ -57,26 +59,25 @@ def parse_document(
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidDocument(source, [f"byte {error.start} is not UTF-8 ({error.reason})"]) from None
-    twice: dict[int, tuple[dict[str, Any], list[str]]] = {}
+    twice: dict[int, _Twice] = {}
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             counted = Counter(name for name, _ in pairs)
-            # The object is held as well, so that its identity stays its own until the walk is done.
-            twice[id(found)] = (found, [name for name, count in counted.items() if count > 1])
+            names = [name for name, count in counted.items() if count > 1]
+            hidden = [(name, item) for name, item in pairs if counted[name] > 1 and item is not found[name]]
+            twice[id(found)] = _Twice(found, names, hidden)
         return found
 
     try:
-        value = json.loads(text, object_pairs_hook=members, parse_constant=float)
+        value = json.loads(text, object_pairs_hook=members, parse_constant=float, parse_int=_integer)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidDocument(source, [f"it is not JSON: {error.msg} at {where}"]) from None
     except RecursionError:
         raise InvalidDocument(source, [f"it is nested deeper than {DEPTH_MAX} levels"]) from None
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise InvalidDocument(source, [f"it has a number that can't be kept: {error}"]) from None
-    return _checked(value, source, size_bytes_max, {key: names for key, (_, names) in twice.items()})
+    return _checked(value, source, size_bytes_max, twice)
 
 
 def check_document(
@@ -92,9 +93,32 @@ def check_document(
 
 def digest_of(value: object) -> str:
     """``sha256:`` and the SHA-256, in hex, of the RFC 8785 form of a checked JSON value."""
-    survey = _Survey({})
+    survey = _Survey({}, sys.maxsize)
     survey.visit(value, None, 1)
     return _digest(value, survey)
+
+
+@dataclass(frozen=True, slots=True)
+class _Twice:
+    """An object in which keys stand twice. `owner` is held so that its identity stays its own until the walk is done.
+
+    hidden: the members that a later one of the same name hides.
+    """
+
+    owner: dict[str, Any]
+    names: list[str]
+    hidden: list[tuple[str, Any]]
+
+
+class _TooMany(Exception):
+    """More values than bytes: Python objects that are shared, or contain themselves, stand for more than they hold."""
+
+
+def _integer(digits: str) -> int:
+    """An integer; one that is beyond all bounds anyway is not converted, which would cost the square of its length."""
+    if len(digits) > 20:
+        return -INTEGER_MAX - 1 if digits.startswith("-") else INTEGER_MAX + 1
+    return int(digits)
 
 
 _Place = tuple[Any, "str | int"] | None
@@ -105,15 +129,19 @@ a pointer for every value would cost the square of a hostile document's size."""
 class _Survey:
     """One walk over a value: every problem, and what the canonical form has to reckon with."""
 
-    def __init__(self, twice: dict[int, list[str]]) -> None:
+    def __init__(self, twice: dict[int, _Twice], values_max: int) -> None:
         self.problems: list[str] = []
         self.has_float = False
         self.has_key_beyond_bmp = False
         self._twice = twice
+        self._values_left = values_max
 
-    def visit(self, value: Any, place: _Place, depth: int) -> None:  # noqa: C901  # one branch a JSON type
+    def visit(self, value: Any, place: _Place, depth: int) -> None:  # noqa: C901, PLR0912  # one branch a JSON type
         if len(self.problems) > PROBLEMS_MAX:
             return
+        self._values_left -= 1
+        if self._values_left < 0:
+            raise _TooMany
         kind = type(value)
         if kind is str:
             self._text(value, place, "it has")
@@ -136,8 +164,12 @@ class _Survey:
             self._problem(place, f"a {kind.__name__} is not a JSON value")
 
     def _object(self, value: dict[Any, Any], place: _Place, depth: int) -> None:
-        for name in self._twice.get(id(value), ()):
-            self._problem(place, f"the key {_cut(name)!r} stands there twice")
+        twice = self._twice.get(id(value))
+        if twice is not None:
+            for name in twice.names:
+                self._problem(place, f"the key {_cut(name)!r} stands there twice")
+            for name, item in twice.hidden:
+                self.visit(item, (place, name), depth + 1)
         for key, item in value.items():
             if type(key) is not str:
                 self._problem(place, f"the key {_cut(repr(key))} is not text")
@@ -164,12 +196,16 @@ def _pointer(place: _Place) -> str:
     return "".join(reversed(steps))
 
 
-def _checked(value: object, source: str, size_bytes_max: int, twice: dict[int, list[str]]) -> Document:
+def _checked(value: object, source: str, size_bytes_max: int, twice: dict[int, _Twice]) -> Document:
     if type(value) is not dict:
         found = {list: "an array", str: "text", type(None): "null"}.get(type(value), type(value).__name__)
         raise InvalidDocument(source, [f"it is {found}; a JSON object is expected"])
-    survey = _Survey(twice)
-    survey.visit(value, None, 1)
+    survey = _Survey(twice, size_bytes_max)
+    try:
+        survey.visit(value, None, 1)
+    except _TooMany:
+        reason = f"it has more values than {size_bytes_max:,} bytes can hold"
+        raise InvalidDocument(source, [reason]) from None
     if survey.problems:
         raise InvalidDocument(
             source, survey.problems[:PROBLEMS_MAX], more=len(survey.problems) > PROBLEMS_MAX

@@ -38,7 +38,7 @@ class Event:
 
     subject: the id of the manifest whose log this is. source: ``urn:uuid:`` and the registry's id.
     version: from 1, without a gap: the version of the state after this event.
-    remaining: how many more events of the same command follow.
+    part: which event of its command this is, from 1. remaining: how many more of the same command follow.
     hash: SHA-256, in hex, of the line up to it; prev_hash: that of the line before, empty in line 1.
     line: the very bytes, with the line feed at their end.
     """
@@ -49,6 +49,7 @@ class Event:
     subject: str
     time: str
     version: int
+    part: int
     remaining: int
     correlation_id: str | None
     causation_id: str | None

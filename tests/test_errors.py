@@ -1,0 +1,271 @@
+"""Errors: one tree, whole across processes, the same facts as text and as JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from registration import errors
+from registration.errors import (
+    AlreadyExists,
+    CorruptLog,
+    CorruptRegistry,
+    GuardRefused,
+    IdempotencyMismatch,
+    IllegalTransition,
+    InvalidArgument,
+    InvalidDefinition,
+    InvalidDocument,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    Rejected,
+    SnapshotMismatch,
+    StoreError,
+    UnknownEvent,
+    VersionConflict,
+)
+
+PLAIN = (
+    RegistrationError,
+    InvalidArgument,
+    NotFound,
+    AlreadyExists,
+    Rejected,
+    IllegalTransition,
+    GuardRefused,
+    IdempotencyMismatch,
+    SnapshotMismatch,
+    StoreError,
+    UnknownEvent,
+    CorruptRegistry,
+)
+"""Those that take their words from whoever raises them."""
+
+SAMPLES = [
+    *(
+        kind("It is wrong.", "Do it right.", manifest_id="a", problem="p", list=[1, {"b": None}])
+        for kind in PLAIN
+    ),
+    InvalidDefinition("ticket", ["one", "two"]),
+    InvalidDocument("card.json", ["at /a: wrong"], more=True),
+    VersionConflict("a", 3, 4),
+    VersionConflict("a", 3),
+    LockTimeout("a", 2.5),
+    CorruptLog("manifests/a/events.jsonl", line=3, offset_bytes=900, reason="r", sound_version=2, stream="a"),
+    CorruptLog("manifests/a/events.jsonl", line=0, offset_bytes=0, reason="r", sound_version=0, stream="a"),
+]
+
+TREE = {
+    "RegistrationError": (Exception,),
+    "InvalidArgument": (RegistrationError, ValueError),
+    "InvalidDefinition": (InvalidArgument,),
+    "NotFound": (RegistrationError, LookupError),
+    "AlreadyExists": (RegistrationError,),
+    "Rejected": (RegistrationError,),
+    "InvalidDocument": (Rejected,),
+    "IllegalTransition": (Rejected,),
+    "GuardRefused": (Rejected,),
+    "IdempotencyMismatch": (Rejected,),
+    "SnapshotMismatch": (Rejected,),
+    "VersionConflict": (RegistrationError,),
+    "LockTimeout": (RegistrationError,),
+    "StoreError": (RegistrationError,),
+    "UnknownEvent": (StoreError,),
+    "CorruptRegistry": (StoreError,),
+    "CorruptLog": (StoreError,),
+}
+"""What callers may rely on in an `except`."""
+
+ADVICE = (
+    "Nothing was changed. `registration verify a` tells the whole finding. Look for a backup; where there is none, "
+    "`registration repair a` shows what can be kept."
+)
+
+each = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+
+
+def classes():
+    """Every error class of the module."""
+    return {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, RegistrationError)
+    }
+
+
+def test_the_tree():
+    """Each class stands where it says what to do: `except Rejected` never catches what can be tried again."""
+    assert {name: kind.__bases__ for name, kind in classes().items()} == TREE
+
+
+def test_every_class_is_tried_here():
+    """No error class is left out of these tests."""
+    assert {type(error) for error in SAMPLES} == set(classes().values())
+
+
+def test_every_class_has_a_code_of_its_own():
+    """The stable name in JSON tells the classes apart."""
+    codes = {name: kind.code for name, kind in classes().items()}
+
+    assert len(set(codes.values())) == len(codes)
+    assert codes["CorruptLog"] == "corrupt_log"
+    assert all(code.isascii() and code == code.lower() for code in codes.values())
+
+
+@each
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_crosses_a_process_boundary_whole(error, protocol):
+    """Pickled and read back, as by `multiprocessing`, an error says and carries the same."""
+    again = pickle.loads(pickle.dumps(error, protocol))
+
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert (again.problem, again.next_step, again.details) == (error.problem, error.next_step, error.details)
+    assert again.args == error.args == (error.problem,)
+    assert again.as_json() == error.as_json()
+
+
+@each
+def test_an_error_can_be_copied(error):
+    """A copy is the same error; changing its details leaves the first as it was."""
+    again = copy.deepcopy(error)
+    again.details["attempts"] = 3
+
+    assert str(again) == str(error)
+    assert "attempts" not in error.details
+
+
+def test_what_was_added_to_an_error_crosses_as_well():
+    """Details and next steps that were set on the way, as the engine does, are not lost."""
+    error = VersionConflict("a", 3, 4)
+    error.details["attempts"] = 20
+    error.next_step = "Wait."
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert again.details["attempts"] == 20
+    assert str(again) == "'a' was expected at version 3, but it is at version 4. Wait."
+
+
+def test_another_process_reads_an_error(tmp_path):
+    """A process that has imported nothing of this package yet gets the error whole."""
+    path = tmp_path / "error.pickle"
+    path.write_bytes(pickle.dumps(SAMPLES[-2]))
+    script = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')))"
+
+    read = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+
+    assert read.stdout == f"{SAMPLES[-2]}\n"
+
+
+@each
+def test_an_error_as_json(error):
+    """An error is one JSON object with four members: a stable name, the problem, the next step, the facts."""
+    told = json.loads(json.dumps(error.as_json()))
+
+    assert list(told) == ["error", "message", "next_step", "details"]
+    assert told["error"] == type(error).code
+    assert told["message"] == error.problem
+    assert told["next_step"] == error.next_step
+    assert told["details"] == error.details
+
+
+@each
+def test_the_text_of_an_error_is_the_problem_and_the_next_step(error):
+    """What people read is what is wrong, and then what to do."""
+    assert str(error) == f"{error.problem} {error.next_step}"
+
+
+def test_an_error_without_a_next_step_has_no_blank_at_its_end():
+    """Where the problem says it all, it is all that is said."""
+    assert str(NotFound("There is none.")) == "There is none."
+    assert NotFound("There is none.").as_json() == {
+        "error": "not_found",
+        "message": "There is none.",
+        "next_step": "",
+        "details": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "details"),
+    [
+        (
+            VersionConflict("a", 3, 4),
+            "'a' was expected at version 3, but it is at version 4. Load it again and decide again.",
+            {"manifest_id": "a", "expected": 3, "found": 4},
+        ),
+        (
+            VersionConflict("a", 3),
+            "'a' was expected at version 3, but it has moved on. Load it again and decide again.",
+            {"manifest_id": "a", "expected": 3, "found": None},
+        ),
+        (
+            VersionConflict("a", 0, 0),
+            "'a' was expected at version 0, but it is at version 0. Load it again and decide again.",
+            {"manifest_id": "a", "expected": 0, "found": 0},
+        ),
+        (
+            LockTimeout("a", 10.0),
+            "'a' is being written by somebody else; waited 10 s for its lock. Try again, or wait longer.",
+            {"what": "a", "timeout_s": 10.0},
+        ),
+        (
+            InvalidDefinition("ticket", ["it has no way out"]),
+            "The lifecycle 'ticket' has 1 problem: it has no way out. Mend them all and build it again.",
+            {"name": "ticket", "problems": ["it has no way out"]},
+        ),
+        (
+            InvalidDocument("card.json", ["at /a: x", "at /b: y"], more=True),
+            "card.json can't be accepted: at /a: x; at /b: y; and more. Correct the document and give it again.",
+            {"source": "card.json", "problems": ["at /a: x", "at /b: y"]},
+        ),
+        (
+            CorruptLog(
+                "m/a/events.jsonl", line=3, offset_bytes=900, reason="it is torn", sound_version=2, stream="a"
+            ),
+            f"'a' is damaged at m/a/events.jsonl, line 3, byte 900: it is torn. Versions 1 to 2 check out. {ADVICE}",
+            {
+                "manifest_id": "a",
+                "path": "m/a/events.jsonl",
+                "line": 3,
+                "offset_bytes": 900,
+                "reason": "it is torn",
+                "sound_version": 2,
+            },
+        ),
+        (
+            CorruptLog(
+                "m/a/events.jsonl", line=0, offset_bytes=0, reason="it is gone", sound_version=0, stream="a"
+            ),
+            f"'a' is damaged at m/a/events.jsonl: it is gone. No version checks out. {ADVICE}",
+            {
+                "manifest_id": "a",
+                "path": "m/a/events.jsonl",
+                "line": 0,
+                "offset_bytes": 0,
+                "reason": "it is gone",
+                "sound_version": 0,
+            },
+        ),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else "",
+)
+def test_what_the_errors_with_facts_of_their_own_say(error, text, details):
+    """Errors with a fixed form name the object, what was expected, what was found, and what to do next."""
+    assert str(error) == text
+    assert error.details == details
+
+
+def test_the_builtins_catch_them_too():
+    """Code that knows nothing of this package still catches the usual kinds."""
+    with pytest.raises(ValueError, match="wrong"):
+        raise InvalidArgument("It is wrong.")
+    with pytest.raises(LookupError, match="gone"):
+        raise NotFound("It is gone.")
