@@ -77,9 +77,6 @@ class Disk(Protocol):
     def rename(self, source: str, target: str, *, dir_fd: int) -> None:
         """Replace `target` by `source`, both in one directory. Atomic; not synced."""
 
-    def link(self, source: str, target: str, *, dir_fd: int) -> None:
-        """Give a file a second name in the same directory; FileExistsError when it is taken. Not synced."""
-
     def unlink(self, path: str, *, dir_fd: int) -> None:
         """Remove a name. Not synced."""
 
@@ -129,9 +126,6 @@ class PosixDisk:
 
     def rename(self, source: str, target: str, *, dir_fd: int) -> None:
         os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-
-    def link(self, source: str, target: str, *, dir_fd: int) -> None:
-        os.link(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
     def unlink(self, path: str, *, dir_fd: int) -> None:
         os.unlink(path, dir_fd=dir_fd)
@@ -195,11 +189,21 @@ def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
 
 def write_whole(disk: Disk, fd: int, data: bytes) -> None:
     """Write all of `data`, going on where the system took less. Not synced, and not atomic."""
-    while taken := disk.write(fd, data):
-        if taken == len(data):
-            return
-        data = data[taken:]
-    raise OSError(errno.EIO, "a write took nothing")
+    while data:
+        data = data[_taken(disk.write(fd, data)) :]
+
+
+def overwrite_whole(disk: Disk, fd: int, data: bytes, offset_bytes: int) -> None:
+    """Write all of `data` at an offset, as `write_whole` does. Not through a descriptor opened with O_APPEND."""
+    while data:
+        taken = _taken(disk.write_at(fd, data, offset_bytes))
+        data, offset_bytes = data[taken:], offset_bytes + taken
+
+
+def _taken(size_bytes: int) -> int:
+    if not size_bytes:
+        raise OSError(errno.EIO, "a write took nothing")
+    return size_bytes
 
 
 def read_whole(disk: Disk, fd: int, start: int = 0) -> bytes:
@@ -216,6 +220,20 @@ def read_span(disk: Disk, fd: int, start: int, end: int) -> bytes:
     return b"".join(pieces) if len(pieces) != 1 else pieces[0]
 
 
+@contextmanager
+def given_back(disk: Disk, fd: int) -> Iterator[int]:
+    """Close a descriptor at the end of the block.
+
+    What `close` says is not listened to: whatever had to be on the disk was synced before, and what was only read has
+    been read.
+    """
+    try:
+        yield fd
+    finally:
+        with suppress(OSError):
+            disk.close(fd)
+
+
 def replace_atomic(disk: Disk, directory: int, name: str, temporary: str, data: bytes) -> None:
     """Put `data` under `name`: readers, and a power cut, see the old file or the new one, whole.
 
@@ -223,47 +241,19 @@ def replace_atomic(disk: Disk, directory: int, name: str, temporary: str, data: 
     The caller excludes others who would use the same temporary name. Failing leaves `name` as it was, and
     may leave the temporary file.
     """
-    fd = disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
-    try:
+    with given_back(
+        disk, disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
+    ) as fd:
         write_whole(disk, fd, data)
         disk.sync(fd)
-    finally:
-        disk.close(fd)
     disk.rename(temporary, name, dir_fd=directory)
-
-
-def create_exclusive(disk: Disk, directory: int, name: str, temporary: str, data: bytes) -> bool:
-    """Put `data` under a new `name`, whole; False when the name was taken, by whoever was first.
-
-    Synced, the name included, also when it was taken: what this returns is true after a power cut.
-    The temporary name must be the caller's alone. Failing may leave the temporary file, or the name.
-    """
-    fd = disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=directory)
-    try:
-        write_whole(disk, fd, data)
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
-    try:
-        disk.link(temporary, name, dir_fd=directory)
-    except FileExistsError:
-        return False
-    else:
-        return True
-    finally:
-        with suppress(OSError):
-            disk.unlink(temporary, dir_fd=directory)
-        disk.sync(directory)
 
 
 @contextmanager
 def opened_directory(disk: Disk, path: str, *, dir_fd: int | None = None) -> Iterator[int]:
     """A descriptor of a directory that is not a link, for as long as the block lasts."""
-    fd = disk.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)
-    try:
+    with given_back(disk, disk.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)) as fd:
         yield fd
-    finally:
-        disk.close(fd)
 
 
 def ensure_directory(disk: Disk, name: str, *, dir_fd: int) -> None:

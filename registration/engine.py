@@ -27,6 +27,7 @@ from registration.errors import (
 )
 from registration.publisher import Publisher, StateChange, current_event
 from registration.retry import RetryPolicy
+from registration.values.events import Event, NewEvent
 from registration.values.ids import uuid7
 from registration.values.snapshots import Position, StateSnapshot
 from registration.values.times import Clock, rfc3339, system_clock
@@ -34,9 +35,8 @@ from registration.values.times import Clock, rfc3339, system_clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registration.core.store import Store
+    from registration.core.store import Loss, Store
     from registration.values.commands import Command
-    from registration.values.events import Event
 
 
 class Random(Protocol):
@@ -135,6 +135,40 @@ class Engine:
             )
         store.save(stream, snapshot)
 
+    def repair(self, stream: str, *, actor: str | None, accept_loss: bool) -> Loss | None:
+        """Cut a damaged log back to what checks out, and record who accepted the loss; see `Store.repair`.
+
+        accept_loss: False only says what would be lost.
+        """
+
+        def record(loss: Loss, kept: StateSnapshot) -> NewEvent:
+            now_ns = self._clock()
+            event_id = uuid7(now_ns // 1_000_000, self._random.randbytes(10))
+            data = {
+                "action": "repair",
+                "from": kept.state,
+                "to": kept.state,
+                "actor": actor,
+                "reason": loss.reason,
+                "lost": {
+                    "offset_bytes": kept.position.size_bytes,
+                    "size_bytes": loss.lost_bytes,
+                    "last_version": loss.lost_version,
+                    "kept_as": list(loss.kept_as),
+                },
+            }
+            if kept.digest is not None:
+                data["digest"] = kept.digest
+            return NewEvent(
+                id=event_id,
+                type=self.store.definition.repaired,
+                time=max(rfc3339(now_ns), kept.updated_at),
+                data=data,
+                correlation_id=event_id,
+            )
+
+        return self.store.repair(stream, record if accept_loss else None)
+
     def _attempt(self, command: Command, attempts: int) -> Outcome:
         store, stream = self.store, command.stream
         before = store.load(stream)
@@ -172,9 +206,7 @@ class Engine:
             told.append(event)
             if event.version >= version and not event.remaining:
                 break
-        events = tuple(
-            e for e in told if e.idempotency_key == command.idempotency_key and e.version >= version
-        )
+        events = tuple(event for event in told if event.idempotency_key == command.idempotency_key)
         if not is_same_request(store.definition, command, events[0]):
             raise IdempotencyMismatch(
                 f"The idempotency key {command.idempotency_key!r} was used for another request: "

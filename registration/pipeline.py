@@ -9,15 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from registration.core.decider import check_state, nearest
 from registration.engine import Engine, Outcome, Random
-from registration.errors import InvalidArgument, NotFound, StoreError
+from registration.errors import (
+    InvalidArgument,
+    InvalidDocument,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    StoreError,
+)
 from registration.lifecycles.registration import REGISTRATION
 from registration.publisher import Handler, StateChange
 from registration.values.commands import Command
-from registration.values.documents import DOCUMENT_BYTES_MAX, Document, check_document, parse_document
+from registration.values.documents import (
+    DOCUMENT_BYTES_MAX,
+    DOCUMENT_BYTES_MIN,
+    Document,
+    check_document,
+    parse_document,
+)
 from registration.values.ids import check_id, id_from_document, uuid7
 from registration.values.times import Clock, rfc3339, system_clock
 
@@ -25,12 +39,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from registration.core.chart import Chart
-    from registration.core.store import Recovered, Store
+    from registration.core.store import Loss, Recovered, Store
     from registration.retry import RetryPolicy
     from registration.stores.files import FileStore
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
-    from registration.verification import Verification
+    from registration.verification import Finding, Verification
 
 SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
@@ -76,7 +90,7 @@ class Summary:
     digest: str | None = None
     created_at: str = ""
     updated_at: str = ""
-    problem: StoreError | None = None
+    problem: RegistrationError | None = None
 
 
 class RegistrationPipeline:
@@ -112,6 +126,12 @@ class RegistrationPipeline:
         clock: Clock = system_clock,
         random: Random | None = None,
     ) -> None:
+        if type(document_bytes_max) is not int or document_bytes_max < DOCUMENT_BYTES_MIN:
+            raise InvalidArgument(
+                f"`document_bytes_max` is {document_bytes_max!r}; a number of bytes, {DOCUMENT_BYTES_MIN} or more, is "
+                "expected.",
+                "Give the size of the largest document.",
+            )
         if (root is None) is (store is None):
             raise InvalidArgument(
                 "A pipeline needs a root or a store, and not both.", "Give the registry's directory."
@@ -292,7 +312,12 @@ class RegistrationPipeline:
             VersionConflict: when it is at another version than expected, or others were always faster.
             LockTimeout: when somebody else was writing to it all the time.
         """
-        said = dict(context or {})
+        said = _as_dict(context)
+        if type(said) is not dict:  # nothing to take apart: refused with all else that is wrong
+            return self._transition(
+                manifest_id, target=target_state, actor=actor, context=said, expected_version=expected_version,
+                idempotency_key=idempotency_key, correlation_id=correlation_id,
+            )  # fmt: skip
         return self._transition(
             manifest_id,
             target=target_state,
@@ -344,7 +369,7 @@ class RegistrationPipeline:
         for stream in store.streams():
             try:
                 found = store.load(stream)
-            except StoreError as problem:
+            except (StoreError, LockTimeout) as problem:
                 yield Summary(stream, problem=problem)
                 continue
             if found is not None and (state is None or state in chart.lineage(found.state)):
@@ -379,24 +404,59 @@ class RegistrationPipeline:
         """
         return self._found(manifest_id, self.recover(manifest_id).state)
 
-    def recover(self, manifest_id: str) -> Recovered:
-        """As `recover_from_events`, saying what was set right; without a state where nothing was acknowledged."""
-        return self._open().recover(check_id(manifest_id))
+    def recover(self, manifest_id: str, *, dry_run: bool = False) -> Recovered:
+        """As `recover_from_events`, saying what was set right; without a state where nothing was acknowledged.
 
-    def verify(self, manifest_id: str) -> Verification:
+        dry_run: change nothing, and say what would be done.
+        """
+        return self._open().recover(check_id(manifest_id), dry_run=dry_run)
+
+    def repair(self, manifest_id: str, *, accept_loss: bool = False, actor: str | None = None) -> Loss | None:
+        """What keeping only the events before the damage would lose; None where nothing is damaged.
+
+        accept_loss: do it. The bytes that are lost to the log, and the snapshot, go to `quarantine/`, and an event of
+        type ``registration.repaired.v1`` becomes the log's last: it names the loss and `actor`. Where not even
+        the first event checks out, nothing is kept, and the id is free again.
+
+        Raises:
+            NotFound: when there is no such manifest.
+        """
+        self._open()
+        try:
+            return self._engine.repair(
+                check_id(manifest_id),
+                actor=actor if actor is not None else self._actor,
+                accept_loss=accept_loss,
+            )
+        except NotFound:
+            raise self._unknown(manifest_id) from None
+
+    def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
         """Check a manifest's files from the first byte, changing nothing.
+
+        quick: only the snapshot, and the size of the log.
 
         Raises:
             NotFound: when there is nothing under that id.
+            LockTimeout: when a writer was waited for in vain.
         """
-        from registration.verification import verify_files  # noqa: PLC0415  # most programs never verify
+        from registration.verification import unreadable, verify_files  # noqa: PLC0415  # most programs never verify
 
         store = self._open()
         try:
-            files = store.inspect(check_id(manifest_id))
+            files = store.inspect(check_id(manifest_id), quick=quick)
         except NotFound:
             raise self._unknown(manifest_id) from None
+        except StoreError as error:
+            return unreadable(manifest_id, error)
         return verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
+
+    def strays(self) -> Iterator[Finding]:
+        """What stands in the registry and belongs to no manifest, or was left there by a crash."""
+        from registration.verification import Finding  # noqa: PLC0415  # as above
+
+        for stray in self._open().strays():
+            yield Finding("unfinished" if stray.unfinished else "stray", stray.path, 0, 0, stray.reason)
 
     def manifest_ids(self) -> Iterator[str]:
         """The ids of all manifests' directories, sorted; some may hold nothing that was acknowledged."""
@@ -441,6 +501,7 @@ class RegistrationPipeline:
         Raises:
             InvalidArgument: when `event` is anything but "state_change".
         """
+        self._open()
         if event != "state_change":
             raise InvalidArgument(f"There is no {event!r} to listen to.", "Listen to 'state_change'.")
         return self._engine.publisher.subscribe(handler)
@@ -450,6 +511,7 @@ class RegistrationPipeline:
 
         For events that this pipeline did not commit: read from a log, say, or committed by another process.
         """
+        self._open()
         self._engine.publisher.announce(change)
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -460,12 +522,16 @@ class RegistrationPipeline:
         return self._store
 
     def _document(self, given: Mapping[str, Any] | bytes | Document) -> Document:
-        if isinstance(given, Document):
-            return given
         limit = self._open().document_bytes_max
         if isinstance(given, bytes):
             return self.read_document(given)
-        return check_document(given, size_bytes_max=limit)
+        if isinstance(given, Document):
+            if given.size_bytes > limit:
+                raise InvalidDocument(
+                    "The document", [f"it has {given.size_bytes:,} bytes; at most {limit:,} are taken"]
+                )
+            return given
+        return check_document(_as_dict(given), size_bytes_max=limit)
 
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
         outcome = self._execute(manifest_id, **request)
@@ -483,6 +549,7 @@ class RegistrationPipeline:
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
 
         self._open()
+        said["context"] = _as_dict(said.get("context"))
         if said.get("actor") is None:
             said["actor"] = self._actor
         request = Request.of(manifest_id, said)
@@ -511,7 +578,7 @@ class RegistrationPipeline:
         return state
 
     def _unknown(self, manifest_id: str) -> NotFound:
-        known = [id for _, id in zip(range(SUGGESTIONS_MAX), self._open().streams(), strict=False)]
+        known = [id for id in islice(self._open().streams(), SUGGESTIONS_MAX) if id != manifest_id]
         return NotFound(
             f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}",
             "`registration list` shows those that there are."
@@ -519,6 +586,11 @@ class RegistrationPipeline:
             else "There is none yet: create it first.",
             manifest_id=manifest_id,
         )
+
+
+def _as_dict(given: Any) -> Any:
+    """A mapping of any kind as a dict of its own; anything else as it is, to be refused where it is checked."""
+    return dict(given) if isinstance(given, Mapping) else given
 
 
 def _file_store(

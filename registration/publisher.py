@@ -114,7 +114,7 @@ class Publisher:
         finally:
             with self._mutex:
                 lane.users -= 1
-                if not lane.users:
+                if not lane.users and not lane.waiting:
                     del self._lanes[stream]
 
     def put(self, lane: _Lane, changes: list[StateChange]) -> None:

@@ -1,10 +1,9 @@
 """The store on plain files: one directory a manifest, its log and its snapshot.
 
-`append` is the commit, top-down on one page. `load` is a read without a lock as long as the snapshot covers
-the whole log; otherwise somebody is writing or has died, and `_settle` finishes or sets aside what was left,
+`append` is the commit, top-down on one page. `load` is a read without a lock as long as the snapshot covers the whole
+log; otherwise somebody is writing or has died, and `registration.stores.settling` finishes or sets aside what was left,
 under the lock. Both keep to one rule: nothing is reported before it is on the disk.
 
-The lock is on the log, not on the snapshot: replacing a locked file would swap the locked inode away.
 The primitives are in `registration.disk`, the bytes in `registration.core.codec`.
 """
 
@@ -13,44 +12,26 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registration import layout
-from registration.core.codec import (
-    TAIL_BYTES,
-    BadLine,
-    BadSnapshot,
-    Fault,
-    decode_line,
-    decode_snapshot,
-    encode_snapshot,
-    head_of_tail,
-    scan,
-)
-from registration.core.decider import fold
-from registration.core.store import Files, Recovered
+from registration.core.codec import BadLine, Fault, decode_line, encode_snapshot
+from registration.core.store import Files, Loss, Record, Recovered, Stray
 from registration.disk import (
     Disk,
     PosixDisk,
-    ensure_directory,
     failures_named,
+    given_back,
     is_file,
     opened_directory,
     read_span,
-    read_whole,
-    replace_atomic,
     write_whole,
 )
-from registration.errors import (
-    CorruptLog,
-    CorruptRegistry,
-    LockTimeout,
-    NotFound,
-    StoreError,
-    VersionConflict,
-)
+from registration.errors import CorruptRegistry, NotFound, RegistrationError, StoreError, VersionConflict
+from registration.recovery import Witness, corrupt, plan_repair, witness
+from registration.stores.place import TEMPORARY_SNAPSHOT, Held, Place
 from registration.stores.registry_file import RegistryFile, make_registry, read_registry
+from registration.stores.settling import keep_snapshot, plan_for, refuse_orphan, repair, settle, witness_of
 from registration.values.ids import id_of
 from registration.values.snapshots import Position, StateSnapshot
 
@@ -62,17 +43,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("registration")
 
-_TEMPORARY = layout.SNAPSHOT_FILE + layout.TEMPORARY_SUFFIX
 _READ_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """One manifest under its lock: the open directory and the open log."""
-
-    stream: str
-    directory: int
-    log: int
+_LEFT = "a temporary file: a writer died, or is at work"
 
 
 class FileStore:
@@ -99,9 +71,7 @@ class FileStore:
         self.root = os.path.realpath(root)  # the root itself may be a link; below it none is followed
         self._disk = disk or PosixDisk()
         self._definition = definition
-        self._lock_timeout_s = lock_timeout_s
         self.made = wanted is not None and make_registry(self._disk, self.root, wanted)
-        self._root_synced = self.made
         self.registry = read_registry(self._disk, self.root)
         if self.registry.definition != definition.name:
             raise CorruptRegistry(
@@ -110,7 +80,8 @@ class FileStore:
                 "Open it with its own lifecycle.",
                 definition=self.registry.definition,
             )
-        self._manifests = os.path.join(self.root, layout.MANIFESTS)
+        self._place = Place(self._disk, self.root, lock_timeout_s=lock_timeout_s, root_synced=self.made)
+        self._doubtful: set[str] = set()
 
     @property
     def source(self) -> str:
@@ -131,40 +102,46 @@ class FileStore:
         """See `Store.load`. Without a lock where the snapshot covers the log: four system calls and a read."""
         with failures_named("reading", layout.log_path(stream)):
             try:
-                with opened_directory(self._disk, self._directory(stream)) as directory:
-                    snapshot, _ = self._kept(directory, stream)
+                with self._place.opened(stream) as directory:
+                    found = self._witness(directory, stream)
                     log = self._disk.status_at(layout.LOG_FILE, dir_fd=directory)
             except FileNotFoundError:
-                self._refuse_orphan(stream)
+                refuse_orphan(self._place, stream)
                 return None
-            if snapshot is not None and snapshot.position.size_bytes == log.st_size and is_file(log):
-                return snapshot
-            if snapshot is None and log.st_size == 0:
-                self._refuse_orphan(stream)
-                return None
-            with self._locked(stream) as held:
-                return self._settle(held).state
+            covered = found.state is not None and found.covered.size_bytes == log.st_size and is_file(log)
+            if covered and stream not in self._doubtful:
+                return found.state
+            # An empty log is settled as well: that it was cut back may not be on the disk yet.
+            with self._place.locked(stream) as held:
+                state = settle(self._place, held, source=self.source, definition=self._definition).state
+                self._doubtful.discard(stream)
+                return state
 
     def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> None:
         """See `Store.append`. When it returns, the events are on the disk and `state.json` is of them."""
         lines = b"".join(event.line for event in events)
+        creating = after.version == 0
         with failures_named("writing", layout.log_path(stream)):
-            if after.version == 0:
-                self._make_place(stream)
-            with self._locked(stream, create=after.version == 0) as held:
-                if not self._ends_at(held.log, after):
+            if creating:
+                self._place.make(stream)
+            absent = VersionConflict(stream, after.version, 0)
+            with _absence_as(absent), self._place.locked(stream, create=creating) as held:
+                if stream in self._doubtful:
+                    raise StoreError(
+                        f"An earlier write to {stream!r} failed.", "Load it again before writing to it."
+                    )
+                if not self._place.ends_at(held.log, after):
                     raise VersionConflict(stream, after.version)
                 try:
                     write_whole(self._disk, held.log, lines)
                     self._disk.sync_data(held.log)
-                    if after.version == 0:
-                        self._sync_place(held.directory)
+                    if creating:
+                        self._place.sync(held)
                 except OSError:
-                    # Never synced again as if nothing had happened: the kernel may have dropped the pages.
-                    self._cut(held, after.size_bytes)
+                    self._take_back(held, after.size_bytes)
                     raise
                 # Committed. Nothing from here on may say that it isn't.
-                self._keep(held, snapshot)
+                keep_snapshot(self._place, held, snapshot)
 
     def read(self, stream: str) -> Iterator[Event]:
         """See `Store.read`. Holds one line in memory at a time, and no lock."""
@@ -172,231 +149,151 @@ class FileStore:
         if state is None:
             raise _not_found(stream)
         place = Position()
-        with failures_named("reading", layout.log_path(stream)):
-            directory = self._disk.open(self._directory(stream), os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                log = self._disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
-            finally:
-                self._disk.close(directory)
-        try:
+        with failures_named("reading", layout.log_path(stream)), self._place.opened(stream) as directory:
+            log = self._disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
+        with given_back(self._disk, log):
             for line in self._lines(log, state.position.size_bytes, stream):
                 try:
                     event = decode_line(line, stream=stream, source=self.source, after=place)
                 except BadLine as error:
                     fault = Fault(place.version + 1, place.size_bytes, str(error), torn=False)
-                    raise _corrupt(stream, fault, place.version) from None
+                    raise corrupt(stream, fault, place.version) from None
                 place = Position(event.version, place.size_bytes + len(line), event.hash)
                 yield event
-        finally:
-            self._disk.close(log)
         if place != state.position:
             reason = f"it ends at version {place.version}, and its snapshot says {state.version}"
-            raise _corrupt(stream, Fault(place.version, place.size_bytes, reason, torn=False), place.version)
+            raise corrupt(stream, Fault(place.version, place.size_bytes, reason, torn=False), place.version)
 
     def save(self, stream: str, snapshot: StateSnapshot) -> None:
         """See `Store.save`."""
-        with failures_named("writing", layout.snapshot_path(stream)), self._locked(stream) as held:
-            kept = self._settle(held).state
+        with (
+            failures_named("writing", layout.snapshot_path(stream)),
+            _absence_as(_not_found(stream)),
+            self._place.locked(stream) as held,
+        ):
+            kept = settle(self._place, held, source=self.source, definition=self._definition).state
             if kept is None:
                 raise _not_found(stream)
             if kept.version <= snapshot.version:
-                self._replace_snapshot(held, snapshot)
+                self._place.replace_snapshot(held, encode_snapshot(snapshot))
 
-    def inspect(self, stream: str) -> Files:
+    def inspect(self, stream: str, *, quick: bool = False) -> Files:
         """See `Store.inspect`. Takes the lock only where the snapshot does not cover the log."""
         with failures_named("reading", layout.log_path(stream)):
             try:
-                with opened_directory(self._disk, self._directory(stream)) as directory:
-                    files = self._files(directory)
-                    kept, _ = self._kept(directory, stream)
-                    if kept is not None and kept.position.size_bytes == len(files.log):
-                        return files
-                with self._locked(stream, writing=False) as held:
-                    return self._files(held.directory)
+                with self._place.opened(stream) as directory:
+                    files = self._files(directory, quick=quick)
+                # As of what was read, not of what stands there by now: a writer may have been here meanwhile.
+                found = witness(
+                    files.snapshot, stream=stream, source=self.source, definition=self._definition
+                )
+                size = len(files.log) + files.unread_bytes
+                if found.state is not None and found.covered.size_bytes == size:
+                    return files
+                with self._place.locked(stream, writing=False) as held:
+                    return self._files(held.directory, quick=quick)
             except FileNotFoundError:
-                with (
-                    suppress(FileNotFoundError),
-                    opened_directory(self._disk, self._directory(stream)) as directory,
-                ):
-                    return Files(b"", self._bytes(directory, layout.SNAPSHOT_FILE))
+                with suppress(FileNotFoundError), self._place.opened(stream) as directory:
+                    return Files(b"", self._place.bytes_of(directory, layout.SNAPSHOT_FILE))
                 raise _not_found(stream) from None
 
-    def recover(self, stream: str) -> Recovered:
+    def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
         """See `Store.recover`."""
         with failures_named("recovering", layout.log_path(stream)):
             try:
-                with self._locked(stream) as held:
-                    return self._settle(held, from_first_byte=True)
+                with self._place.locked(stream, writing=not dry_run) as held:
+                    if dry_run:
+                        found = self._witness(held.directory, stream)
+                        plan = plan_for(
+                            self._place, held, found,
+                            source=self.source, definition=self._definition, from_first_byte=True,
+                        )  # fmt: skip
+                        return Recovered(plan.state, tuple(plan.steps()))
+                    recovered = settle(
+                        self._place,
+                        held,
+                        source=self.source,
+                        definition=self._definition,
+                        from_first_byte=True,
+                    )
+                    self._doubtful.discard(stream)
+                    return recovered
             except FileNotFoundError:
-                self._refuse_orphan(stream)
+                refuse_orphan(self._place, stream)
                 return Recovered(None)
+
+    def repair(self, stream: str, record: Record | None) -> Loss | None:
+        """See `Store.repair`."""
+        with failures_named("repairing", layout.log_path(stream)):
+            with suppress(FileNotFoundError), self._place.opened(stream) as directory:
+                # A log that is missing beside its snapshot is damage as well; an empty one can be locked.
+                create = (
+                    self._place.bytes_of(directory, layout.SNAPSHOT_FILE) is not None and record is not None
+                )
+                with self._place.locked(stream, create=create, writing=record is not None) as held:
+                    return repair(self._place, held, record, source=self.source, definition=self._definition)
+            files = self.inspect(stream)
+            return plan_repair(files, stream=stream, source=self.source, definition=self._definition)
 
     def streams(self) -> Iterator[str]:
         """See `Store.streams`. Names that no id has are passed over."""
         with (
-            failures_named("listing", self._manifests),
-            opened_directory(self._disk, self._manifests) as manifests,
+            failures_named("listing", layout.MANIFESTS),
+            self._place.opened_manifests() as manifests,
         ):
             names = sorted(self._disk.names(manifests))
         return (id for name in names if (id := id_of(name)) is not None)
 
+    def strays(self) -> Iterator[Stray]:
+        """See `Store.strays`."""
+        with failures_named("listing", self.root):
+            temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
+            with opened_directory(self._disk, self.root) as root:
+                if temporary in self._disk.names(root):
+                    yield Stray(temporary, _LEFT, unfinished=True)
+            with self._place.opened_manifests() as manifests:
+                names = sorted(self._disk.names(manifests))
+                for name in names:
+                    path = f"{layout.MANIFESTS}/{name}"
+                    if id_of(name) is None:
+                        yield Stray(path, "no id has this file name", unfinished=False)
+                        continue
+                    # What is not a directory is named by whoever reads that manifest.
+                    with (
+                        suppress(NotADirectoryError),
+                        opened_directory(self._disk, name, dir_fd=manifests) as directory,
+                    ):
+                        yield from _of_nobody(self._disk.names(directory), path + "/")
+
     def close(self) -> None:
         """See `Store.close`. Nothing is held open between calls."""
 
-    # -- settling what a writer left -------------------------------------------------------------------
+    def _witness(self, directory: int, stream: str) -> Witness:
+        return witness_of(self._place, directory, stream, source=self.source, definition=self._definition)
 
-    def _settle(self, held: _Held, *, from_first_byte: bool = False) -> Recovered:  # noqa: C901  # the recovery table, row by row
-        """Under the lock: believe what can be believed, set the rest aside, keep the snapshot.
+    def _files(self, directory: int, *, quick: bool) -> Files:
+        snapshot = self._place.bytes_of(
+            directory, layout.SNAPSHOT_FILE
+        )  # first: the log never ends before it does
+        if quick:
+            return Files(b"", snapshot, self._disk.status_at(layout.LOG_FILE, dir_fd=directory).st_size)
+        return Files(self._place.bytes_of(directory, layout.LOG_FILE) or b"", snapshot)
 
-        Either ends with log and snapshot in agreement and on the disk, or changes nothing and raises. Killed
-        at any point, it does the same again the next time.
+    def _take_back(self, held: Held, size_bytes: int) -> None:
+        """Undo a write or a sync that failed.
+
+        The sync is not tried again as if nothing had happened: the kernel may have dropped the pages and call the rest
+        clean. The log is cut back, and the cut synced. Where that fails as well, nobody knows what the disk
+        has: this store refuses writes until the manifest was read afresh, and the snapshot is removed, so that every
+        other reader looks at the log, and writes it once more, before believing it.
         """
-        stream, disk = held.stream, self._disk
-        kept, unreadable = self._kept(held.directory, stream)
-        size = disk.status(held.log).st_size
-        covered = kept.position if kept else Position()
-        if covered.size_bytes == size and kept and not from_first_byte:
-            return Recovered(kept)
-        if covered.size_bytes > size:
-            reason = f"it has {size} bytes, and its snapshot (version {covered.version}) covers {covered.size_bytes}"
-            raise _corrupt(stream, Fault(0, size, reason, torn=False), 0)
-        base = None if from_first_byte else kept
-        start = base.position if base else Position()
-        data = read_whole(disk, held.log, start.size_bytes)
-        found = scan(data, stream=stream, source=self.source, after=start)
-        if found.fault and (not found.fault.torn or found.position.size_bytes < covered.size_bytes):
-            raise _corrupt(stream, found.fault, found.position.version)
-        state = fold(self._definition, base, found.events)
-        if state is None and unreadable is not None:
-            reason = "it holds no event, and yet a snapshot of it stands beside it"
-            raise _corrupt(stream, Fault(0, 0, reason, torn=False), 0)
-        done = []
-        whole = found.position.size_bytes
-        if whole > covered.size_bytes:
-            self._make_durable(
-                held, data[covered.size_bytes - start.size_bytes : whole - start.size_bytes], covered
-            )
-            versions = f"version {found.position.version}"
-            done.append(f"{versions} was in the log and not in the snapshot; it is written and synced")
-        if found.fault:
-            done.append(self._set_aside(held, data[whole - start.size_bytes :], whole, found.fault))
-        if unreadable:
-            done.append(f"the snapshot was unusable ({unreadable}) and is made anew")
-        elif state is not None and kept is not None and from_first_byte and not _agrees(kept, state):
-            done.append(
-                f"the snapshot of version {kept.version} was not what the log folds to; it is made anew"
-            )
-        if state is not None:
-            self._keep(held, state)
-        with suppress(FileNotFoundError):
-            disk.unlink(_TEMPORARY, dir_fd=held.directory)
-            done.append("an interrupted snapshot was removed")
-        for what in done:
-            _log.info("%s: %s", stream, what)
-        return Recovered(state, tuple(done))
-
-    def _make_durable(self, held: _Held, tail: bytes, covered: Position) -> None:
-        """Write a tail that no snapshot covers once more in place, and sync it.
-
-        A killed writer leaves lines that only the page cache has; one whose sync failed leaves lines that the
-        cache calls clean and the disk never got. The same bytes again make the pages dirty again.
-        """
-        # Through a descriptor of its own: on one opened with O_APPEND, a write at an offset appends.
-        fd = self._disk.open(layout.LOG_FILE, os.O_WRONLY, dir_fd=held.directory)
         try:
-            offset = covered.size_bytes
-            while tail:
-                taken = self._disk.write_at(fd, tail, offset)
-                tail, offset = tail[taken:], offset + taken
-            self._disk.sync_data(fd)
-        finally:
-            self._disk.close(fd)
-        if covered.version == 0:
-            self._sync_root()
-            self._sync_place(held.directory)
-
-    def _set_aside(self, held: _Held, torn: bytes, offset_bytes: int, fault: Fault) -> str:
-        """Keep the remains of an unacknowledged command in `quarantine/`, then cut them off the log."""
-        name = layout.quarantine_file(offset_bytes, torn)
-        own = layout.directory_of(held.stream)
-        with opened_directory(self._disk, self.root) as root:
-            ensure_directory(self._disk, layout.QUARANTINE, dir_fd=root)
-            with opened_directory(self._disk, layout.QUARANTINE, dir_fd=root) as quarantine:
-                ensure_directory(self._disk, own, dir_fd=quarantine)
-                with opened_directory(self._disk, own, dir_fd=quarantine) as place:
-                    replace_atomic(self._disk, place, name, name + layout.TEMPORARY_SUFFIX, torn)
-                    self._disk.sync(place)
-        self._disk.truncate(held.log, offset_bytes)
-        self._disk.sync(held.log)
-        path = f"{layout.QUARANTINE}/{own}/{name}"
-        _log.warning(
-            "%s: %d bytes at byte %d were the remains of a write that was never acknowledged (%s); kept as %s",
-            held.stream, len(torn), offset_bytes, fault.reason, path,
-        )  # fmt: skip
-        return f"{len(torn)} bytes of an unfinished write, from byte {offset_bytes}, were moved to {path}"
-
-    def _refuse_orphan(self, stream: str) -> None:
-        """Where there is no log there is no manifest, unless a snapshot tells of one: that is damage."""
-        with suppress(FileNotFoundError), opened_directory(self._disk, self._directory(stream)) as directory:
-            if layout.SNAPSHOT_FILE in self._disk.names(directory):
-                with suppress(FileNotFoundError):
-                    if self._disk.status_at(layout.LOG_FILE, dir_fd=directory).st_size:
-                        return
-                reason = "the log is missing or empty, and yet a snapshot of it stands beside it"
-                raise _corrupt(stream, Fault(0, 0, reason, torn=False), 0)
-
-    # -- the pieces --------------------------------------------------------------------------------------
-
-    def _directory(self, stream: str) -> str:
-        return f"{self._manifests}/{layout.directory_of(stream)}"
-
-    @contextmanager
-    def _locked(self, stream: str, *, create: bool = False, writing: bool = True) -> Iterator[_Held]:
-        """Hold a manifest's lock. Raises FileNotFoundError where there is no log and none is to be created."""
-        disk = self._disk
-        flags = (os.O_RDWR | os.O_APPEND if writing else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        with opened_directory(disk, self._directory(stream)) as directory:
-            while True:
-                log = disk.open(layout.LOG_FILE, flags, dir_fd=directory)
-                try:
-                    if not disk.lock(log, self._lock_timeout_s):
-                        raise LockTimeout(stream, self._lock_timeout_s)
-                    mine, there = disk.status(log), disk.status_at(layout.LOG_FILE, dir_fd=directory)
-                    if not is_file(mine):
-                        raise StoreError(f"{layout.log_path(stream)} is not a plain file.", "Move it away.")
-                    # A copy tool may have put another file there while we waited: that one is the log.
-                    if (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev):
-                        yield _Held(stream, directory, log)
-                        return
-                finally:
-                    with suppress(OSError):  # after a good sync, an error here is not a failed commit
-                        disk.close(log)
-
-    def _kept(self, directory: int, stream: str) -> tuple[StateSnapshot | None, str | None]:
-        """The snapshot, or why the one that stands there is of no use."""
-        raw = self._bytes(directory, layout.SNAPSHOT_FILE)
-        if raw is None:
-            return None, None
-        try:
-            return decode_snapshot(
-                raw, stream=stream, source=self.source, definition=self._definition.name
-            ), None
-        except BadSnapshot as error:
-            return None, str(error)
-
-    def _bytes(self, directory: int, name: str) -> bytes | None:
-        try:
-            fd = self._disk.open(name, os.O_RDONLY, dir_fd=directory)
-        except FileNotFoundError:
-            return None
-        try:
-            return read_whole(self._disk, fd)
-        finally:
-            self._disk.close(fd)
-
-    def _files(self, directory: int) -> Files:
-        snapshot = self._bytes(directory, layout.SNAPSHOT_FILE)  # first: the log never ends before it does
-        return Files(self._bytes(directory, layout.LOG_FILE) or b"", snapshot)
+            self._place.cut(held, size_bytes)
+        except OSError as error:
+            self._doubtful.add(held.stream)
+            _log.warning("%s: a failed write could not be taken back: %s", held.stream, error)
+            with suppress(OSError):
+                self._disk.unlink(layout.SNAPSHOT_FILE, dir_fd=held.directory)
 
     def _lines(self, log: int, size_bytes: int, stream: str) -> Iterator[bytes]:
         rest, offset = b"", 0
@@ -412,69 +309,23 @@ class FileStore:
         if rest:
             yield rest
 
-    def _ends_at(self, log: int, after: Position) -> bool:
-        """Whether the log is the very one that a decision was made on: its size, and the hash it ends in."""
-        if self._disk.status(log).st_size != after.size_bytes:
-            return False
-        tail = self._disk.read(log, TAIL_BYTES, max(0, after.size_bytes - TAIL_BYTES))
-        return head_of_tail(tail) == after.head
 
-    def _cut(self, held: _Held, size_bytes: int) -> None:
-        """Take back a write that failed. Where that fails too, the next `load` finds and settles it."""
-        try:
-            self._disk.truncate(held.log, size_bytes)
-            self._disk.sync(held.log)
-        except OSError as error:
-            _log.error(
-                "%s: a failed write could not be taken back: %s", held.stream, error
-            )  # the first error is the one that is raised
-
-    def _keep(self, held: _Held, snapshot: StateSnapshot) -> None:
-        """Replace `state.json`. It is a cache: where that fails, the next `load` makes it again."""
-        try:
-            self._replace_snapshot(held, snapshot)
-        except OSError as error:
-            _log.warning("%s: the snapshot could not be written, and will be: %s", held.stream, error)
-
-    def _replace_snapshot(self, held: _Held, snapshot: StateSnapshot) -> None:
-        replace_atomic(
-            self._disk, held.directory, layout.SNAPSHOT_FILE, _TEMPORARY, encode_snapshot(snapshot)
-        )
-
-    def _make_place(self, stream: str) -> None:
-        """A directory for a new manifest; synced by `_sync_place`, once its log is in it."""
-        self._sync_root()
-        with suppress(FileExistsError), opened_directory(self._disk, self._manifests) as manifests:
-            self._disk.make_directory(layout.directory_of(stream), 0o700, dir_fd=manifests)
-
-    def _sync_place(self, directory: int) -> None:
-        self._disk.sync(directory)
-        with opened_directory(self._disk, self._manifests) as manifests:
-            self._disk.sync(manifests)
-
-    def _sync_root(self) -> None:
-        """Once: whoever made the registry may have died before its name was on the disk."""
-        if not self._root_synced:
-            with opened_directory(self._disk, self.root) as root:
-                self._disk.sync(root)
-            self._root_synced = True
+def _of_nobody(names: list[str], above: str) -> Iterator[Stray]:
+    for name in sorted(names):
+        if name == TEMPORARY_SNAPSHOT:
+            yield Stray(above + name, _LEFT, unfinished=True)
+        elif name not in layout.OF_A_MANIFEST:
+            yield Stray(above + name, "it is none of the registry's files", unfinished=False)
 
 
-def _agrees(kept: StateSnapshot, state: StateSnapshot) -> bool:
-    """Whether a kept snapshot can be of the log that folds to `state`: it is, or it is behind."""
-    return kept == state or kept.version < state.version
+@contextmanager
+def _absence_as(error: RegistrationError) -> Iterator[None]:
+    """What it means that a manifest's directory or log is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise error from None
 
 
 def _not_found(stream: str) -> NotFound:
     return NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
-
-
-def _corrupt(stream: str, fault: Fault, sound_version: int) -> CorruptLog:
-    return CorruptLog(
-        layout.log_path(stream),
-        line=fault.line,
-        offset_bytes=fault.offset_bytes,
-        reason=fault.reason,
-        sound_version=sound_version,
-        stream=stream,
-    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
-from registration.core.store import Files, Recovered
+from registration.core.store import Files, Loss, Record, Recovered, Stray
 from registration.errors import NotFound, VersionConflict
 from registration.layout import directory_of
 from registration.values.documents import DOCUMENT_BYTES_MAX
@@ -74,28 +74,44 @@ class MemoryStore:
         """See `Store.save`: the one that is kept is always the latest."""
         self._events(stream)
 
-    def inspect(self, stream: str) -> Files:
+    def inspect(self, stream: str, *, quick: bool = False) -> Files:
         """See `Store.inspect`."""
-        events = self._events(stream)
-        return Files(b"".join(event.line for event in events), encode_snapshot(self._snapshots[stream]))
+        with self._lock:
+            events, state = list(self._found(stream)), self._snapshots[stream]
+        log, snapshot = b"".join(event.line for event in events), encode_snapshot(state)
+        return Files(b"", snapshot, len(log)) if quick else Files(log, snapshot)
 
-    def recover(self, stream: str) -> Recovered:
+    def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
         """See `Store.recover`."""
+        directory_of(stream)
         with self._lock:
             state = fold(self._definition, None, self._logs.get(stream, []))
-            if state is not None:
+            if state is not None and not dry_run:
                 self._snapshots[stream] = state
             return Recovered(state)
+
+    def repair(self, stream: str, record: Record | None) -> Loss | None:
+        """See `Store.repair`: memory is not damaged."""
+        self._events(stream)
+        return None
 
     def streams(self) -> Iterator[str]:
         """See `Store.streams`."""
         return iter(sorted(self._logs, key=directory_of))
+
+    def strays(self) -> Iterator[Stray]:
+        """See `Store.strays`: nobody else gets in here."""
+        return iter(())
 
     def close(self) -> None:
         """See `Store.close`."""
 
     def _events(self, stream: str) -> list[Event]:
         with self._lock:
-            if stream not in self._logs:
-                raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
-            return list(self._logs[stream])
+            return list(self._found(stream))
+
+    def _found(self, stream: str) -> list[Event]:
+        directory_of(stream)
+        if stream not in self._logs:
+            raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
+        return self._logs[stream]

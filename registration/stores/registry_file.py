@@ -1,6 +1,6 @@
 """`registry.json`: what makes a directory a registry, and which one it is.
 
-Made once, exclusively, and last of all: where it stands, the directories around it are on the disk.
+Made once, and last of all: where it stands, the directories around it are on the disk.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import orjson
 from registration import layout
 from registration.disk import (
     Disk,
-    create_exclusive,
     ensure_directory,
     failures_named,
+    given_back,
     opened_directory,
     read_whole,
+    replace_atomic,
 )
-from registration.errors import CorruptRegistry, NotFound
-from registration.values.documents import DOCUMENT_BYTES_MAX
+from registration.errors import CorruptRegistry, LockTimeout, NotFound
+from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,27 +55,35 @@ class RegistryFile:
         return orjson.dumps(members, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def make_registry(disk: Disk, root: str, wanted: RegistryFile) -> bool:
+def make_registry(disk: Disk, root: str, wanted: RegistryFile, *, lock_timeout_s: float = 10.0) -> bool:
     """Make `root` a registry, with the directories above it where they are missing.
 
     Returns whether this call made it; False where there was one, which is left as it is. Of several
-    processes that try at once, one makes it. After a crash, calling it again finishes what was begun.
+    processes that try at once, one makes it: the root itself is the lock. When it returns, the registry is on the
+    disk; killed before, calling it again finishes what was begun.
 
     Raises:
         CorruptRegistry: when manifests are there without a `registry.json`.
+        LockTimeout: when somebody else was making it all the time.
         StoreError: when the disk refuses.
     """
     with failures_named("making the registry", root):
         _make_path(disk, root)
         with opened_directory(disk, root) as directory:
+            if layout.REGISTRY_FILE in disk.names(directory):
+                return False
+            if not disk.lock(directory, lock_timeout_s):
+                raise LockTimeout(root, lock_timeout_s)
             names = disk.names(directory)
             if layout.REGISTRY_FILE in names:
                 return False
             if layout.MANIFESTS in names:
                 _refuse_orphans(disk, root, directory)
             ensure_directory(disk, layout.MANIFESTS, dir_fd=directory)
-            temporary = f"{layout.REGISTRY_FILE}.{wanted.id}{layout.TEMPORARY_SUFFIX}"
-            return create_exclusive(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
+            temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
+            replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
+            disk.sync(directory)
+            return True
 
 
 def read_registry(disk: Disk, root: str) -> RegistryFile:
@@ -87,12 +96,8 @@ def read_registry(disk: Disk, root: str) -> RegistryFile:
     """
     path = os.path.join(root, layout.REGISTRY_FILE)
     try:
-        with failures_named("reading", path):
-            fd = disk.open(path, os.O_RDONLY)
-            try:
-                raw = read_whole(disk, fd)
-            finally:
-                disk.close(fd)
+        with failures_named("reading", path), given_back(disk, disk.open(path, os.O_RDONLY)) as fd:
+            raw = read_whole(disk, fd)
     except Exception as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             raise NotFound(
@@ -119,7 +124,7 @@ def _parse(path: str, members: Any) -> RegistryFile:
     if type(settings) is not dict:
         raise _corrupt(path, "it has no `settings`")
     limit = settings.get("document_bytes_max", DOCUMENT_BYTES_MAX)
-    if type(limit) is not int or limit < 2:
+    if type(limit) is not int or limit < DOCUMENT_BYTES_MIN:
         raise _corrupt(path, f"`document_bytes_max` is {limit!r}; a number of bytes, 2 or more, is expected")
     return RegistryFile(
         id=_text(path, members, "id"),
@@ -152,12 +157,12 @@ def _make_path(disk: Disk, root: str) -> None:
         disk.status_at(root)
     except FileNotFoundError:
         _make_path(disk, above)
+        with opened_directory(disk, above) as parent:
+            ensure_directory(disk, name, dir_fd=parent)
     else:
-        if not name:
-            return
-    # Whoever made the directory may not have synced it; where its parent can't be read, that stays so.
-    with suppress(PermissionError), opened_directory(disk, above) as parent:
-        ensure_directory(disk, name, dir_fd=parent)
+        # Whoever made it may not have synced it; where its parent can't be opened, that is left to them.
+        with suppress(PermissionError), opened_directory(disk, above) as parent:
+            disk.sync(parent)
 
 
 def _refuse_orphans(disk: Disk, root: str, directory: int) -> None:
