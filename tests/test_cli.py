@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from registration import RegistrationPipeline
 from registration.cli.app import COMMANDS, app
 from registration.cli.exits import EXIT_CODES, exit_code
-from registration.cli.output import printable
+from registration.cli.output import Progress, printable
 from registration.disk import PosixDisk
 from registration.errors import (
     AlreadyExists,
@@ -291,7 +292,9 @@ SHAPES = {
     },
     "list": {"manifest_id", "state", "version", "digest", "created_at", "updated_at", "problem"},
     "verify": {"manifest_id", "sound_version", "damaged", "findings"},
-    "recover": {"manifest_id", "version", "done", "problem"},
+    "recover": {"manifest_id", "state", "sound_version", "dry_run", "steps", "problem"},
+    "repair": {"manifest_id", "damaged", "repaired"},
+    "doctor": {"check", "verdict", "found", "advice"},
     "init": {"root", "registry_id", "made"},
     "graph": {"lifecycle", "format", "text"},
 }  # fmt: skip
@@ -306,6 +309,8 @@ def test_json_shapes_are_stable(drafted: Terminal) -> None:
         "list": json.loads(drafted.ok("--json", "list").splitlines()[0]),
         "verify": drafted.json("verify", ID),
         "recover": drafted.json("recover", ID),
+        "repair": drafted.json("repair", ID),
+        "doctor": json.loads(drafted.ok("doctor", "--json").splitlines()[0]),
         "init": drafted.json("init"),
         "graph": drafted.json("graph"),
     }
@@ -483,7 +488,7 @@ def test_damage_ends_in_its_own_exit_code_and_changes_nothing(drafted: Terminal)
     offset = before.index(b"\n") + 1
     for result in printed.values():
         assert f"line 2, byte {offset}" in result.output
-    assert "Versions 1 to 1 check out." in printed["recover"].stderr
+    assert "Version 1 checks out." in printed["recover"].stderr
     assert len(printed["log"].stdout.splitlines()) == 1
     assert log.read_bytes() == before
 
@@ -506,7 +511,7 @@ def test_one_damaged_manifest_does_not_hide_the_others(drafted: Terminal) -> Non
     assert "2 manifests replayed: 0 set right, 1 damaged." in recovered.stderr
     problems = [json.loads(line)["problem"] for line in as_json.stdout.splitlines()]
     assert [problem and problem["error"] for problem in problems] == ["corrupt_log", None]
-    assert [json.loads(line)["version"] for line in recovered_json.stdout.splitlines()] == [None, 1]
+    assert [json.loads(line)["sound_version"] for line in recovered_json.stdout.splitlines()] == [1, 1]
 
 
 def test_recover_settles_what_a_crash_left(drafted: Terminal) -> None:
@@ -521,7 +526,7 @@ def test_recover_settles_what_a_crash_left(drafted: Terminal) -> None:
     assert found.exit_code == 0
     assert found.stdout.startswith("unfinished: ")
     assert found.stderr == "1 manifest checked: 1 unfinished, which the next read settles; no damage.\n"
-    assert "31 bytes of an unfinished write" in recovered.stdout
+    assert "31 bytes from byte" in recovered.stdout
     assert "1 manifest replayed: 1 set right, 0 damaged." in recovered.stderr
     assert [path.read_bytes() for path in (drafted.root / "quarantine").rglob("*.bytes")] == [
         b'{"specversion":"1.0","id":"half'
@@ -536,6 +541,216 @@ def test_a_manifest_that_was_never_acknowledged_is_not_found(terminal: Terminal)
     assert terminal.ok("list") == ""
     assert terminal.ok("recover") == ""
     assert terminal.json("verify", "begun")["findings"] == []
+
+
+def test_a_dry_run_shows_what_recovery_would_do(drafted: Terminal) -> None:
+    """And does nothing of it."""
+    log = drafted.root / "manifests" / directory_of(ID) / "events.jsonl"
+    with log.open("ab") as opened:
+        opened.write(b"half")
+
+    dry = drafted.type("recover", "--dry-run")
+    as_json = json.loads(drafted.ok("recover", "--dry-run", "--json"))
+
+    assert "set aside and cut off" in dry.stdout
+    assert "1 manifest replayed: 1 to set right, 0 damaged." in dry.stderr
+    assert "nothing was changed" in dry.stderr
+    assert as_json["dry_run"] is True
+    assert as_json["steps"][0]["kept_as"] is None
+    assert log.read_bytes().endswith(b"half")
+    drafted.ok("recover")
+
+
+@pytest.mark.damaged
+def test_repair_shows_its_plan_and_does_it_on_request(drafted: Terminal) -> None:
+    """What is kept, what is set aside, where; then the log says who accepted the loss."""
+    damage(drafted)
+
+    plan = drafted.type("repair", ID)
+    plan_json = json.loads(drafted.type("repair", ID, "--json").stdout)
+    done = drafted.type("repair", ID, "--accept-loss", "--actor", "cyd")
+    again = drafted.type("repair", ID, "--accept-loss")
+
+    assert plan.exit_code == 7
+    assert "version 1, so it is DRAFT" in plan.stdout
+    assert "versions 2 to 3, and the snapshot" in plan.stdout
+    assert "add --accept-loss" in plan.stderr
+    assert (plan_json["kept_version"], plan_json["lost_version"], plan_json["repaired"]) == (1, 3, False)
+    assert done.exit_code == 0
+    assert "kept as" in done.stdout
+    assert "Repaired: version 2 says what was lost." in done.stdout
+    assert again.stdout.startswith(f"{ID} is not damaged.")
+    assert drafted.ok("log", ID).splitlines()[-1].split()[3:5] == ["cyd", "repair"]
+    assert drafted.type("verify").stderr == "1 manifest checked: every byte is what was written.\n"
+
+
+@pytest.mark.damaged
+def test_repair_of_a_manifest_of_which_nothing_is_sound_frees_the_id(drafted: Terminal) -> None:
+    """There is nothing to keep, and it says so."""
+    log = drafted.root / "manifests" / directory_of(ID) / "events.jsonl"
+    log.write_bytes(b"garbage\n")
+
+    done = drafted.ok("repair", ID, "--accept-loss")
+
+    assert "nothing: not even the first event checks out" in done
+    assert drafted.ok("list") == ""
+    drafted.ok("create", SERVER)
+
+
+def test_strays_are_named_and_no_damage(drafted: Terminal) -> None:
+    """What belongs to no manifest is for somebody to look at."""
+    (drafted.root / "notes.txt").touch()  # beside the registry, anybody may keep what they like
+    (drafted.root / "manifests" / "a b").mkdir()
+    (drafted.root / "manifests" / directory_of(ID) / "state.json.tmp").touch()
+    (drafted.root / "manifests" / directory_of(ID) / "copy of state.json").touch()
+
+    found = drafted.type("verify")
+    last = json.loads(drafted.ok("verify", "--json").splitlines()[-1])
+
+    assert found.exit_code == 0
+    assert found.stdout.splitlines() == [
+        "stray: manifests/a b: no id has this file name",
+        f"stray: manifests/{directory_of(ID)}/copy of state.json: it is none of the registry's files",
+        f"unfinished: manifests/{directory_of(ID)}/state.json.tmp: a temporary file: a writer died, or is at work",
+    ]
+    assert last["manifest_id"] is None
+    assert len(last["findings"]) == 3
+
+
+@pytest.mark.damaged
+def test_a_quick_look_sees_snapshots_and_sizes(drafted: Terminal) -> None:
+    """It is not told that every byte was read, and it misses what only reading them finds."""
+    log = damage(drafted)
+
+    missed = drafted.type("verify", "--quick")
+    log.write_bytes(log.read_bytes()[:-1])
+    seen = drafted.type("verify", "--quick")
+
+    assert (missed.exit_code, missed.stderr) == (0, "1 manifest checked: no damage.\n")
+    assert seen.exit_code == 7
+    assert "and its snapshot (version 3) covers" in seen.stdout
+
+
+@pytest.mark.damaged
+def test_a_file_where_a_manifest_belongs_is_named(drafted: Terminal) -> None:
+    """It does not hide the others."""
+    (drafted.root / "manifests" / "aaa").touch()
+
+    verified, recovered, listed = (drafted.type(name) for name in ("verify", "recover", "list"))
+
+    assert [result.exit_code for result in (verified, recovered, listed)] == [7, 7, 7]
+    assert "manifests/aaa/events.jsonl" in verified.stdout
+    assert "2 manifests checked: 1 damaged." in verified.stderr
+    assert ID in listed.stdout
+
+
+def test_a_terminal_sees_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A long run counts on stderr, and clears the line before it says anything else."""
+    seconds = iter(range(100))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+
+    with Progress("checked", shown=True) as progress:
+        progress.step()
+        progress.step()
+
+    assert capsys.readouterr().err == "\r1 checked …\r2 checked …\r\x1b[K"
+
+
+# -- doctor ------------------------------------------------------------------------------------------------
+
+
+def test_the_doctor_finds_a_local_disk_in_order(drafted: Terminal) -> None:
+    """Every check is made, nothing fails, and nothing is left behind."""
+    checks = [json.loads(line) for line in drafted.ok("doctor", "--json").splitlines()]
+    shown = drafted.ok("doctor", str(drafted.root.parent))
+
+    assert [check["check"] for check in checks] == [
+        "file system", "space", "sync", "atomic rename", "lock between processes", "clock", "registry", "leftovers",
+        "versions",
+    ]  # fmt: skip
+    assert {check["verdict"] for check in checks} <= {"ok", "warn"}
+    assert "held against another process, and free after closing" in shown
+    assert sorted(path.name for path in drafted.root.iterdir()) == ["manifests", "registry.json"]
+
+
+def test_the_doctor_says_what_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system, a full disk, a clock that went back, a place that can't be written."""
+    terminal = Terminal(tmp_path / "registry")
+    terminal.ok("init")
+    (terminal.root / "registry.json.tmp").touch()
+    (terminal.root / "quarantine" / "x").mkdir(parents=True)
+    (terminal.root / "quarantine" / "x" / "0-1.bytes").touch()
+    monkeypatch.setattr("registration.doctor.file_system_type", lambda _: "nfs4")
+    monkeypatch.setattr("registration.doctor.FREE_BYTES_MIN", 2**70)
+    monkeypatch.setattr("registration.doctor.system_clock", lambda: 0)
+
+    shown = terminal.ok("doctor")
+    unwritable = terminal.type("doctor", "/proc")
+
+    assert "warn  file system             nfs4: a network or user-space file system" in shown
+    assert "make room" in shown
+    assert "apart" in shown
+    assert "1 temporary, 1 in quarantine/" in shown
+    assert unwritable.exit_code == 1
+    assert "fail  writing" in unwritable.stdout
+
+
+def test_the_doctor_knows_the_clock_from_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that is before the registry was made is named."""
+    from registration import doctor
+
+    with RegistrationPipeline(tmp_path / "registry", clock=lambda: time.time_ns() + 10**18):
+        pass
+
+    clock = next(check for check in doctor.examine(str(tmp_path / "registry")) if check.name == "clock")
+
+    assert clock.verdict == "warn"
+    assert "is before the registry was made" in clock.found
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("tmpfs", "warn"), ("ext4", "ok"), (None, "warn")])
+def test_the_doctor_judges_file_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None, verdict: str
+) -> None:
+    """By their type, where it can be told."""
+    from registration import doctor
+
+    monkeypatch.setattr(doctor, "file_system_type", lambda _: kind)
+
+    assert next(doctor.examine(str(tmp_path))).verdict == verdict
+
+
+def test_the_doctor_tells_a_bad_disk_from_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that don't exclude, renames that tear and syncs that fail are failures, and none raises."""
+    from registration import doctor
+
+    class BadDisk(PosixDisk):
+        def lock(self, fd: int, timeout_s: float) -> bool:
+            return True
+
+        def read(self, fd: int, size_bytes: int, offset_bytes: int) -> bytes:
+            return b"new"
+
+        def sync_data(self, fd: int) -> None:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(doctor, "PosixDisk", BadDisk)
+
+    verdicts = {check.name: check.verdict for check in doctor.examine(str(tmp_path))}
+
+    assert verdicts["lock between processes"] == "fail"
+    assert verdicts["atomic rename"] == "fail"
+    assert verdicts["sync"] == "fail"
+
+
+def test_the_doctor_needs_a_directory(terminal: Terminal) -> None:
+    """One that isn't there is not found."""
+    assert "There is no directory" in terminal.fails(3, "doctor", "/nowhere/at/all")
 
 
 # -- around it ---------------------------------------------------------------------------------------------
@@ -618,7 +833,7 @@ def complete(words: str, root: Path) -> list[str]:
 
 def test_commands_ids_and_states_are_completed(drafted: Terminal, tmp_path: Path) -> None:
     """And where there is no registry, silence."""
-    assert complete("registration re", drafted.root) == ["revise", "reject", "register", "recover"]
+    assert complete("registration re", drafted.root) == ["revise", "reject", "register", "recover", "repair"]
     assert complete("registration show io", drafted.root) == [ID]
     assert complete(f"registration transition {ID} re", drafted.root) == ["REVIEWED", "REGISTERED"]
     assert complete("registration show io", tmp_path / "nowhere") == []

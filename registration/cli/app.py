@@ -29,6 +29,8 @@ COMMANDS = {
     "list": "reading",
     "verify": "reading",
     "recover": "recovering",
+    "repair": "recovering",
+    "doctor": "recovering",
     "graph": "reading",
     "demo": "demo",
     "completion": "completion",

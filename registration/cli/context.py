@@ -106,7 +106,7 @@ _REGISTRY = click.option(
 _JSON = click.option(
     "--json", "as_json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON."
 )
-_ACTOR = click.option(
+actor_option = click.option(
     "--actor",
     metavar="NAME",
     expose_value=False,
@@ -137,7 +137,7 @@ def writing_options(function: F) -> F:
         click.option("--context", metavar="JSON", help="More to keep with the event: a JSON object."),
         click.option("--comment", metavar="TEXT", help="A remark to keep with the event."),
         lock_timeout_option,
-        _ACTOR,
+        actor_option,
     ):
         function = option(function)
     return shared_options(function)
@@ -145,7 +145,7 @@ def writing_options(function: F) -> F:
 
 def group_options(function: F) -> F:
     """What may also stand before the command's name."""
-    return shared_options(_ACTOR(function))
+    return shared_options(actor_option(function))
 
 
 def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:

@@ -6,7 +6,9 @@ object; a command that lists prints one object a line (JSON Lines). An error in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 import orjson
@@ -58,6 +60,37 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
         say(f"Error: {printable(error.problem)}")
     if error.next_step:
         say(printable(error.next_step))
+
+
+class Progress:
+    """A count on stderr while something long goes on; nothing where stderr is no terminal.
+
+    done: what is being done, as in ``1,200 replayed``.
+    """
+
+    def __init__(self, done: str, *, shown: bool) -> None:
+        self._done = done
+        self._shown = shown and sys.stderr.isatty()
+        self._count = 0
+        self._next_s = time.monotonic() + 0.5
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def step(self) -> None:
+        """One more."""
+        self._count += 1
+        if self._shown and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + 0.1
+            click.echo(f"\r{self._count:,} {self._done} …", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Make room for a line of text."""
+        if self._shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -19,6 +21,7 @@ from registration.cli.context import (
 )
 from registration.cli.exits import DAMAGE
 from registration.cli.output import (
+    Progress,
     echo,
     echo_json,
     event_row,
@@ -30,6 +33,9 @@ from registration.cli.output import (
     table,
     when,
 )
+
+if TYPE_CHECKING:
+    from registration.verification import Finding
 
 
 @click.command(
@@ -138,46 +144,59 @@ def list_command(context: Context, state: str | None) -> None:
     epilog=examples("registration verify", "registration verify io.github.acme/weather@1.2.0"),
 )
 @optional_id_argument
+@click.option("--quick", is_flag=True, help="Look at snapshots and sizes only.")
 @shared_options
 @click.pass_obj
-def verify_command(context: Context, id: str | None) -> None:
-    """Check every byte of a manifest's files, or of all, changing nothing.
+def verify_command(context: Context, id: str | None, quick: bool) -> None:
+    """Check every byte of a manifest's files, or of the whole registry, changing nothing.
 
-    What a crash left unfinished is named, and is no damage: the next read settles it.
+    What a crash left unfinished is named, and is no damage: the next read settles it. Nor is a stray file.
     """
     damaged = unfinished = checked = 0
-    with context.open() as pipeline:
+    with context.open() as pipeline, Progress("checked", shown=not context.as_json) as progress:
         for one in [id] if id is not None else pipeline.manifest_ids():
-            found = pipeline.verify(one)
+            found = pipeline.verify(one, quick=quick)
             checked += 1
             damaged += found.damaged
             unfinished += bool(found.findings) and not found.damaged
+            progress.step()
             if context.as_json:
-                echo_json(
-                    {
-                        "manifest_id": one,
-                        "sound_version": found.sound_version,
-                        "damaged": found.damaged,
-                        "findings": [finding.as_json() for finding in found.findings],
-                    }
-                )
+                echo_json(_verification_json(one, found.sound_version, found.findings))
                 continue
             for finding in found.findings:
-                where = (
-                    f"{finding.path}, line {finding.line}, byte {finding.offset_bytes}"
-                    if finding.line
-                    else finding.path
-                )
-                echo(
-                    f"{finding.kind}: {where}: {printable(finding.reason)}; sound to version {found.sound_version}"
-                )
-    if not context.as_json:
+                progress.clear()
+                echo(f"{_finding(finding)}; sound to version {found.sound_version}")
+        strays = list(pipeline.strays()) if id is None else []
+        progress.clear()
+    if context.as_json:
+        if strays:
+            echo_json(_verification_json(None, None, strays))
+    else:
+        for finding in strays:
+            echo(_finding(finding))
         manifests = "1 manifest" if checked == 1 else f"{checked} manifests"
         left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
-        sound = "no damage." if unfinished else "every byte is what was written."
+        sound = "every byte is what was written." if not unfinished and not quick else "no damage."
         say(f"{manifests} checked: {left}" + (f"{damaged} damaged." if damaged else sound))
     if damaged:
         click.get_current_context().exit(DAMAGE)
+
+
+def _finding(finding: Finding) -> str:
+    where = f", line {finding.line}, byte {finding.offset_bytes}" if finding.line else ""
+    return printable(f"{finding.kind}: {finding.path}{where}: {finding.reason}")
+
+
+def _verification_json(
+    id: str | None, sound_version: int | None, findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """The findings of one manifest; without an id, those of the registry itself."""
+    return {
+        "manifest_id": id,
+        "sound_version": sound_version,
+        "damaged": any(finding.kind == "damage" for finding in findings),
+        "findings": [finding.as_json() for finding in findings],
+    }
 
 
 @click.command(

@@ -1,61 +1,217 @@
-"""The recover command."""
+"""Commands for bad days: recover, repair, doctor."""
 
 from __future__ import annotations
+
+import os
+from typing import Any
 
 import click
 
 from registration.cli.context import (
     Context,
+    actor_option,
     examples,
+    id_argument,
     lock_timeout_option,
     optional_id_argument,
     shared_options,
 )
-from registration.cli.exits import DAMAGE
-from registration.cli.output import echo, echo_json, printable, say, show_error
-from registration.errors import StoreError
+from registration.cli.exits import DAMAGE, FAILURE
+from registration.cli.output import Progress, echo, echo_json, printable, say, show_error, table
+from registration.core.store import Loss, Recovered, Step
+from registration.errors import NotFound, StoreError
 
 
 @click.command(
     "recover",
     short_help="Settle what a crash left.",
-    epilog=examples("registration recover", "registration recover io.github.acme/weather@1.2.0"),
+    epilog=examples(
+        "registration recover --dry-run",
+        "registration recover",
+        "registration recover io.github.acme/weather@1.2.0",
+    ),
 )
 @optional_id_argument
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @lock_timeout_option
 @shared_options
 @click.pass_obj
-def recover_command(context: Context, id: str | None) -> None:
+def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     """Settle what a crash left: replay each log from its first byte, and write its snapshot anew.
 
-    Bytes of a write that was never acknowledged are moved to quarantine/. Damage is named and left alone.
+    Bytes of a write that was never acknowledged are moved to quarantine/. Damage is named and left alone: see
+    `registration repair`. Others may go on writing meanwhile.
     """
-    damaged = healed = seen = 0
-    with context.open() as pipeline:
+    healed = damaged = seen = 0
+    with context.open() as pipeline, Progress("replayed", shown=not context.as_json) as progress:
         for one in [id] if id is not None else pipeline.manifest_ids():
             seen += 1
+            progress.step()
+            recovered, problem = None, None
             try:
-                recovered = pipeline.recover(one)
+                recovered = pipeline.recover(one, dry_run=dry_run)
             except StoreError as error:
+                problem = error
                 damaged += 1
-                if context.as_json:
-                    echo_json({"manifest_id": one, "version": None, "done": [], "problem": error.as_json()})
-                else:
-                    show_error(error, as_json=False)
-                continue
-            if id is not None and recovered.state is None and not recovered.done:
+            if id is not None and recovered is not None and recovered.state is None and not recovered.steps:
                 pipeline.load_state(id)  # says that there is no such manifest, and which one may be meant
-            healed += bool(recovered.done)
+            healed += bool(recovered and recovered.steps)
             if context.as_json:
-                version = recovered.state.version if recovered.state else 0
-                echo_json(
-                    {"manifest_id": one, "version": version, "done": list(recovered.done), "problem": None}
-                )
-            else:
-                for done in recovered.done:
-                    echo(f"{one}: {printable(done)}")
+                echo_json(_recovered_json(one, recovered, problem, dry_run=dry_run))
+                continue
+            progress.clear()
+            for step in recovered.steps if recovered else ():
+                echo(f"{one}: {_told(step)}")
+            if problem is not None:
+                show_error(problem, as_json=False)
     if not context.as_json:
         manifests = "1 manifest" if seen == 1 else f"{seen} manifests"
-        say(f"{manifests} replayed: {healed} set right, {damaged} damaged.")
+        done = "to set right" if dry_run else "set right"
+        say(f"{manifests} replayed: {healed} {done}, {damaged} damaged.")
+        if dry_run:
+            say("This was a dry run: nothing was changed.")
     if damaged:
         click.get_current_context().exit(DAMAGE)
+
+
+def _told(step: Step) -> str:
+    kept = f", kept as {step.kept_as}" if step.kept_as else ""
+    return printable(f"{step.found}: {step.done}{kept}")
+
+
+def _recovered_json(
+    id: str, recovered: Recovered | None, problem: StoreError | None, *, dry_run: bool
+) -> dict[str, Any]:
+    """What was found, what was done, which bytes were set aside, and up to which version all is sound."""
+    state = recovered.state if recovered else None
+    sound = problem.details.get("sound_version", 0) if problem else (state.version if state else 0)
+    return {
+        "manifest_id": id,
+        "state": state.state if state else None,
+        "sound_version": sound,
+        "dry_run": dry_run,
+        "steps": [
+            {"found": step.found, "done": step.done, "kept_as": step.kept_as}
+            for step in (recovered.steps if recovered else ())
+        ],
+        "problem": problem.as_json() if problem else None,
+    }
+
+
+@click.command(
+    "repair",
+    short_help="Give up what is damaged, keep what is sound.",
+    epilog=examples(
+        "registration repair io.github.acme/weather@1.2.0",
+        "registration repair --accept-loss --actor ada io.github.acme/weather@1.2.0",
+    ),
+)
+@id_argument
+@click.option("--accept-loss", is_flag=True, help="Do it: events behind the damage are lost to the log.")
+@actor_option
+@lock_timeout_option
+@shared_options
+@click.pass_obj
+def repair_command(context: Context, id: str, accept_loss: bool) -> None:
+    """Cut a damaged log back to the events that check out.
+
+    Without --accept-loss, only shows what would be kept and what set aside. With it, everything from the damage on goes
+    to quarantine/, with the snapshot, and the log says in an event of its own what was lost and who accepted it. Look for
+    a backup first.
+    """
+    with context.open() as pipeline:
+        loss = pipeline.repair(id, accept_loss=accept_loss)
+    if context.as_json:
+        echo_json(_loss_json(id, loss, accepted=accept_loss))
+    elif loss is None:
+        echo(f"{id} is not damaged. What a crash left is settled by `registration recover`.")
+    else:
+        _tell_loss(id, loss, accepted=accept_loss)
+    if loss is not None and not accept_loss:
+        click.get_current_context().exit(DAMAGE)
+
+
+def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
+    where = f"line {loss.line}, byte {loss.offset_bytes}" if loss.line else "the log as a whole"
+    version = loss.state.version if loss.state else 0
+    lost = f"{loss.lost_bytes} bytes of the log"
+    if loss.lost_version > version:
+        lost += f", {_versions(version + 1, loss.lost_version)}"
+    if loss.state is None:
+        kept = "nothing: not even the first event checks out, and the id is free again"
+    else:
+        kept = f"{_versions(1, version)}, so it is {loss.state.state}"
+    table(
+        [
+            (id, ""),
+            ("  damage", f"{where}: {loss.reason}"),
+            ("  kept", kept),
+            ("  set aside", lost + ", and the snapshot"),
+            *(("  kept as", path) for path in loss.kept_as),
+        ]
+    )
+    if loss.repaired is not None:
+        echo(f"Repaired: version {loss.repaired.version} says what was lost.")
+    elif not accepted:
+        say("Nothing was changed. Look for a backup; where there is none, add --accept-loss.")
+
+
+def _versions(first: int, last: int) -> str:
+    return f"version {first}" if first == last else f"versions {first} to {last}"
+
+
+def _loss_json(id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
+    if loss is None:
+        return {"manifest_id": id, "damaged": False, "repaired": False}
+    return {
+        "manifest_id": id,
+        "damaged": True,
+        "repaired": accepted,
+        "line": loss.line,
+        "offset_bytes": loss.offset_bytes,
+        "reason": loss.reason,
+        "kept_version": loss.state.version if loss.state else 0,
+        "kept_state": loss.state.state if loss.state else None,
+        "lost_bytes": loss.lost_bytes,
+        "lost_version": loss.lost_version,
+        "kept_as": list(loss.kept_as),
+    }
+
+
+@click.command(
+    "doctor",
+    short_help="Is this a good place for a registry?",
+    epilog=examples("registration doctor", "registration doctor /srv"),
+)
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
+@shared_options
+@click.pass_obj
+def doctor_command(context: Context, directory: str | None) -> None:
+    """Look at DIR, the registry's directory by default: file system, syncs, renames, locks, space, clock, versions.
+
+    Each is tried, in a temporary directory that is removed again. Ends with 1 where something fails.
+    """
+    from registration.doctor import examine  # noqa: PLC0415  # for this command alone
+
+    place = directory
+    if place is None:
+        try:
+            place = context.root()
+        except NotFound:
+            place = os.getcwd()
+    if not os.path.isdir(place):
+        raise NotFound(f"There is no directory {place}.", "Name one that exists.")
+    failed = False
+    rows: list[tuple[str, ...]] = []
+    for check in examine(place):
+        failed |= check.verdict == "fail"
+        if context.as_json:
+            echo_json(check.as_json())
+        else:
+            rows.append((check.verdict, check.name, check.found))
+            if check.advice:
+                rows.append(("", "", check.advice))
+    if rows:
+        table(rows)
+    if failed:
+        click.get_current_context().exit(FAILURE)
