@@ -24,6 +24,7 @@ from registration.errors import (
 )
 from registration.lifecycles.registration import REGISTRATION
 from registration.publisher import Handler, StateChange
+from registration.retry import LOCK_TIMEOUT_S_MAX
 from registration.values.commands import Command
 from registration.values.documents import (
     DOCUMENT_BYTES_MAX,
@@ -131,6 +132,11 @@ class RegistrationPipeline:
                 f"`document_bytes_max` is {document_bytes_max!r}; a number of bytes, {DOCUMENT_BYTES_MIN} or more, is "
                 "expected.",
                 "Give the size of the largest document.",
+            )
+        if not 0 <= lock_timeout_s <= LOCK_TIMEOUT_S_MAX:
+            raise InvalidArgument(
+                f"`lock_timeout_s` is {lock_timeout_s!r}; seconds from 0 to {LOCK_TIMEOUT_S_MAX:,} are expected.",
+                "Say how long to wait for somebody else.",
             )
         if (root is None) is (store is None):
             raise InvalidArgument(

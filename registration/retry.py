@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+LOCK_TIMEOUT_S_MAX = 86_400
+"""The longest wait for a lock that may be asked for: a day. Nobody means to wait for longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:

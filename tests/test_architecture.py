@@ -179,7 +179,10 @@ def loaded_by(arguments: list[str]) -> set[str]:
         "main()\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(json.loads(run.stderr.splitlines()[-1]))
+    # Less what an interpreter loads by itself: one that measures coverage brings much along.
+    bare = "import sys, json; print(json.dumps(sorted(sys.modules)))"
+    without = subprocess.run([sys.executable, "-c", bare], capture_output=True, text=True, check=True)
+    return set(json.loads(run.stderr.splitlines()[-1])) - set(json.loads(without.stdout))
 
 
 @pytest.mark.parametrize(

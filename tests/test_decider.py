@@ -69,7 +69,7 @@ Say why: `--reason TEXT`, or `reason=` in Python.
 > ben target=APPROVED
 7 APPROVED approved by ben at 7
 > ana aprove
-InvalidArgument: The lifecycle 'registration' has no action 'aprove'. Did you mean 'approve'?
+InvalidArgument: The lifecycle 'registration' has no action 'aprove'. Did you mean 'approve'? Its actions are create, revise, submit_for_review, approve, reject, register.
 > ana target=APPROVED
 IllegalTransition: 'io.github.acme/weather@1.2.0' is APPROVED and can't go to APPROVED from there: it is there \
 already. From APPROVED it can: register (to REGISTERED), reject (to DRAFT).
@@ -283,7 +283,7 @@ def test_a_move_that_the_lifecycle_does_not_have(state, action, allowed):
         ("DRAFT", "DRAFT", "it is there already"),
         ("REVIEWED", "REVIEWED", "it is there already"),
         ("REVIEWED", "IN_REVIEW", "it is there already"),
-        ("APPROVED", "IN_REVIEW", "the lifecycle has no such move"),
+        ("APPROVED", "IN_REVIEW", "it is there already"),
         ("REGISTERED", "DRAFT", "the lifecycle has no such move"),
     ],
 )
@@ -324,7 +324,9 @@ def test_an_unknown_action_is_a_mistake_of_the_caller(state):
     error = refused(InvalidArgument, in_state(state) if state else None, asked("registr"))
 
     assert error.problem == "The lifecycle 'registration' has no action 'registr'. Did you mean 'register'?"
-    assert error.details == {"action": "registr"}
+    known = ["create", "revise", "submit_for_review", "approve", "reject", "register"]
+    assert error.next_step == f"Its actions are {', '.join(known)}."
+    assert error.details == {"action": "registr", "actions": known}
 
 
 def test_an_unknown_target_is_a_mistake_of_the_caller():

@@ -13,6 +13,7 @@ import click
 
 from registration import layout
 from registration.errors import NotFound, RegistrationError
+from registration.retry import LOCK_TIMEOUT_S_MAX
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -117,7 +118,7 @@ lock_timeout_option = click.option(
     "--lock-timeout",
     "lock_timeout_s",
     metavar="SECONDS",
-    type=click.FloatRange(0, 86_400),
+    type=click.FloatRange(0, LOCK_TIMEOUT_S_MAX),
     expose_value=False,
     callback=_remember,
     help="How long to wait for somebody else who is writing.  [default: 10]",

@@ -232,7 +232,7 @@ def _illegal(
         why = f"both {' and '.join(repr(move.action) for move in found)} lead there"
         next_step = "Say which of the actions is meant."
     else:
-        there = command.target is not None and state.state in (command.target, chart.entered(command.target))
+        there = command.target in chart.lineage(state.state)
         why = "it is there already" if there else "the lifecycle has no such move"
         listed = ", ".join(f"{action} (to {target})" for action, target in allowed.items())
         end = "is final" if chart.has_state(state.state) else f"is no state of the lifecycle {chart.name!r}"

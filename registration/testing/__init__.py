@@ -1,4 +1,4 @@
-"""For those who test what they build on this package: a clock that obeys, and the contract of stores.
+"""For those who test what they build on this package: a clock that obeys, a disk that fails, the contract of stores.
 
 Public, and kept like the rest.
 """
@@ -7,3 +7,6 @@ from __future__ import annotations
 
 from registration.testing.clock import FakeClock as FakeClock
 from registration.testing.contract import StoreContract as StoreContract
+from registration.testing.simulated_disk import Fault as Fault
+from registration.testing.simulated_disk import PowerCut as PowerCut
+from registration.testing.simulated_disk import SimulatedDisk as SimulatedDisk

@@ -59,7 +59,6 @@ class Request(BaseModel):
     expected_version: Annotated[int, Field(ge=0)] | None = None
     idempotency_key: Label | None = None
     correlation_id: Label | None = None
-    causation_id: Label | None = None
 
     @classmethod
     def of(cls, manifest_id: str, said: dict[str, Any]) -> Self:
