@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from registration.core.decider import check_state, nearest
 from registration.engine import Engine, Outcome, Random
@@ -51,34 +51,33 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionResult:
-    """What a command came to.
+class Words(TypedDict, total=False):
+    """What may accompany any command; `RegistrationPipeline.transition_state` says what each is."""
 
-    snapshot: the state after it. event: what was recorded. attempts: how many decisions it took, from 1;
-    more than one where somebody else was writing. replayed: the first answer to an earlier call with the
-    same idempotency key, given again; nothing was written.
+    actor: str | None
+    comment: str | None
+    context: Mapping[str, Any] | None
+    expected_version: int | None
+    idempotency_key: str | None
+    correlation_id: str | None
+
+
+class WordsWithReason(Words, total=False):
+    """The same, and why."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionResult(StateChange):
+    """What a command came to: the event that was recorded, and the state after it.
+
+    attempts: how many decisions it took, from 1; more than one where somebody else was writing. replayed: the first
+    answer to an earlier call with the same idempotency key, given again; nothing was written.
     """
 
-    snapshot: StateSnapshot
-    event: Event
     attempts: int
     replayed: bool
-
-    @property
-    def manifest_id(self) -> str:
-        """The manifest's id."""
-        return self.snapshot.stream
-
-    @property
-    def from_state(self) -> str | None:
-        """The state before; None for a creation."""
-        return self.event.from_state
-
-    @property
-    def to_state(self) -> str:
-        """The state after."""
-        return self.event.to_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ class RegistrationPipeline:
         ).snapshot
 
     def create_with_result(
-        self, manifest_id: str | None, document: Mapping[str, Any] | bytes | Document, **said: Any
+        self, manifest_id: str | None, document: Mapping[str, Any] | bytes | Document, **said: Unpack[Words]
     ) -> TransitionResult:
         """As `create`, giving what the other commands give."""
         checked = self._document(document)
@@ -242,15 +241,15 @@ class RegistrationPipeline:
             correlation_id=correlation_id,
         )
 
-    def submit_for_review(self, manifest_id: str, **said: Any) -> TransitionResult:
+    def submit_for_review(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
         """DRAFT → REVIEWED. Takes what `act` takes."""
         return self.act(manifest_id, "submit_for_review", **said)
 
-    def approve(self, manifest_id: str, **said: Any) -> TransitionResult:
+    def approve(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
         """REVIEWED → APPROVED, for the document as it stands. Takes what `act` takes."""
         return self.act(manifest_id, "approve", **said)
 
-    def reject(self, manifest_id: str, *, reason: str | None, **said: Any) -> TransitionResult:
+    def reject(self, manifest_id: str, *, reason: str | None, **said: Unpack[Words]) -> TransitionResult:
         """REVIEWED or APPROVED → DRAFT, saying why. Takes what `act` takes.
 
         Raises:
@@ -258,7 +257,7 @@ class RegistrationPipeline:
         """
         return self.act(manifest_id, "reject", reason=reason, **said)
 
-    def register(self, manifest_id: str, **said: Any) -> TransitionResult:
+    def register(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
         """APPROVED → REGISTERED, for good. Takes what `act` takes."""
         return self.act(manifest_id, "register", **said)
 
@@ -541,7 +540,7 @@ class RegistrationPipeline:
 
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
         outcome = self._execute(manifest_id, **request)
-        return TransitionResult(outcome.state, outcome.events[-1], outcome.attempts, outcome.replayed)
+        return TransitionResult(outcome.events[-1], outcome.state, outcome.attempts, outcome.replayed)
 
     def _execute(
         self,

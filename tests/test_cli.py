@@ -638,7 +638,7 @@ def test_a_file_where_a_manifest_belongs_is_named(drafted: Terminal) -> None:
 
     verified, recovered, listed = (drafted.type(name) for name in ("verify", "recover", "list"))
 
-    assert [result.exit_code for result in (verified, recovered, listed)] == [7, 7, 7]
+    assert [result.exit_code for result in (verified, recovered, listed)] == [7, 1, 1]
     assert "manifests/aaa/events.jsonl" in verified.stdout
     assert "2 manifests checked: 1 damaged." in verified.stderr
     assert ID in listed.stdout
@@ -919,3 +919,41 @@ def test_click_is_not_asked_for_what_it_can_not_do() -> None:
         assert command is not None
         options = [option for parameter in command.params for option in parameter.opts]
         assert len(options) == len(set(options)), name
+
+
+def test_a_busy_manifest_does_not_hide_the_others(drafted: Terminal) -> None:
+    """recover goes on with the rest, says which one it could not reach, and ends in the code of a lock time-out."""
+    drafted.ok("create", "--id", "zebra", SERVER)
+    log = os.open(drafted.root / "manifests" / directory_of(ID) / "events.jsonl", os.O_RDWR)
+    assert PosixDisk().lock(log, 0)
+
+    try:
+        recovered = drafted.type("recover", "--lock-timeout", "0.05")
+        as_json = drafted.type("recover", "--lock-timeout", "0.05", "--json")
+    finally:
+        os.close(log)
+
+    assert recovered.exit_code == as_json.exit_code == 6
+    assert "2 manifests replayed: 0 set right, 0 damaged, 1 not reached." in recovered.stderr
+    problems = [json.loads(line)["problem"] for line in as_json.stdout.splitlines()]
+    assert [problem and problem["error"] for problem in problems] == ["lock_timeout", None]
+
+
+def test_a_manifest_that_is_being_written_all_the_time_is_said_to_be(drafted: Terminal) -> None:
+    """verify and list can't say more of it than that."""
+    directory = drafted.root / "manifests" / directory_of(ID)
+    (directory / "state.json").unlink()
+    log = os.open(directory / "events.jsonl", os.O_RDWR)
+    assert PosixDisk().lock(log, 0)
+
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(PosixDisk, "lock", lambda *_: False)
+            verified, listed = (drafted.type(name) for name in ("verify", "list"))
+    finally:
+        os.close(log)
+
+    assert (verified.exit_code, listed.exit_code) == (6, 6)
+    assert "is being written by somebody else" in verified.stderr
+    assert "is being written by somebody else" in listed.stderr
+    drafted.ok("list")

@@ -335,8 +335,8 @@ def faults(base: SimulatedDisk, operation: Operation) -> Iterator[Fault]:
                         yield Fault(call, nth, number, evict=True)
                         # The cut that should take the write back fails too.
     for number in (errno.EIO, errno.ENOSPC):
-        yield Fault("sync", 1, number, forever=True, also="sync_data")
-        yield Fault("truncate", 1, number, forever=True, also="sync_data")
+        yield Fault("sync", 1, number, forever=True, also=("sync_data",))
+        yield Fault("truncate", 1, number, forever=True, also=("sync_data",))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -386,7 +386,7 @@ def test_a_retry_after_a_failed_sync_is_believed_only_when_it_is_on_the_disk(
         operation = OPERATIONS["approve"]
         disk = prepared(operation)
         pipeline = open_pipeline(disk, make=False)
-        disk.fault = Fault("sync_data", 1, number, evict=evict, also="truncate" if cut_fails else None)
+        disk.fault = Fault("sync_data", 1, number, evict=evict, also=("truncate",) if cut_fails else ())
         with pytest.raises(StoreError):
             pipeline.approve(ID, idempotency_key="k")
         disk.fault = None
@@ -398,6 +398,26 @@ def test_a_retry_after_a_failed_sync_is_believed_only_when_it_is_on_the_disk(
             assert whole_story(found) == done.snapshot
 
 
+@pytest.mark.parametrize("also", [("sync", "unlink"), ("truncate", "unlink")])
+def test_what_is_read_after_a_write_that_could_not_be_taken_back_is_on_the_disk(
+    also: tuple[str, ...], explored: Callable[[], None]
+) -> None:
+    """Even where nothing could be undone, the process that knows of it makes sure before it answers."""
+    operation = OPERATIONS["approve"]
+    disk = prepared(operation)
+    pipeline = open_pipeline(disk, make=False)
+    disk.fault = Fault("sync_data", 1, errno.EIO, also=also)
+    with pytest.raises(StoreError):
+        pipeline.approve(ID)
+    disk.fault = None
+
+    told = pipeline.load_state(ID)
+
+    for found in disk.after_power_cut(random.Random(1), STATES_MAX):
+        explored()
+        assert whole_story(found) == told
+
+
 def test_a_manifest_whose_write_could_not_be_taken_back_is_read_before_it_is_written() -> None:
     """The store refuses a writer who did not look at what the failed write left."""
     operation = OPERATIONS["approve"]
@@ -406,7 +426,7 @@ def test_a_manifest_whose_write_could_not_be_taken_back_is_read_before_it_is_wri
     store: FileStore = pipeline._store  # type: ignore[assignment]
     before = store.load(ID)
     assert before is not None
-    disk.fault = Fault("sync_data", 1, errno.EIO, also="truncate")
+    disk.fault = Fault("sync_data", 1, errno.EIO, also=("truncate",))
     with pytest.raises(StoreError):
         pipeline.approve(ID)
     disk.fault = None

@@ -165,3 +165,30 @@ def test_processes_that_are_killed_lose_nothing_that_was_acknowledged(root, tmp_
         assert acknowledged.items() <= found.items()
         assert 0 <= len(found) - len(acknowledged) - 2 <= kills  # each may have died before it could say so
         assert not any(pipeline.verify(id).findings for id in ids)
+
+
+def test_recovery_runs_beside_writers(tmp_path):
+    """Recovering the whole registry again and again, while others write to it, costs nobody anything."""
+    root = tmp_path / "registry"
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        pipeline.create("a", {"by": "ada"})
+        writers = [start(WRITER, root, f"w{number}", 25, "free") for number in range(2)]
+        for writer in writers:
+            assert writer.stdout.readline() == "ready\n"
+        for writer in writers:
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        while any(writer.poll() is None for writer in writers):
+            for id in pipeline.manifest_ids():
+                recovered = pipeline.recover(id)
+                found = pipeline.verify(id)
+
+                assert recovered.state is not None
+                assert not found.damaged
+        answers = [json.loads(line) for writer in writers for line in writer.communicate()[0].splitlines()]
+
+        events = list(pipeline.history("a"))
+    acknowledged = {answer["id"] for answer in answers if "id" in answer}
+    assert len(acknowledged) == 50
+    assert acknowledged <= {event.id for event in events}
+    assert [event.version for event in events] == list(range(1, 52))

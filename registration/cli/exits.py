@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from registration.errors import (
     AlreadyExists,
     CorruptLog,
@@ -28,6 +30,12 @@ EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
     (DAMAGE, "damage found: nothing was changed", (CorruptLog, CorruptRegistry, UnknownEvent)),
 )
 """Code, meaning, and the errors that end in it. The most derived class decides."""
+
+
+def worst(errors: Iterable[RegistrationError]) -> int:
+    """The exit code of a command that met several errors: damage before all, else the highest; 0 without any."""
+    codes = {exit_code(error) for error in errors}
+    return DAMAGE if DAMAGE in codes else max(codes, default=OK)
 
 
 def exit_code(error: RegistrationError) -> int:

@@ -19,7 +19,7 @@ from registration.cli.context import (
     state_name,
     state_option,
 )
-from registration.cli.exits import DAMAGE
+from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import (
     Progress,
     echo,
@@ -33,6 +33,7 @@ from registration.cli.output import (
     table,
     when,
 )
+from registration.errors import LockTimeout, RegistrationError
 
 if TYPE_CHECKING:
     from registration.verification import Finding
@@ -114,8 +115,9 @@ def log_command(context: Context, id: str) -> None:
 @click.pass_obj
 def list_command(context: Context, state: str | None) -> None:
     """List the manifests, or those in one state."""
-    damaged = shown = 0
-    rows = []
+    shown = 0
+    problems: list[RegistrationError] = []
+    rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
         wanted = None if state is None else state_name(pipeline.lifecycle, state)
         for summary in pipeline.list(wanted):
@@ -127,15 +129,15 @@ def list_command(context: Context, state: str | None) -> None:
                     (summary.manifest_id, summary.state, str(summary.version), when(summary.updated_at))
                 )
             if summary.problem is not None:
-                damaged += 1
+                problems.append(summary.problem)
                 if not context.as_json:
                     show_error(summary.problem, as_json=False)
     if rows:
         table(rows)
     elif not shown and not context.as_json:
         say("There is no manifest" + (f" in {wanted}." if wanted else " yet. Next: registration create FILE"))
-    if damaged:
-        click.get_current_context().exit(DAMAGE)
+    if problems:
+        click.get_current_context().exit(worst(problems))
 
 
 @click.command(
@@ -153,9 +155,16 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
     What a crash left unfinished is named, and is no damage: the next read settles it. Nor is a stray file.
     """
     damaged = unfinished = checked = 0
+    busy: list[RegistrationError] = []
     with context.open() as pipeline, Progress("checked", shown=not context.as_json) as progress:
         for one in [id] if id is not None else pipeline.manifest_ids():
-            found = pipeline.verify(one, quick=quick)
+            try:
+                found = pipeline.verify(one, quick=quick)
+            except LockTimeout as error:  # a writer all the time: said, and the others are looked at
+                busy.append(error)
+                progress.clear()
+                show_error(error, as_json=context.as_json)
+                continue
             checked += 1
             damaged += found.damaged
             unfinished += bool(found.findings) and not found.damaged
@@ -178,8 +187,8 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
         left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
         sound = "every byte is what was written." if not unfinished and not quick else "no damage."
         say(f"{manifests} checked: {left}" + (f"{damaged} damaged." if damaged else sound))
-    if damaged:
-        click.get_current_context().exit(DAMAGE)
+    if damaged or busy:
+        click.get_current_context().exit(DAMAGE if damaged else worst(busy))
 
 
 def _finding(finding: Finding) -> str:

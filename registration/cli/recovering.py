@@ -16,10 +16,10 @@ from registration.cli.context import (
     optional_id_argument,
     shared_options,
 )
-from registration.cli.exits import DAMAGE, FAILURE
+from registration.cli.exits import DAMAGE, FAILURE, exit_code, worst
 from registration.cli.output import Progress, echo, echo_json, printable, say, show_error, table
 from registration.core.store import Loss, Recovered, Step
-from registration.errors import NotFound, StoreError
+from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError
 
 
 @click.command(
@@ -42,7 +42,8 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     Bytes of a write that was never acknowledged are moved to quarantine/. Damage is named and left alone: see
     `registration repair`. Others may go on writing meanwhile.
     """
-    healed = damaged = seen = 0
+    healed = seen = 0
+    problems: list[RegistrationError] = []
     with context.open() as pipeline, Progress("replayed", shown=not context.as_json) as progress:
         for one in [id] if id is not None else pipeline.manifest_ids():
             seen += 1
@@ -50,9 +51,9 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
             recovered, problem = None, None
             try:
                 recovered = pipeline.recover(one, dry_run=dry_run)
-            except StoreError as error:
+            except (StoreError, LockTimeout) as error:
                 problem = error
-                damaged += 1
+                problems.append(error)
             if id is not None and recovered is not None and recovered.state is None and not recovered.steps:
                 pipeline.load_state(id)  # says that there is no such manifest, and which one may be meant
             healed += bool(recovered and recovered.steps)
@@ -67,11 +68,13 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     if not context.as_json:
         manifests = "1 manifest" if seen == 1 else f"{seen} manifests"
         done = "to set right" if dry_run else "set right"
-        say(f"{manifests} replayed: {healed} {done}, {damaged} damaged.")
+        damaged = sum(exit_code(problem) == DAMAGE for problem in problems)
+        failed = f", {len(problems) - damaged} not reached" if len(problems) > damaged else ""
+        say(f"{manifests} replayed: {healed} {done}, {damaged} damaged{failed}.")
         if dry_run:
             say("This was a dry run: nothing was changed.")
-    if damaged:
-        click.get_current_context().exit(DAMAGE)
+    if problems:
+        click.get_current_context().exit(worst(problems))
 
 
 def _told(step: Step) -> str:
@@ -80,7 +83,7 @@ def _told(step: Step) -> str:
 
 
 def _recovered_json(
-    id: str, recovered: Recovered | None, problem: StoreError | None, *, dry_run: bool
+    id: str, recovered: Recovered | None, problem: RegistrationError | None, *, dry_run: bool
 ) -> dict[str, Any]:
     """What was found, what was done, which bytes were set aside, and up to which version all is sound."""
     state = recovered.state if recovered else None

@@ -99,7 +99,7 @@ class FileStore:
         return self.registry.document_bytes_max
 
     def load(self, stream: str) -> StateSnapshot | None:
-        """See `Store.load`. Without a lock where the snapshot covers the log: four system calls and a read."""
+        """See `Store.load`. Without a lock, and without opening the log, where the snapshot covers it."""
         with failures_named("reading", layout.log_path(stream)):
             try:
                 with self._place.opened(stream) as directory:
@@ -113,7 +113,13 @@ class FileStore:
                 return found.state
             # An empty log is settled as well: that it was cut back may not be on the disk yet.
             with self._place.locked(stream) as held:
-                state = settle(self._place, held, source=self.source, definition=self._definition).state
+                state = settle(
+                    self._place,
+                    held,
+                    source=self.source,
+                    definition=self._definition,
+                    from_first_byte=stream in self._doubtful,
+                ).state
                 self._doubtful.discard(stream)
                 return state
 
@@ -227,11 +233,12 @@ class FileStore:
         with failures_named("repairing", layout.log_path(stream)):
             with suppress(FileNotFoundError), self._place.opened(stream) as directory:
                 # A log that is missing beside its snapshot is damage as well; an empty one can be locked.
-                create = (
-                    self._place.bytes_of(directory, layout.SNAPSHOT_FILE) is not None and record is not None
-                )
+                snapshot = self._place.bytes_of(directory, layout.SNAPSHOT_FILE)
+                create = snapshot is not None and record is not None
                 with self._place.locked(stream, create=create, writing=record is not None) as held:
-                    return repair(self._place, held, record, source=self.source, definition=self._definition)
+                    loss = repair(self._place, held, record, source=self.source, definition=self._definition)
+                    self._doubtful.discard(stream)
+                    return loss
             files = self.inspect(stream)
             return plan_repair(files, stream=stream, source=self.source, definition=self._definition)
 
@@ -272,9 +279,8 @@ class FileStore:
         return witness_of(self._place, directory, stream, source=self.source, definition=self._definition)
 
     def _files(self, directory: int, *, quick: bool) -> Files:
-        snapshot = self._place.bytes_of(
-            directory, layout.SNAPSHOT_FILE
-        )  # first: the log never ends before it does
+        # The snapshot first: the log never ends before it does.
+        snapshot = self._place.bytes_of(directory, layout.SNAPSHOT_FILE)
         if quick:
             return Files(b"", snapshot, self._disk.status_at(layout.LOG_FILE, dir_fd=directory).st_size)
         return Files(self._place.bytes_of(directory, layout.LOG_FILE) or b"", snapshot)

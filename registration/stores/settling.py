@@ -58,11 +58,11 @@ def settle(
     if plan.believe:
         place.rewrite(held, plan.believe, plan.believe_from)
     if plan.believe_from == 0:
-        # No snapshot tells that the creation was ever acknowledged, that the directories were synced, or that
-        # a log which was cut back to nothing is empty on the disk, too.
+        # No snapshot tells that the creation was ever acknowledged, or that the directories were synced.
         place.sync_root()
         place.sync(held)
-        place.disk.sync(held.log)
+    if plan.believe_from == 0 or from_first_byte:
+        place.disk.sync(held.log)  # that it was cut back may not be on the disk yet
     if plan.torn:
         kept_as = place.set_aside(held, layout.quarantine_file(plan.keep_bytes, plan.torn), plan.torn)
         place.cut(held, plan.keep_bytes)

@@ -42,7 +42,7 @@ class Fault:
 
     operation: the name of a method of `Disk`. nth: which call of it fails, from 1; forever: and all after it.
     errno: what it fails with; None makes a write short instead, by half. evict: a failed sync also drops what it should
-    have written from the page cache. also: another operation, which always fails in the same way.
+    have written from the page cache. also: other operations, which always fail in the same way.
     """
 
     operation: str
@@ -50,7 +50,7 @@ class Fault:
     errno: int | None
     forever: bool = False
     evict: bool = False
-    also: str | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -392,7 +392,7 @@ class SimulatedDisk:
     def _is_due(self, operation: str) -> bool:
         fault, nth = self.fault, self.calls[operation]
         due = fault is not None and (
-            fault.also == operation
+            operation in fault.also
             or (fault.operation == operation and (nth == fault.nth or (fault.forever and nth > fault.nth)))
         )
         self.failed |= due

@@ -34,6 +34,8 @@ def use(root: Path) -> None:
         assert_type(pipeline.approve("acme/weather", actor="bea"), TransitionResult)
         assert_type(pipeline.reject("acme/weather", reason="no licence"), TransitionResult)
         assert_type(pipeline.register("acme/weather"), TransitionResult)
+        pipeline.approve("acme/weather", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
+        pipeline.reject("acme/weather")  # type: ignore[call-arg]  # it needs a reason
         result = pipeline.transition_state("acme/weather", LifecycleState.REVIEWED, {"comment": "read"})
         assert_type(result.from_state, str | None)
         assert_type(result.to_state, str)
