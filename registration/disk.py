@@ -19,6 +19,7 @@ Symbolic links are never followed: every `open` here says O_NOFOLLOW.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -169,7 +170,7 @@ def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
             with settled:
                 locked = not given_up
                 if given_up:
-                    portalocker.unlock(copy)
+                    fcntl.flock(copy, fcntl.LOCK_UN)  # not every portalocker unlocks a bare descriptor
         except (OSError, portalocker.LockException) as error:
             failure = error
         finally:
