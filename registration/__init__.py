@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from registration.errors import VersionConflict as VersionConflict
     from registration.lifecycles.registration import LifecycleState as LifecycleState
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
-    from registration.pipeline import Summary as Summary
-    from registration.pipeline import TransitionResult as TransitionResult
     from registration.publisher import StateChange as StateChange
+    from registration.results import Summary as Summary
+    from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
     from registration.stores.memory import MemoryStore as MemoryStore
     from registration.values.events import Event as Event
@@ -69,9 +69,9 @@ _HOME_OF = {
     "VersionConflict": "registration.errors",
     "LifecycleState": "registration.lifecycles.registration",
     "RegistrationPipeline": "registration.pipeline",
-    "Summary": "registration.pipeline",
-    "TransitionResult": "registration.pipeline",
     "StateChange": "registration.publisher",
+    "Summary": "registration.results",
+    "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",
     "MemoryStore": "registration.stores.memory",
     "Event": "registration.values.events",

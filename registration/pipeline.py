@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from registration.core.decider import check_state, nearest
 from registration.engine import Engine, Outcome, Random
@@ -19,11 +18,11 @@ from registration.errors import (
     InvalidDocument,
     LockTimeout,
     NotFound,
-    RegistrationError,
     StoreError,
 )
 from registration.lifecycles.registration import REGISTRATION
 from registration.publisher import Handler, StateChange
+from registration.results import Summary, TransitionResult, Words, WordsWithReason
 from registration.retry import LOCK_TIMEOUT_S_MAX
 from registration.values.commands import Command
 from registration.values.documents import (
@@ -49,48 +48,6 @@ if TYPE_CHECKING:
 
 SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
-
-
-class Words(TypedDict, total=False):
-    """What may accompany any command; `RegistrationPipeline.transition_state` says what each is."""
-
-    actor: str | None
-    comment: str | None
-    context: Mapping[str, Any] | None
-    expected_version: int | None
-    idempotency_key: str | None
-    correlation_id: str | None
-
-
-class WordsWithReason(Words, total=False):
-    """The same, and why."""
-
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TransitionResult(StateChange):
-    """What a command came to: the event that was recorded, and the state after it.
-
-    attempts: how many decisions it took, from 1; more than one where somebody else was writing. replayed: the first
-    answer to an earlier call with the same idempotency key, given again; nothing was written.
-    """
-
-    attempts: int
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One line of a list. problem: why the manifest can't be read, where it can't; the rest is then empty."""
-
-    manifest_id: str
-    state: str = ""
-    version: int = 0
-    digest: str | None = None
-    created_at: str = ""
-    updated_at: str = ""
-    problem: RegistrationError | None = None
 
 
 class RegistrationPipeline:

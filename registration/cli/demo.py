@@ -14,7 +14,7 @@ from registration.cli.context import Context, examples, shared_options
 from registration.cli.output import echo, echo_json, event_row, table, transition_json
 
 if TYPE_CHECKING:
-    from registration.pipeline import TransitionResult
+    from registration.results import TransitionResult
 
 MANIFEST = {
     "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from registration.errors import RegistrationError
-    from registration.pipeline import Summary, TransitionResult
+    from registration.results import Summary, TransitionResult
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
 

@@ -23,7 +23,8 @@ from registration.errors import InvalidArgument, InvalidDocument, NotFound, Stor
 from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
 
 if TYPE_CHECKING:
-    from registration.pipeline import RegistrationPipeline, TransitionResult
+    from registration.pipeline import RegistrationPipeline
+    from registration.results import TransitionResult
     from registration.values.documents import Document
 
 _EXPECTED = click.option(

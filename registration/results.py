@@ -1,0 +1,52 @@
+"""What goes into a call of the pipeline besides the manifest, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from registration.errors import RegistrationError
+from registration.publisher import StateChange
+
+
+class Words(TypedDict, total=False):
+    """What may accompany any command; `RegistrationPipeline.transition_state` says what each is."""
+
+    actor: str | None
+    comment: str | None
+    context: Mapping[str, Any] | None
+    expected_version: int | None
+    idempotency_key: str | None
+    correlation_id: str | None
+
+
+class WordsWithReason(Words, total=False):
+    """The same, and why."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionResult(StateChange):
+    """What a command came to: the event that was recorded, and the state after it.
+
+    attempts: how many decisions it took, from 1; more than one where somebody else was writing. replayed: the first
+    answer to an earlier call with the same idempotency key, given again; nothing was written.
+    """
+
+    attempts: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of a list. problem: why the manifest can't be read, where it can't; the rest is then empty."""
+
+    manifest_id: str
+    state: str = ""
+    version: int = 0
+    digest: str | None = None
+    created_at: str = ""
+    updated_at: str = ""
+    problem: RegistrationError | None = None
