@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found. sound_version: the last version up to which every byte of the log checks out."""
+    """What was found. sound_version: the last version up to which the log checks out; 0 where that can't be told."""
 
     manifest_id: str
     sound_version: int
@@ -115,7 +115,7 @@ def _quick(files: Files, *, stream: str, source: str, definition: Definition) ->
         return Verification(stream, kept.version, ())
     kind: Literal["damage", "unfinished"] = "unfinished" if covered < size else "damage"
     reason = f"it has {size} bytes, and its snapshot (version {kept.version}) covers {covered}"
-    return Verification(stream, kept.version, (Finding(kind, log_path, 0, 0, reason),))
+    return Verification(stream, 0, (Finding(kind, log_path, 0, 0, reason),))
 
 
 def _events(events: list[Event], definition: Definition, path: str) -> Iterator[Finding]:

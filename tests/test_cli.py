@@ -527,6 +527,7 @@ def test_recover_settles_what_a_crash_left(drafted: Terminal) -> None:
     assert found.stdout.startswith("unfinished: ")
     assert found.stderr == "1 manifest checked: 1 unfinished, which the next read settles; no damage.\n"
     assert "31 bytes from byte" in recovered.stdout
+    assert recovered.output.count("kept as") == 1  # the library's own log would say it once more
     assert "1 manifest replayed: 1 set right, 0 damaged." in recovered.stderr
     assert [path.read_bytes() for path in (drafted.root / "quarantine").rglob("*.bytes")] == [
         b'{"specversion":"1.0","id":"half'

@@ -6,8 +6,11 @@ object; a command that lists prints one object a line (JSON Lines). An error in 
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -60,6 +63,18 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
         say(f"Error: {printable(error.problem)}")
     if error.next_step:
         say(printable(error.next_step))
+
+
+@contextmanager
+def told_here() -> Iterator[None]:
+    """For commands that report themselves what was set right: the library's log would say it twice."""
+    log = logging.getLogger("registration")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 class Progress:

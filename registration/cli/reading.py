@@ -174,7 +174,8 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
                 continue
             for finding in found.findings:
                 progress.clear()
-                echo(f"{_finding(finding)}; sound to version {found.sound_version}")
+                sound = "" if quick else f"; sound to version {found.sound_version}"
+                echo(_finding(finding) + sound)
         strays = list(pipeline.strays()) if id is None else []
         progress.clear()
     if context.as_json:

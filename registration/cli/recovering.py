@@ -17,7 +17,7 @@ from registration.cli.context import (
     shared_options,
 )
 from registration.cli.exits import DAMAGE, FAILURE, exit_code, worst
-from registration.cli.output import Progress, echo, echo_json, printable, say, show_error, table
+from registration.cli.output import Progress, echo, echo_json, printable, say, show_error, table, told_here
 from registration.core.store import Loss, Recovered, Step
 from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError
 
@@ -44,7 +44,8 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     """
     healed = seen = 0
     problems: list[RegistrationError] = []
-    with context.open() as pipeline, Progress("replayed", shown=not context.as_json) as progress:
+    shown = not context.as_json
+    with told_here(), context.open() as pipeline, Progress("replayed", shown=shown) as progress:
         for one in [id] if id is not None else pipeline.manifest_ids():
             seen += 1
             progress.step()
@@ -122,7 +123,7 @@ def repair_command(context: Context, id: str, accept_loss: bool) -> None:
     to quarantine/, with the snapshot, and the log says in an event of its own what was lost and who accepted it. Look for
     a backup first.
     """
-    with context.open() as pipeline:
+    with told_here(), context.open() as pipeline:
         loss = pipeline.repair(id, accept_loss=accept_loss)
     if context.as_json:
         echo_json(_loss_json(id, loss, accepted=accept_loss))
