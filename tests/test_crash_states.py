@@ -376,6 +376,37 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
                 assert version_of(whole_story(found)) == version_of(state)
 
 
+@pytest.mark.parametrize("name", ["create", "revise", "approve", "batch"])
+def test_a_disk_that_fails_during_the_recovery_changes_nothing(
+    name: str, explored: Callable[[], None]
+) -> None:
+    """Any error at any call of a recovery, once or from then on: it says so, or it did it; the next one tells the same."""
+    operation = OPERATIONS[name]
+    for disk, acknowledged in cuts(prepared(operation), operation):
+        for found in disk.after_power_cut(random.Random(2), 3):
+            told = version_of(whole_story(found.killed()))
+            counted = found.killed()
+            with open_pipeline(counted, make=False) as pipeline:
+                pipeline.recover(ID)
+            for call, times in counted.calls.items():
+                for nth in range(1, times + 1):
+                    failing = found.killed()
+                    failing.fault = Fault(
+                        call, nth, ERRORS[call][nth % len(ERRORS[call])], forever=nth % 2 == 0
+                    )
+                    try:
+                        with open_pipeline(failing, make=False) as pipeline:
+                            pipeline.recover(ID)
+                    except StoreError:
+                        pass
+                    for later in failing.after_power_cut(random.Random(nth), 2):
+                        explored()
+                        state = whole_story(later)
+
+                        check_promise(operation, state, acknowledged=acknowledged)
+                        assert version_of(state) == told
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("evict", [False, True])
 def test_a_retry_after_a_failed_sync_is_believed_only_when_it_is_on_the_disk(

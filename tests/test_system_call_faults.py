@@ -185,6 +185,8 @@ def test_a_kill_at_any_system_call_loses_nothing(
         if call == "pwrite64":  # only recovery writes in place: give it something to do
             inject.append("fdatasync:error=EIO:when=2+2")
             inject.append("ftruncate:error=EIO:when=1+1")
+        if call == "ftruncate":  # only a write that failed is cut back
+            inject.append("fdatasync:error=EIO:when=2+2")
 
         told, status = worker.work(root, inject, trace, manifests=3, steps=25)
 
