@@ -167,7 +167,11 @@ class Engine:
                 correlation_id=event_id,
             )
 
-        return self.store.repair(stream, record if accept_loss else None)
+        with self.publisher.turn(stream, self._lock_timeout_s) as lane:
+            loss = self.store.repair(stream, record if accept_loss else None)
+            if loss is not None and loss.event is not None and loss.repaired is not None:
+                self.publisher.put(lane, [StateChange(loss.event, loss.repaired)])
+            return loss
 
     def _attempt(self, command: Command, attempts: int) -> Outcome:
         store, stream = self.store, command.stream
@@ -206,7 +210,9 @@ class Engine:
             told.append(event)
             if event.version >= version and not event.remaining:
                 break
-        events = tuple(event for event in told if event.idempotency_key == command.idempotency_key)
+        # Of the command that the key led to last: an earlier one may have had it before it was forgotten.
+        begun = told[-1].version - told[-1].part
+        events = tuple(told[begun:])
         if not is_same_request(store.definition, command, events[0]):
             raise IdempotencyMismatch(
                 f"The idempotency key {command.idempotency_key!r} was used for another request: "

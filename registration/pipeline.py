@@ -383,13 +383,12 @@ class RegistrationPipeline:
         Raises:
             NotFound: when there is no such manifest.
         """
+        from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
+
         self._open()
+        request = Request.of(manifest_id, {"actor": actor if actor is not None else self._actor})
         try:
-            return self._engine.repair(
-                check_id(manifest_id),
-                actor=actor if actor is not None else self._actor,
-                accept_loss=accept_loss,
-            )
+            return self._engine.repair(manifest_id, actor=request.actor, accept_loss=accept_loss)
         except NotFound:
             raise self._unknown(manifest_id) from None
 

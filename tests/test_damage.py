@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from registration import CorruptLog, RegistrationPipeline, StateSnapshot
-from registration.errors import RegistrationError
+from registration.errors import InvalidArgument, RegistrationError
 from registration.layout import directory_of
 from registration.lifecycles.registration import REGISTRATION
 from registration.stores.files import FileStore
@@ -259,6 +259,21 @@ def test_repair_keeps_what_checks_out_and_says_what_was_lost(disk: SimulatedDisk
     assert broken.tree()[LOG].startswith(log[:third])
     assert findings(broken) == []
     assert again is None
+
+
+def test_handlers_are_told_of_a_repair(disk: SimulatedDisk) -> None:
+    """It is a committed event like any other; the actor is checked like any other's."""
+    broken = changed(disk, LOG, disk.tree()[LOG].replace(b'"bea"', b'"eve"', 1))
+    told = []
+
+    with open_pipeline(broken) as pipeline:
+        pipeline.on("state_change", told.append)
+        with pytest.raises(InvalidArgument, match="control characters"):
+            pipeline.repair(ID, accept_loss=True, actor="c\x1byd")
+        loss = pipeline.repair(ID, accept_loss=True, actor="cyd")
+
+    assert loss is not None
+    assert [(change.event, change.snapshot) for change in told] == [(loss.event, loss.repaired)]
 
 
 def test_a_repaired_manifest_goes_on(disk: SimulatedDisk) -> None:

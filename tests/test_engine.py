@@ -567,3 +567,18 @@ def test_a_snapshot_of_anything_else_is_refused(engine, store, change):
         engine.persist(replace(last, **change))
 
     assert store.inspect("a") == before
+
+
+def test_a_key_that_was_forgotten_and_used_again_answers_for_its_latest_request(engine):
+    """Once a key has left the window it is a new one; what it answers then is what it led to last."""
+    engine.execute(asked("create"))
+    engine.execute(asked("revise", idempotency_key="again", comment="first"))
+    for number in range(KEYS_KEPT_MAX):
+        engine.execute(asked("revise", idempotency_key=f"k{number}"))
+    second = engine.execute(asked("revise", idempotency_key="again", comment="second"))
+
+    answer = engine.execute(asked("revise", idempotency_key="again", comment="second"))
+
+    assert answer.replayed
+    assert answer.events == second.events
+    assert answer.state == second.state

@@ -53,7 +53,8 @@ class Loss:
     line, offset_bytes, reason: the damage. state: what is kept, as a fold of the events before it; None where nothing is.
     lost_bytes: how much of the log is set aside. lost_version: the last version that is known to have been, by the
     snapshot or by what stands behind the damage. kept_as: where the set-aside bytes are, once it is done.
-    repaired: the state after the repair's own event, once it is done and where there is a log to record it in.
+    event, repaired: the repair's own event and the state after it, once it is done and where there is a log to record
+    it in.
     """
 
     line: int
@@ -63,6 +64,7 @@ class Loss:
     lost_bytes: int
     lost_version: int
     kept_as: tuple[str, ...] = ()
+    event: Event | None = None
     repaired: StateSnapshot | None = None
 
 

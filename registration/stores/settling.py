@@ -120,7 +120,7 @@ def repair(
         place.disk.sync_data(held.log)
         repaired = fold(definition, loss.state, sealed)
         assert repaired is not None
-        loss = replace(loss, repaired=repaired)
+        loss = replace(loss, event=sealed[0], repaired=repaired)
         keep_snapshot(place, held, repaired)
     _log.warning("%s: repaired, with loss, at byte %d: %s", held.stream, kept.size_bytes, ", ".join(kept_as))
     return loss
