@@ -20,7 +20,6 @@ from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import decide, fold, is_same_request
 from registration.errors import (
     IdempotencyMismatch,
-    NotFound,
     RegistrationError,
     SnapshotMismatch,
     VersionConflict,
@@ -245,7 +244,7 @@ class Engine:
             try:
                 state = self.store.load(stream)
                 found = state.version if state else 0
-            except (RegistrationError, NotFound):
+            except RegistrationError:
                 found = None
         error = VersionConflict(stream, conflict.details["expected"], found)
         error.details["attempts"] = attempts
