@@ -136,8 +136,7 @@ class PosixDisk:
 
     def lock(self, fd: int, timeout_s: float) -> bool:
         # Polling starves under contention, so whoever has to wait waits in the kernel, which is fair.
-        # portalocker is imported here because a command that takes no lock should not pay for it.
-        import portalocker  # noqa: PLC0415
+        import portalocker  # noqa: PLC0415  # a command that takes no lock should not pay for it
 
         flags = portalocker.LockFlags.EXCLUSIVE
         try:

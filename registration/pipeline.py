@@ -563,7 +563,7 @@ def _file_store(
     random: Random | None,
 ) -> FileStore:
     from registration.stores.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
-    from registration.stores.registry_file import RegistryFile  # noqa: PLC0415
+    from registration.stores.registry_file import RegistryFile  # noqa: PLC0415  # as above
 
     now_ns = clock()
     randomness = random.randbytes(10) if random else os.urandom(10)

@@ -161,7 +161,7 @@ def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -
 def _states(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem | str]:
-    from registration.lifecycles.registration import CHART  # noqa: PLC0415
+    from registration.lifecycles.registration import CHART  # noqa: PLC0415  # for completion alone
 
     return [state.name for state in CHART.states if state.name.startswith(incomplete.upper())]
 

@@ -220,7 +220,7 @@ def _verification_json(
 def graph_command(context: Context, form: str) -> None:
     """Draw the lifecycle, as text for Mermaid or Graphviz. Needs no registry."""
     from registration.core import diagram  # noqa: PLC0415  # for this command alone
-    from registration.lifecycles.registration import CHART  # noqa: PLC0415
+    from registration.lifecycles.registration import CHART  # noqa: PLC0415  # as above
 
     text = diagram.mermaid(CHART) if form == "mermaid" else diagram.dot(CHART)
     if context.as_json:

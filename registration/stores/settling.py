@@ -154,14 +154,12 @@ def witness_of(place: Place, directory: int, stream: str, *, source: str, defini
     return witness(raw, stream=stream, source=source, definition=definition)
 
 
-def keep_snapshot(place: Place, held: Held, snapshot: StateSnapshot) -> bool:
+def keep_snapshot(place: Place, held: Held, snapshot: StateSnapshot) -> None:
     """Replace `state.json`. It is a cache: where that fails, it is logged, and the next `load` makes it again."""
     try:
         place.replace_snapshot(held, encode_snapshot(snapshot))
     except OSError as error:
         _log.warning("%s: the snapshot could not be written, and will be: %s", held.stream, error)
-        return False
-    return True
 
 
 def remove_temporary(place: Place, held: Held) -> bool:
