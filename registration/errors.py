@@ -81,6 +81,20 @@ class InvalidDefinition(InvalidArgument):
         )
 
 
+class InvalidPolicy(InvalidArgument):
+    """A policy can't be meant. `details["problems"]` lists everything that is wrong with it."""
+
+    code = "invalid_policy"
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        super().__init__(
+            f"The policy {source} has {_count(problems, 'problem')}: {'; '.join(problems)}.",
+            "Mend them all; until then nothing is written under it.",
+            source=source,
+            problems=problems,
+        )
+
+
 class NotFound(RegistrationError, LookupError):
     """There is no such manifest, or no registry at that place."""
 
@@ -128,9 +142,24 @@ class IllegalTransition(Rejected):
 
 
 class GuardRefused(Rejected):
-    """A guard said no. `details["verdicts"]` holds each guard's name, verdict, reason and evidence."""
+    """A guard said no. `details` is what `registration.core.explanation.Explanation.as_json` gives.
+
+    `details["verdicts"]` holds each guard's name, verdict, reason and evidence.
+    """
 
     code = "guard_refused"
+
+
+class PinMismatch(Rejected):
+    """The document or the log is not what the caller has seen. `details` holds what was expected and found."""
+
+    code = "pin_mismatch"
+
+
+class ReceiptMismatch(Rejected):
+    """A receipt doesn't say what the log says. `details["problems"]` lists everything that differs."""
+
+    code = "receipt_mismatch"
 
 
 class IdempotencyMismatch(Rejected):

@@ -5,6 +5,9 @@
     <root>/registry.json
     <root>/manifests/<name>/events.jsonl     the truth
     <root>/manifests/<name>/state.json       a snapshot of its fold
+    <root>/policy.toml                       the rules besides the lifecycle's, where there are any
+    <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
+    <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/quarantine/<name>/<offset>-<hash>.bytes
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -14,7 +17,9 @@ at most 240 bytes. Ids are checked before they come here, and checked again, so 
 from __future__ import annotations
 
 import hashlib
+import re
 
+from registration.errors import InvalidArgument
 from registration.values.ids import check_id, name_of
 
 FORMAT = 1
@@ -24,6 +29,12 @@ QUARANTINE = "quarantine"
 LOG_FILE = "events.jsonl"
 SNAPSHOT_FILE = "state.json"
 TEMPORARY_SUFFIX = ".tmp"
+POLICY_FILE = "policy.toml"
+REFUSALS_FILE = "refusals.jsonl"
+RULES = "rules"
+RULE_KINDS = ("lifecycles", "policies", "schemas")
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
 """What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
@@ -46,6 +57,22 @@ def log_path(id: str) -> str:
 def snapshot_path(id: str) -> str:
     """The path of a manifest's snapshot, relative to the root."""
     return f"{MANIFESTS}/{directory_of(id)}/{SNAPSHOT_FILE}"
+
+
+def rule_file(digest: str) -> str:
+    """The name, in ``rules/<kind>/``, of what has that digest: the file's own SHA-256.
+
+    Raises:
+        InvalidArgument: when it is no digest.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidArgument(f"{digest!r} is not a digest.", "A digest is `sha256:` and 64 hex digits.")
+    return digest.removeprefix("sha256:") + ".json"
+
+
+def is_rule_file(name: str) -> bool:
+    """Whether that is the name of a kept rule."""
+    return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
 
 
 def quarantine_snapshot(data: bytes) -> str:

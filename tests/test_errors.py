@@ -21,8 +21,11 @@ from registration.errors import (
     InvalidArgument,
     InvalidDefinition,
     InvalidDocument,
+    InvalidPolicy,
     LockTimeout,
     NotFound,
+    PinMismatch,
+    ReceiptMismatch,
     RegistrationError,
     Rejected,
     SnapshotMismatch,
@@ -39,6 +42,8 @@ PLAIN = (
     Rejected,
     IllegalTransition,
     GuardRefused,
+    PinMismatch,
+    ReceiptMismatch,
     IdempotencyMismatch,
     SnapshotMismatch,
     StoreError,
@@ -53,6 +58,7 @@ SAMPLES = [
         for kind in PLAIN
     ),
     InvalidDefinition("ticket", ["one", "two"]),
+    InvalidPolicy("policy.toml", ["one", "two"]),
     InvalidDocument("card.json", ["at /a: wrong"], more=True),
     VersionConflict("a", 3, 4),
     VersionConflict("a", 3),
@@ -65,12 +71,15 @@ TREE = {
     "RegistrationError": (Exception,),
     "InvalidArgument": (RegistrationError, ValueError),
     "InvalidDefinition": (InvalidArgument,),
+    "InvalidPolicy": (InvalidArgument,),
     "NotFound": (RegistrationError, LookupError),
     "AlreadyExists": (RegistrationError,),
     "Rejected": (RegistrationError,),
     "InvalidDocument": (Rejected,),
     "IllegalTransition": (Rejected,),
     "GuardRefused": (Rejected,),
+    "PinMismatch": (Rejected,),
+    "ReceiptMismatch": (Rejected,),
     "IdempotencyMismatch": (Rejected,),
     "SnapshotMismatch": (Rejected,),
     "VersionConflict": (RegistrationError,),
@@ -220,6 +229,17 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             InvalidDefinition("ticket", ["it has no way out"]),
             "The lifecycle 'ticket' has 1 problem: it has no way out. Mend them all and build it again.",
             {"name": "ticket", "problems": ["it has no way out"]},
+        ),
+        (
+            InvalidPolicy("acme/policy.toml", ["roles: it is missing", "kinds[0].name: it is missing"]),
+            (
+                "The policy acme/policy.toml has 2 problems: roles: it is missing; kinds[0].name: it is missing. "
+                "Mend them all; until then nothing is written under it."
+            ),
+            {
+                "source": "acme/policy.toml",
+                "problems": ["roles: it is missing", "kinds[0].name: it is missing"],
+            },
         ),
         (
             InvalidDocument("card.json", ["at /a: x", "at /b: y"], more=True),

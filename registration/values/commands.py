@@ -16,8 +16,9 @@ class Command:
 
     stream: the id of the manifest. action: what to do; target: the state to reach by whichever action
     leads there. document: what `create` and `revise` carry. context: more JSON values to keep with the
-    event. expected_version: refuse unless the manifest is at this version. idempotency_key: give the first
-    answer again where this key was used before.
+    event. expected_version: refuse unless the manifest is at this version. expected_digest, expected_head: refuse
+    unless these are its document's digest and the hash that its log ends in. idempotency_key: give the first
+    answer again where this key was used before. undoes: the version of the event that this one takes back.
     """
 
     stream: str
@@ -29,10 +30,13 @@ class Command:
     comment: str | None = None
     context: Mapping[str, Any] | None = None
     expected_version: int | None = None
+    expected_digest: str | None = None
+    expected_head: str | None = None
     idempotency_key: str | None = None
     correlation_id: str | None = None
     causation_id: str | None = None
     traceparent: str | None = None
+    undoes: int | None = None
 
     def payload(self) -> dict[str, Any]:
         """What the event will say of the request besides its action, in the order of the format."""

@@ -93,9 +93,19 @@ def check_document(
 
 def digest_of(value: object) -> str:
     """``sha256:`` and the SHA-256, in hex, of the RFC 8785 form of a checked JSON value."""
+    return digest_of_bytes(canonical(value))
+
+
+def digest_of_bytes(data: bytes) -> str:
+    """``sha256:`` and the SHA-256, in hex, of bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    """The RFC 8785 form (JCS) of a checked JSON value."""
     survey = _Survey({}, sys.maxsize)
     survey.visit(value, None, 1)
-    return _digest(value, survey)
+    return _canonical(value, survey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,19 +226,17 @@ def _checked(value: object, source: str, size_bytes_max: int, twice: dict[int, _
             source, [f"it has {len(compact):,} bytes; at most {size_bytes_max:,} are taken"]
         )
     # Read back: a copy that the caller can't change, of the very bytes that the log will hold.
-    return Document(orjson.loads(compact), _digest(value, survey), len(compact))
+    return Document(orjson.loads(compact), digest_of_bytes(_canonical(value, survey)), len(compact))
 
 
-def _digest(value: object, survey: _Survey) -> str:
+def _canonical(value: object, survey: _Survey) -> bytes:
     if survey.has_float or survey.has_key_beyond_bmp:
         import rfc8785  # noqa: PLC0415  # few documents need it, and reading commands never do
 
-        canonical = rfc8785.dumps(_within_doubles(value))
-    else:
-        # Without floats and with keys inside the BMP, sorting by code point is sorting by UTF-16 unit,
-        # and orjson escapes as ECMAScript does: the bytes are the RFC 8785 form.
-        canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return "sha256:" + hashlib.sha256(canonical).hexdigest()
+        return rfc8785.dumps(_within_doubles(value))
+    # Without floats and with keys inside the BMP, sorting by code point is sorting by UTF-16 unit,
+    # and orjson escapes as ECMAScript does: the bytes are the RFC 8785 form.
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _within_doubles(value: Any) -> Any:

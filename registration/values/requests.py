@@ -47,6 +47,13 @@ Text = Annotated[str, Field(max_length=TEXT_CHARACTERS_MAX), AfterValidator(_utf
 """What somebody says: up to 10,000 characters; white space at the ends is dropped."""
 
 
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""``sha256:`` and 64 hex digits."""
+
+Head = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""The hash that a log ends in: 64 hex digits."""
+
+
 class Request(BaseModel):
     """What accompanies a command. Nothing is converted: a number is no text, and text is no number."""
 
@@ -57,6 +64,8 @@ class Request(BaseModel):
     comment: Text | None = None
     context: Annotated[dict[str, Any], AfterValidator(_context)] | None = None
     expected_version: Annotated[int, Field(ge=0)] | None = None
+    expected_digest: Digest | None = None
+    expected_head: Head | None = None
     idempotency_key: Label | None = None
     correlation_id: Label | None = None
 

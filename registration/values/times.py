@@ -5,6 +5,7 @@ Text sorts as the times do, costs nothing to read back, and means the same in ev
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,4 +28,27 @@ def rfc3339(unix_ns: int) -> str:
         OverflowError: when the year isn't between 1 and 9999.
     """
     moment = _EPOCH + timedelta(microseconds=unix_ns // 1000)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+
+
+_DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d|w)")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DURATION_S_MAX = 100 * 366 * 86_400
+
+DURATION_FORM = "write 30s, 45m, 36h, 14d or 2w, and at most a hundred years"
+
+
+def duration_s(text: str) -> int | None:
+    """The seconds of a time such as ``14d``; None where it is none. A day has 24 hours, a week 7 days."""
+    found = _DURATION.fullmatch(text)
+    seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
+    return seconds if 0 < seconds <= _DURATION_S_MAX else None
+
+
+def later(time: str, seconds: int) -> str:
+    """The time that many seconds after another, both as text; the last time there is, where that is beyond it."""
+    try:
+        moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+    except OverflowError:
+        return "9999-12-31T23:59:59.999999Z"
     return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
