@@ -15,9 +15,12 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from registration.core.chart import Action, Chart, State, Timeout, Transition
 from registration.core.codec import Scan, scan, seal
-from registration.core.decider import decide, fold
+from registration.core.decider import decide, decide_timeout, due_timeout, fold
 from registration.core.definition import Definition
+from registration.core.policy import NO_POLICY, Policy
+from registration.lifecycles.facts import keep_facts
 from registration.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
 from registration.values.commands import Command
@@ -63,15 +66,20 @@ def event_ids() -> Iterable[str]:
 
 
 class Log:
-    """A log that grows: `do` carries out a command, `add` seals events as they are.
+    """A log that grows: `do` carries out a command, `fire` what is due, `add` seals events as they are.
 
-    state: the fold of everything so far. events: all of them. raw: the bytes of the file.
+    state: the fold of everything so far. events: all of them. raw: the bytes of the file. policy: the rules in force,
+    which a test may change on the way.
     """
 
     def __init__(
-        self, stream: str = STREAM, source: str = SOURCE, definition: Definition = REGISTRATION
+        self,
+        stream: str = STREAM,
+        source: str = SOURCE,
+        definition: Definition = REGISTRATION,
+        policy: Policy = NO_POLICY,
     ) -> None:
-        self.stream, self.source, self.definition = stream, source, definition
+        self.stream, self.source, self.definition, self.policy = stream, source, definition, policy
         self.state: StateSnapshot | None = None
         self.events: list[Event] = []
         self.clock = FakeClock()
@@ -93,7 +101,28 @@ class Log:
         """Carry out one command, as the engine would."""
         command = asked(action, stream=self.stream, **said)
         now = rfc3339(self.clock())
-        return self.add(decide(self.definition, self.state, command, time=now, event_id=next(self._ids)))
+        return self.add(
+            decide(
+                self.definition, self.state, command, time=now, event_id=next(self._ids), policy=self.policy
+            )
+        )
+
+    def fire(self, time: str) -> StateSnapshot | None:
+        """Record the time-out that is due first, if any is; no command waits for it here."""
+        assert self.state is not None
+        timeout = due_timeout(self.definition, self.state, time)
+        if timeout is None:
+            return None
+        return self.add(
+            decide_timeout(
+                self.definition,
+                self.state,
+                timeout,
+                time=time,
+                event_id=next(self._ids),
+                policy=self.policy,
+            )
+        )
 
     def add(self, new: Iterable[NewEvent]) -> StateSnapshot:
         """Seal the events of one command and fold them."""
@@ -122,6 +151,50 @@ class Log:
         return scan(data, stream=self.stream, source=self.source, after=Position())
 
 
+WATCH = Definition(
+    Chart(
+        "watch",
+        states=(
+            State("DRAFT"),
+            State("OPEN", initial="WAITING"),
+            State("WAITING", parent="OPEN"),
+            State("LATE", parent="OPEN"),
+            State("ANSWERED", final=True),
+            State("GONE", final=True),
+        ),
+        actions=(
+            Action("create", "created", document=True),
+            Action("revise", "revised", document=True),
+            Action("ask", "asked"),
+            Action("note", "noted"),
+            Action("hurry", "hurried"),
+            Action("delete", "deleted"),
+            Action("retract", "retracted"),
+            Action("answer", "answered"),
+        ),
+        transitions=(
+            Transition("create", None, "DRAFT"),
+            Transition("revise", "DRAFT", "DRAFT"),
+            Transition("ask", "DRAFT", "OPEN"),
+            Transition("note", "WAITING", "WAITING"),
+            Transition("hurry", "WAITING", "LATE"),
+            Transition("delete", "DRAFT", "GONE"),
+            Transition("retract", "OPEN", "DRAFT"),
+            Transition("answer", "OPEN", "ANSWERED"),
+        ),
+        timeouts=(
+            Timeout("expire", "expired", "DRAFT", "1d", "GONE"),
+            Timeout("nudge", "nudged", "WAITING", "1h", "LATE"),
+            Timeout("drop", "dropped", "LATE", "60m", "DRAFT"),
+            Timeout("close", "closed", "OPEN", "4h", "GONE"),
+            Timeout("abandon", "abandoned", "OPEN", "3h", "GONE", sliding=True),
+        ),
+    ),
+    evolve=keep_facts,
+)
+"""A lifecycle that is all about time. `note` leaves WAITING and enters it again, and stays in OPEN all the while."""
+
+
 def registered(**where: Any) -> Log:
     """A log with the whole way of a manifest in it, back step and second document included: 8 events."""
     log = Log(**where)
@@ -146,14 +219,18 @@ def with_batches() -> Log:
     return log
 
 
-def forge(members: Iterable[Mapping[str, Any]]) -> bytes:
+def forge(members: Iterable[Mapping[str, Any]], *, heads: bool = True) -> bytes:
     """A log whose hashes and chain check out, whatever its lines say; nothing of the codec is used.
 
-    A line's `version`, `prevhash` and `hash` are made here; a `version` that is given is kept.
+    A line's `version`, `prevhash` and `hash` are made here; a `version` that is given is kept. heads: so is the head of
+    the log that an approval was given on.
     """
     lines, head = [], ""
     for number, given in enumerate(members, start=1):
         line = {**given, "version": given.get("version", number)}
+        approval = line["data"].get("approval") if isinstance(line.get("data"), dict) else None
+        if heads and approval:
+            line["data"] = {**line["data"], "approval": {**approval, "head": head}}
         for name in ("prevhash", "hash"):
             line.pop(name, None)
         if head:

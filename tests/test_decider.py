@@ -11,20 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration.core.chart import Action, Chart, State, Transition
+from registration import __version__
+from registration.core.chart import Action, Chart, GuardUse, State, Transition
 from registration.core.codec import decode_snapshot, encode_snapshot
 from registration.core.decider import KEYS_KEPT_MAX, check_state, decide, fold, is_same_request, nearest
-from registration.core.definition import Definition, Verdict
+from registration.core.definition import Definition
+from registration.core.policy import NO_POLICY, Kind, Policy, Verdict
 from registration.errors import (
     AlreadyExists,
     GuardRefused,
     IllegalTransition,
     InvalidArgument,
     NotFound,
+    PinMismatch,
     RegistrationError,
     Rejected,
     UnknownEvent,
 )
+from registration.guards.builtin import approvals
+from registration.lifecycles.facts import keep_facts
 from registration.lifecycles.registration import CHART, REGISTRATION
 from tests.builders import (
     ELSEWHERE,
@@ -72,7 +77,7 @@ Say why: `--reason TEXT`, or `reason=` in Python.
 InvalidArgument: The lifecycle 'registration' has no action 'aprove'. Did you mean 'approve'? Its actions are create, revise, submit_for_review, approve, reject, register.
 > ana target=APPROVED
 IllegalTransition: 'io.github.acme/weather@1.2.0' is APPROVED and can't go to APPROVED from there: it is there \
-already. From APPROVED it can: register (to REGISTERED), reject (to DRAFT).
+already. From APPROVED it can: approve (to APPROVED), reject (to DRAFT), register (to REGISTERED).
 > dan register
 8 REGISTERED approved by ben at 7
 > dan reject reason=late
@@ -112,8 +117,8 @@ def test_a_manifest_on_its_way():
 # -- what a command leads to -----------------------------------------------------------------------------
 
 
-def decided(state, command, time=FIRST_TIME, definition=REGISTRATION):
-    (event,) = decide(definition, state, command, time=time, event_id="id-1")
+def decided(state, command, time=FIRST_TIME, definition=REGISTRATION, policy=NO_POLICY):
+    (event,) = decide(definition, state, command, time=time, event_id="id-1", policy=policy)
     return event
 
 
@@ -129,6 +134,8 @@ def test_creation_brings_the_document_and_its_digest():
         "from": None,
         "to": "DRAFT",
         "actor": "ana",
+        "lifecycle": REGISTRATION.identity,
+        "release": __version__,
         "digest": document.digest,
         "document": document.value,
     }
@@ -153,7 +160,9 @@ def test_what_the_caller_says_goes_into_the_event():
 
     event = decided(in_review, command)
 
-    assert list(event.data) == ["action", "from", "to", "actor", "reason", "comment", "context", "digest"]
+    assert list(event.data) == [
+        "action", "from", "to", "actor", "reason", "comment", "context", "lifecycle", "release", "lapsed", "digest",
+    ]  # fmt: skip
     assert (event.data["reason"], event.data["comment"], event.data["context"]) == (
         "wrong",
         "see ticket",
@@ -220,9 +229,9 @@ def in_state(name):
     return replace(log.state, state=name)
 
 
-def refused(kind, state, command, definition=REGISTRATION):
+def refused(kind, state, command, definition=REGISTRATION, policy=NO_POLICY):
     with pytest.raises(kind) as caught:
-        decided(state, command, definition=definition)
+        decided(state, command, definition=definition, policy=policy)
     assert type(caught.value) is kind
     json.dumps(caught.value.as_json())
     return caught.value
@@ -256,7 +265,7 @@ def test_creation_meets_a_manifest(state):
     [
         ("DRAFT", "register", {"revise": "DRAFT", "submit_for_review": "REVIEWED"}),
         ("REVIEWED", "register", {"approve": "APPROVED", "reject": "DRAFT"}),
-        ("APPROVED", "approve", {"register": "REGISTERED", "reject": "DRAFT"}),
+        ("APPROVED", "revise", {"approve": "APPROVED", "reject": "DRAFT", "register": "REGISTERED"}),
         ("REGISTERED", "approve", {}),
     ],
 )
@@ -363,26 +372,38 @@ def test_a_rejection_without_a_reason_is_refused():
     assert error.details == {
         "manifest_id": STREAM,
         "action": "reject",
+        "actor": "ana",
+        "state": "APPROVED",
+        "version": 8,
+        "to": "DRAFT",
+        "allowed": False,
         "verdicts": [
             {
                 "guard": "reason_given",
+                "origin": "lifecycle",
                 "agrees": False,
                 "reason": "a reason is required, and none was given",
                 "evidence": {},
+                "remedy": "Say why: `--reason TEXT`, or `reason=` in Python.",
             }
         ],
+        "who": {"anybody": True, "actors": [], "excluded": []},
+        "next": f"registration reject {STREAM} --reason TEXT",
+        "digest": weather(title="Weather").digest,
+        "policy": None,
+        "lifecycle": REGISTRATION.identity,
     }
 
 
-def agrees(_state, _command):
+def agrees(_state, _command, _policy):
     return Verdict(agrees=True, reason="it is paid", evidence={"amount": 5})
 
 
-def late(_state, _command):
+def late(_state, _command, _policy):
     return Verdict(agrees=False, reason="it is late", remedy="Come earlier.")
 
 
-def unsigned(_state, command):
+def unsigned(_state, command, _policy):
     return Verdict(
         agrees=False,
         reason=f"{command.actor} has not signed",
@@ -398,7 +419,9 @@ TICKETS = Definition(
         actions=(Action("open", "opened"), Action("finish", "finished"), Action("cancel", "cancelled")),
         transitions=(
             Transition("open", None, "OPEN"),
-            Transition("finish", "OPEN", "DONE", guards=("paid", "in_time", "signed")),
+            Transition(
+                "finish", "OPEN", "DONE", guards=(GuardUse("paid"), GuardUse("in_time"), GuardUse("signed"))
+            ),
             Transition("cancel", "OPEN", "DONE"),
         ),
     ),
@@ -418,10 +441,13 @@ def test_every_guard_is_asked():
     assert error.problem == f"'finish' of {STREAM!r} is refused: it is late; ana has not signed."
     assert error.next_step == "Come earlier. Sign it."
     assert error.details["verdicts"] == [
-        {"guard": "paid", "agrees": True, "reason": "it is paid", "evidence": {"amount": 5}},
-        {"guard": "in_time", "agrees": False, "reason": "it is late", "evidence": {}},
-        {"guard": "signed", "agrees": False, "reason": "ana has not signed", "evidence": {"actor": "ana"}},
-    ]
+        {"guard": "paid", "origin": "lifecycle", "agrees": True, "reason": "it is paid",
+         "evidence": {"amount": 5}, "remedy": ""},
+        {"guard": "in_time", "origin": "lifecycle", "agrees": False, "reason": "it is late",
+         "evidence": {}, "remedy": "Come earlier."},
+        {"guard": "signed", "origin": "lifecycle", "agrees": False, "reason": "ana has not signed",
+         "evidence": {"actor": "ana"}, "remedy": "Sign it."},
+    ]  # fmt: skip
 
 
 def test_a_target_that_two_actions_lead_to_is_no_answer():
@@ -474,14 +500,26 @@ def test_a_state_that_the_lifecycle_does_not_have(name):
 
 
 def test_an_approval_says_who_when_and_of_what():
-    """What is kept of an approval is the person, the time, the version and the exact document."""
+    """What is kept of an approval is the person, the time, the version, the exact document, and what it was decided on.
+
+    That is the head of the log that was looked at, the lifecycle, the policy, and the roles that the person had.
+    """
     log = Log()
     log.do("create")
-    log.do("submit_for_review")
+    before = log.do("submit_for_review")
     state = log.do("approve", actor="ben")
 
     assert state.approvals == (
-        {"actor": "ben", "time": state.updated_at, "version": 3, "digest": weather().digest},
+        {
+            "actor": "ben",
+            "time": state.updated_at,
+            "version": 3,
+            "digest": weather().digest,
+            "policy": None,
+            "lifecycle": REGISTRATION.identity["digest"],
+            "head": before.position.head,
+            "roles": [],
+        },
     )
     assert log.do("register").approvals == state.approvals
 
@@ -510,6 +548,313 @@ def test_another_document_lapses_the_approvals():
     )  # fmt: skip
 
     assert log.add([swapped]).approvals == ()
+
+
+# -- an approval can't be carried ------------------------------------------------------------------------
+
+
+def ruled(*, count=1, name="acme", roles=None, **members):
+    """A policy that demands approvals before anything is registered."""
+    return Policy(
+        name=name,
+        roles=roles or {},
+        uses={"register": (GuardUse("approvals", {"count": count, **members}),)},
+        guards={"approvals": approvals},
+    )
+
+
+def approved_under(policy, *actors, document=None):
+    log = Log(policy=policy)
+    log.do("create", document=document or weather())
+    log.do("submit_for_review")
+    for actor in actors or ("bea",):
+        log.do("approve", actor=actor)
+    return log
+
+
+def not_counted(log):
+    """Why registering is refused: the approvals that don't count, by actor, and why."""
+    error = refused(GuardRefused, log.state, asked("register", stream=log.stream), policy=log.policy)
+    return {
+        one["actor"]: one["why"]
+        for verdict in error.details["verdicts"]
+        for one in verdict["evidence"]["not_counted"]
+    }
+
+
+def carried(log, **members):
+    """The latest approval, as if it had been given now, to whatever stands there now; `members` go over its own."""
+    given = [event for event in log.events if "approval" in event.data][-1].data
+    data = {**given, "from": log.state.state, "to": "APPROVED", "digest": log.state.digest}
+    return log.add([log.new("approve", data={**data, "approval": {**given["approval"], **members}})])
+
+
+def test_an_approval_is_not_carried_to_another_document():
+    """Each try: over a revision and back into review, or as an event that speaks of the earlier document."""
+    log = approved_under(NO_POLICY)
+    log.do("reject", reason="title")
+    log.do("revise", document=weather(title="other"))
+    log.do("submit_for_review")
+
+    carried(log)
+
+    assert log.state.state == "APPROVED"
+    assert not_counted(log) == {"bea": "another document"}
+    log.do("approve", actor="cyd")
+    assert log.do("register").state == "REGISTERED"
+
+
+def test_an_approval_does_not_come_back_with_its_document():
+    """Who brings the first document again brings no approval of it: what lapsed has lapsed."""
+    log = approved_under(NO_POLICY)
+    log.do("reject", reason="title")
+    log.do("revise", document=weather(title="other"))
+    log.do("revise", document=weather())
+    log.do("submit_for_review")
+
+    assert log.state.digest == log.events[2].data["approval"]["digest"]
+    assert log.state.approvals == ()
+    refused(IllegalTransition, log.state, asked("register"))
+
+
+OTHER_RULES = [
+    NO_POLICY,
+    ruled(name="other"),
+    ruled(count=2),
+    ruled(roles={"reviewer": ("bea",)}),
+    replace(ruled(), log_refusals=True),
+    replace(ruled(), kinds=(Kind("k", {"/name": True}),)),
+]
+
+
+@pytest.mark.parametrize("given", OTHER_RULES, ids=range(len(OTHER_RULES)))
+@pytest.mark.parametrize("back", [False, True], ids=["given", "in-force"])
+def test_an_approval_is_not_carried_to_another_policy(given, back):
+    """Whatever the rules were that it was given under, under others it doesn't count; under the same ones it does."""
+    before, after = (ruled(), given) if back else (given, ruled())
+    log = approved_under(before, "bea", "cyd")
+
+    log.policy = after
+
+    assert not_counted(log) == {"bea": "another policy", "cyd": "another policy"}
+    log.policy = before
+    assert log.do("register").state == "REGISTERED"
+
+
+def test_an_approval_that_claims_the_policy_in_force_counts_for_it_alone():
+    """The claim is the event's own; a later approval by the same person stands for itself."""
+    log = approved_under(ruled(name="old"))
+    log.policy = ruled()
+
+    log.do("approve", actor="bea")
+
+    assert log.do("register").state == "REGISTERED"
+    assert [one["policy"] for one in log.state.approvals] == [ruled(name="old").digest, ruled().digest]
+
+
+def test_an_approval_is_not_carried_to_another_manifest():
+    """The same document, the same rules, the same people: each manifest is approved for itself."""
+    approved_under(ruled())
+    other = Log(stream="io.github.acme/other", policy=ruled())
+    other.do("create")
+    other.do("submit_for_review")
+
+    refused(IllegalTransition, other.state, asked("register", stream=other.stream), policy=other.policy)
+    assert other.state.approvals == ()
+
+
+def test_each_person_counts_once():
+    """Two approvals by one person are one of two."""
+    log = approved_under(ruled(count=2), "bea", "bea")
+
+    error = refused(GuardRefused, log.state, asked("register"), policy=log.policy)
+
+    (verdict,) = [one for one in error.details["verdicts"] if one["origin"] == "policy"]
+    assert verdict["evidence"]["counted"] == [{"actor": "bea", "version": 4}]
+    assert "1 of 2 approvals" in verdict["reason"]
+    log.do("approve", actor="cyd")
+    assert log.do("register").state == "REGISTERED"
+
+
+def test_roles_are_those_of_the_moment_of_approving():
+    """What somebody is when he approves stands in the approval; what he becomes later, or was before, doesn't count."""
+    policy = ruled(roles={"security": ("bea",)}, count=1)
+    policy = replace(
+        policy, uses={"register": (GuardUse("approvals", {"count": 1, "roles": {"security": 1}}),)}
+    )
+    log = approved_under(policy, "cyd")
+
+    error = refused(GuardRefused, log.state, asked("register"), policy=policy)
+    log.do("approve", actor="bea")
+
+    assert "0 of 1 by security" in error.problem
+    assert [one["roles"] for one in log.state.approvals] == [[], ["security"]]
+    assert log.do("register").state == "REGISTERED"
+
+
+# -- what was looked at ----------------------------------------------------------------------------------
+
+ELSE = {"digest": "sha256:" + "0" * 64, "head": "0" * 64}
+
+
+@pytest.mark.parametrize("what", ["digest", "head"])
+def test_what_was_looked_at_has_to_be_what_is_there(what):
+    """Whoever pins the document, or the whole log, is refused where it is another by now, whatever else is wrong."""
+    log = approved_under(NO_POLICY)
+    found = {"digest": log.state.digest, "head": log.state.position.head}[what]
+
+    error = refused(PinMismatch, log.state, asked("revise", **{f"expected_{what}": ELSE[what]}))
+
+    assert isinstance(error, Rejected)
+    assert error.details == {
+        "manifest_id": STREAM,
+        "version": 3,
+        "pinned": what,
+        "expected": ELSE[what],
+        "found": found,
+    }
+    assert f"was expected to have the {what} {ELSE[what]}, but it has {found}." in error.problem
+    assert decided(log.state, asked("register", **{f"expected_{what}": found}))
+
+
+def test_a_pinned_log_that_went_on_is_another():
+    """The head of the log moves with every event, the digest only with the document."""
+    log = approved_under(NO_POLICY)
+    seen = log.state
+
+    log.do("approve", actor="cyd")
+
+    assert decided(log.state, asked("register", expected_digest=seen.digest))
+    refused(PinMismatch, log.state, asked("register", expected_head=seen.position.head))
+
+
+# -- what an event is decided under, and what follows from it --------------------------------------------
+
+
+def test_an_event_says_what_it_was_decided_under():
+    """The lifecycle and the policy by digest, and the release; where there are no rules, nothing is said of them."""
+    log = Log(policy=ruled())
+    log.do("create")
+    log.policy = NO_POLICY
+    log.do("submit_for_review")
+
+    first, second = (event.data for event in log.events)
+
+    assert (first["lifecycle"], first["policy"], first["release"]) == (
+        REGISTRATION.identity,
+        ruled().digest,
+        __version__,
+    )
+    assert (second["lifecycle"], second["release"]) == (first["lifecycle"], __version__)
+    assert "policy" not in second
+
+
+def test_an_undoing_says_what_it_takes_back():
+    """The event names the version that it undoes; all others have no such word."""
+    log = Log()
+    log.do("create")
+    log.do("submit_for_review")
+
+    log.do("reject", reason="oops", undoes=2)
+
+    assert log.events[-1].data["undoes"] == 2
+    assert not any("undoes" in event.data for event in log.events[:-1])
+
+
+REVIEWS = Definition(
+    Chart(
+        "reviews",
+        states=(
+            State("BOTH", parallel=True, done="READY"),
+            State("LAW", parent="BOTH", initial="LAW_OPEN"),
+            State("LAW_OPEN", parent="LAW"),
+            State("LAW_DONE", parent="LAW", final=True),
+            State("SAFETY", parent="BOTH", initial="SAFETY_OPEN"),
+            State("SAFETY_OPEN", parent="SAFETY"),
+            State("SAFETY_DONE", parent="SAFETY", final=True),
+            State("READY"),
+            State("PAUSED"),
+            State("SHELF", initial="UPPER"),
+            State("UPPER", parent="SHELF"),
+            State("LOWER", parent="SHELF"),
+            State("AS_BEFORE", parent="SHELF", history=True, initial="UPPER"),
+            State("DONE", final=True),
+        ),
+        actions=(
+            Action("open", "opened"),
+            Action("pass_law", "law_passed"),
+            Action("pass_safety", "safety_passed"),
+            Action("shelve", "shelved"),
+            Action("move", "moved"),
+            Action("pause", "paused"),
+            Action("resume", "resumed"),
+            Action("finish", "finished"),
+        ),
+        transitions=(
+            Transition("open", None, "BOTH"),
+            Transition("pass_law", "LAW_OPEN", "LAW_DONE"),
+            Transition("pass_safety", "SAFETY_OPEN", "SAFETY_DONE"),
+            Transition("shelve", "READY", "SHELF"),
+            Transition("move", "UPPER", "LOWER"),
+            Transition("pause", "SHELF", "PAUSED"),
+            Transition("resume", "PAUSED", "AS_BEFORE"),
+            Transition("finish", "SHELF", "DONE"),
+        ),
+    ),
+    evolve=keep_facts,
+)
+"""Two reviews at once, which are joined; and a shelf that remembers its place."""
+
+
+def reviewed(*actions):
+    log = Log(definition=REVIEWS)
+    for action in ("open", *actions):
+        log.do(action)
+    return log
+
+
+def test_regions_are_joined_by_the_last_of_them():
+    """A place names every active leaf; the event that ends the last region says what it joined."""
+    log = reviewed("pass_safety", "pass_law")
+
+    assert [event.to_state for event in log.events] == [
+        "LAW_OPEN+SAFETY_OPEN",
+        "LAW_OPEN+SAFETY_DONE",
+        "READY",
+    ]
+    assert [event.data.get("joined") for event in log.events] == [None, None, ["BOTH"]]
+
+
+def test_where_a_region_stands_can_be_asked_for_by_name():
+    """A target inside one region is reached where that region enters it, whatever the others do."""
+    log = reviewed()
+
+    assert decided(log.state, asked(None, target="LAW_DONE"), definition=REVIEWS).data["action"] == "pass_law"
+    assert (
+        refused(IllegalTransition, log.state, asked(None, target="LAW"), REVIEWS)
+        .problem.endswith("it is there already.")
+    )  # fmt: skip
+
+
+def test_what_was_active_is_remembered_in_the_events():
+    """Going back leads to where it was left: the events say so, and any lifecycle that knows them folds them alike."""
+    log = reviewed("pass_safety", "pass_law", "shelve", "move", "pause")
+
+    log.do("resume")
+
+    assert log.events[-2].data["history"] == {"SHELF": "LOWER"}
+    assert log.state.state == "LOWER"
+    gone = replace(TICKETS, earlier=REVIEWS.event_types, evolve=keep_facts)
+    assert fold(gone, None, log.events).facts == log.state.facts
+
+
+def test_without_a_memory_the_initial_child_is_meant():
+    """What never was left is entered at its initial child."""
+    log = reviewed("pass_safety", "pass_law", "shelve")
+
+    assert "history" not in log.events[-1].data
+    assert log.do("pause").state == "PAUSED"
+    assert log.do("resume").state == "UPPER"
 
 
 # -- idempotency keys ------------------------------------------------------------------------------------
@@ -703,11 +1048,27 @@ def test_an_event_of_a_later_release_stops_the_fold(type):
     with pytest.raises(UnknownEvent) as caught:
         log.add([log.new(type=type)])
 
-    assert caught.value.details == {"manifest_id": STREAM, "version": 2, "type": type}
+    assert caught.value.details == {"manifest_id": STREAM, "version": 2, "type": type, "release": None}
     assert f"is a {type!r}, which this release of the lifecycle 'registration' does not know" in str(
         caught.value
     )
+    assert "It was written by a later release" in caught.value.next_step
     assert fold(REGISTRATION, None, known).version == 1
+
+
+def test_an_event_of_a_later_release_names_that_release():
+    """Where the event says which release wrote it, the error does as well: that is the one to upgrade to."""
+    log = Log()
+    log.do("create")
+    data = {"action": "rename", "from": "DRAFT", "to": "DRAFT", "actor": None, "release": "9.1.0"}
+
+    with pytest.raises(UnknownEvent) as caught:
+        log.add([log.new(type="registration.renamed.v1", data=data)])
+
+    assert caught.value.details["release"] == "9.1.0"
+    assert caught.value.next_step == (
+        "It was written by release 9.1.0: upgrade to that release or a later one, and read it again."
+    )
 
 
 def test_an_approval_without_a_digest_folds():
@@ -719,6 +1080,15 @@ def test_an_approval_without_a_digest_folds():
 
 
 TYPES = sorted(REGISTRATION.event_types)
+CONSEQUENCES = {
+    "lifecycle": st.just({"name": "registration", "version": 1, "digest": "d"}),
+    "approval": st.fixed_dictionaries({"digest": texts()}, optional={"policy": st.none() | texts()}),
+    "lapsed": st.lists(st.integers(1, 9), max_size=2),
+    "history": st.dictionaries(texts(), texts(), max_size=2),
+    "due": st.dictionaries(texts(), texts(), max_size=2),
+    "lost": st.just({"offset_bytes": 0}),
+}
+"""What an event may say of a move besides the place that it leads to."""
 
 
 @st.composite
@@ -738,6 +1108,7 @@ def logs(draw, *, digests=True):
                 data["digest"] = draw(texts())
             if draw(st.booleans()):
                 data["document"] = draw(i_json_objects())
+            data |= draw(st.fixed_dictionaries({}, optional=CONSEQUENCES))
             type = draw(st.sampled_from(TYPES))
             key = draw(st.none() | st.sampled_from(["k1", "k2", "k3"]))
             events.append(log.new(type=type, data=data, idempotency_key=key))

@@ -1,52 +1,111 @@
-"""The statechart as data: states with parents, actions, transitions, guards by name.
+"""The statechart as data: states, actions, transitions and time-outs, guards by name.
 
-The words are those of SCXML (https://www.w3.org/TR/scxml/): a *compound* state has children and enters its
-*initial* one; a transition of an ancestor applies to all its descendants, unless a descendant has one of its
-own for the same action; nothing leaves a *final* state. Where we differ: an action has at most one transition
-for each source state, so document order never decides; creation is a transition from nothing; and final
-states end the whole chart, wherever they stand.
+The words are those of SCXML (https://www.w3.org/TR/scxml/). A *compound* state has children and enters its
+*initial* one. A *parallel* state has its children, the *regions*, active at once. A *final* state ends its parent;
+a parent that is done goes where its `done` says (SCXML: a transition on ``done.state.ID``), and a parallel state is
+done when all its regions are. A *history* state stands for the child of its parent that was active last (shallow).
+A transition of an ancestor applies to all its descendants, unless a descendant has one of its own for the same
+action. A transition leaves its source and enters it again where that is its target too (SCXML: external); one of a
+region itself leaves all the regions, since what holds them is parallel and can't be without one.
 
-A chart is checked when it is built, and all its problems are reported at once.
+Where we differ from SCXML: an action has at most one transition for each source state, so the order of the states
+decides only between regions that would leave each other's states; a guard that disagrees refuses the action, where in
+SCXML another transition would be looked for; creation is a transition from nothing; time-outs belong to a state and
+are named; a final state that is not inside a parallel state, nor inside one that has a `done`, ends the whole chart,
+so nothing may lead out of it. A parallel state that is a region itself makes the one around it done, too; a state
+that isn't done any more when its turn comes, since another's was before it, doesn't go; and none goes twice in one
+step.
+
+What a chart does is in `registration.core.interpreter`. It is checked when it is built, and all its problems
+are reported at once, each with its path in the chart's data form (`registration.core.chart_data`).
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from registration.core.chart_problems import in_one_line, problems_of
 from registration.errors import InvalidDefinition
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state. parent: the compound state that it is a child of. initial: the child that entry leads to."""
+    """A state. parent: the state that it is a child of. initial: the child that entry leads to.
+
+    parallel: all its children are entered at once. final: it ends its parent, or the chart. done: where to go when
+    this state's child is final, or all its regions are. history: not a place, but whichever child of `parent` was
+    active last; `initial` is then the one where there was none. title: how people call it.
+    """
 
     name: str
     parent: str | None = None
     initial: str | None = None
     final: bool = False
+    parallel: bool = False
+    done: str | None = None
+    history: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What somebody can do. name: imperative. past: the word of its event. document: whether it brings one."""
+    """What somebody can do. name: imperative. past: the word of its event. document: whether it brings one.
+
+    approval: its event is an approval of the document as it stands. lapses: it ends the approvals that there are, as
+    another document always does. required: what a request has to say: `actor`, `reason`, `comment`, or
+    ``context.NAME``. undone_by: the action that takes it back. schema: of its event's data, from 1.
+    """
 
     name: str
     past: str
     document: bool = False
+    approval: bool = False
+    lapses: bool = False
+    required: tuple[str, ...] = ()
+    undone_by: str | None = None
+    title: str = ""
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GuardUse:
+    """A guard by its name, and what it is asked with: JSON values."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Where an action leads. source: None is creation. guards: names, all of which must agree, in order."""
+    """Where an action leads. source: None is creation. guards: all of them must agree; they are asked in order."""
 
     action: str
     source: str | None
     target: str
-    guards: tuple[str, ...] = ()
+    guards: tuple[GuardUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Where a state leads by itself. name: imperative. past: the word of its event.
+
+    after: how long after the state was entered, as text: ``30s``, ``45m``, ``36h``, ``14d`` or ``2w``.
+    sliding: counted from the last event instead.
+    """
+
+    name: str
+    past: str
+    state: str
+    after: str
+    target: str
+    sliding: bool = False
+
+    @property
+    def transition(self) -> Transition:
+        """The same as a transition."""
+        return Transition(self.name, self.state, self.target)
 
 
 @dataclass(frozen=True)
@@ -54,30 +113,41 @@ class Chart:
     """A whole lifecycle.
 
     Raises:
-        InvalidDefinition: when it is built with names that are malformed, unknown or given twice; a parent that
-            is its own ancestor; an initial child that isn't one; two transitions for one action from one
-            state; a way out of a final state; a state that can't be reached; or a trap, which is a state that
-            can't be left, or from which no final state can be reached though there are some.
+        InvalidDefinition: when it is built with more than its bounds allow; names that are malformed, unknown or given
+            twice; a parent that is its own ancestor; an initial child that isn't one; two transitions for one action
+            from one state; a way out of a final state; a state that can't be reached; time-outs that lead round by
+            themselves; or a trap, which is a place that can't be left, or from which no end can be reached though
+            there are some.
     """
 
     name: str
     states: tuple[State, ...]
     actions: tuple[Action, ...]
     transitions: tuple[Transition, ...]
+    timeouts: tuple[Timeout, ...] = ()
+    title: str = ""
     _states: dict[str, State] = field(init=False, repr=False, compare=False)
     _actions: dict[str, Action] = field(init=False, repr=False, compare=False)
-    _resolved: dict[str | None, dict[str, Transition]] = field(init=False, repr=False, compare=False)
+    _children: dict[str | None, tuple[State, ...]] = field(init=False, repr=False, compare=False)
+    _remembering: frozenset[str | None] = field(init=False, repr=False, compare=False)
+    _own: dict[str | None, dict[str, Transition]] = field(init=False, repr=False, compare=False)
+    _lineages: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        children: dict[str | None, list[State]] = {}
+        own: dict[str | None, dict[str, Transition]] = {}
+        for state in self.states:
+            if not state.history:
+                children.setdefault(state.parent, []).append(state)
+        for move in self.transitions:
+            own.setdefault(move.source, {})[move.action] = move
         object.__setattr__(self, "_states", {state.name: state for state in self.states})
         object.__setattr__(self, "_actions", {action.name: action for action in self.actions})
-        unknown = _unknown_names(self)
-        problems = _malformed_names(self) + (unknown or _problems_of_structure(self))
-        if not problems:
-            object.__setattr__(self, "_resolved", _resolve(self))
-            problems = _problems_of_reach(self)
-        if problems:
-            raise InvalidDefinition(self.name, problems)
+        object.__setattr__(self, "_children", {name: tuple(found) for name, found in children.items()})
+        object.__setattr__(self, "_remembering", frozenset(s.parent for s in self.states if s.history))
+        object.__setattr__(self, "_own", own)
+        if problems := problems_of(self):
+            raise InvalidDefinition(in_one_line(self.name), problems)
 
     def state(self, name: str) -> State:
         """The state of that name. Raises KeyError when there is none."""
@@ -88,166 +158,56 @@ class Chart:
         return self._actions[name]
 
     def has_state(self, name: str) -> bool:
-        """Whether there is a state of that name, compound ones included."""
-        return name in self._states
+        """Whether there is a state of that name in which a manifest can be, compound ones included."""
+        return name in self._states and not self._states[name].history
 
     def has_action(self, name: str) -> bool:
         """Whether there is an action of that name."""
         return name in self._actions
 
+    def children(self, name: str | None) -> tuple[State, ...]:
+        """The children of a state (None: the topmost states), history states left out."""
+        return self._children.get(name, ())
+
+    def has_history(self, name: str) -> bool:
+        """Whether it is remembered which child of this state was active last."""
+        return name in self._remembering
+
+    def own_transitions(self, name: str | None) -> Mapping[str, Transition]:
+        """By action, the transitions whose source is this very state; None: those of creation."""
+        return self._own.get(name, {})
+
+    def in_order(self, actions: Container[str]) -> tuple[str, ...]:
+        """The names of actions, in the order of the chart's."""
+        return tuple(name for name in self._actions if name in actions)
+
     @property
     def leaves(self) -> tuple[str, ...]:
-        """The states that a manifest can stand in, in the order given."""
-        return tuple(state.name for state in self.states if state.initial is None)
+        """The states without children, in the order given: a manifest stands in one of them, or several in parallel."""
+        return tuple(
+            state.name for state in self.states if not state.history and state.name not in self._children
+        )
 
     def lineage(self, name: str) -> tuple[str, ...]:
         """The state and its ancestors, innermost first; just the name itself where no such state is."""
-        found = [name]
-        while (state := self._states.get(found[-1])) is not None and state.parent is not None:
-            found.append(state.parent)
-        return tuple(found)
+        known = self._lineages.get(name)
+        if known is None:
+            found = [name]
+            while (state := self._states.get(found[-1])) is not None and state.parent is not None:
+                found.append(state.parent)
+            known = tuple(found)
+            if name in self._states:
+                self._lineages[name] = known
+        return known
 
-    def entered(self, name: str) -> str:
-        """The state in which entry into `name` ends: follow the initial children down."""
-        while (initial := self._states[name].initial) is not None:
-            name = initial
-        return name
+    def active(self, place: str) -> frozenset[str]:
+        """All states that are active in a place (`registration.core.interpreter`), ancestors included."""
+        return frozenset(name for leaf in place.split("+") for name in self.lineage(leaf))
 
-    def transitions_from(self, state: str | None) -> dict[str, Transition]:
-        """By action, what can happen in a state (None: before creation), inherited transitions included.
-
-        A state that the chart doesn't know, as in a log of an older lifecycle, has none.
-        """
-        return self._resolved.get(state, {})
-
-
-def _malformed_names(chart: Chart) -> list[str]:
-    problems = []
-    for what, names in (
-        ("lifecycle", [chart.name]),
-        ("state", [state.name for state in chart.states]),
-        ("action", [action.name for action in chart.actions]),
-        ("event", [action.past for action in chart.actions]),
-    ):
-        problems += [
-            f"the {what} {name!r} is given {times} times"
-            for name, times in Counter(names).items()
-            if times > 1
-        ]
-        problems += [
-            f"{what} name {name!r} is not a letter followed by up to 63 letters, digits, _ or -"
-            for name in names
-            if not _NAME.fullmatch(name)
-        ]
-    return problems
-
-
-def _unknown_names(chart: Chart) -> list[str]:
-    problems = []
-    for state in chart.states:
-        for role, other in (("parent", state.parent), ("initial child", state.initial)):
-            if other is not None and not chart.has_state(other):
-                problems.append(f"state {state.name!r} names the unknown {role} {other!r}")
-    for move in chart.transitions:
-        problems += [
-            f"action {move.action!r} names the unknown {role} {name!r}"
-            for role, name in (("source", move.source), ("target", move.target))
-            if name is not None and not chart.has_state(name)
-        ]
-        if not chart.has_action(move.action):
-            problems.append(f"a transition names the unknown action {move.action!r}")
-    return problems
-
-
-def _problems_of_structure(chart: Chart) -> list[str]:
-    cyclic = [state.name for state in chart.states if _is_own_ancestor(chart, state)]
-    if cyclic:
-        return [f"state {name!r} is its own ancestor" for name in cyclic]
-    problems = []
-    parents = {state.parent for state in chart.states}
-    for state in chart.states:
-        if state.initial is None and state.name in parents:
-            problems.append(f"state {state.name!r} has children, but no initial one")
-        if state.initial is not None and chart.state(state.initial).parent != state.name:
-            problems.append(
-                f"state {state.initial!r} is the initial child of {state.name!r}, but not its child"
-            )
-        if state.final and state.name in parents:
-            problems.append(f"state {state.name!r} is final, but has children")
-    moves = Counter((move.action, move.source) for move in chart.transitions)
-    problems += [
-        f"action {action!r} is ambiguous: {times} transitions leave {source or 'creation'}"
-        for (action, source), times in moves.items()
-        if times > 1
-    ]
-    if not any(move.source is None for move in chart.transitions):
-        problems.append("nothing creates a manifest: no transition without a source")
-    used = {move.action for move in chart.transitions}
-    problems += [
-        f"action {action.name!r} is never used" for action in chart.actions if action.name not in used
-    ]
-    for state in chart.states:
-        if state.final:
-            lineage = set(chart.lineage(state.name))
-            problems += [
-                f"final state {state.name!r} is left by {move.action!r}"
-                + (f", inherited from {move.source!r}" if move.source != state.name else "")
-                for move in chart.transitions
-                if move.source in lineage
-            ]
-    return problems
-
-
-def _is_own_ancestor(chart: Chart, state: State) -> bool:
-    ancestors = [state.name]
-    while (parent := chart.state(ancestors[-1]).parent) is not None and parent not in ancestors:
-        ancestors.append(parent)
-    return parent == state.name
-
-
-def _resolve(chart: Chart) -> dict[str | None, dict[str, Transition]]:
-    """For creation and each leaf, the transition of every action: the innermost state's own comes first."""
-    own: dict[str | None, dict[str, Transition]] = {}
-    for move in chart.transitions:
-        own.setdefault(move.source, {})[move.action] = move
-    resolved: dict[str | None, dict[str, Transition]] = {None: own.get(None, {})}
-    for leaf in chart.leaves:
-        found: dict[str, Transition] = {}
-        for state in chart.lineage(leaf):
-            for action, move in own.get(state, {}).items():
-                found.setdefault(action, move)
-        resolved[leaf] = found
-    return resolved
-
-
-def _problems_of_reach(chart: Chart) -> list[str]:
-    onward = {
-        leaf: {chart.entered(move.target) for move in chart.transitions_from(leaf).values()}
-        for leaf in (None, *chart.leaves)
-    }
-    reached = _reachable(onward, None)
-    problems = [
-        f"state {state.name!r} can't be reached"
-        for state in chart.states
-        if not any(state.name in chart.lineage(leaf) for leaf in reached if leaf is not None)
-    ]
-    finals = {leaf for leaf in chart.leaves if chart.state(leaf).final}
-    for leaf in chart.leaves:
-        if leaf in reached and leaf not in finals:
-            beyond = _reachable(onward, leaf)
-            if not beyond - {leaf}:
-                problems.append(f"state {leaf!r} is a trap: it is not final, and nothing leads out of it")
-            elif finals and not beyond & finals:
-                problems.append(f"state {leaf!r} is a trap: no final state can be reached from it")
-    return problems
-
-
-def _reachable(onward: dict[str | None, set[str]], start: str | None) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(onward[start])
-    while waiting:
-        leaf = waiting.pop()
-        if leaf not in seen:
-            seen.add(leaf)
-            waiting.extend(onward[leaf])
-    return seen
+    def is_end(self, name: str) -> bool:
+        """Whether a final state ends the whole chart: it is in no region, and in nothing that goes on when done."""
+        state = self._states.get(name)
+        if state is None or not state.final:
+            return False
+        above = [self._states[ancestor] for ancestor in self.lineage(name)[1:]]
+        return not any(ancestor.parallel or ancestor.done for ancestor in above)

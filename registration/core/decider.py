@@ -12,22 +12,28 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from registration import __version__
+from registration.core.explanation import Explanation, ask, explained
+from registration.core.interpreter import Step, entered, step, steps, time_out
+from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
     AlreadyExists,
     GuardRefused,
     IllegalTransition,
     InvalidArgument,
     NotFound,
+    PinMismatch,
     UnknownEvent,
 )
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
 from registration.values.snapshots import Position, StateSnapshot
+from registration.values.times import duration_s, later
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from registration.core.chart import Chart, Transition
+    from registration.core.chart import Chart, Timeout
     from registration.core.definition import Definition
     from registration.values.commands import Command
 
@@ -36,30 +42,56 @@ KEYS_KEPT_MAX = 64
 
 
 def decide(
-    definition: Definition, state: StateSnapshot | None, command: Command, *, time: str, event_id: str
+    definition: Definition,
+    state: StateSnapshot | None,
+    command: Command,
+    *,
+    time: str,
+    event_id: str,
+    policy: Policy = NO_POLICY,
 ) -> list[NewEvent]:
     """What a command leads to from a state (None: there is no such manifest yet).
 
     time: the writer's clock; where it is before the manifest's last event, that event's time is taken.
+    policy: the rules in force besides the lifecycle's.
 
     Raises:
         NotFound: when a command other than creation meets no manifest.
         AlreadyExists: when creation meets one.
         InvalidArgument: when the chart has no such action or state, or a document is missing or misplaced.
+        PinMismatch: when the document or the log is not what the caller expects.
         IllegalTransition: when the chart has no such move from the state.
         GuardRefused: when a guard says no; every guard of the move is asked.
     """
-    move = _move(definition.chart, state, command)
-    _check_document(definition.chart, move, command)
-    _ask_guards(definition, move, state, command)
+    if state is not None:
+        _check_pins(state, command)
+    taken = _step(definition.chart, state, command)
+    _check_document(definition.chart, taken, command)
+    answers = ask(definition, policy, state, command, taken)
+    if not all(answer.verdict.agrees for answer in answers):
+        raise _refused(explained(definition, policy, state, command, taken, answers))
+    action = definition.chart.action(taken.label)
+    at = max(time, state.updated_at) if state else time
     digest = command.document.digest if command.document else (state.digest if state else None)
-    data: dict[str, Any] = {
-        "action": move.action,
-        "from": state.state if state else None,
-        "to": definition.chart.entered(move.target),
-        "actor": command.actor,
+    data = {
+        **_moved(taken, state, command.actor),
         **command.payload(),
+        **_grounds(definition, policy),
+        **_consequences(definition.chart, state, taken, at),
     }
+    if action.approval:
+        data["approval"] = {
+            "digest": digest,
+            "policy": policy.digest,
+            "lifecycle": definition.identity["digest"],
+            "head": state.position.head if state else "",
+            "roles": policy.roles_of(command.actor),
+        }
+    approvals = state.facts.get("approvals", ()) if state else ()
+    if action.lapses or (approvals and command.document is not None):
+        data["lapsed"] = [one["version"] for one in approvals]
+    if command.undoes is not None:
+        data["undoes"] = command.undoes
     if digest is not None:
         data["digest"] = digest
     if command.document is not None:
@@ -67,13 +99,63 @@ def decide(
     return [
         NewEvent(
             id=event_id,
-            type=definition.event_type(move.action),
-            time=max(time, state.updated_at) if state else time,
+            type=definition.event_type(action.name),
+            time=at,
             data=data,
             correlation_id=command.correlation_id or event_id,
             causation_id=command.causation_id,
             idempotency_key=command.idempotency_key,
             traceparent=command.traceparent,
+        )
+    ]
+
+
+def due_timeout(definition: Definition, state: StateSnapshot, time: str) -> Timeout | None:
+    """The time-out that is due first at `time`; None where none is."""
+    dues: Mapping[str, str] = state.facts.get("due", {})
+    active = definition.chart.active(state.state)
+    # One that an older lifecycle had, and this one hasn't, or has elsewhere, comes to nothing.
+    due = [
+        (dues[one.name], one.name, one)
+        for one in definition.chart.timeouts
+        if one.name in dues and one.state in active
+    ]
+    return min((one for one in due if one[0] <= time), default=(None, None, None))[2]
+
+
+def decide_timeout(
+    definition: Definition,
+    state: StateSnapshot,
+    timeout: Timeout,
+    *,
+    time: str,
+    event_id: str,
+    policy: Policy = NO_POLICY,
+) -> list[NewEvent]:
+    """What a time-out that is due leads to. The event's time is the one that it was due at; `time` is kept beside it.
+
+    No guard is asked, and nobody is its actor. Nothing where its state is not active any more.
+    """
+    taken = time_out(definition.chart, state.state, timeout, state.facts.get("history", {}))
+    if taken is None:
+        return []
+    due = str(state.facts["due"][timeout.name])
+    at = max(due, state.updated_at)
+    data = {
+        **_moved(taken, state, None),
+        "timeout": {"state": timeout.state, "after": timeout.after, "due": due, "fired": time},
+        **_grounds(definition, policy),
+        **_consequences(definition.chart, state, taken, at),
+    }
+    if state.digest is not None:
+        data["digest"] = state.digest
+    return [
+        NewEvent(
+            id=event_id,
+            type=f"{definition.name}.{timeout.past}.v1",
+            time=at,
+            data=data,
+            correlation_id=event_id,
         )
     ]
 
@@ -100,6 +182,7 @@ def fold(
     for event in events:  # the last one is read below
         if event.type not in known:
             raise _unknown(definition, event)
+        event = definition.upcast(event)  # noqa: PLW2901  # the same event, in the schema of today
         data = event.data
         if "document" in data:
             document = data["document"]
@@ -133,9 +216,8 @@ def is_same_request(definition: Definition, command: Command, event: Event) -> b
     if command.action is not None:
         led_here = data["action"] == command.action
     else:
-        target = command.target or ""
-        led_here = (
-            data["from"] != data["to"] and chart.has_state(target) and data["to"] == chart.entered(target)
+        led_here = chart.has_state(command.target or "") and _leads_there(
+            chart, data["from"], data["to"], command.target or ""
         )
     said = {name: data[name] for name in ("reason", "comment", "context") if name in data}
     given = command.document.digest if command.document else None
@@ -186,22 +268,19 @@ def check_action(chart: Chart, name: object) -> str:
     return name
 
 
-def _move(chart: Chart, state: StateSnapshot | None, command: Command) -> Transition:
-    """The transition that the command asks for."""
+def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
+    """The step that the command asks for."""
+    place = state.state if state else None
+    history = state.facts.get("history", {}) if state else {}
     if command.action is not None:
         check_action(chart, command.action)
+        found = [taken for taken in (step(chart, place, command.action, history),) if taken is not None]
     else:
-        check_state(chart, command.target)
-    moves = chart.transitions_from(state.state if state else None)
-    if command.action is not None:
-        found = [moves[command.action]] if command.action in moves else []
-    else:
-        # A move that stays where it is, such as `revise`, is never meant by naming a state to go to.
-        goal = chart.entered(command.target or "")
+        target = check_state(chart, command.target)
         found = [
-            m
-            for m in moves.values()
-            if chart.entered(m.target) == goal and (not state or state.state != goal)
+            taken
+            for taken in steps(chart, place, history).values()
+            if _leads_there(chart, place, taken.place, target)
         ]
     if state is None and (command.target is not None or not found):
         raise NotFound(
@@ -210,7 +289,7 @@ def _move(chart: Chart, state: StateSnapshot | None, command: Command) -> Transi
     if len(found) == 1:
         return found[0]
     assert state is not None
-    if command.action in chart.transitions_from(None):
+    if command.action is not None and chart.own_transitions(None).get(command.action):
         raise AlreadyExists(
             f"{command.stream!r} exists already: it is {state.state}, at version {state.version}.",
             "Choose another id, or `revise` it while it is a draft.",
@@ -221,21 +300,25 @@ def _move(chart: Chart, state: StateSnapshot | None, command: Command) -> Transi
     raise _illegal(chart, state, command, found)
 
 
-def _illegal(
-    chart: Chart, state: StateSnapshot, command: Command, found: list[Transition]
-) -> IllegalTransition:
-    allowed = {
-        action: chart.entered(move.target) for action, move in chart.transitions_from(state.state).items()
-    }
+def _leads_there(chart: Chart, before: str | None, after: str, target: str) -> bool:
+    """Whether a move ends where entering `target` ends, and wasn't there: `revise` is never meant by naming a state."""
+    goal = set(entered(chart, target).split("+"))
+    return goal <= set(after.split("+")) and not goal <= set((before or "").split("+"))
+
+
+def _illegal(chart: Chart, state: StateSnapshot, command: Command, found: list[Step]) -> IllegalTransition:
+    history = state.facts.get("history", {})
+    allowed = {action: taken.place for action, taken in steps(chart, state.state, history).items()}
     wanted = f"do {command.action!r}" if command.action else f"go to {command.target}"
     if found:
-        why = f"both {' and '.join(repr(move.action) for move in found)} lead there"
+        why = f"both {' and '.join(repr(taken.label) for taken in found)} lead there"
         next_step = "Say which of the actions is meant."
     else:
-        there = command.target in chart.lineage(state.state)
+        there = command.target in chart.active(state.state)
         why = "it is there already" if there else "the lifecycle has no such move"
-        listed = ", ".join(f"{action} (to {target})" for action, target in allowed.items())
-        end = "is final" if chart.has_state(state.state) else f"is no state of the lifecycle {chart.name!r}"
+        listed = ", ".join(f"{action} (to {place})" for action, place in allowed.items())
+        known = all(chart.has_state(leaf) for leaf in state.state.split("+"))
+        end = "is final" if known else f"is no state of the lifecycle {chart.name!r}"
         next_step = f"From {state.state} it can: {listed}." if allowed else f"{state.state} {end}."
     return IllegalTransition(
         f"{state.stream!r} is {state.state} and can't {wanted} from there: {why}.",
@@ -249,39 +332,102 @@ def _illegal(
     )
 
 
-def _check_document(chart: Chart, move: Transition, command: Command) -> None:
-    wanted = chart.action(move.action).document
-    if wanted is not (command.document is not None):
+def _check_document(chart: Chart, taken: Step, command: Command) -> None:
+    wanted = chart.action(taken.label).document
+    if wanted and command.document is None:
         raise InvalidArgument(
-            f"{move.action!r} {'needs a document, and none was given' if wanted else 'takes no document'}.",
-            action=move.action,
+            f"{taken.label!r} needs a document, and none was given.",
+            "Give one: its FILE, or `document=` in Python.",
+            action=taken.label,
         )
+    if not wanted and command.document is not None:
+        raise InvalidArgument(f"{taken.label!r} takes no document.", "Leave it out.", action=taken.label)
 
 
-def _ask_guards(
-    definition: Definition, move: Transition, state: StateSnapshot | None, command: Command
-) -> None:
-    verdicts = [(name, definition.guards[name](state, command)) for name in move.guards]
-    refusals = [verdict for _, verdict in verdicts if not verdict.agrees]
-    if refusals:
-        raise GuardRefused(
-            f"{move.action!r} of {command.stream!r} is refused: {'; '.join(v.reason for v in refusals)}.",
-            " ".join(v.remedy for v in refusals if v.remedy),
-            manifest_id=command.stream,
-            action=move.action,
-            verdicts=[
-                {"guard": name, "agrees": v.agrees, "reason": v.reason, "evidence": dict(v.evidence)}
-                for name, v in verdicts
-            ],
-        )
+def _check_pins(state: StateSnapshot, command: Command) -> None:
+    for what, expected, found in (
+        ("digest", command.expected_digest, state.digest),
+        ("head", command.expected_head, state.position.head),
+    ):
+        if expected is not None and expected != found:
+            of = "document" if what == "digest" else "log"
+            raise PinMismatch(
+                f"The {of} of {state.stream!r} was expected to have the {what} {expected}, but it has {found}.",
+                "It is not what was looked at: look at it again, and decide again.",
+                manifest_id=state.stream,
+                version=state.version,
+                pinned=what,
+                expected=expected,
+                found=found,
+            )
+
+
+def _moved(taken: Step, state: StateSnapshot | None, actor: str | None) -> dict[str, Any]:
+    return {
+        "action": taken.label,
+        "from": state.state if state else None,
+        "to": taken.place,
+        "actor": actor,
+    }
+
+
+def _grounds(definition: Definition, policy: Policy) -> dict[str, Any]:
+    """What an event was decided under."""
+    grounds: dict[str, Any] = {"lifecycle": definition.identity}
+    if policy.digest is not None:
+        grounds["policy"] = policy.digest
+    return {**grounds, "release": __version__}
+
+
+def _consequences(chart: Chart, state: StateSnapshot | None, taken: Step, time: str) -> dict[str, Any]:
+    """What follows from a move besides the place: regions joined, what is remembered, when time-outs are due."""
+    said: dict[str, Any] = {}
+    if taken.joined:
+        said["joined"] = list(taken.joined)
+    if taken.history:
+        said["history"] = taken.history
+    if chart.timeouts and (due := _due(chart, state, taken, time)):
+        said["due"] = due
+    return said
+
+
+def _due(chart: Chart, state: StateSnapshot | None, taken: Step, time: str) -> dict[str, str]:
+    before = chart.active(state.state) - taken.left if state else frozenset()
+    pending: Mapping[str, str] = state.facts.get("due", {}) if state else {}
+    active = chart.active(taken.place)
+    due = {}
+    for timeout in chart.timeouts:
+        if timeout.state in active:
+            runs_on = timeout.state in before and not timeout.sliding and timeout.name in pending
+            seconds = duration_s(timeout.after)
+            assert seconds is not None
+            due[timeout.name] = pending[timeout.name] if runs_on else later(time, seconds)
+    return due
+
+
+def _refused(why: Explanation) -> GuardRefused:
+    refusals = why.refusals
+    remedies = " ".join(dict.fromkeys(verdict.remedy for verdict in refusals if verdict.remedy))
+    return GuardRefused(
+        f"{why.action!r} of {why.manifest_id!r} is refused: {'; '.join(verdict.reason for verdict in refusals)}.",
+        remedies,
+        **why.as_json(),
+    )
 
 
 def _unknown(definition: Definition, event: Event) -> UnknownEvent:
+    release = event.data.get("release")
+    by = f"by release {release}" if isinstance(release, str) else "by a later release"
+    next_step = f"It was written {by}: upgrade to that release or a later one, and read it again."
+    if definition.is_behind(event):
+        version = event.data["lifecycle"]["version"]
+        next_step = f"Version {version} of the lifecycle was put in force meanwhile: open the registry again."
     return UnknownEvent(
         f"Version {event.version} of {event.subject!r} is a {event.type!r}, which this release of the lifecycle "
         f"{definition.name!r} does not know.",
-        "It was written by a later release, or under another lifecycle: upgrade, and read it again.",
+        next_step,
         manifest_id=event.subject,
         version=event.version,
         type=event.type,
+        release=release,
     )

@@ -7,38 +7,25 @@ each is a chart, guards, and what it keeps in a snapshot besides the state and t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from registration.core.chart import Chart
+from registration.core.chart_data import as_data
+from registration.core.policy import Guard
 from registration.errors import InvalidDefinition
-from registration.values.commands import Command
+from registration.values.documents import digest_of
 from registration.values.events import Event
-from registration.values.snapshots import StateSnapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a guard says.
-
-    reason: a sentence without its full stop. evidence: JSON values it rests on. remedy: where it disagrees,
-    what would change its mind, as a whole sentence.
-    """
-
-    agrees: bool
-    reason: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    remedy: str = ""
-
-
-Guard = Callable[[StateSnapshot | None, Command], Verdict]
-"""A pure function of the state (None before creation) and the command."""
 
 Evolve = Callable[[Mapping[str, Any], Event], Mapping[str, Any]]
 """From the facts kept so far and the next event to the facts after it. Pure and total; changes neither."""
 
+Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""From an event's data in one schema to the same in the next. Pure and total; changes nothing."""
 
-def keep_facts(facts: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
+
+def keep_nothing(facts: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
     """The `Evolve` of a definition that keeps nothing besides the state and the document."""
     return facts
 
@@ -49,26 +36,43 @@ class Definition:
 
     The chart's name is the first part of its event types: ``registration.approved.v1``.
 
+    version: of the lifecycle, from 1; a later one of the same name replaces it. upcasters: by event type, from that schema
+    to the next; an event is brought to the schema of today before it is folded. earlier: event types that were written
+    under earlier versions of the lifecycle.
+
     Raises:
-        InvalidDefinition: when the chart names a guard that isn't given.
+        InvalidDefinition: when the chart names a guard that isn't given, when an upcaster is missing between a schema
+            and the next, or when one is of no event.
     """
 
     chart: Chart
     guards: Mapping[str, Guard] = field(default_factory=dict)
-    evolve: Evolve = keep_facts
+    evolve: Evolve = keep_nothing
+    version: int = 1
+    upcasters: Mapping[str, Upcaster] = field(default_factory=dict)
+    earlier: frozenset[str] = frozenset()
     event_types: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         unknown = {
-            f"action {move.action!r} names the unknown guard {guard!r}"
+            f"actions.{move.action}.guards: there is no guard {use.name!r}; there are {', '.join(sorted(self.guards))}"
             for move in self.chart.transitions
-            for guard in move.guards
-            if guard not in self.guards
+            for use in move.guards
+            if use.name not in self.guards
         }
-        if unknown:
-            raise InvalidDefinition(self.chart.name, sorted(unknown))
-        types = {self.event_type(action.name) for action in self.chart.actions}
-        object.__setattr__(self, "event_types", frozenset({*types, self.repaired}))
+        written = {self.event_type(action.name) for action in self.chart.actions}
+        written |= {f"{self.name}.{timeout.past}.v1" for timeout in self.chart.timeouts}
+        older = {
+            f"{base}.v{schema}"
+            for base, _, last in (type.rpartition(".v") for type in written | self.earlier)
+            for schema in range(1, int(last))
+        }
+        gaps = {f"no upcaster leads from {type} to the next schema" for type in older - self.upcasters.keys()}
+        stray = {f"the upcaster of {type} is of no event" for type in self.upcasters.keys() - older}
+        if problems := [*sorted(unknown), *sorted(gaps), *sorted(stray)]:
+            raise InvalidDefinition(self.chart.name, problems)
+        known = {*written, *older, *self.earlier, self.repaired}
+        object.__setattr__(self, "event_types", frozenset(known))
 
     @property
     def name(self) -> str:
@@ -80,6 +84,34 @@ class Definition:
         """The type of the event that tells of a repair. No action leads to it: it is what the store has to say."""
         return f"{self.name}.repaired.v1"
 
+    @cached_property
+    def data(self) -> Mapping[str, Any]:
+        """The lifecycle as JSON values: what is kept under its digest."""
+        return as_data(self.chart, self.version)
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What an event says of the lifecycle that it was decided under: its name, version and digest."""
+        return {"name": self.name, "version": self.version, "digest": digest_of(self.data)}
+
     def event_type(self, action: str) -> str:
         """The type of the event that an action leads to, in the schema that is written today."""
-        return f"{self.name}.{self.chart.action(action).past}.v1"
+        found = self.chart.action(action)
+        return f"{self.name}.{found.past}.v{found.schema}"
+
+    def is_behind(self, event: Event) -> bool:
+        """Whether an event was decided under a later version of this lifecycle: it was put in force meanwhile."""
+        under = event.data.get("lifecycle")
+        return (
+            isinstance(under, dict)
+            and under.get("name") == self.name
+            and type(under.get("version")) is int
+            and under["version"] > self.version
+        )
+
+    def upcast(self, event: Event) -> Event:
+        """The event in the schema of today. Its line stays what was written."""
+        while (upcaster := self.upcasters.get(event.type)) is not None:
+            base, _, schema = event.type.rpartition(".v")
+            event = replace(event, type=f"{base}.v{int(schema) + 1}", data=upcaster(event.data))
+        return event

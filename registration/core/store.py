@@ -1,4 +1,4 @@
-"""The store: where the logs are. A protocol of ten methods; whoever keeps it can be put under the engine.
+"""The store: where the logs are. A protocol of fourteen methods; whoever keeps it can be put under the engine.
 
 Its contract in code is `registration.testing.StoreContract`, which every store passes. In words:
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,12 +84,13 @@ class Files:
 class Stray:
     """Something that no manifest has: a name that is no id's, a file that isn't ours, what a crash left.
 
-    path: relative to the root. unfinished: a crash left it, or a writer is at work.
+    path: relative to the root. unfinished: a crash left it, or a writer is at work. damaged: it is not what was written.
     """
 
     path: str
     reason: str
     unfinished: bool
+    damaged: bool = False
 
 
 Record = Callable[["Loss", "StateSnapshot"], "NewEvent"]
@@ -183,7 +184,34 @@ class Store(Protocol):
         """The ids of all logs, sorted by their file names; some may hold no acknowledged event."""
 
     def strays(self) -> Iterator[Stray]:
-        """What stands in the registry and belongs to no manifest."""
+        """What stands in the registry and belongs to no manifest, and rules that are not what was kept."""
+
+    def keep(self, kind: str, digest: str, value: Any) -> None:
+        """Keep a rule by its digest, on the disk, for as long as the registry lasts. Keeping it twice is harmless.
+
+        kind: one of `registration.layout.RULE_KINDS`. value: what it says, as JSON values.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
+
+    def kept(self, kind: str, digest: str) -> Any:
+        """What was kept under a digest.
+
+        Raises:
+            NotFound: when nothing was.
+            CorruptRegistry: when it is not what was kept.
+        """
+
+    def log_refusal(self, line: bytes) -> None:
+        """Note that something was refused: one line of JSON. Not synced: nothing was promised.
+
+        Raises:
+            StoreError: as above.
+        """
+
+    def refusals(self) -> Iterator[bytes]:
+        """The lines that were noted, in order; one that was cut short is left out."""
 
     def close(self) -> None:
         """Let go of everything. Closing twice is harmless."""

@@ -6,12 +6,13 @@ from                   action                to
 (none)                 create                DRAFT
 DRAFT                  revise                DRAFT (with another document)
 DRAFT                  submit_for_review     REVIEWED
-REVIEWED               approve               APPROVED
+REVIEWED, APPROVED     approve               APPROVED
 REVIEWED, APPROVED     reject                DRAFT (a reason is required)
 APPROVED               register              REGISTERED (final)
 =====================  ====================  ==============================
 
-REVIEWED and APPROVED are children of IN_REVIEW, which owns `reject`.
+REVIEWED and APPROVED are children of IN_REVIEW, which owns `reject`. What is APPROVED can be approved by others
+as well; `register` asks that the approvals are of this very document, lifecycle and policy.
 """
 
 from __future__ import annotations
@@ -19,15 +20,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from registration.core.chart import Action, Chart, State, Transition
-from registration.core.definition import Definition, Verdict
+from registration.core.chart import Action, Chart, GuardUse, State, Transition
+from registration.core.definition import Definition
+from registration.guards.builtin import approvals, reason_given
+from registration.lifecycles.facts import keep_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from registration.values.commands import Command
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
 
 
 class LifecycleState(StrEnum):
@@ -50,10 +49,10 @@ CHART = Chart(
     ),
     actions=(
         Action("create", past="created", document=True),
-        Action("revise", past="revised", document=True),
-        Action("submit_for_review", past="submitted_for_review"),
-        Action("approve", past="approved"),
-        Action("reject", past="rejected"),
+        Action("revise", past="revised", document=True, undone_by="revise"),
+        Action("submit_for_review", past="submitted_for_review", undone_by="reject"),
+        Action("approve", past="approved", approval=True, schema=2),
+        Action("reject", past="rejected", lapses=True, schema=2),
         Action("register", past="registered"),
     ),
     transitions=(
@@ -61,36 +60,29 @@ CHART = Chart(
         Transition("revise", source="DRAFT", target="DRAFT"),
         Transition("submit_for_review", source="DRAFT", target="IN_REVIEW"),
         Transition("approve", source="REVIEWED", target="APPROVED"),
-        Transition("reject", source="IN_REVIEW", target="DRAFT", guards=("reason_given",)),
-        Transition("register", source="APPROVED", target="REGISTERED"),
+        Transition("approve", source="APPROVED", target="APPROVED"),
+        Transition("reject", source="IN_REVIEW", target="DRAFT", guards=(GuardUse("reason_given"),)),
+        Transition("register", source="APPROVED", target="REGISTERED", guards=(GuardUse("approvals"),)),
     ),
 )
 
 
-def reason_given(_state: StateSnapshot | None, command: Command) -> Verdict:
-    """The command says why."""
-    if command.reason:
-        return Verdict(agrees=True, reason="a reason is given", evidence={"reason": command.reason})
-    return Verdict(
-        agrees=False,
-        reason="a reason is required, and none was given",
-        remedy="Say why: `--reason TEXT`, or `reason=` in Python.",
-    )
+def _approved_v2(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Version 1 said no more of an approval than which document it was of."""
+    return {**data, "approval": {"digest": data.get("digest")}}
 
 
-def keep_approvals(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
-    """Keep who approved the document as it stands; whatever changes it, or sends it back, lapses them."""
-    if event.type == "registration.approved.v1":
-        approval = {
-            "actor": event.actor,
-            "time": event.time,
-            "version": event.version,
-            "digest": event.data.get("digest"),
-        }
-        return {**facts, "approvals": [*facts.get("approvals", ()), approval]}
-    if "document" in event.data or event.to_state == "DRAFT":
-        return {**facts, "approvals": []}
-    return facts
+def _rejected_v2(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Version 1 left it to the reader that a rejection lapses all approvals."""
+    return {**data, "lapsed": []}
 
 
-REGISTRATION = Definition(chart=CHART, guards={"reason_given": reason_given}, evolve=keep_approvals)
+REGISTRATION = Definition(
+    chart=CHART,
+    guards={"reason_given": reason_given, "approvals": approvals},
+    evolve=keep_facts,
+    upcasters={
+        "registration.approved.v1": _approved_v2,
+        "registration.rejected.v1": _rejected_v2,
+    },
+)

@@ -1,0 +1,355 @@
+"""Why: what every guard says of an action, who could take it, and what to do next. Pure.
+
+One `Explanation` is the answer of `registration why`, the details of a refusal, and a line in `refusals.jsonl`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from registration.core.interpreter import Spot, Step, onward, step
+from registration.core.policy import NO_POLICY, Policy, Verdict
+
+if TYPE_CHECKING:
+    from registration.core.chart import Action
+    from registration.core.definition import Definition
+    from registration.values.commands import Command
+    from registration.values.snapshots import StateSnapshot
+
+CANDIDATES_MAX = 100
+"""For how many people it is looked at whether they could act."""
+
+_SOMEBODY = "(anybody who is not named)"
+_SEARCH_MAX = 1_000
+_SAID_CHARACTERS_MAX = 500
+_COMMANDS = {"create", "revise", "approve", "reject", "register"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one guard said. origin: who asked for it."""
+
+    guard: str
+    origin: Literal["lifecycle", "policy"]
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as one JSON object."""
+        said = self.verdict
+        return {
+            "guard": self.guard,
+            "origin": self.origin,
+            "agrees": said.agrees,
+            "reason": said.reason,
+            "evidence": dict(said.evidence),
+            "remedy": said.remedy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who could act. anybody: everybody who isn't in `excluded`; otherwise only `actors`, of those who are known."""
+
+    anybody: bool
+    actors: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as one JSON object."""
+        return {"anybody": self.anybody, "actors": list(self.actors), "excluded": list(self.excluded)}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an action can be taken, or can't.
+
+    state, version: where the manifest stands; None and 0 before creation. to: where the action leads; None where the
+    lifecycle has no such move from there. allowed: whether it could be taken now, as it was asked. answers: of every
+    guard, those of the lifecycle first. who: whose taking it the guards would not object to; None where the move isn't
+    there. next: the command to type next; empty where there is none.
+    """
+
+    manifest_id: str
+    action: str
+    actor: str | None
+    state: str | None
+    version: int
+    to: str | None
+    allowed: bool
+    answers: tuple[Answer, ...]
+    who: Who | None
+    next: str
+    digest: str | None
+    policy: str | None
+    lifecycle: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def refusals(self) -> tuple[Verdict, ...]:
+        """The verdicts that disagree."""
+        return tuple(answer.verdict for answer in self.answers if not answer.verdict.agrees)
+
+    def as_json(self) -> dict[str, Any]:
+        """The explanation as one JSON object; the names are stable."""
+        return {
+            "manifest_id": self.manifest_id,
+            "action": self.action,
+            "actor": self.actor,
+            "state": self.state,
+            "version": self.version,
+            "to": self.to,
+            "allowed": self.allowed,
+            "verdicts": [answer.as_json() for answer in self.answers],
+            "who": None if self.who is None else self.who.as_json(),
+            "next": self.next,
+            "digest": self.digest,
+            "policy": self.policy,
+            "lifecycle": dict(self.lifecycle),
+        }
+
+
+def ask(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    taken: Step,
+) -> tuple[Answer, ...]:
+    """What every guard says of a command that takes `taken`: the lifecycle's, then the policy's. All are asked."""
+    action = definition.chart.action(taken.label)
+    asked = command if command.action == action.name else replace(command, action=action.name, target=None)
+    answers = []
+    if action.required:
+        answers.append(Answer("required", "lifecycle", _says_required(action, asked)))
+    for move in taken.transitions:
+        for use in move.guards:
+            verdict = definition.guards[use.name](state, asked, policy.asked_with(use.parameters))
+            answers.append(Answer(use.name, "lifecycle", verdict))
+    for use in policy.uses.get(action.name, ()):
+        verdict = policy.guards[use.name](state, asked, policy.asked_with(use.parameters))
+        answers.append(Answer(use.name, "policy", verdict))
+    return tuple(answers)
+
+
+def explain(
+    definition: Definition,
+    state: StateSnapshot | None,
+    command: Command,
+    *,
+    policy: Policy = NO_POLICY,
+) -> Explanation:
+    """Why a command that names an action could be carried out, or couldn't."""
+    assert command.action is not None
+    place = state.state if state else None
+    taken = step(definition.chart, place, command.action, _history(state))
+    answers = ask(definition, policy, state, command, taken) if taken is not None else ()
+    return explained(definition, policy, state, command, taken, answers)
+
+
+def explained(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    taken: Step | None,
+    answers: tuple[Answer, ...],
+) -> Explanation:
+    """The explanation of what the guards said."""
+    action = taken.label if taken is not None else command.action
+    assert action is not None
+    allowed = taken is not None and all(answer.verdict.agrees for answer in answers)
+    found = _who(definition, policy, state, command, taken) if taken is not None else None
+    return Explanation(
+        manifest_id=command.stream,
+        action=action,
+        actor=command.actor,
+        state=state.state if state else None,
+        version=state.version if state else 0,
+        to=taken.place if taken is not None else None,
+        allowed=allowed,
+        answers=answers,
+        who=found[0] if found is not None else None,
+        next=_next(definition, policy, state, command, action, known=(answers, found)),
+        digest=command.document.digest if command.document else (state.digest if state else None),
+        policy=policy.digest,
+        lifecycle=definition.identity,
+    )
+
+
+def command_line(action: Action, stream: str, options: Mapping[str, str]) -> str:
+    """The line that takes an action at a terminal."""
+    words = ["registration"]
+    if action.name in _COMMANDS:
+        words.append(action.name)
+        words += [] if action.name == "create" else [stream]
+    elif action.name == "submit_for_review":
+        words += ["submit", stream]
+    else:
+        words += ["act", stream, action.name]
+    if action.document:
+        words.append("FILE")
+    for option, value in options.items():
+        words += [f"--{option}", value]
+    return shlex.join(words)
+
+
+def _says_required(action: Action, command: Command) -> Verdict:
+    said: dict[str, Any] = {"actor": command.actor, "reason": command.reason, "comment": command.comment}
+    said |= {f"context.{name}": value for name, value in (command.context or {}).items()}
+    missing = [name for name in action.required if said.get(name) in (None, "")]
+    evidence = {"required": list(action.required), "missing": missing}
+    if not missing:
+        return Verdict(agrees=True, reason="all that is required is said", evidence=evidence)
+    return Verdict(
+        agrees=False,
+        reason=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required, and not given",
+        evidence=evidence,
+        remedy=f"Give {' and '.join(_option(name) for name in missing)}.",
+        needs={name: "TEXT" if name != "actor" else "NAME" for name in missing if "." not in name}
+        | ({"context": "JSON"} if any("." in name for name in missing) else {}),
+    )
+
+
+def _option(name: str) -> str:
+    _, dot, member = name.partition(".")
+    return f"`--context '{{\"{member}\": …}}'`" if dot else f"`--{name} TEXT`"
+
+
+def _who(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    taken: Step,
+) -> tuple[Who, bool]:
+    """Whom the guards would let act, and whether that and what they need is all that is missing.
+
+    A guard that says no to everybody is not about who it is, and is left out; where it needs nothing that a command can
+    say, no command is of any use.
+    """
+    known = _people(policy, state, command)
+    asked = {
+        actor: ask(definition, policy, state, replace(command, actor=actor), taken)
+        for actor in (*known, _SOMEBODY)
+    }
+    columns = list(zip(*asked.values(), strict=True))
+    about_people = [any(answer.verdict.agrees for answer in column) for column in columns]
+    useful = all(
+        people or any(answer.verdict.needs.keys() - {"actor"} for answer in column)
+        for people, column in zip(about_people, columns, strict=True)
+    )
+    could = {
+        actor
+        for actor, answers in asked.items()
+        if all(answer.verdict.agrees for answer, counts in zip(answers, about_people, strict=True) if counts)
+    }
+    if _SOMEBODY in could:
+        return Who(anybody=True, excluded=tuple(actor for actor in known if actor not in could)), useful
+    return Who(anybody=False, actors=tuple(actor for actor in known if actor in could)), useful
+
+
+def _people(policy: Policy, state: StateSnapshot | None, command: Command) -> list[str]:
+    facts = state.facts if state else {}
+    named: list[str | None] = [command.actor, *(one["actor"] for one in facts.get("approvals", ()))]
+    named += facts.get("authors", ())
+    named += [actor for actors in policy.roles.values() for actor in actors]
+    return sorted({actor for actor in named if actor is not None})[:CANDIDATES_MAX]
+
+
+def _next(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    action: str,
+    done: frozenset[str] = frozenset(),
+    steps_max: int = 3,
+    *,
+    known: tuple[tuple[Answer, ...], tuple[Who, bool] | None] | None = None,
+) -> str:
+    """The line to type next, to get to an action: it may be another one that has to come first.
+
+    done: who has done their part of it already. steps_max: how many actions may be looked back for. known: the guards'
+    answers, and what `_who` says, where they were asked already.
+    """
+    chart = definition.chart
+    taken = step(chart, state.state if state else None, action, _history(state))
+    if taken is None:
+        first = _first_towards(definition, state, action) if steps_max else None
+        if first is None:
+            return ""
+        return _next(definition, policy, state, command, first, frozenset(), steps_max - 1)
+    asked = command if command.action == action else _plain(command, action)
+    options: dict[str, str] = {}
+    answers, found = known or (ask(definition, policy, state, asked, taken), None)
+    for answer in answers:
+        if answer.verdict.agrees:
+            continue
+        before = answer.verdict.needs.get("action", action)
+        if before != action and chart.has_action(before) and steps_max:
+            counted = answer.verdict.evidence.get("counted", ())
+            did = frozenset(str(one["actor"]) for one in counted if one.get("actor") is not None)
+            return _next(definition, policy, state, command, before, did, steps_max - 1)
+        options |= {name: value for name, value in answer.verdict.needs.items() if name != "action"}
+    who, useful = found or _who(definition, policy, state, asked, taken)
+    if not useful and not chart.action(action).document:
+        return ""
+    if who.anybody:
+        who = replace(who, excluded=tuple(sorted({*who.excluded, *done})))
+    else:
+        who = replace(who, actors=tuple(actor for actor in who.actors if actor not in done))
+        if not who.actors:
+            return ""
+    actor = _actor(who, command.actor)
+    if not actor and command.actor is not None:
+        options.pop("actor", None)
+    said = {name: value for name, value in _said(asked).items() if name not in options}
+    return command_line(chart.action(action), command.stream, options | actor | said)
+
+
+def _plain(command: Command, action: str) -> Command:
+    """Another action by the same actor, without what was said for the first."""
+    return replace(command, action=action, reason=None, comment=None, context=None, document=None)
+
+
+def _said(command: Command) -> dict[str, str]:
+    """What was said already, as options: whoever types the next line should not have to say it again."""
+    said = {"reason": command.reason, "comment": command.comment}
+    if command.context:
+        said["context"] = orjson.dumps(dict(command.context)).decode()
+    return {name: value for name, value in said.items() if value and len(value) <= _SAID_CHARACTERS_MAX}
+
+
+def _actor(who: Who, actor: str | None) -> dict[str, str]:
+    """Who is to act, as an option: nothing where it makes no difference."""
+    if who.anybody:
+        if not who.excluded:
+            return {}
+        return {"actor": actor if actor is not None and actor not in who.excluded else "NAME"}
+    return {"actor": actor if actor in who.actors and actor is not None else who.actors[0]}
+
+
+def _first_towards(definition: Definition, state: StateSnapshot | None, action: str) -> str | None:
+    """The first action on a shortest way from here to where `action` can be taken."""
+    chart = definition.chart
+    start = Spot(state.state if state else None, tuple(sorted(_history(state).items())))
+    waiting: list[tuple[Spot, str | None]] = [(start, None)]
+    seen = {start}
+    for spot, first in waiting:  # it grows while it is gone through
+        for taken, target in onward(chart, spot):
+            if not chart.has_action(taken.label):
+                continue
+            if taken.label == action and first is not None:
+                return first
+            if target not in seen and len(seen) < _SEARCH_MAX:
+                seen.add(target)
+                waiting.append((target, first or taken.label))
+    return None
+
+
+def _history(state: StateSnapshot | None) -> Mapping[str, str]:
+    return state.facts.get("history", {}) if state else {}

@@ -1,0 +1,160 @@
+"""A policy: the rules of one registry, on top of what its lifecycle demands. Data, and guards by name.
+
+A *guard* is asked before an action is taken and gives a `Verdict`, with a reason and evidence. It is a pure function of
+the state, the command and the policy, so the same question gets the same answer for ever. A lifecycle names guards for its
+transitions; a policy names them for actions, with parameters, and brings roles and kinds of documents.
+
+`registration.guards` has the built-in guards; `registration.policies` reads `policy.toml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from registration.core.chart import GuardUse
+from registration.values.commands import Command
+from registration.values.documents import digest_of
+from registration.values.pointers import ABSENT, at_pointer
+from registration.values.snapshots import StateSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a guard says.
+
+    reason: a sentence without its full stop. evidence: JSON values it rests on. remedy: where it disagrees,
+    what would change its mind, as a whole sentence. needs: the same for programs: options of the command that would do
+    it (``{"reason": "TEXT"}``), or under ``action`` the one that has to come first.
+    """
+
+    agrees: bool
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    remedy: str = ""
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+
+Guard = Callable[[StateSnapshot | None, Command, "Policy"], Verdict]
+"""A pure function of the state (None before creation), the command and the policy.
+
+The command names its action, also where the caller only named a state to reach. `policy.parameters` are what this very
+use of the guard is asked with.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of document, such as MCP servers.
+
+    match: by JSON Pointer, what has to stand there: a value, text in which ``*`` stands for any characters, or True for
+    anything at all. A document is of the first kind all of whose matches hold. schema: the digest of its JSON Schema,
+    and below which JSON Pointer of it the definition is.
+    """
+
+    name: str
+    match: Mapping[str, Any] = field(hash=False)
+    schema: str | None = None
+    schema_pointer: str = ""
+
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        """Whether a document is of this kind."""
+        return all(_stands(at_pointer(document, pointer), wanted) for pointer, wanted in self.match.items())
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules in force. `Policy()` has none, and its digest is None.
+
+    uses: by action, the guards that are asked besides those of the lifecycle, in order; guards: what each name means.
+    roles: by role, who has it. kinds: in the order in which they are tried. schemas: by digest, the JSON Schemas that the
+    kinds name. log_refusals: whether refusals are recorded in `refusals.jsonl`. parameters: those of the use that is
+    being asked.
+    """
+
+    uses: Mapping[str, tuple[GuardUse, ...]] = field(default_factory=dict)
+    guards: Mapping[str, Guard] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: tuple[Kind, ...] = ()
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    log_refusals: bool = False
+    name: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> dict[str, Any] | None:
+        """The policy as JSON values: what is kept under its digest. None where there are no rules at all."""
+        if not (self.uses or self.roles or self.kinds or self.name or self.log_refusals):
+            return None
+        return {
+            "format": 1,
+            "name": self.name,
+            "log_refusals": self.log_refusals,
+            "roles": {role: sorted(actors) for role, actors in self.roles.items()},
+            "kinds": [
+                {
+                    "name": kind.name,
+                    "match": dict(kind.match),
+                    "schema": kind.schema,
+                    "pointer": kind.schema_pointer,
+                }
+                for kind in self.kinds
+            ],
+            "guards": {
+                action: [{"guard": use.name, **use.parameters} for use in uses]
+                for action, uses in self.uses.items()
+            },
+        }
+
+    @cached_property
+    def digest(self) -> str | None:
+        """``sha256:`` over the RFC 8785 form of `data`; None where there are no rules."""
+        return None if self.data is None else digest_of(self.data)
+
+    def asked_with(self, parameters: Mapping[str, Any]) -> Policy:
+        """The same policy, with the parameters of one use of a guard."""
+        if parameters == self.parameters:
+            return self
+        asked = replace(self, parameters=parameters)
+        # What was worked out once holds for the copy as well.
+        asked.__dict__.update(data=self.data, digest=self.digest)
+        return asked
+
+    def roles_of(self, actor: str | None) -> list[str]:
+        """The roles that somebody has, sorted."""
+        return sorted(role for role, actors in self.roles.items() if actor in actors)
+
+    def kind_of(self, document: Mapping[str, Any] | None) -> Kind | None:
+        """The first kind that a document is of; None where it is of none."""
+        if document is None:
+            return None
+        return next((kind for kind in self.kinds if kind.holds(document)), None)
+
+
+NO_POLICY = Policy()
+
+
+def _stands(found: Any, wanted: Any) -> bool:
+    if found is ABSENT:
+        return False
+    if wanted is True:
+        return True
+    if isinstance(wanted, str) and isinstance(found, str) and "*" in wanted:
+        return _matches(wanted, found)
+    return type(found) is type(wanted) and bool(found == wanted)
+
+
+def _matches(wanted: str, found: str) -> bool:
+    """Whether text is of a form. A regular expression would take hours for a hostile document."""
+    first, *inner, last = wanted.split("*")
+    if len(found) < len(first) + len(last) or not (found.startswith(first) and found.endswith(last)):
+        return False
+    at, end = len(first), len(found) - len(last)
+    for part in inner:
+        at = found.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True

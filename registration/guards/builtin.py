@@ -1,0 +1,132 @@
+"""The guards that every registry has: reasons, roles, four eyes, approvals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registration.core.policy import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registration.core.policy import Policy
+    from registration.values.commands import Command
+    from registration.values.snapshots import StateSnapshot
+
+
+def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
+    """The command says why."""
+    if command.reason:
+        return Verdict(agrees=True, reason="a reason is given", evidence={"reason": command.reason})
+    return Verdict(
+        agrees=False,
+        reason="a reason is required, and none was given",
+        remedy="Say why: `--reason TEXT`, or `reason=` in Python.",
+        needs={"reason": "TEXT"},
+    )
+
+
+def role(_state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
+    """The actor has one of the roles in the parameter `any`."""
+    wanted = sorted(policy.parameters["any"])
+    has = policy.roles_of(command.actor)
+    evidence = {"actor": command.actor, "roles": has, "any": wanted}
+    listed = " or ".join(wanted)
+    if set(wanted) & set(has):
+        return Verdict(agrees=True, reason=f"{command.actor!r} is {listed}", evidence=evidence)
+    actors = sorted({actor for one in wanted for actor in policy.roles.get(one, ())})
+    who = f"It takes one of {', '.join(actors)}" if actors else f"Nobody is {listed} yet: say who is"
+    return Verdict(
+        agrees=False,
+        reason=f"{_named(command.actor)} is not {listed}",
+        evidence=evidence,
+        remedy=f"{who} (`[roles]` in the policy).",
+        needs={"actor": actors[0]} if actors else {},
+    )
+
+
+def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
+    """Four eyes: the actor is not who brought the document.
+
+    Parameter `scope`: ``document`` (as usual) looks at who brought the one that stands; ``manifest`` at everybody who
+    ever brought one. Who brings a document with this very command is its author as well, so nobody can do that alone.
+    """
+    authors: list[str] = list(state.facts.get("authors", ())) if state else []
+    if command.document is not None and command.actor is not None:
+        authors.append(command.actor)
+    whole = policy.parameters.get("scope") == "manifest"
+    looked_at = authors if whole else authors[-1:]
+    evidence = {"actor": command.actor, "authors": looked_at}
+    if command.actor is None or not authors:
+        missing = (
+            "nobody is named as its author" if command.actor is not None else "nobody is named as the actor"
+        )
+        return Verdict(
+            agrees=False,
+            reason=f"it can't be told that this is not the author: {missing}",
+            evidence=evidence,
+            remedy="Say who acts (`--actor`), also when the document is brought; `revise` brings it again.",
+            needs={"actor": "NAME"} if command.actor is None else {},
+        )
+    if command.actor not in looked_at:
+        return Verdict(agrees=True, reason=f"{command.actor!r} is not the author", evidence=evidence)
+    return Verdict(
+        agrees=False,
+        reason=f"{command.actor!r} brought the document, and somebody else has to do this",
+        evidence=evidence,
+        remedy="Have somebody else do it (`--actor`).",
+        needs={"actor": "NAME"},
+    )
+
+
+def approvals(state: StateSnapshot | None, _command: Command, policy: Policy) -> Verdict:
+    """The document as it stands is approved by enough people, under the rules in force.
+
+    Parameters: `count`, how many (1 as usual); `roles`, by role how many of them had it when they approved; `action`, the
+    one that approves, for the advice (``approve`` as usual). Each person counts once. An approval counts where it
+    is of this very document, and was given under the policy that is in force now.
+    """
+    count = policy.parameters.get("count", 1)
+    by_role: Mapping[str, int] = policy.parameters.get("roles", {})
+    given: list[dict[str, Any]] = list(state.facts.get("approvals", ())) if state else []
+    digest = state.digest if state else None
+    counted: dict[Any, dict[str, Any]] = {}
+    not_counted = []
+    for one in given:
+        if one.get("digest") != digest:
+            not_counted.append({"actor": one["actor"], "version": one["version"], "why": "another document"})
+        elif one.get("policy") != policy.digest:
+            not_counted.append({"actor": one["actor"], "version": one["version"], "why": "another policy"})
+        else:
+            counted[one["actor"]] = one
+    missing = (
+        [f"{len(counted)} of {count} {'approval' if count == 1 else 'approvals'}"]
+        if len(counted) < count
+        else []
+    )
+    for name, wanted in sorted(by_role.items()):
+        found = sum(name in one.get("roles", ()) for one in counted.values())
+        if found < wanted:
+            missing.append(f"{found} of {wanted} by {name}")
+    evidence = {
+        "digest": digest,
+        "policy": policy.digest,
+        "counted": [{"actor": one["actor"], "version": one["version"]} for one in counted.values()],
+        "not_counted": not_counted,
+        "count": count,
+        "roles": dict(by_role),
+    }
+    if not missing:
+        return Verdict(agrees=True, reason=f"{len(counted)} approved this very document", evidence=evidence)
+    passed_over = f" ({len(not_counted)} not counted: {not_counted[0]['why']})" if not_counted else ""
+    return Verdict(
+        agrees=False,
+        reason=f"this very document has {' and '.join(missing)}{passed_over}",
+        evidence=evidence,
+        remedy="Have it approved by those who are missing.",
+        needs={"action": str(policy.parameters.get("action", "approve"))},
+    )
+
+
+def _named(actor: str | None) -> str:
+    return "nobody named" if actor is None else repr(actor)
