@@ -1,0 +1,162 @@
+"""What guards find wrong with documents: which one they look at, and the verdict that names every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from registration.core.policy import Verdict
+from registration.values.pointers import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from registration.core.policy import Policy
+    from registration.values.commands import Command
+    from registration.values.snapshots import StateSnapshot
+
+PROBLEMS_MAX = 100
+"""How many problems of one document are listed. A hostile one has as many as it has bytes."""
+SHOWN_CHARACTERS_MAX = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """at: a JSON Pointer into the document. rule: the id of the rule that is broken. problem: what was expected, and found."""
+
+    at: str
+    rule: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"at {self.at}: {self.problem} ({self.rule})" if self.at else f"{self.problem} ({self.rule})"
+
+
+def looked_at(state: StateSnapshot | None, command: Command) -> tuple[Mapping[str, Any] | None, str | None]:
+    """The document that a guard looks at, and its digest: the one that the command brings, or the one that stands."""
+    if command.document is not None:
+        return command.document.value, command.document.digest
+    return (state.document, state.digest) if state is not None else (None, None)
+
+
+def excused(policy: Policy, document: Mapping[str, Any] | None) -> Verdict | None:
+    """The verdict on a document that a guard isn't asked for: of none of the kinds in the parameter `kinds`."""
+    kinds = policy.parameters.get("kinds")
+    if kinds is None:
+        return None
+    kind = policy.kind_of(document)
+    name = kind.name if kind is not None else None
+    if name in kinds:
+        return None
+    return Verdict(
+        agrees=True,
+        reason=f"not applicable: the document is of {'no kind' if name is None else f'the kind {name!r}'}",
+        evidence={"kind": name, "kinds": list(kinds)},
+    )
+
+
+def no_document() -> Verdict:
+    """The verdict where there is nothing to look at."""
+    return Verdict(
+        agrees=False,
+        reason="there is no document to look at",
+        remedy="Bring one, with an action that takes a document.",
+    )
+
+
+def judged(
+    problems: Iterable[Problem],
+    command: Command,
+    *,
+    rules: str,
+    evidence: Mapping[str, Any],
+    remedy: str | None = None,
+    ids: bool = True,
+) -> Verdict:
+    """The verdict on what was found. rules: what the document keeps or breaks, as in ``rules for MCP servers``.
+
+    remedy: where there is a better one than to correct the document. ids: whether the rules have ids that tell more than
+    their number.
+
+    At most `PROBLEMS_MAX` problems are taken; where there are more, the evidence says `more`.
+    """
+    found = list(islice(problems, PROBLEMS_MAX + 1))
+    if not found:
+        return Verdict(agrees=True, reason=f"the document keeps the {rules}", evidence=evidence)
+    listed = found[:PROBLEMS_MAX]
+    more = len(found) > PROBLEMS_MAX
+    reason = (
+        f"the document breaks the {rules} in {f'more than {PROBLEMS_MAX}' if more else len(found)} places"
+    )
+    if ids:
+        reason += f" ({', '.join(sorted({problem.rule for problem in listed}, key=_in_order))})"
+    return Verdict(
+        agrees=False,
+        reason=str(found[0]) if len(found) == 1 else reason,
+        evidence={**evidence, "problems": [asdict(problem) for problem in listed]}
+        | ({"more": True} if more else {}),
+        remedy=remedy or "Correct the document in every place that `problems` lists, and bring it again.",
+        # A command that brings the document is given again; otherwise another document has to come first.
+        needs={} if command.document is not None else {"action": "revise"},
+    )
+
+
+def text_problems(owner: Mapping[str, Any], name: str, at: str, rule: str) -> Iterator[Problem]:
+    """A problem unless a member is there and is text with more in it than blanks. at: the pointer of its owner."""
+    value = owner.get(name)
+    if name not in owner:
+        yield Problem(f"{at}/{name}", rule, f"`{name}` is required, and isn't there")
+    elif not isinstance(value, str):
+        yield Problem(f"{at}/{name}", rule, f"`{name}` has to be text, not {shown(value)}")
+    elif not value.strip():
+        yield Problem(f"{at}/{name}", rule, f"`{name}` has to say something, and is {shown(value)}")
+
+
+def listed(
+    owner: Mapping[str, Any], name: str, at: str, rule: str
+) -> Iterator[tuple[str, Mapping[str, Any] | Problem]]:
+    """The objects in an array, each with its pointer; a problem stands where something else does.
+
+    An array that isn't there has no objects. name: the member's, a plain word.
+    """
+    if name not in owner:
+        return
+    value = owner[name]
+    if not isinstance(value, list):
+        yield (
+            f"{at}/{name}",
+            Problem(f"{at}/{name}", rule, f"`{name}` has to be an array, not {shown(value)}"),
+        )
+        return
+    for index, item in enumerate(value):
+        place = f"{at}/{name}/{index}"
+        good = isinstance(item, Mapping)
+        yield place, item if good else Problem(place, rule, f"it has to be an object, not {shown(item)}")
+
+
+def shown(value: Any) -> str:
+    """A JSON value, or `ABSENT`, as a sentence can hold it: short, on one line."""
+    if value is ABSENT:
+        return "nothing"
+    if isinstance(value, str):
+        return repr(shortened(value))
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "an array"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+def shortened(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
+    """Text of bounded length; what was cut is a `…`."""
+    return text if len(text) <= characters_max else text[:characters_max] + "…"
+
+
+def _in_order(rule: str) -> tuple[str, int, str]:
+    """M4 before M10."""
+    letters = rule.rstrip("0123456789")
+    return letters, int(rule[len(letters) :] or 0), rule
