@@ -124,7 +124,7 @@ def _events(events: list[Event], definition: Definition, path: str) -> Iterator[
     known: set[str | None] = {None}  # the digests that the document may go by
     for event in events:
         reasons = []
-        if event.type not in definition.event_types:
+        if event.type not in definition.event_types and not definition.is_behind(event):
             reasons.append(f"this release does not know its type {event.type!r}")
         claimed = event.data.get("digest")
         if "document" in event.data:
@@ -133,6 +133,7 @@ def _events(events: list[Event], definition: Definition, path: str) -> Iterator[
                 reasons.append("the document does not match its digest")
         elif "digest" in event.data and claimed not in known:
             reasons.append("its digest is not that of the document as it stood")
+        reasons += _approval(event)
         if event.from_state != state:
             reasons.append(f"it starts from {event.from_state}, and the line before ended in {state}")
         if event.time < time:
@@ -140,6 +141,16 @@ def _events(events: list[Event], definition: Definition, path: str) -> Iterator[
         for reason in reasons:
             yield Finding("damage", path, event.version, offset, reason)
         state, time, offset = event.to_state, event.time, offset + len(event.line)
+
+
+def _approval(event: Event) -> Iterator[str]:
+    """An approval is of the document as it stands, and was given on the log as it was."""
+    approval = event.data.get("approval")
+    if isinstance(approval, dict):
+        if approval.get("digest") != event.data.get("digest"):
+            yield "its approval is of another document"
+        if event.part == 1 and approval.get("head") != event.prev_hash:
+            yield "its approval was given on another log"
 
 
 def _digest(document: object) -> str:

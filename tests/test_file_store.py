@@ -376,7 +376,7 @@ def test_a_registry_of_another_lifecycle_is_refused(store, root):
         )
     )
 
-    with pytest.raises(CorruptRegistry, match="'registration', not 'other'"):
+    with pytest.raises(CorruptRegistry, match="'registration', not for 'other' version 1 as it was given"):
         FileStore(root, other, wanted=WANTED)
 
 
@@ -461,7 +461,7 @@ def test_of_several_processes_that_make_a_registry_one_does(root, tmp_path):
     opened = FileStore(root, REGISTRATION)
     assert set(sources) == {opened.source}
     assert list(opened.streams()) == ["m0", "m1", "m2", "m3"]
-    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests"}
+    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests", "rules"}
 
 
 def test_a_registry_whose_making_was_killed_anywhere_can_be_made(tmp_path):

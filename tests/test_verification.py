@@ -10,10 +10,21 @@ import pytest
 
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
+from registration.core.policy import NO_POLICY, Policy
 from registration.core.store import Files
 from registration.lifecycles.registration import REGISTRATION
 from registration.verification import Finding, Verification, verify_files
-from tests.builders import ELSEWHERE, SOURCE, STREAM, Log, forge, members_of, registered, with_batches
+from tests.builders import (
+    ELSEWHERE,
+    SOURCE,
+    STREAM,
+    Log,
+    forge,
+    members_of,
+    registered,
+    weather,
+    with_batches,
+)
 
 LOG = "manifests/io.github.acme%2Fweather@1.2.0/events.jsonl"
 SNAPSHOT = "manifests/io.github.acme%2Fweather@1.2.0/state.json"
@@ -225,6 +236,94 @@ def test_a_rewritten_history_is_not_what_the_snapshot_is_of():
 
     assert findings(forge(members), log.state) == [
         ("damage", SNAPSHOT, 0, 0, "it is not what the log folds to at version 8")
+    ]
+
+
+# -- an approval can't be carried ------------------------------------------------------------------------
+
+
+def approved(*, stream=STREAM, source=SOURCE, policy=NO_POLICY):
+    """The log of a manifest that was approved: wherever it is, the same document at the same times by the same people."""
+    log = Log(stream=stream, source=source, policy=policy)
+    log.do("create")
+    log.do("submit_for_review")
+    log.do("approve", actor="bea")
+    return log
+
+
+def waiting():
+    log = Log()
+    log.do("create")
+    log.do("submit_for_review")
+    return log
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "reason"),
+    [
+        ({"stream": OTHER}, f"it belongs to another manifest ({OTHER!r})"),
+        ({"source": ELSEWHERE}, f"it belongs to another registry ({ELSEWHERE})"),
+        (
+            {"policy": Policy(name="lax")},
+            "the chain is broken: its `prevhash` is not the hash of the line before",
+        ),
+    ],
+    ids=["of-another-manifest", "of-another-registry", "under-another-policy"],
+)
+@pytest.mark.parametrize("witnessed", [True, False])
+def test_an_approval_that_was_copied_is_damage(elsewhere, reason, witnessed):
+    """The very line of an approval, behind a log that waits for one: it is found where it stands, and why."""
+    log, line = waiting(), approved(**elsewhere).lines[2]
+    raw = log.raw + line
+
+    found = verify(raw, log.state if witnessed else None)
+
+    assert found.findings[0] == Finding("damage", LOG, 3, len(log.raw), reason)
+    assert found.sound_version == 2
+
+
+def test_an_approval_that_was_copied_within_its_log_is_damage():
+    """The approval of an earlier document, once more behind the next one: it is out of place."""
+    log = approved()
+    log.do("reject", reason="title")
+    log.do("revise", document=weather(title="other"))
+    log.do("submit_for_review")
+
+    found = verify(log.raw + log.lines[2], log.state)
+
+    assert found.findings[0] == Finding(
+        "damage", LOG, 7, len(log.raw), "it is version 3 where version 7 belongs"
+    )
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"stream": OTHER}, {"source": ELSEWHERE}, {"policy": Policy(name="lax")}]
+)
+def test_an_approval_that_was_written_anew_was_given_on_another_log(elsewhere):
+    """Who makes a line of his own around the copied approval, with right hashes, forgets what it was given on."""
+    log = waiting()
+    line = {**members_of(log)[0], **copied(approved(**elsewhere)), "version": 3}
+    raw = forge([*members_of(log), line], heads=False)
+
+    assert findings(raw, fold(REGISTRATION, None, Log().scan(raw).events)) == [
+        ("damage", LOG, 3, len(log.raw), "its approval was given on another log")
+    ]
+
+
+def copied(log):
+    """What a forger takes over of an approval's line: all but where it stands."""
+    return {name: members_of(log)[2][name] for name in ("id", "type", "time", "data")}
+
+
+def test_an_approval_of_another_document_is_damage():
+    """An approval's own digest has to be that of the document as it stands, as the event says."""
+    log = approved()
+    members = members_of(log)
+    members[2]["data"]["approval"]["digest"] = weather(title="other").digest
+    raw = forge(members)
+
+    assert findings(raw, fold(REGISTRATION, None, Log().scan(raw).events)) == [
+        ("damage", LOG, 3, offset_of(raw, 3), "its approval is of another document")
     ]
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registration import layout
 from registration.core.codec import BadLine, Fault, decode_line, encode_snapshot
+from registration.core.definition import Definition
 from registration.core.store import Files, Loss, Record, Recovered, Stray
 from registration.disk import (
     Disk,
@@ -27,10 +29,18 @@ from registration.disk import (
     read_span,
     write_whole,
 )
-from registration.errors import CorruptRegistry, NotFound, RegistrationError, StoreError, VersionConflict
+from registration.errors import (
+    CorruptRegistry,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    StoreError,
+    VersionConflict,
+)
 from registration.recovery import Witness, corrupt, plan_repair, witness
-from registration.stores.place import TEMPORARY_SNAPSHOT, Held, Place
+from registration.stores.place import TEMPORARY_SNAPSHOT, Held, Place, let_go_by_children
 from registration.stores.registry_file import RegistryFile, make_registry, read_registry
+from registration.stores.rules import read_rule, stray_rules, sync_rule, write_rule
 from registration.stores.settling import keep_snapshot, plan_for, refuse_orphan, repair, settle, witness_of
 from registration.values.ids import id_of
 from registration.values.snapshots import Position, StateSnapshot
@@ -38,10 +48,12 @@ from registration.values.snapshots import Position, StateSnapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from registration.core.definition import Definition
     from registration.values.events import Event
 
 _log = logging.getLogger("registration")
+
+Resolve = Callable[[RegistryFile, Callable[[str, str], Any]], Definition]
+"""From a registry's own file, and a way to read what it keeps by kind and digest, to its lifecycle."""
 
 _READ_BYTES = 1 << 16
 _LEFT = "a temporary file: a writer died, or is at work"
@@ -50,8 +62,9 @@ _LEFT = "a temporary file: a writer died, or is at work"
 class FileStore:
     """The logs of one registry on plain files.
 
-    root: the registry's directory. wanted: what to make there where there is no registry yet; None: it must
-    be there; `made` says which it was. lock_timeout_s: how long to wait for somebody else's lock.
+    root: the registry's directory. definition: the lifecycle, or how to get the one that the registry names. wanted: what
+    to make there where there is no registry yet, with the lifecycle that it names; None: it must be there; `made` says
+    which it was. lock_timeout_s: how long to wait for somebody else's lock.
 
     Raises:
         NotFound: when there is no registry and none is wanted.
@@ -62,25 +75,24 @@ class FileStore:
     def __init__(
         self,
         root: str | os.PathLike[str],
-        definition: Definition,
+        definition: Definition | Resolve,
         *,
         wanted: RegistryFile | None = None,
+        lifecycle: Any = None,
         lock_timeout_s: float = 10.0,
         disk: Disk | None = None,
     ) -> None:
         self.root = os.path.realpath(root)  # the root itself may be a link; below it none is followed
-        self._disk = disk or PosixDisk()
-        self._definition = definition
-        self.made = wanted is not None and make_registry(self._disk, self.root, wanted)
-        self.registry = read_registry(self._disk, self.root)
-        if self.registry.definition != definition.name:
-            raise CorruptRegistry(
-                f"The registry at {self.root} is for the lifecycle {self.registry.definition!r}, not "
-                f"{definition.name!r}.",
-                "Open it with its own lifecycle.",
-                definition=self.registry.definition,
-            )
-        self._place = Place(self._disk, self.root, lock_timeout_s=lock_timeout_s, root_synced=self.made)
+        self.disk: Disk = disk or PosixDisk()
+        self.made = wanted is not None and make_registry(self.disk, self.root, wanted, lifecycle=lifecycle)
+        self.registry = read_registry(self.disk, self.root)
+        self._definition = (
+            definition if isinstance(definition, Definition) else definition(self.registry, self.kept)
+        )
+        _check_lifecycle(self.root, self.registry, self._definition)
+        self._seen: tuple[int, ...] = ()  # not yet: it may have been replaced since it was read
+        self._place = Place(self.disk, self.root, lock_timeout_s=lock_timeout_s, root_synced=self.made)
+        self._lock_timeout_s = lock_timeout_s
         self._doubtful: set[str] = set()
 
     @property
@@ -98,18 +110,21 @@ class FileStore:
         """How large a document this registry takes."""
         return self.registry.document_bytes_max
 
-    def load(self, stream: str) -> StateSnapshot | None:
-        """See `Store.load`. Without a lock, and without opening the log, where the snapshot covers it."""
+    def load(self, stream: str, *, waiting: bool = False) -> StateSnapshot | None:
+        """See `Store.load`. Without a lock, and without opening the log, where the snapshot covers it.
+
+        waiting: wait for whoever is writing at this moment.
+        """
         with failures_named("reading", layout.log_path(stream)):
             try:
                 with self._place.opened(stream) as directory:
                     found = self._witness(directory, stream)
-                    log = self._disk.status_at(layout.LOG_FILE, dir_fd=directory)
+                    log = self.disk.status_at(layout.LOG_FILE, dir_fd=directory)
             except FileNotFoundError:
                 refuse_orphan(self._place, stream)
                 return None
             covered = found.state is not None and found.covered.size_bytes == log.st_size and is_file(log)
-            if covered and stream not in self._doubtful:
+            if covered and not waiting and stream not in self._doubtful:
                 return found.state
             # An empty log is settled as well: that it was cut back may not be on the disk yet.
             with self._place.locked(stream) as held:
@@ -129,6 +144,7 @@ class FileStore:
         creating = after.version == 0
         with failures_named("writing", layout.log_path(stream)):
             if creating:
+                self._check_in_force()  # and once more under the lock: nothing is made for who comes too late
                 self._place.make(stream)
             absent = VersionConflict(stream, after.version, 0)
             with _absence_as(absent), self._place.locked(stream, create=creating) as held:
@@ -136,11 +152,12 @@ class FileStore:
                     raise StoreError(
                         f"An earlier write to {stream!r} failed.", "Load it again before writing to it."
                     )
+                self._check_in_force()
                 if not self._place.ends_at(held.log, after):
                     raise VersionConflict(stream, after.version)
                 try:
-                    write_whole(self._disk, held.log, lines)
-                    self._disk.sync_data(held.log)
+                    write_whole(self.disk, held.log, lines)
+                    self.disk.sync_data(held.log)
                     if creating:
                         self._place.sync(held)
                 except OSError:
@@ -156,8 +173,8 @@ class FileStore:
             raise _not_found(stream)
         place = Position()
         with failures_named("reading", layout.log_path(stream)), self._place.opened(stream) as directory:
-            log = self._disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
-        with given_back(self._disk, log):
+            log = self.disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
+        with given_back(self.disk, log):
             for line in self._lines(log, state.position.size_bytes, stream):
                 try:
                     event = decode_line(line, stream=stream, source=self.source, after=place)
@@ -248,18 +265,18 @@ class FileStore:
             failures_named("listing", layout.MANIFESTS),
             self._place.opened_manifests() as manifests,
         ):
-            names = sorted(self._disk.names(manifests))
+            names = sorted(self.disk.names(manifests))
         return (id for name in names if (id := id_of(name)) is not None)
 
     def strays(self) -> Iterator[Stray]:
         """See `Store.strays`."""
         with failures_named("listing", self.root):
             temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
-            with opened_directory(self._disk, self.root) as root:
-                if temporary in self._disk.names(root):
+            with opened_directory(self.disk, self.root) as root:
+                if temporary in self.disk.names(root):
                     yield Stray(temporary, _LEFT, unfinished=True)
             with self._place.opened_manifests() as manifests:
-                names = sorted(self._disk.names(manifests))
+                names = sorted(self.disk.names(manifests))
                 for name in names:
                     path = f"{layout.MANIFESTS}/{name}"
                     if id_of(name) is None:
@@ -268,12 +285,56 @@ class FileStore:
                     # What is not a directory is named by whoever reads that manifest.
                     with (
                         suppress(NotADirectoryError),
-                        opened_directory(self._disk, name, dir_fd=manifests) as directory,
+                        opened_directory(self.disk, name, dir_fd=manifests) as directory,
                     ):
-                        yield from _of_nobody(self._disk.names(directory), path + "/")
+                        yield from _of_nobody(self.disk.names(directory), path + "/")
+            yield from stray_rules(self.disk, self.root)
+
+    def keep(self, kind: str, digest: str, value: Any) -> None:
+        """See `Store.keep`."""
+        with failures_named("keeping the rules in", self.root):
+            if sync_rule(self.disk, self.root, kind, digest):
+                return
+            with opened_directory(self.disk, self.root) as root, let_go_by_children(self.disk, root):
+                if not self.disk.lock(root, self._lock_timeout_s):
+                    raise LockTimeout(self.root, self._lock_timeout_s)
+                write_rule(self.disk, root, kind, digest, value)
+
+    def kept(self, kind: str, digest: str) -> Any:
+        """See `Store.kept`."""
+        with failures_named("reading the rules in", self.root):
+            return read_rule(self.disk, self.root, kind, digest)
+
+    def log_refusal(self, line: bytes) -> None:
+        """See `Store.log_refusal`."""
+        with failures_named("writing", layout.REFUSALS_FILE), opened_directory(self.disk, self.root) as root:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            with given_back(self.disk, self.disk.open(layout.REFUSALS_FILE, flags, dir_fd=root)) as fd:
+                write_whole(self.disk, fd, line)
+
+    def refusals(self) -> Iterator[bytes]:
+        """See `Store.refusals`."""
+        with failures_named("reading", layout.REFUSALS_FILE), opened_directory(self.disk, self.root) as root:
+            raw = self._place.bytes_of(root, layout.REFUSALS_FILE) or b""
+        return (line for line in raw.splitlines(keepends=True) if line.endswith(b"}\n"))
 
     def close(self) -> None:
         """See `Store.close`. Nothing is held open between calls."""
+
+    def _signature(self) -> tuple[int, ...]:
+        with failures_named("reading", layout.REGISTRY_FILE):
+            found = self.disk.status_at(f"{self.root}/{layout.REGISTRY_FILE}")
+        return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def _check_in_force(self) -> None:
+        """Whoever decided under a lifecycle that is not in force any more, since it was migrated, has to open again."""
+        if (now := self._signature()) != self._seen:
+            if read_registry(self.disk, self.root).lifecycle != self.registry.lifecycle:
+                raise StoreError(
+                    "Another version of the registry's lifecycle was put in force meanwhile; nothing was written.",
+                    "Open the registry again.",
+                )
+            self._seen = now
 
     def _witness(self, directory: int, stream: str) -> Witness:
         return witness_of(self._place, directory, stream, source=self.source, definition=self._definition)
@@ -282,7 +343,7 @@ class FileStore:
         # The snapshot first: the log never ends before it does.
         snapshot = self._place.bytes_of(directory, layout.SNAPSHOT_FILE)
         if quick:
-            return Files(b"", snapshot, self._disk.status_at(layout.LOG_FILE, dir_fd=directory).st_size)
+            return Files(b"", snapshot, self.disk.status_at(layout.LOG_FILE, dir_fd=directory).st_size)
         return Files(self._place.bytes_of(directory, layout.LOG_FILE) or b"", snapshot)
 
     def _take_back(self, held: Held, size_bytes: int) -> None:
@@ -299,13 +360,13 @@ class FileStore:
             self._doubtful.add(held.stream)
             _log.warning("%s: a failed write could not be taken back: %s", held.stream, error)
             with suppress(OSError):
-                self._disk.unlink(layout.SNAPSHOT_FILE, dir_fd=held.directory)
+                self.disk.unlink(layout.SNAPSHOT_FILE, dir_fd=held.directory)
 
     def _lines(self, log: int, size_bytes: int, stream: str) -> Iterator[bytes]:
         rest, offset = b"", 0
         while offset < size_bytes:
             with failures_named("reading", layout.log_path(stream)):
-                piece = read_span(self._disk, log, offset, min(offset + _READ_BYTES, size_bytes))
+                piece = read_span(self.disk, log, offset, min(offset + _READ_BYTES, size_bytes))
             if not piece:
                 break
             offset += len(piece)
@@ -335,3 +396,17 @@ def _absence_as(error: RegistrationError) -> Iterator[None]:
 
 def _not_found(stream: str) -> NotFound:
     return NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
+
+
+def _check_lifecycle(root: str, registry: RegistryFile, definition: Definition) -> None:
+    named = registry.lifecycle
+    if registry.definition != definition.name or (
+        named is not None and named["digest"] != definition.identity["digest"]
+    ):
+        version = f" version {named['version']}" if named is not None else ""
+        raise CorruptRegistry(
+            f"The registry at {root} is for the lifecycle {registry.definition!r}{version}, not for "
+            f"{definition.name!r} version {definition.version} as it was given.",
+            "Open it with its own lifecycle; `registration lifecycle migrate` puts another version in force.",
+            definition=registry.definition,
+        )

@@ -6,14 +6,17 @@ For tests of what is built on a registry, and as the model that the store on fil
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
 from registration.core.store import Files, Loss, Record, Recovered, Stray
 from registration.errors import NotFound, VersionConflict
-from registration.layout import directory_of
-from registration.values.documents import DOCUMENT_BYTES_MAX
+from registration.layout import directory_of, rule_file
+from registration.stores.rules import rule_not_found
+from registration.values.documents import DOCUMENT_BYTES_MAX, canonical
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._logs: dict[str, list[Event]] = {}
         self._snapshots: dict[str, StateSnapshot] = {}
+        self._rules: dict[tuple[str, str], bytes] = {}
+        self._refusals: list[bytes] = []
 
     @property
     def source(self) -> str:
@@ -102,6 +107,25 @@ class MemoryStore:
     def strays(self) -> Iterator[Stray]:
         """See `Store.strays`: nobody else gets in here."""
         return iter(())
+
+    def keep(self, kind: str, digest: str, value: Any) -> None:
+        """See `Store.keep`."""
+        self._rules[kind, digest] = canonical(value)
+
+    def kept(self, kind: str, digest: str) -> Any:
+        """See `Store.kept`."""
+        rule_file(digest)  # refuses what is not a digest, as on files
+        if (kind, digest) not in self._rules:
+            raise rule_not_found(kind, digest)
+        return orjson.loads(self._rules[kind, digest])
+
+    def log_refusal(self, line: bytes) -> None:
+        """See `Store.log_refusal`."""
+        self._refusals.append(line)
+
+    def refusals(self) -> Iterator[bytes]:
+        """See `Store.refusals`."""
+        return iter(list(self._refusals))
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -87,7 +87,7 @@ class Place:
         with self.opened(stream) as directory:
             while True:
                 log = disk.open(layout.LOG_FILE, flags, dir_fd=directory)
-                with given_back(disk, log), _let_go_by_children(disk, log):
+                with given_back(disk, log), let_go_by_children(disk, log):
                     if not disk.lock(log, self._lock_timeout_s):
                         raise LockTimeout(stream, self._lock_timeout_s)
                     mine, there = disk.status(log), disk.status_at(layout.LOG_FILE, dir_fd=directory)
@@ -180,7 +180,7 @@ _locked_now: set[tuple[Disk, int]] = set()
 
 
 @contextmanager
-def _let_go_by_children(disk: Disk, fd: int) -> Iterator[None]:
+def let_go_by_children(disk: Disk, fd: int) -> Iterator[None]:
     """Have a descriptor closed in every child that is forked during the block."""
     entry = (disk, fd)
     _locked_now.add(entry)

@@ -22,7 +22,8 @@ from registration.disk import (
     read_whole,
     replace_atomic,
 )
-from registration.errors import CorruptRegistry, LockTimeout, NotFound
+from registration.errors import CorruptRegistry, LockTimeout, NotFound, StoreError
+from registration.stores.rules import write_rule
 from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN
 
 if TYPE_CHECKING:
@@ -31,12 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RegistryFile:
-    """id: UUID version 7. definition: the lifecycle's name. document_bytes_max: how large a document may be."""
+    """id: UUID version 7. definition: the lifecycle's name. document_bytes_max: how large a document may be.
+
+    lifecycle: the name, version and digest of the lifecycle in force, which is kept in `rules/`; None in a registry of before
+    lifecycles were kept, which has the one that comes with the package. earlier: those that were in force before.
+    """
 
     id: str
     created_at: str
     definition: str
     document_bytes_max: int = DOCUMENT_BYTES_MAX
+    lifecycle: Mapping[str, Any] | None = None
+    earlier: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def source(self) -> str:
@@ -45,18 +52,31 @@ class RegistryFile:
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON."""
-        members = {
+        members: dict[str, Any] = {
             "format": layout.FORMAT,
             "id": self.id,
             "created_at": self.created_at,
             "definition": self.definition,
-            "settings": {"document_bytes_max": self.document_bytes_max},
         }
+        if self.lifecycle is not None:
+            members["lifecycle"] = self.lifecycle
+        if self.earlier:
+            members["earlier"] = list(self.earlier)
+        members["settings"] = {"document_bytes_max": self.document_bytes_max}
         return orjson.dumps(members, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def make_registry(disk: Disk, root: str, wanted: RegistryFile, *, lock_timeout_s: float = 10.0) -> bool:
+def make_registry(
+    disk: Disk,
+    root: str,
+    wanted: RegistryFile,
+    *,
+    lifecycle: Any = None,
+    lock_timeout_s: float = 10.0,
+) -> bool:
     """Make `root` a registry, with the directories above it where they are missing.
+
+    lifecycle: what `wanted.lifecycle` says, to be kept by its digest.
 
     Returns whether this call made it; False where there was one, which is left as it is. Of several
     processes that try at once, one makes it: the root itself is the lock. When it returns, the registry is on the
@@ -80,10 +100,35 @@ def make_registry(disk: Disk, root: str, wanted: RegistryFile, *, lock_timeout_s
             if layout.MANIFESTS in names:
                 _refuse_orphans(disk, root, directory)
             ensure_directory(disk, layout.MANIFESTS, dir_fd=directory)
+            if wanted.lifecycle is not None:
+                write_rule(disk, directory, "lifecycles", wanted.lifecycle["digest"], lifecycle)
             temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
             replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
             disk.sync(directory)
             return True
+
+
+def replace_registry(
+    disk: Disk, root: str, expected: RegistryFile, new: RegistryFile, lifecycle: Any
+) -> None:
+    """Put another lifecycle in force. Killed before it returns, the old one or the new one is, whole.
+
+    Raises:
+        LockTimeout: as `make_registry`.
+        StoreError: when the disk refuses, or the registry's file is not the expected one any more.
+    """
+    with failures_named("changing the registry", root), opened_directory(disk, root) as directory:
+        if not disk.lock(directory, 10.0):
+            raise LockTimeout(root, 10.0)
+        if read_registry(disk, root) != expected:
+            raise StoreError(
+                "Somebody else has changed the registry meanwhile.", "Look at it again.", root=root
+            )
+        assert new.lifecycle is not None
+        write_rule(disk, directory, "lifecycles", new.lifecycle["digest"], lifecycle)
+        temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
+        replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, new.encode())
+        disk.sync(directory)
 
 
 def read_registry(disk: Disk, root: str) -> RegistryFile:
@@ -131,7 +176,22 @@ def _parse(path: str, members: Any) -> RegistryFile:
         created_at=_text(path, members, "created_at"),
         definition=_text(path, members, "definition"),
         document_bytes_max=limit,
+        lifecycle=_identity(path, "lifecycle", members["lifecycle"]) if "lifecycle" in members else None,
+        earlier=_earlier(path, members.get("earlier", [])),
     )
+
+
+def _earlier(path: str, value: Any) -> tuple[Mapping[str, Any], ...]:
+    if type(value) is not list:
+        raise _corrupt(path, f"`earlier` is {value!r}; a list is expected")
+    return tuple(_identity(path, "earlier", one) for one in value)
+
+
+def _identity(path: str, name: str, value: Any) -> Mapping[str, Any]:
+    shape = {"name": str, "version": int, "digest": str}
+    if type(value) is not dict or {member: type(found) for member, found in value.items()} != shape:
+        raise _corrupt(path, f"`{name}` is {value!r}; a name, a version and a digest are expected")
+    return value
 
 
 def _text(path: str, members: Mapping[str, Any], name: str) -> str:

@@ -26,8 +26,10 @@ from typing import Any, ClassVar
 
 from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import fold
+from registration.core.interpreter import entered
 from registration.core.store import Store
 from registration.errors import InvalidArgument, NotFound, VersionConflict
+from registration.layout import RULE_KINDS
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
 from registration.values.ids import name_of, uuid7
@@ -51,6 +53,17 @@ NOT_IDS = (
     "a" * 201,
 )
 """What no store takes for an id."""
+
+NOT_DIGESTS = (
+    "",
+    "sha256:",
+    "sha256:" + "0" * 63,
+    "sha256:" + "A" * 64,
+    "sha256:" + "0" * 64 + "\n",
+    "../../registry",
+    "0" * 64,
+)
+"""What no store takes for a digest."""
 
 
 class StoreContract:
@@ -351,6 +364,88 @@ class StoreContract:
         assert (once.steps, twice.steps) == ((), ())
         assert store.inspect("a") == before
 
+    # -- rules and refusals ----------------------------------------------------------------------------
+
+    def test_a_rule_that_was_kept_is_there_for_every_handle(self, open_store: OpenStore) -> None:
+        """What is kept by its digest comes back as it was; twice is harmless, and another digest is not found."""
+        for kind in RULE_KINDS:
+            value = {"kind": kind, "roles": ["bea"], "count": 2, "share": 0.1, "ü": {"b": None, "a": True}}
+            digest = digest_of(value)
+
+            for _ in range(2):
+                open_store().keep(kind, digest, value)
+
+            assert open_store().kept(kind, digest) == value
+            with _refused(NotFound):
+                open_store().kept(kind, "sha256:" + "0" * 64)
+
+    def test_a_rule_is_of_one_kind(self, open_store: OpenStore) -> None:
+        """What was kept as one kind of rule is not found as another."""
+        store = open_store()
+        value: dict[str, Any] = {}
+
+        store.keep("schemas", digest_of(value), value)
+
+        with _refused(NotFound):
+            store.kept("policies", digest_of(value))
+
+    def test_a_rule_is_nobodys_to_change(self, open_store: OpenStore) -> None:
+        """Neither whoever kept it nor whoever read it can change what is kept."""
+        store = open_store()
+        given = {"roles": ["bea"]}
+        digest = digest_of(given)
+        store.keep("policies", digest, given)
+
+        given["roles"].append("eve")
+        store.kept("policies", digest)["roles"].append("eve")
+
+        assert store.kept("policies", digest) == {"roles": ["bea"]}
+
+    def test_what_is_no_digest_is_refused(self, open_store: OpenStore) -> None:
+        """A rule is asked for by `sha256:` and 64 hex digits, and by nothing else."""
+        store = open_store()
+
+        for not_a_digest in NOT_DIGESTS:
+            with _refused(InvalidArgument):
+                store.kept("policies", not_a_digest)
+
+    def test_rules_belong_to_the_store(self, open_store: OpenStore) -> None:
+        """Rules and refusals are no strays."""
+        store = open_store()
+        append(store, "a")
+
+        store.keep("lifecycles", digest_of({}), {})
+        store.log_refusal(b"{}\n")
+
+        assert list(store.strays()) == []
+        assert list(store.streams()) == ["a"]
+
+    def test_refusals_come_back_in_order(self, open_store: OpenStore) -> None:
+        """Each noted line is there, whole, first to last."""
+        store = open_store()
+        assert list(store.refusals()) == []
+
+        store.log_refusal(b'{"n":1}\n')
+        open_store().log_refusal(b'{"n":2}\n')
+
+        assert list(store.refusals()) == [b'{"n":1}\n', b'{"n":2}\n']
+
+    def test_refusals_of_several_threads_are_each_there_whole(self, open_store: OpenStore) -> None:
+        """However many note something at once, no line is lost, and none is torn by another."""
+        stores = [open_store() for _ in range(4)]
+
+        def note(index: int) -> None:
+            for number in range(25):
+                stores[index].log_refusal(b'{"by":%d,"n":%d,"pad":"%s"}\n' % (index, number, b"x" * 500))
+
+        _run_threads([partial(note, index) for index in range(len(stores))])
+
+        lines = list(open_store().refusals())
+        assert len(lines) == len(set(lines)) == 100
+        for index in range(len(stores)):
+            mine = [line for line in lines if line.startswith(b'{"by":%d,' % index)]
+            assert [int(line.split(b'"n":')[1].split(b",")[0]) for line in mine] == list(range(25))
+
     # -- closing ---------------------------------------------------------------------------------------
 
     def test_reopening_shows_the_same(self, open_store: OpenStore) -> None:
@@ -362,11 +457,15 @@ class StoreContract:
         store = open_store()
         append(store, "a", count=2)
         append(store, "b")
+        store.keep("policies", digest_of({}), {})
+        store.log_refusal(b"{}\n")
         before = {stream: (store.load(stream), store.inspect(stream)) for stream in store.streams()}
 
         store.close()
         reopened = open_store()
 
+        assert reopened.kept("policies", digest_of({})) == {}
+        assert list(reopened.refusals()) == [b"{}\n"]
         assert {s: (reopened.load(s), reopened.inspect(s)) for s in reopened.streams()} == before
         assert _versions(reopened, "a") == [1, 2]
 
@@ -397,7 +496,7 @@ def _batch(store: Store, stream: str, *, count: int = 1) -> _Batch:
     """What to append next, decided on the stream as it is now."""
     definition, before = store.definition, store.load(stream)
     creation = next(move for move in definition.chart.transitions if move.source is None)
-    state = definition.chart.entered(creation.target)
+    state = entered(definition.chart, creation.target)
     after = before.position if before else Position()
     new = []
     for version in range(after.version + 1, after.version + 1 + count):
