@@ -20,6 +20,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from registration.core.chart import Action as Action
+    from registration.core.chart import Chart as Chart
+    from registration.core.chart import GuardUse as GuardUse
+    from registration.core.chart import State as State
+    from registration.core.chart import Timeout as Timeout
+    from registration.core.chart import Transition as Transition
+    from registration.core.definition import Definition as Definition
+    from registration.core.explanation import Explanation as Explanation
+    from registration.core.policy import Kind as Kind
+    from registration.core.policy import Policy as Policy
+    from registration.core.policy import Verdict as Verdict
     from registration.errors import AlreadyExists as AlreadyExists
     from registration.errors import CorruptLog as CorruptLog
     from registration.errors import CorruptRegistry as CorruptRegistry
@@ -29,8 +40,11 @@ if TYPE_CHECKING:
     from registration.errors import InvalidArgument as InvalidArgument
     from registration.errors import InvalidDefinition as InvalidDefinition
     from registration.errors import InvalidDocument as InvalidDocument
+    from registration.errors import InvalidPolicy as InvalidPolicy
     from registration.errors import LockTimeout as LockTimeout
     from registration.errors import NotFound as NotFound
+    from registration.errors import PinMismatch as PinMismatch
+    from registration.errors import ReceiptMismatch as ReceiptMismatch
     from registration.errors import RegistrationError as RegistrationError
     from registration.errors import Rejected as Rejected
     from registration.errors import SnapshotMismatch as SnapshotMismatch
@@ -44,12 +58,24 @@ if TYPE_CHECKING:
     from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
     from registration.stores.memory import MemoryStore as MemoryStore
+    from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
     from registration.values.snapshots import StateSnapshot as StateSnapshot
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "Action": "registration.core.chart",
+    "Chart": "registration.core.chart",
+    "GuardUse": "registration.core.chart",
+    "State": "registration.core.chart",
+    "Timeout": "registration.core.chart",
+    "Transition": "registration.core.chart",
+    "Definition": "registration.core.definition",
+    "Explanation": "registration.core.explanation",
+    "Kind": "registration.core.policy",
+    "Policy": "registration.core.policy",
+    "Verdict": "registration.core.policy",
     "AlreadyExists": "registration.errors",
     "CorruptLog": "registration.errors",
     "CorruptRegistry": "registration.errors",
@@ -59,8 +85,11 @@ _HOME_OF = {
     "InvalidArgument": "registration.errors",
     "InvalidDefinition": "registration.errors",
     "InvalidDocument": "registration.errors",
+    "InvalidPolicy": "registration.errors",
     "LockTimeout": "registration.errors",
     "NotFound": "registration.errors",
+    "PinMismatch": "registration.errors",
+    "ReceiptMismatch": "registration.errors",
     "RegistrationError": "registration.errors",
     "Rejected": "registration.errors",
     "SnapshotMismatch": "registration.errors",
@@ -74,6 +103,7 @@ _HOME_OF = {
     "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",
     "MemoryStore": "registration.stores.memory",
+    "Command": "registration.values.commands",
     "Event": "registration.values.events",
     "StateSnapshot": "registration.values.snapshots",
 }

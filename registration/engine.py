@@ -6,22 +6,36 @@ It knows no lifecycle and no file. What it promises for every definition and eve
 - the fold is tried before the append, so a mistake shows before it is permanent;
 - a version that the caller expects is checked once; a conflict that the engine met by itself is decided again
   on the fresh state, after a jittered wait, within a bound;
-- the same idempotency key with the same request gives the first answer again and writes nothing.
+- the same idempotency key with the same request gives the first answer again and writes nothing;
+- time-outs that are due are recorded before anything else is decided, at the time that they were due;
+- the lifecycle, the policy and the schemas that an event names by digest are kept before the event is.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import orjson
 
 from registration.core.codec import encode_snapshot, seal
-from registration.core.decider import decide, fold, is_same_request
+from registration.core.decider import (
+    decide,
+    decide_timeout,
+    due_timeout,
+    fold,
+    is_same_request,
+)
+from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
+    GuardRefused,
     IdempotencyMismatch,
     RegistrationError,
     SnapshotMismatch,
+    StoreError,
     VersionConflict,
 )
 from registration.publisher import Publisher, StateChange, current_event
@@ -36,6 +50,11 @@ if TYPE_CHECKING:
 
     from registration.core.store import Loss, Store
     from registration.values.commands import Command
+
+
+_log = logging.getLogger("registration")
+
+T = TypeVar("T")
 
 
 class Random(Protocol):
@@ -65,7 +84,7 @@ class Outcome:
 class Engine:
     """One store under one definition. Safe to share between threads.
 
-    clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
+    policy: gives the rules in force; asked before each decision. clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
     the store has its own for other processes.
     """
 
@@ -73,6 +92,7 @@ class Engine:
         self,
         store: Store,
         *,
+        policy: Callable[[], Policy] = lambda: NO_POLICY,
         clock: Clock = system_clock,
         random_source: Random | None = None,
         retry: RetryPolicy | None = None,
@@ -81,6 +101,8 @@ class Engine:
     ) -> None:
         self.store = store
         self.publisher = Publisher()
+        self.policy = policy
+        self._kept: set[str] = set()
         self._clock = clock
         self._random = random_source or random.SystemRandom()
         self._retry = retry or RetryPolicy()
@@ -98,13 +120,34 @@ class Engine:
             LockTimeout, StoreError, CorruptLog: as `registration.core.store.Store` says.
         """
         command = self._with_ancestry(command)
+        pinned = command.expected_version is not None
+        return self._retried(lambda attempts: self._attempt(command, attempts), pinned=pinned)
+
+    def tick(self, stream: str, *, dry_run: bool = False) -> Outcome | None:
+        """Fire the time-outs of one manifest that are due; None where none is, or where there is no such manifest.
+
+        dry_run: only say what would be recorded; the outcome's events are then not in the log.
+
+        Raises:
+            VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
+        """
+
+        def attempt(attempts: int) -> Outcome | None:
+            before = self.store.load(stream)
+            events, after = self._fire(stream, before, self._clock(), dry_run=dry_run)
+            return Outcome(after, events, attempts, replayed=False) if after is not None and events else None
+
+        return self._retried(attempt, pinned=False)
+
+    def _retried(self, attempt: Callable[[int], T], *, pinned: bool) -> T:
+        """Decide, and decide again after a conflict that nobody pinned, within the bounds of the retry policy."""
         waits = self._retry.waits_s(self._random.random)
         attempts = 1
         while True:
             try:
-                return self._attempt(command, attempts)
+                return attempt(attempts)
             except VersionConflict as conflict:
-                wait_s = None if command.expected_version is not None else next(waits, None)
+                wait_s = None if pinned else next(waits, None)
                 if wait_s is None:
                     raise self._with_found(conflict, attempts) from None
             self._sleep(wait_s)
@@ -141,8 +184,7 @@ class Engine:
         """
 
         def record(loss: Loss, kept: StateSnapshot) -> NewEvent:
-            now_ns = self._clock()
-            event_id = uuid7(now_ns // 1_000_000, self._random.randbytes(10))
+            time, event_id = self._stamp(self._clock())
             data = {
                 "action": "repair",
                 "from": kept.state,
@@ -161,7 +203,7 @@ class Engine:
             return NewEvent(
                 id=event_id,
                 type=self.store.definition.repaired,
-                time=max(rfc3339(now_ns), kept.updated_at),
+                time=max(time, kept.updated_at),
                 data=data,
                 correlation_id=event_id,
             )
@@ -177,11 +219,51 @@ class Engine:
         before = store.load(stream)
         if (replayed := self._answered(command, before, attempts)) is not None:
             return replayed
+        now_ns = self._clock()  # one look: no time-out falls due between firing and deciding
+        _, before = self._fire(stream, before, now_ns)
         if before is not None and command.expected_version not in (None, before.version):
             raise VersionConflict(stream, command.expected_version or 0, before.version)
-        now_ns = self._clock()
-        event_id = uuid7(now_ns // 1_000_000, self._random.randbytes(10))
-        decided = decide(store.definition, before, command, time=rfc3339(now_ns), event_id=event_id)
+        policy = self.policy()
+        time, event_id = self._stamp(now_ns)
+        try:
+            decided = decide(store.definition, before, command, time=time, event_id=event_id, policy=policy)
+        except GuardRefused as refusal:
+            if policy.log_refusals:
+                self._note(refusal, command, time)
+            raise
+        events, state = self._commit(stream, before, decided, policy)
+        return Outcome(state, events, attempts, replayed=False)
+
+    def _fire(
+        self, stream: str, state: StateSnapshot | None, now_ns: int, *, dry_run: bool = False
+    ) -> tuple[tuple[Event, ...], StateSnapshot | None]:
+        """Record the time-outs that are due, one after the other: what one leads to may be due as well."""
+        fired: list[Event] = []
+        definition = self.store.definition
+        while state is not None and "due" in state.facts:
+            time, event_id = self._stamp(now_ns)
+            timeout = due_timeout(definition, state, time)
+            if timeout is None:
+                break
+            policy = self.policy()
+            decided = decide_timeout(definition, state, timeout, time=time, event_id=event_id, policy=policy)
+            if not decided:
+                break
+            events, state = self._commit(stream, state, decided, policy, dry_run=dry_run)
+            fired += events
+        return tuple(fired), state
+
+    def _commit(
+        self,
+        stream: str,
+        before: StateSnapshot | None,
+        decided: list[NewEvent],
+        policy: Policy,
+        *,
+        dry_run: bool = False,
+    ) -> tuple[tuple[Event, ...], StateSnapshot]:
+        """Seal, fold, append, publish: the events of one decision, and the state after them."""
+        store = self.store
         after = before.position if before else Position()
         events = seal(decided, stream=stream, source=store.source, after=after)
         changes = []
@@ -191,10 +273,42 @@ class Engine:
             assert state is not None
             changes.append(StateChange(event, state))
         assert state is not None
-        with self.publisher.turn(stream, self._lock_timeout_s) as lane:
-            store.append(stream, after, events, state)
-            self.publisher.put(lane, changes)
-        return Outcome(state, tuple(events), attempts, replayed=False)
+        if not dry_run:
+            self._keep_rules(policy)
+            with self.publisher.turn(stream, self._lock_timeout_s) as lane:
+                store.append(stream, after, events, state)
+                self.publisher.put(lane, changes)
+        return tuple(events), state
+
+    def _keep_rules(self, policy: Policy) -> None:
+        """What an event names by digest is on the disk before the event is. Once for each digest and engine."""
+        definition = self.store.definition
+        if (digest := definition.identity["digest"]) not in self._kept:
+            self.store.keep("lifecycles", digest, definition.data)
+            self._kept.add(digest)
+        if policy.digest is not None and policy.digest not in self._kept:
+            for schema, value in policy.schemas.items():
+                self.store.keep("schemas", schema, value)
+            self.store.keep("policies", policy.digest, policy.data)
+            self._kept.add(policy.digest)
+
+    def _note(self, refusal: GuardRefused, command: Command, time: str) -> None:
+        """Note a refusal. Failing to is logged: the answer is no in any case."""
+        said = {"actor": command.actor, "document": command.document.digest if command.document else None}
+        line = {
+            "time": time,
+            "source": self.store.source,
+            "command": {**said, **command.payload()},
+            "refusal": refusal.details,
+        }
+        try:
+            self.store.log_refusal(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        except (StoreError, TypeError) as error:  # a guard of the program may give what is no JSON value
+            _log.warning("%s: a refusal could not be noted: %s", command.stream, error)
+
+    def _stamp(self, now_ns: int) -> tuple[str, str]:
+        """The time, and the id of an event that is decided on then."""
+        return rfc3339(now_ns), uuid7(now_ns // 1_000_000, self._random.randbytes(10))
 
     def _answered(self, command: Command, state: StateSnapshot | None, attempts: int) -> Outcome | None:
         """The answer that was given to an earlier call with the same key, if there was one."""

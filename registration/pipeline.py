@@ -7,54 +7,40 @@ their states are read, their histories replayed. Every call is a few lines over 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-from registration.core.decider import check_state, nearest
+from registration.core.policy import NO_POLICY
 from registration.engine import Engine, Outcome, Random
-from registration.errors import (
-    InvalidArgument,
-    InvalidDocument,
-    LockTimeout,
-    NotFound,
-    StoreError,
-)
-from registration.lifecycles.registration import REGISTRATION
+from registration.errors import InvalidArgument, NotFound
 from registration.publisher import Handler, StateChange
-from registration.results import Summary, TransitionResult, Words, WordsWithReason
+from registration.reader import RegistryReader, as_dict
+from registration.results import TransitionResult, Words, WordsWithReason
 from registration.retry import LOCK_TIMEOUT_S_MAX
 from registration.values.commands import Command
-from registration.values.documents import (
-    DOCUMENT_BYTES_MAX,
-    DOCUMENT_BYTES_MIN,
-    Document,
-    check_document,
-    parse_document,
-)
+from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Document
 from registration.values.ids import check_id, id_from_document, uuid7
 from registration.values.times import Clock, rfc3339, system_clock
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from registration.core.chart import Chart
+    from registration.core.definition import Definition
+    from registration.core.policy import Guard, Policy
     from registration.core.store import Loss, Recovered, Store
     from registration.retry import RetryPolicy
-    from registration.stores.files import FileStore
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
-    from registration.verification import Finding, Verification
-
-SUGGESTIONS_MAX = 10_000
-"""How many ids are looked at for the one that was probably meant."""
 
 
-class RegistrationPipeline:
+class RegistrationPipeline(RegistryReader):
     """One registry. Safe to share between threads, and between processes through its files.
 
     root: the registry's directory. It is made where it is missing, unless `create` is False.
     store: a store to use instead of files, such as `MemoryStore`; then `root` is not given.
+    lifecycle: what the registry is made with: a `Definition`, its data form, a TOML or JSON file, or the name of one that
+    comes with the package; a registry that is there has its own. policy: the rules to use instead of those in the
+    registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
     actor: who acts where a call doesn't say.
     document_bytes_max: how large a document a registry takes that this call makes.
     lock_timeout_s: how long to wait for somebody else who is writing to the same manifest.
@@ -67,6 +53,7 @@ class RegistrationPipeline:
     Raises:
         NotFound: when there is no registry at `root` and `create` is False.
         CorruptRegistry: when its own file is damaged.
+        InvalidDefinition: when the lifecycle can't be meant.
     """
 
     def __init__(
@@ -75,6 +62,9 @@ class RegistrationPipeline:
         *,
         store: Store | None = None,
         create: bool = True,
+        lifecycle: Definition | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        policy: Policy | None = None,
+        guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
         lock_timeout_s: float = 10.0,
@@ -98,18 +88,32 @@ class RegistrationPipeline:
             raise InvalidArgument(
                 "A pipeline needs a root or a store, and not both.", "Give the registry's directory."
             )
+        if store is not None and (lifecycle is not None or guards is not None):
+            raise InvalidArgument(
+                "A store has its lifecycle already: `lifecycle` and `guards` are for a registry on files.",
+                "Give the store its definition: `MemoryStore(source, definition)`.",
+            )
         self.made = False
+        rules: Callable[[], Policy] | None = None
         if store is None:
+            from registration.opening import open_registry  # noqa: PLC0415  # a store in memory needs none of it
+            from registration.stores.registry_file import RegistryFile  # noqa: PLC0415  # as above
+
             assert root is not None
-            store = _file_store(root, create, document_bytes_max, lock_timeout_s, clock, random)
+            now_ns = clock()
+            id = uuid7(now_ns // 1_000_000, random.randbytes(10) if random else os.urandom(10))
+            wanted = RegistryFile(id, rfc3339(now_ns), "", document_bytes_max) if create else None
+            store, rules = open_registry(
+                root, wanted=wanted, lifecycle=lifecycle, guards=guards, lock_timeout_s=lock_timeout_s
+            )
             self.made = store.made
-        self._store: Store = store
+        if policy is not None or rules is None:
+            rules = _always(policy or NO_POLICY)
+        super().__init__(store, rules, guards=guards, actor=actor)
         self._engine = Engine(
-            store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s
+            store, policy=rules, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s
         )
-        self._actor = actor
         self._traceparent = traceparent
-        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +170,7 @@ class RegistrationPipeline:
         """As `create`, giving what the other commands give."""
         checked = self._document(document)
         id = id_from_document(checked.value) if manifest_id is None else manifest_id
-        return self._transition(id, action="create", document=checked, **said)
+        return self._transition(id, action=self._creating(), document=checked, **said)
 
     def revise(
         self,
@@ -203,7 +207,10 @@ class RegistrationPipeline:
         return self.act(manifest_id, "submit_for_review", **said)
 
     def approve(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
-        """REVIEWED → APPROVED, for the document as it stands. Takes what `act` takes."""
+        """REVIEWED → APPROVED, for the document as it stands. Takes what `act` takes.
+
+        The event holds the digests of the document, of the lifecycle and of the policy, and the head of the log.
+        """
         return self.act(manifest_id, "approve", **said)
 
     def reject(self, manifest_id: str, *, reason: str | None, **said: Unpack[Words]) -> TransitionResult:
@@ -223,18 +230,31 @@ class RegistrationPipeline:
         manifest_id: str,
         action: str,
         *,
+        document: Mapping[str, Any] | bytes | Document | None = None,
         actor: str | None = None,
         reason: str | None = None,
         comment: str | None = None,
         context: Mapping[str, Any] | None = None,
         expected_version: int | None = None,
+        expected_digest: str | None = None,
+        expected_head: str | None = None,
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> TransitionResult:
-        """Do what the lifecycle calls `action`. Otherwise as `transition_state`."""
+        """Do what the lifecycle calls `action`. Otherwise as `transition_state`.
+
+        document: for an action that brings one. expected_digest, expected_head: refuse unless the document has this digest,
+        and the log ends in this hash: what was looked at is what is acted on.
+
+        Raises:
+            PinMismatch: when one of the two has moved.
+        """
         return self._transition(
             manifest_id,
             action=action,
+            document=None if document is None else self._document(document),
+            expected_digest=expected_digest,
+            expected_head=expected_head,
             actor=actor,
             reason=reason,
             comment=comment,
@@ -274,7 +294,7 @@ class RegistrationPipeline:
             VersionConflict: when it is at another version than expected, or others were always faster.
             LockTimeout: when somebody else was writing to it all the time.
         """
-        said = _as_dict(context)
+        said = as_dict(context)
         if type(said) is not dict:  # nothing to take apart: refused with all else that is wrong
             return self._transition(
                 manifest_id, target=target_state, actor=actor, context=said, expected_version=expected_version,
@@ -292,52 +312,39 @@ class RegistrationPipeline:
             correlation_id=correlation_id,
         )
 
-    # -- reading -------------------------------------------------------------------------------------------
+    def undo(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
+        """Take back what was done last, by the action that the lifecycle names for it. Nothing is removed from the log.
 
-    def load_state(self, manifest_id: str) -> StateSnapshot:
-        """The state after the last acknowledged event.
-
-        Raises:
-            NotFound: when there is no such manifest; the nearest id is suggested.
-        """
-        return self._found(manifest_id, self._open().load(check_id(manifest_id)))
-
-    def history(self, manifest_id: str) -> Iterator[Event]:
-        """All acknowledged events, in order, each checked against the chain from the first byte.
-
-        Raises (while iterating):
-            NotFound: when there is no such manifest.
-            CorruptLog: at the first line that is not what was written; those before it have been given.
-        """
-        self.load_state(manifest_id)
-        yield from self._open().read(manifest_id)
-
-    def list(self, state: str | None = None) -> Iterator[Summary]:
-        """All manifests, sorted by their file names.
-
-        state: only those in it; a parent state, such as IN_REVIEW, stands for its children. A manifest that
-        can't be read is given with its `problem`, whatever the filter, and ends nothing.
+        The new event says which one it undoes. Takes what `act` takes.
 
         Raises:
-            InvalidArgument: when there is no such state.
+            Rejected: when the lifecycle has no way back from it, or it was an undoing itself.
+            GuardRefused: when a guard says no, such as for a missing reason.
         """
-        store, chart = self._open(), self._store.definition.chart
-        if state is not None:
-            check_state(chart, state)
-        return self._summaries(store, state)
+        from registration.undoing import plan_undo  # noqa: PLC0415  # for this call alone
 
-    def _summaries(self, store: Store, state: str | None) -> Iterator[Summary]:
-        chart = store.definition.chart
-        for stream in store.streams():
-            try:
-                found = store.load(stream)
-            except (StoreError, LockTimeout) as problem:
-                yield Summary(stream, problem=problem)
-                continue
-            if found is not None and (state is None or state in chart.lineage(found.state)):
-                yield Summary(
-                    found.stream, found.state, found.version, found.digest, found.created_at, found.updated_at
-                )
+        events = list(self.history(manifest_id))
+        key = said.get("idempotency_key")
+        first = next(
+            (event for event in reversed(events) if key is not None and event.idempotency_key == key), None
+        )
+        if (
+            first is not None and "undoes" in first.data
+        ):  # asked again: the engine gives the first answer again
+            events = events[: first.version - 1]
+        action, document = plan_undo(self._store.definition, events)
+        last = events[-1]
+        said.setdefault("expected_version", last.version)
+        return self._transition(manifest_id, action=action, document=document, undoes=last.version, **said)
+
+    def tick(self, manifest_id: str, *, dry_run: bool = False) -> tuple[Event, ...]:
+        """Record the time-outs of a manifest that are due, each at the time that it was due, and give their events.
+
+        The next write to the manifest would do the same first. dry_run: only say what would be recorded.
+        """
+        self._open()
+        outcome = self._engine.tick(check_id(manifest_id), dry_run=dry_run)
+        return outcome.events if outcome is not None else ()
 
     # -- the log and its snapshot ----------------------------------------------------------------------------
 
@@ -392,62 +399,6 @@ class RegistrationPipeline:
         except NotFound:
             raise self._unknown(manifest_id) from None
 
-    def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
-        """Check a manifest's files from the first byte, changing nothing.
-
-        quick: only the snapshot, and the size of the log.
-
-        Raises:
-            NotFound: when there is nothing under that id.
-            LockTimeout: when a writer was waited for in vain.
-        """
-        from registration.verification import unreadable, verify_files  # noqa: PLC0415  # most programs never verify
-
-        store = self._open()
-        try:
-            files = store.inspect(check_id(manifest_id), quick=quick)
-        except NotFound:
-            raise self._unknown(manifest_id) from None
-        except StoreError as error:
-            return unreadable(manifest_id, error)
-        return verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
-
-    def strays(self) -> Iterator[Finding]:
-        """What stands in the registry and belongs to no manifest, or was left there by a crash."""
-        from registration.verification import Finding  # noqa: PLC0415  # as above
-
-        for stray in self._open().strays():
-            yield Finding("unfinished" if stray.unfinished else "stray", stray.path, 0, 0, stray.reason)
-
-    def manifest_ids(self) -> Iterator[str]:
-        """The ids of all manifests' directories, sorted; some may hold nothing that was acknowledged."""
-        return self._open().streams()
-
-    @property
-    def registry_id(self) -> str:
-        """The registry's own id, a UUID: every event names it in its `source`."""
-        return self._store.source.removeprefix("urn:uuid:")
-
-    @property
-    def document_bytes_max(self) -> int:
-        """How large a document this registry takes."""
-        return self._store.document_bytes_max
-
-    @property
-    def lifecycle(self) -> Chart:
-        """The lifecycle that the registry runs: its states, actions and transitions."""
-        return self._store.definition.chart
-
-    def read_document(self, raw: bytes, *, source: str = "The document") -> Document:
-        """Check a document given as JSON text, within this registry's limits; `create` and `revise` take it.
-
-        source: what errors call it, such as a file's name.
-
-        Raises:
-            InvalidDocument: when it can't be kept; every problem is named.
-        """
-        return parse_document(raw, source=source, size_bytes_max=self._store.document_bytes_max)
-
     # -- handlers --------------------------------------------------------------------------------------------
 
     def on(self, event: Literal["state_change"], handler: Handler) -> Callable[[], None]:
@@ -475,24 +426,15 @@ class RegistrationPipeline:
         self._open()
         self._engine.publisher.announce(change)
 
+    def _creating(self) -> str:
+        """The action that makes a manifest: `create` where there is one, else the only one that does."""
+        chart = self.lifecycle
+        creating = [action.name for action in chart.actions if action.name in chart.own_transitions(None)]
+        if "create" in creating or len(creating) != 1:
+            return "create"
+        return creating[0]
+
     # -- inside ----------------------------------------------------------------------------------------------
-
-    def _open(self) -> Store:
-        if self._closed:
-            raise StoreError("The pipeline is closed.", "Make a new one.")
-        return self._store
-
-    def _document(self, given: Mapping[str, Any] | bytes | Document) -> Document:
-        limit = self._open().document_bytes_max
-        if isinstance(given, bytes):
-            return self.read_document(given)
-        if isinstance(given, Document):
-            if given.size_bytes > limit:
-                raise InvalidDocument(
-                    "The document", [f"it has {given.size_bytes:,} bytes; at most {limit:,} are taken"]
-                )
-            return given
-        return check_document(_as_dict(given), size_bytes_max=limit)
 
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
         outcome = self._execute(manifest_id, **request)
@@ -505,12 +447,13 @@ class RegistrationPipeline:
         action: str | None = None,
         target: str | None = None,
         document: Document | None = None,
+        undoes: int | None = None,
         **said: Any,
     ) -> Outcome:
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
 
         self._open()
-        said["context"] = _as_dict(said.get("context"))
+        said["context"] = as_dict(said.get("context"))
         if said.get("actor") is None:
             said["actor"] = self._actor
         request = Request.of(manifest_id, said)
@@ -524,6 +467,9 @@ class RegistrationPipeline:
             comment=request.comment,
             context=request.context,
             expected_version=request.expected_version,
+            expected_digest=request.expected_digest,
+            expected_head=request.expected_head,
+            undoes=undoes,
             idempotency_key=request.idempotency_key,
             correlation_id=request.correlation_id,
             traceparent=self._traceparent() if self._traceparent else None,
@@ -533,41 +479,7 @@ class RegistrationPipeline:
         except NotFound:
             raise self._unknown(manifest_id) from None
 
-    def _found(self, manifest_id: str, state: StateSnapshot | None) -> StateSnapshot:
-        if state is None:
-            raise self._unknown(manifest_id)
-        return state
 
-    def _unknown(self, manifest_id: str) -> NotFound:
-        known = [id for id in islice(self._open().streams(), SUGGESTIONS_MAX) if id != manifest_id]
-        return NotFound(
-            f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}",
-            "`registration list` shows those that there are."
-            if known
-            else "There is none yet: create it first.",
-            manifest_id=manifest_id,
-        )
-
-
-def _as_dict(given: Any) -> Any:
-    """A mapping of any kind as a dict of its own; anything else as it is, to be refused where it is checked."""
-    return dict(given) if isinstance(given, Mapping) else given
-
-
-def _file_store(
-    root: str | os.PathLike[str],
-    create: bool,
-    document_bytes_max: int,
-    lock_timeout_s: float,
-    clock: Clock,
-    random: Random | None,
-) -> FileStore:
-    from registration.stores.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
-    from registration.stores.registry_file import RegistryFile  # noqa: PLC0415  # as above
-
-    now_ns = clock()
-    randomness = random.randbytes(10) if random else os.urandom(10)
-    wanted = RegistryFile(
-        uuid7(now_ns // 1_000_000, randomness), rfc3339(now_ns), REGISTRATION.name, document_bytes_max
-    )
-    return FileStore(root, REGISTRATION, wanted=wanted if create else None, lock_timeout_s=lock_timeout_s)
+def _always(policy: Policy) -> Callable[[], Policy]:
+    """What gives the same policy each time."""
+    return lambda: policy

@@ -22,9 +22,11 @@ class Words(TypedDict, total=False):
 
 
 class WordsWithReason(Words, total=False):
-    """The same, and why."""
+    """The same, and why; and what was looked at: its document's digest, and the hash that its log ended in."""
 
     reason: str | None
+    expected_digest: str | None
+    expected_head: str | None
 
 
 @dataclass(frozen=True, slots=True)

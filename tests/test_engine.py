@@ -5,6 +5,7 @@ The store is the one in memory, with somebody who may let another writer in just
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections import deque
@@ -13,24 +14,28 @@ from dataclasses import replace
 import pytest
 
 from registration import MemoryStore, RetryPolicy
+from registration.core.chart import GuardUse
 from registration.core.decider import KEYS_KEPT_MAX
-from registration.core.definition import Definition
+from registration.core.policy import NO_POLICY, Kind, Policy, Verdict
 from registration.engine import Engine
 from registration.errors import (
     AlreadyExists,
+    GuardRefused,
     IdempotencyMismatch,
     IllegalTransition,
     LockTimeout,
     NotFound,
+    PinMismatch,
+    RegistrationError,
     Rejected,
     SnapshotMismatch,
     StoreError,
     VersionConflict,
 )
-from registration.lifecycles.registration import CHART, REGISTRATION, reason_given
+from registration.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
 from registration.values.commands import Command
-from registration.values.documents import check_document
+from registration.values.documents import check_document, digest_of
 from tests.conftest import check_store
 
 SOURCE = "urn:uuid:019b76da-a800-7000-8000-000000000001"
@@ -274,7 +279,7 @@ def test_a_fold_that_fails_leaves_no_event(sleep):
             raise ZeroDivisionError
         return facts
 
-    store = BusyStore(Definition(chart=CHART, guards={"reason_given": reason_given}, evolve=evolve))
+    store = BusyStore(replace(REGISTRATION, evolve=evolve))
     engine = Engine(store, clock=FakeClock(), random_source=random.Random(1), sleep=sleep)
     engine.execute(asked("create"))
 
@@ -305,6 +310,193 @@ def test_nothing_can_be_done_to_what_is_not_there(engine, store):
             engine.execute(asked("approve", **said))
 
     assert store.appends == 0
+
+
+# -- rules -------------------------------------------------------------------------------------------------
+
+
+def ruled(name="acme", **members):
+    """A policy that only bea may approve under, and that records refusals."""
+
+    def only_bea(_state, command, _policy):
+        return Verdict(agrees=command.actor == "bea", reason="it is bea's", evidence={"by": command.actor})
+
+    guards = {"only_bea": only_bea}
+    uses = {"approve": (GuardUse("only_bea"),)}
+    return Policy(**{"name": name, "uses": uses, "guards": guards, "log_refusals": True} | members)
+
+
+def under(store, policy, seed=1):
+    """An engine whose policy is a value, or whatever a callable gives."""
+    give = policy if callable(policy) else lambda: policy
+    return Engine(
+        store, policy=give, clock=FakeClock(), random_source=random.Random(seed), sleep=lambda _: None
+    )
+
+
+def noted(store):
+    return [json.loads(line) for line in store.refusals()]
+
+
+def test_what_an_event_names_is_kept_before_it_is_written(store):
+    """At the moment of the append, lifecycle, policy and schemas can be read by everybody."""
+    schema = {"type": "object"}
+    policy = ruled(kinds=(Kind("any", {"": True}, digest_of(schema)),), schemas={digest_of(schema): schema})
+    found = []
+
+    def look():
+        found.append(store.kept("lifecycles", REGISTRATION.identity["digest"]))
+        found.append(store.kept("policies", policy.digest))
+        found.append(store.kept("schemas", digest_of(schema)))
+
+    store.others.append(look)
+
+    under(store, policy).execute(asked("create"))
+
+    assert found == [REGISTRATION.data, policy.data, schema]
+
+
+def test_the_policy_is_asked_for_before_each_decision(store, other):
+    """What is in force when it is decided counts: also when it is decided again."""
+    policies = [ruled("first"), ruled("second"), ruled("third")]
+    left = deque(policies)
+    engine = under(store, left.popleft)
+    engine.execute(asked("create"))
+    store.others.append(other("revise"))
+
+    outcome = engine.execute(asked("revise"))
+
+    assert outcome.attempts == 2
+    assert [event.data.get("policy") for event in store.read("a")] == [
+        policies[0].digest,
+        None,
+        policies[2].digest,
+    ]
+    assert not left
+
+
+def test_where_the_policy_can_not_be_read_nothing_is_written(store):
+    """A gate whose rules can't be read stays shut; the same request with a key was answered before."""
+
+    def broken():
+        raise StoreError("The policy can't be read.")
+
+    under(store, NO_POLICY).execute(asked("create", idempotency_key="k"))
+    before = store.inspect("a")
+    engine = under(store, broken)
+
+    with pytest.raises(StoreError, match="policy"):
+        engine.execute(asked("revise"))
+
+    assert store.inspect("a") == before
+    assert engine.execute(asked("create", idempotency_key="k")).replayed
+
+
+def test_a_refusal_is_noted_where_the_policy_asks_for_it(store):
+    """One line of JSON: when, where, what was asked by whom, and the whole explanation that was given."""
+    engine = under(store, ruled())
+    engine.execute(asked("create"))
+    engine.execute(asked("submit_for_review"))
+    before = store.inspect("a")
+
+    with pytest.raises(GuardRefused) as caught:
+        engine.execute(asked("approve", comment="fine", context={"n": 1}))
+
+    assert noted(store) == [
+        {
+            "time": "2026-01-01T00:00:02.000000Z",
+            "source": SOURCE,
+            "command": {"actor": "ada", "document": None, "comment": "fine", "context": {"n": 1}},
+            "refusal": caught.value.details,
+        }
+    ]
+    assert store.inspect("a") == before
+
+
+def test_the_document_of_a_refused_request_is_noted_by_its_digest(store):
+    """What was refused may be anything of any size: its digest says which document it was."""
+    engine = under(store, ruled(uses={"create": (GuardUse("only_bea"),)}))
+
+    with pytest.raises(GuardRefused):
+        engine.execute(asked("create", document={"n": 1}))
+
+    assert noted(store)[0]["command"]["document"] == digest_of({"n": 1})
+    assert noted(store)[0]["refusal"]["digest"] == digest_of({"n": 1})
+
+
+def test_only_what_a_guard_refused_is_noted(store):
+    """A move that isn't there, a pin that doesn't hold and a mistake are nobody's judgement; nor is a policy that is silent."""
+    engine = under(store, ruled())
+    engine.execute(asked("create"))
+    for command in (
+        asked("approve"),
+        asked("dance"),
+        asked("revise", expected_digest="sha256:" + "0" * 64),
+        asked("revise", expected_version=7),
+    ):
+        with pytest.raises(RegistrationError):
+            engine.execute(command)
+    engine.execute(asked("submit_for_review"))
+
+    with pytest.raises(GuardRefused):
+        under(store, ruled(log_refusals=False)).execute(asked("approve"))
+
+    assert noted(store) == []
+
+
+@pytest.mark.parametrize("failure", [StoreError("The disk is full."), None], ids=["disk", "evidence"])
+def test_a_refusal_that_can_not_be_noted_is_a_refusal_all_the_same(store, caplog, failure):
+    """The answer is no in any case; that it is missing from the record is logged.
+
+    A guard of the program whose evidence is no JSON value used to end in a TypeError in the place of its refusal.
+    """
+
+    def odd(_state, _command, _policy):
+        return Verdict(agrees=False, reason="no", evidence={} if failure else {"at": {1, 2}})
+
+    engine = under(store, ruled(guards={"only_bea": odd}))
+    engine.execute(asked("create"))
+    engine.execute(asked("submit_for_review"))
+    if failure:
+
+        def full(_line):
+            raise failure
+
+        store.log_refusal = full
+
+    with pytest.raises(GuardRefused, match="is refused: no"):
+        engine.execute(asked("approve"))
+
+    assert list(store.refusals()) == []
+    assert "a refusal could not be noted" in caplog.text
+
+
+# -- what was looked at --------------------------------------------------------------------------------------
+
+
+def test_a_pin_is_compared_with_what_is_there_at_each_attempt(engine, store, other):
+    """Who pinned the document and was overtaken by another one is refused; where only the log went on, he is not."""
+    created = engine.execute(asked("create")).state
+    store.others.append(other("revise"))
+    engine.execute(asked("revise", expected_digest=created.digest))
+    store.others.append(other("revise", document={"by": "other"}))
+
+    with pytest.raises(PinMismatch) as caught:
+        engine.execute(asked("revise", expected_digest=created.digest))
+
+    assert caught.value.details["found"] == digest_of({"by": "other"})
+    assert actors(store) == ["ada", "other", "ada", "other"]
+
+
+def test_a_pinned_log_is_not_decided_again_on_another(engine, store, other):
+    """Whoever pinned the head of the log has seen all of it, and nothing may come in between."""
+    head = engine.execute(asked("create")).state.position.head
+    store.others.append(other("revise"))
+
+    with pytest.raises(PinMismatch):
+        engine.execute(asked("revise", expected_head=head))
+
+    assert actors(store) == ["ada", "other"]
 
 
 # -- idempotency -------------------------------------------------------------------------------------------------

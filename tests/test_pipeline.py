@@ -23,11 +23,13 @@ from registration import (
     RetryPolicy,
     StateChange,
     Summary,
+    __version__,
     errors,
 )
 from registration.core.chart import Action, Chart, State, Transition
 from registration.core.codec import encode_snapshot
 from registration.core.definition import Definition
+from registration.core.interpreter import steps
 from registration.errors import (
     AlreadyExists,
     CorruptLog,
@@ -156,6 +158,9 @@ def test_an_event_says_who_why_and_what(any_pipeline):
         "reason": "unclear",
         "comment": "see line 3",
         "context": {"ticket": 7, "more": {"list": [1, None, 2.5]}},
+        "lifecycle": any_pipeline.definition.identity,
+        "release": __version__,
+        "lapsed": [],
         "digest": created.digest,
     }
     assert event.correlation_id == "request 1"
@@ -307,8 +312,7 @@ def test_a_state_that_nothing_leads_to_is_refused(any_pipeline, state, target, s
 
     assert said in str(caught.value)
     assert caught.value.details["allowed"] == {
-        action: any_pipeline.lifecycle.entered(move.target)
-        for action, move in any_pipeline.lifecycle.transitions_from(state).items()
+        action: taken.place for action, taken in steps(any_pipeline.lifecycle, state).items()
     }
     assert any_pipeline.load_state("a") == before
 
@@ -624,9 +628,9 @@ def test_what_is_raised_inside_comes_out(any_pipeline):
 @pytest.fixture
 def stocked(any_pipeline):
     """One manifest in each state, and two drafts."""
-    for id, steps in (("d1", 0), ("d2", 0), ("r", 1), ("a", 2), ("z", 3)):
+    for id, walked in (("d1", 0), ("d2", 0), ("r", 1), ("a", 2), ("z", 3)):
         any_pipeline.create(id, {"id": id})
-        for action in ("submit_for_review", "approve", "register")[:steps]:
+        for action in ("submit_for_review", "approve", "register")[:walked]:
             any_pipeline.act(id, action)
     return any_pipeline
 

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from registration import (
+    Chart,
+    Command,
+    Definition,
     Event,
+    Explanation,
     LifecycleState,
+    Policy,
     RegistrationError,
     RegistrationPipeline,
     StateChange,
     StateSnapshot,
     Summary,
     TransitionResult,
+    Verdict,
 )
 
 
 def tell(change: StateChange) -> None:
     print(change.manifest_id, change.from_state, change.to_state, change.event.actor, change.snapshot.version)
+
+
+def office_hours(_state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
+    """A guard of a program's own."""
+    return Verdict(command.actor in policy.parameters["staff"], "they are of the staff")
+
+
+def own_lifecycle(root: Path, chart: Chart) -> None:
+    definition = Definition(chart, guards={"office_hours": office_hours}, version=2)
+    with RegistrationPipeline(root, lifecycle=definition, guards={"office_hours": office_hours}) as pipeline:
+        assert_type(pipeline.definition, Definition)
 
 
 def use(root: Path) -> None:
@@ -47,6 +64,15 @@ def use(root: Path) -> None:
         assert_type(pipeline.list("DRAFT"), Iterator[Summary])
         unsubscribe = pipeline.on("state_change", tell)
         assert_type(unsubscribe, Callable[[], None])
+        pinned = pipeline.approve("acme/weather", expected_digest=snapshot.digest, expected_head="0" * 64)
+        assert_type(pinned, TransitionResult)
+        assert_type(pipeline.act("acme/weather", "suspend", reason="gone"), TransitionResult)
+        assert_type(pipeline.explain("acme/weather", "approve"), tuple[Explanation, ...])
+        assert_type(pipeline.tick("acme/weather"), tuple[Event, ...])
+        assert_type(pipeline.undo("acme/weather", reason="too early"), TransitionResult)
+        assert_type(pipeline.state_at("acme/weather", version=1), StateSnapshot)
+        assert_type(pipeline.receipt("acme/weather"), dict[str, Any])
+        assert_type(pipeline.policy, Policy)
         try:
             pipeline.persist_state("acme/weather", snapshot)
         except RegistrationError as error:
