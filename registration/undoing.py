@@ -1,0 +1,61 @@
+"""Undoing: which action takes back what was done last. Pure. Nothing is removed: the way back is an event as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registration.core.decider import fold
+from registration.core.interpreter import step
+from registration.errors import Rejected
+from registration.values.documents import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from registration.core.definition import Definition
+    from registration.values.events import Event
+
+
+def plan_undo(definition: Definition, events: Sequence[Event]) -> tuple[str, Document | None]:
+    """The action that takes back the last event, and the document that it brings back, where it brings one.
+
+    Raises:
+        Rejected: when the lifecycle names no action for it, or that one would not lead back.
+    """
+    last, chart = events[-1], definition.chart
+    state = fold(definition, None, events)
+    assert state is not None
+
+    def refused(why: str) -> Rejected:
+        return Rejected(
+            f"Version {last.version} of {last.subject!r} ({last.action}) can't be undone: {why}.",
+            f"`registration why {last.subject}` tells what can be done from here.",
+            manifest_id=last.subject,
+            version=last.version,
+            action=last.action,
+        )
+
+    if last.from_state is None:
+        raise refused("it is the manifest's beginning")
+    if "undoes" in last.data:
+        raise refused(f"it is itself the undoing of version {last.data['undoes']}")
+    if not chart.has_action(last.action):
+        raise refused("no action of the lifecycle led to it")
+    back = chart.action(last.action).undone_by
+    if back is None:
+        raise refused(f"the lifecycle {chart.name!r} names no action that takes it back")
+    taken = step(chart, state.state, back, state.facts.get("history"))
+    if taken is None or taken.place != last.from_state:
+        where = (
+            "can't be done from here"
+            if taken is None
+            else f"leads to {taken.place}, not to {last.from_state}"
+        )
+        raise refused(f"{back!r}, which takes it back, {where}")
+    if not chart.action(back).document:
+        return back, None
+    before = fold(definition, None, events[:-1])
+    assert before is not None
+    if before.document is None or before.digest is None:
+        raise refused("there was no document before it")
+    return back, Document(dict(before.document), before.digest, 0)
