@@ -1,0 +1,182 @@
+"""A proposed policy over what happened: which decisions would now fall out differently. Pure.
+
+Each event of a log is asked again as the command that led to it, in the state that it met, as if the proposed policy had
+been in force from the start: approvals count as given under it, except those that it would have refused, and the roles are
+its own. What is noted in `refusals.jsonl` is asked again as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from registration.core.decider import fold
+from registration.core.explanation import Explanation, ask, explained
+from registration.core.interpreter import step
+from registration.values.commands import Command
+from registration.values.documents import Document
+
+if TYPE_CHECKING:
+    from registration.core.definition import Definition
+    from registration.core.policy import Policy
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+
+Fell = Literal["accepted", "refused"]
+"""How a decision fell out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision that was asked again. version: of the event it led to; for a refusal, the one it was made on.
+
+    was, would_be: how it fell out, and how it would under the proposed policy. time: when. why: the guards' answers;
+    None where it would fall out the same.
+    """
+
+    manifest_id: str
+    version: int
+    time: str
+    was: Fell
+    would_be: Fell
+    why: Explanation | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether it would fall out differently."""
+        return self.was != self.would_be
+
+    def as_json(self) -> dict[str, Any]:
+        """The decision as one JSON object."""
+        return {
+            "manifest_id": self.manifest_id,
+            "version": self.version,
+            "time": self.time,
+            "was": self.was,
+            "would_be": self.would_be,
+            "why": self.why.as_json() if self.why is not None else None,
+        }
+
+
+def replay_decisions(
+    definition: Definition,
+    policy: Policy,
+    events: Iterable[Event],
+    refusals: Iterable[Mapping[str, Any]] = (),
+) -> Iterator[Decision]:
+    """Every decision of one log, and of the refusals noted for it, in order.
+
+    Time-outs and repairs are nobody's decision. What an older lifecycle decided with an action that this one hasn't, and
+    refusals of documents, which are not kept, can't be asked again and are passed over.
+    """
+    noted: dict[int, list[Mapping[str, Any]]] = {}
+    for refusal in refusals:
+        noted.setdefault(refusal["refusal"]["version"], []).append(refusal)
+    state: StateSnapshot | None = None
+    refused: set[int] = set()
+    for event in events:
+        if "timeout" not in event.data and "lost" not in event.data:
+            met = _as_if(state, policy, refused)
+            asked = _asked(definition, policy, met, _command(event), event.version, event.time, "accepted")
+            if asked is not None:
+                if asked.would_be == "refused":
+                    refused.add(event.version)
+                yield asked
+        state = fold(definition, state, (event,))
+        assert state is not None
+        for one in noted.get(state.version, ()):
+            again = _refused_command(state, one)
+            met = _as_if(state, policy, refused)
+            if again is not None:
+                asked = _asked(definition, policy, met, again, state.version, one["time"], "refused")
+                if asked is not None:
+                    yield asked
+
+
+def read_refusals(lines: Iterable[bytes]) -> dict[str, list[Mapping[str, Any]]]:
+    """What `refusals.jsonl` notes, by manifest. A line that is none of ours is passed over."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        try:
+            noted = orjson.loads(line)
+            refusal, said = noted["refusal"], noted["command"]
+            named = (noted["time"], refusal["action"], refusal["manifest_id"])
+            words = (said.get("actor"), said.get("reason"), said.get("comment"))
+            if (
+                type(refusal["version"]) is int
+                and all(isinstance(name, str) for name in named)
+                and all(word is None or isinstance(word, str) for word in words)
+                and isinstance(said.get("context") or {}, dict)
+            ):
+                found.setdefault(refusal["manifest_id"], []).append(noted)
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            continue
+    return found
+
+
+def _asked(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    version: int,
+    time: str,
+    was: Fell,
+) -> Decision | None:
+    """A decision asked again; None where the lifecycle has no such move any more."""
+    chart = definition.chart
+    place = state.state if state else None
+    history = state.facts.get("history", {}) if state else {}
+    taken = step(chart, place, command.action or "", history)
+    if taken is None:
+        return None
+    answers = ask(definition, policy, state, command, taken)
+    would_be: Fell = "accepted" if all(answer.verdict.agrees for answer in answers) else "refused"
+    why = explained(definition, policy, state, command, taken, answers) if would_be != was else None
+    return Decision(command.stream, version, time, was, would_be, why)
+
+
+def _as_if(state: StateSnapshot | None, policy: Policy, refused: set[int]) -> StateSnapshot | None:
+    """The state as it would be had the policy been in force: its approvals are under it, with its roles."""
+    if state is None or not state.facts.get("approvals"):
+        return state
+    approvals = [
+        {**one, "policy": policy.digest, "roles": policy.roles_of(one["actor"])}
+        for one in state.facts["approvals"]
+        if one["version"] not in refused
+    ]
+    return replace(state, facts={**state.facts, "approvals": approvals})
+
+
+def _command(event: Event) -> Command:
+    data = event.data
+    document = None
+    if "document" in data:
+        document = Document(data["document"], str(data.get("digest")), 0)
+    return Command(
+        stream=event.subject,
+        action=event.action,
+        actor=event.actor,
+        document=document,
+        reason=data.get("reason"),
+        comment=data.get("comment"),
+        context=data.get("context"),
+    )
+
+
+def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command | None:
+    said = noted["command"]
+    if said.get("document") is not None:
+        return None
+    return Command(
+        stream=state.stream,
+        action=noted["refusal"]["action"],
+        actor=said.get("actor"),
+        reason=said.get("reason"),
+        comment=said.get("comment"),
+        context=said.get("context"),
+    )
