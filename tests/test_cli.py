@@ -288,14 +288,15 @@ SHAPES = {
         "manifest_id", "action", "from", "to", "version", "digest", "actor", "time", "event_id", "attempts", "replayed",
     },
     "show": {
-        "manifest_id", "state", "version", "digest", "created_at", "updated_at", "approvals", "log", "document",
+        "manifest_id", "state", "version", "digest", "created_at", "updated_at", "approvals", "due", "log",
+        "document",
     },
     "list": {"manifest_id", "state", "version", "digest", "created_at", "updated_at", "problem"},
     "verify": {"manifest_id", "sound_version", "damaged", "findings"},
     "recover": {"manifest_id", "state", "sound_version", "dry_run", "steps", "problem"},
     "repair": {"manifest_id", "damaged", "repaired"},
     "doctor": {"check", "verdict", "found", "advice"},
-    "init": {"root", "registry_id", "made"},
+    "init": {"root", "registry_id", "made", "lifecycle"},
     "graph": {"lifecycle", "format", "text"},
 }  # fmt: skip
 """Members that a script may count on: some may be added, none renamed or removed."""
@@ -674,7 +675,7 @@ def test_the_doctor_finds_a_local_disk_in_order(drafted: Terminal) -> None:
     ]  # fmt: skip
     assert {check["verdict"] for check in checks} <= {"ok", "warn"}
     assert "held against another process, and free after closing" in shown
-    assert sorted(path.name for path in drafted.root.iterdir()) == ["manifests", "registry.json"]
+    assert sorted(path.name for path in drafted.root.iterdir()) == ["manifests", "registry.json", "rules"]
 
 
 def test_the_doctor_says_what_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -834,7 +835,9 @@ def complete(words: str, root: Path) -> list[str]:
 
 def test_commands_ids_and_states_are_completed(drafted: Terminal, tmp_path: Path) -> None:
     """And where there is no registry, silence."""
-    assert complete("registration re", drafted.root) == ["revise", "reject", "register", "recover", "repair"]
+    assert complete("registration re", drafted.root) == [
+        "revise", "reject", "register", "receipt", "recover", "repair",
+    ]  # fmt: skip
     assert complete("registration show io", drafted.root) == [ID]
     assert complete(f"registration transition {ID} re", drafted.root) == ["REVIEWED", "REGISTERED"]
     assert complete("registration show io", tmp_path / "nowhere") == []

@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from registration.cli.context import Context, examples, group_options
+from registration.cli.context import Context, Subcommands, examples, group_options
 from registration.cli.exits import EXIT_CODES, FAILURE, exit_code
 from registration.cli.output import say, show_error
-from registration.core.decider import nearest
 from registration.errors import RegistrationError
 
 COMMANDS = {
@@ -23,14 +22,24 @@ COMMANDS = {
     "approve": "writing",
     "reject": "writing",
     "register": "writing",
+    "act": "writing",
     "transition": "writing",
+    "undo": "writing",
+    "tick": "writing",
+    "why": "governing",
     "show": "reading",
     "log": "reading",
+    "diff": "evidence",
+    "blame": "evidence",
     "list": "reading",
+    "receipt": "evidence",
+    "verify-receipt": "evidence",
     "verify": "reading",
     "recover": "recovering",
     "repair": "recovering",
     "doctor": "recovering",
+    "lifecycle": "governing",
+    "policy": "governing",
     "graph": "reading",
     "demo": "demo",
     "completion": "completion",
@@ -38,7 +47,7 @@ COMMANDS = {
 """Each command and the module that it is in, in the order of the help."""
 
 
-class _Commands(click.Group):
+class _Commands(Subcommands):
     """Loads a command's module when the command is called, and ends every error in its exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -48,15 +57,8 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"registration.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         as_json = ctx.ensure_object(Context)

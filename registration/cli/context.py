@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from registration import layout
+from registration.core.decider import nearest
 from registration.errors import NotFound, RegistrationError
 from registration.retry import LOCK_TIMEOUT_S_MAX
 
@@ -19,12 +20,25 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from registration.core.chart import Chart
+    from registration.core.definition import Definition
     from registration.pipeline import RegistrationPipeline
 
 COMPLETIONS_MAX = 500
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Subcommands(click.Group):
+    """A group that suggests the command that was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], known)}")
+        return super().resolve_command(ctx, args)
 
 
 @dataclass(slots=True)
@@ -159,11 +173,13 @@ def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -
 
 
 def _states(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
+    context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem | str]:
-    from registration.lifecycles.registration import CHART  # noqa: PLC0415  # for completion alone
-
-    return [state.name for state in CHART.states if state.name.startswith(incomplete.upper())]
+    try:
+        chart = lifecycle_said(context.ensure_object(Context), None).chart
+    except RegistrationError:
+        return []
+    return [state.name for state in chart.states if state.name.casefold().startswith(incomplete.casefold())]
 
 
 id_argument = click.argument("id", shell_complete=_ids)
@@ -180,6 +196,31 @@ state_option = click.option(
 def state_name(chart: Chart, text: str) -> str:
     """The state that was typed, in whatever case; what is unknown stays as it is, to be refused."""
     return next((state.name for state in chart.states if state.name.casefold() == text.casefold()), text)
+
+
+def creating_lines(chart: Chart) -> list[str]:
+    """The lines that make a manifest in a lifecycle; `registration create FILE` alone where that will do."""
+    found = [action for action in chart.actions if action.name in chart.own_transitions(None)]
+    usual = [action for action in found if action.name == "create"] or found
+    if len(usual) == 1 and usual[0].document:
+        return ["registration create FILE"]
+    return [f"registration act ID {action.name}{' FILE' if action.document else ''}" for action in found]
+
+
+def lifecycle_said(context: Context, file: str | None) -> Definition:
+    """The lifecycle of a file, or one that comes along; without either the registry's own, or the usual one."""
+    if file is not None:
+        from registration.opening import lifecycle_from  # noqa: PLC0415  # `--help` needs none of it
+
+        return lifecycle_from(file)
+    try:
+        context.root()
+    except NotFound:
+        from registration.lifecycles.registration import REGISTRATION  # noqa: PLC0415  # as above
+
+        return REGISTRATION
+    with context.open() as pipeline:
+        return pipeline.definition
 
 
 def examples(*lines: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,8 +61,31 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
             say(f"  - {printable(problem)}")
     else:
         say(f"Error: {printable(error.problem)}")
+    show_verdicts((v for v in error.details.get("verdicts", ()) if not v["agrees"]), err=True, bare=True)
     if error.next_step:
         say(printable(error.next_step))
+    if error.details.get("next"):
+        say(f"Next: {printable(error.details['next'])}")
+
+
+def show_verdicts(verdicts: Iterable[Mapping[str, Any]], *, err: bool = False, bare: bool = False) -> None:
+    """What guards said, one line each, and below it every problem that they found. bare: the problems alone."""
+    for one in verdicts:
+        if not bare:
+            said = f"  {'yes' if one['agrees'] else 'no':<4}{one['guard']} ({one['origin']}): {one['reason']}"
+            click.echo(printable(said), err=err)
+        problems = one["evidence"].get("problems", ())
+        for problem in problems if isinstance(problems, list | tuple) else ():
+            said = _problem(problem) if isinstance(problem, Mapping) else str(problem)
+            click.echo(printable(f"  {'' if bare else '    '}- {said}"), err=err)
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    """A problem that a guard found. Somebody else's guard may give evidence of another form under the same name."""
+    if not {"at", "problem"} <= problem.keys():
+        return str(dict(problem))
+    rule = f" ({problem['rule']})" if problem.get("rule") else ""
+    return f"at {problem['at'] or 'the top'}: {problem['problem']}{rule}"
 
 
 @contextmanager
@@ -126,6 +149,7 @@ def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
         "created_at": snapshot.created_at,
         "updated_at": snapshot.updated_at,
         "approvals": list(snapshot.approvals),
+        "due": dict(snapshot.facts.get("due", {})),
         "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
         "document": snapshot.document,
     }

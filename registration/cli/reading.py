@@ -12,8 +12,10 @@ import orjson
 from registration import layout
 from registration.cli.context import (
     Context,
+    creating_lines,
     examples,
     id_argument,
+    lifecycle_said,
     optional_id_argument,
     shared_options,
     state_name,
@@ -44,16 +46,26 @@ if TYPE_CHECKING:
     epilog=examples(
         "registration show io.github.acme/weather@1.2.0",
         "registration show --document io.github.acme/weather@1.2.0 > server.json",
+        "registration show --at 2026-11-01T00:00:00Z io.github.acme/weather@1.2.0",
     ),
 )
 @id_argument
 @click.option("--document", "only_document", is_flag=True, help="Print the document, and nothing else.")
+@click.option("--version", metavar="N", type=click.IntRange(1), help="As it was after version N.")
+@click.option("--at", "time", metavar="TIME", help="As it was at TIME, such as 2026-11-01T00:00:00Z.")
 @shared_options
 @click.pass_obj
-def show_command(context: Context, id: str, only_document: bool) -> None:
-    """Show where a manifest stands."""
+def show_command(
+    context: Context, id: str, only_document: bool, version: int | None, time: str | None
+) -> None:
+    """Show where a manifest stands, or where it stood."""
+    if version is not None and time is not None:
+        raise click.UsageError("Give --version or --at, not both.")
     with context.open() as pipeline:
-        snapshot = pipeline.load_state(id)
+        if version is None and time is None:
+            snapshot = pipeline.load_state(id)
+        else:
+            snapshot = pipeline.state_at(id, version=version, time=time)
     if only_document:
         option = 0 if context.as_json else orjson.OPT_INDENT_2
         click.echo(orjson.dumps(snapshot.document, option=option))
@@ -65,7 +77,7 @@ def show_command(context: Context, id: str, only_document: bool) -> None:
     rows = [
         ("  state", snapshot.state),
         ("  version", str(snapshot.version)),
-        ("  digest", str(snapshot.digest)),
+        ("  digest", snapshot.digest or "there is no document"),
         ("  created", when(snapshot.created_at)),
         ("  updated", when(snapshot.updated_at)),
         *(
@@ -75,6 +87,7 @@ def show_command(context: Context, id: str, only_document: bool) -> None:
             )
             for one in snapshot.approvals
         ),
+        *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
         ("  log", layout.log_path(id)),
     ]
     table(rows)
@@ -86,12 +99,14 @@ def show_command(context: Context, id: str, only_document: bool) -> None:
     epilog=examples(
         "registration log io.github.acme/weather@1.2.0",
         "registration log --json io.github.acme/weather@1.2.0 | jq .data.reason",
+        "registration log --graph io.github.acme/weather@1.2.0",
     ),
 )
 @id_argument
+@click.option("--graph", "drawn", is_flag=True, help="Draw the way through the states beside it.")
 @shared_options
 @click.pass_obj
-def log_command(context: Context, id: str) -> None:
+def log_command(context: Context, id: str, drawn: bool) -> None:
     """Show what happened to a manifest, first to last, checking the hash chain on the way.
 
     With --json, the events as they stand in the log: one CloudEvents 1.0 event a line.
@@ -101,6 +116,12 @@ def log_command(context: Context, id: str) -> None:
         if context.as_json:
             for event in events:
                 click.echo(event.line, nl=False)
+            return
+        if drawn:
+            from registration.timetravel import graph  # noqa: PLC0415  # for this option alone
+
+            for line in graph(pipeline.lifecycle, events, ascii=not _speaks_utf8()):
+                echo(line)
             return
         rows: list[tuple[str, ...]] = []
         try:
@@ -120,6 +141,7 @@ def list_command(context: Context, state: str | None) -> None:
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
         wanted = None if state is None else state_name(pipeline.lifecycle, state)
+        creating = creating_lines(pipeline.lifecycle)[0]
         for summary in pipeline.list(wanted):
             shown += 1
             if context.as_json:
@@ -135,7 +157,7 @@ def list_command(context: Context, state: str | None) -> None:
     if rows:
         table(rows)
     elif not shown and not context.as_json:
-        say("There is no manifest" + (f" in {wanted}." if wanted else " yet. Next: registration create FILE"))
+        say("There is no manifest" + (f" in {wanted}." if wanted else f" yet. Next: {creating}"))
     if problems:
         click.get_current_context().exit(worst(problems))
 
@@ -187,9 +209,16 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
         manifests = "1 manifest" if checked == 1 else f"{checked} manifests"
         left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
         sound = "every byte is what was written." if not unfinished and not quick else "no damage."
-        say(f"{manifests} checked: {left}" + (f"{damaged} damaged." if damaged else sound))
+        changed = any(finding.kind == "damage" for finding in strays)
+        said = f"{damaged} damaged." if damaged else "but a rule was changed." if changed else sound
+        say(f"{manifests} checked: {left}{said}")
+    damaged += any(finding.kind == "damage" for finding in strays)
     if damaged or busy:
         click.get_current_context().exit(DAMAGE if damaged else worst(busy))
+
+
+def _speaks_utf8() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
 
 def _finding(finding: Finding) -> str:
@@ -212,18 +241,23 @@ def _verification_json(
 @click.command(
     "graph",
     short_help="Draw the lifecycle as text.",
-    epilog=examples("registration graph", "registration graph --format dot | dot -Tsvg > lifecycle.svg"),
+    epilog=examples(
+        "registration graph",
+        "registration graph --lifecycle registration-upkeep",
+        "registration graph --format dot | dot -Tsvg > lifecycle.svg",
+    ),
 )
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
+@click.option("--lifecycle", metavar="FILE", help="One of a file, or one that comes along.")
 @shared_options
 @click.pass_obj
-def graph_command(context: Context, form: str) -> None:
-    """Draw the lifecycle, as text for Mermaid or Graphviz. Needs no registry."""
+def graph_command(context: Context, form: str, lifecycle: str | None) -> None:
+    """Draw the registry's lifecycle as text for Mermaid or Graphviz; outside of a registry, the usual one."""
     from registration.core import diagram  # noqa: PLC0415  # for this command alone
-    from registration.lifecycles.registration import CHART  # noqa: PLC0415  # as above
 
-    text = diagram.mermaid(CHART) if form == "mermaid" else diagram.dot(CHART)
+    chart = lifecycle_said(context, lifecycle).chart
+    text = diagram.mermaid(chart) if form == "mermaid" else diagram.dot(chart)
     if context.as_json:
-        echo_json({"lifecycle": CHART.name, "format": form, "text": text})
+        echo_json({"lifecycle": chart.name, "format": form, "text": text})
     else:
         sys.stdout.write(text)

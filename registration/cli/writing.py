@@ -1,4 +1,4 @@
-"""Commands that write events: init, create, revise, submit, approve, reject, register, transition."""
+"""Commands that write events: init, create, revise, submit, approve, reject, register, act, transition, undo, tick."""
 
 from __future__ import annotations
 
@@ -11,15 +11,37 @@ import click
 
 from registration.cli.context import (
     Context,
+    creating_lines,
     examples,
     id_argument,
+    lock_timeout_option,
+    optional_id_argument,
     shared_options,
     state_argument,
     state_name,
     writing_options,
 )
-from registration.cli.output import echo, echo_json, printable, say, transition_json
-from registration.errors import InvalidArgument, InvalidDocument, NotFound, StoreError
+from registration.cli.exits import worst
+from registration.cli.output import (
+    Progress,
+    echo,
+    echo_json,
+    printable,
+    say,
+    show_error,
+    transition_json,
+    when,
+)
+from registration.errors import (
+    InvalidArgument,
+    InvalidDocument,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    StoreError,
+    VersionConflict,
+)
+from registration.lifecycles.registration import REGISTRATION
 from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
 
 if TYPE_CHECKING:
@@ -34,8 +56,20 @@ _EXPECTED = click.option(
     help="Refuse unless the manifest is at this version.",
 )
 _REASON = click.option("--reason", metavar="TEXT", help="Why.")
+_DIGEST = click.option(
+    "--digest",
+    "expected_digest",
+    metavar="SHA256",
+    help="Refuse unless the document has this digest: what was looked at.",
+)
+_HEAD = click.option(
+    "--head",
+    "expected_head",
+    metavar="HASH",
+    help="Refuse unless the log ends in this hash: what was looked at.",
+)
 _NEXT = {
-    "DRAFT": "submit",
+    "DRAFT": "submit_for_review",
     "REVIEWED": "approve",
     "APPROVED": "register",
 }
@@ -43,7 +77,11 @@ _NEXT = {
 
 @click.command(
     "init",
-    epilog=examples("registration init", "registration init --document-bytes-max 65536 /srv/registry"),
+    epilog=examples(
+        "registration init",
+        "registration init --lifecycle registration-upkeep /srv/registry",
+        "registration init --lifecycle lifecycle.toml --document-bytes-max 65536 /srv/registry",
+    ),
 )
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
 @click.option(
@@ -52,22 +90,32 @@ _NEXT = {
     type=click.IntRange(2),
     help="How large a document may be.  [default: 1048576]",
 )
+@click.option(
+    "--lifecycle",
+    metavar="FILE",
+    help="Its lifecycle: a TOML or JSON file, or the name of one that comes along.  [default: registration]",
+)
 @shared_options
 @click.pass_obj
-def init_command(context: Context, directory: str | None, document_bytes_max: int | None) -> None:
+def init_command(
+    context: Context, directory: str | None, document_bytes_max: int | None, lifecycle: str | None
+) -> None:
     """Make a registry in DIR, or here.
 
-    Where there is one already, nothing is changed.
+    Where there is one already, nothing is changed. `registration`, with four states, and `registration-upkeep`, with ways
+    back from them, come along; `registration lifecycle show NAME` prints one to start your own from.
     """
     from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
     root = os.path.realpath(directory or context.registry or os.environ.get("REGISTRATION_ROOT") or ".")
-    with RegistrationPipeline(root, document_bytes_max=document_bytes_max or DOCUMENT_BYTES_MAX) as pipeline:
+    size = document_bytes_max or DOCUMENT_BYTES_MAX
+    with RegistrationPipeline(root, lifecycle=lifecycle, document_bytes_max=size) as pipeline:
         if context.as_json:
-            echo_json({"root": root, "registry_id": pipeline.registry_id, "made": pipeline.made})
+            made = {"root": root, "registry_id": pipeline.registry_id, "made": pipeline.made}
+            echo_json({**made, "lifecycle": dict(pipeline.definition.identity)})
         elif pipeline.made:
             echo(f"{printable(root)} is now a registry ({pipeline.registry_id}).")
-            say("Next: registration create FILE")
+            say(f"Next: {creating_lines(pipeline.lifecycle)[0]}")
         else:
             echo(f"{printable(root)} is a registry already ({pipeline.registry_id}); nothing was changed.")
 
@@ -90,9 +138,15 @@ def init_command(context: Context, directory: str | None, document_bytes_max: in
 def create_command(context: Context, /, file: str, manifest_id: str | None, **said: Any) -> None:
     """Make a new manifest, a DRAFT, from FILE (- reads standard input)."""
     with context.open() as pipeline:
+        lines = creating_lines(pipeline.lifecycle)
+        if "registration create FILE" not in lines:
+            raise InvalidArgument(
+                f"In the lifecycle {pipeline.lifecycle.name!r}, `create` makes no manifest from a document.",
+                f"Make one with {' or '.join(f'`{line}`' for line in lines)}.",
+            )
         document = _read(pipeline, file)
         result = pipeline.create_with_result(manifest_id, document, **_said(said))
-        _show(context, result)
+        _show(context, pipeline, result)
 
 
 @click.command(
@@ -112,7 +166,7 @@ def create_command(context: Context, /, file: str, manifest_id: str | None, **sa
 def revise_command(context: Context, /, id: str, file: str, **said: Any) -> None:
     """Give a DRAFT another document, from FILE (- reads standard input)."""
     with context.open() as pipeline:
-        _show(context, pipeline.revise(id, _read(pipeline, file), **_said(said)))
+        _show(context, pipeline, pipeline.revise(id, _read(pipeline, file), **_said(said)))
 
 
 def _action_command(name: str, action: str, help: str, *example: str) -> click.Command:
@@ -120,11 +174,11 @@ def _action_command(name: str, action: str, help: str, *example: str) -> click.C
 
     def run(context: Context, /, id: str, **said: Any) -> None:
         with context.open() as pipeline:
-            _show(context, pipeline.act(id, action, **_said(said)))
+            _show(context, pipeline, pipeline.act(id, action, **_said(said)))
 
     run.__doc__ = help
     function: Callable[..., None] = run
-    for decorate in (click.pass_obj, writing_options, _EXPECTED, _REASON, id_argument):
+    for decorate in (click.pass_obj, writing_options, _HEAD, _DIGEST, _EXPECTED, _REASON, id_argument):
         function = decorate(function)
     return click.command(name, epilog=examples(*example))(function)
 
@@ -140,7 +194,7 @@ approve_command = _action_command(
     "approve",
     "Approve a REVIEWED manifest, for the document as it stands.",
     "registration approve io.github.acme/weather@1.2.0 --actor bea",
-    "registration approve io.github.acme/weather@1.2.0 --expected-version 4",
+    "registration approve io.github.acme/weather@1.2.0 --digest sha256:30c02911…",
 )
 reject_command = _action_command(
     "reject",
@@ -154,6 +208,98 @@ register_command = _action_command(
     "Register an APPROVED manifest, for good.",
     "registration register io.github.acme/weather@1.2.0",
 )
+
+
+@click.command(
+    "act",
+    short_help="Do to a manifest whatever its lifecycle offers.",
+    epilog=examples(
+        "registration act io.github.acme/weather@1.2.0 suspend --reason 'the endpoint is gone'",
+        "registration act io.github.acme/weather@1.2.0 correct article.json",
+    ),
+)
+@id_argument
+@click.argument("action")
+@click.argument("file", required=False, type=click.Path(allow_dash=True))
+@_REASON
+@_EXPECTED
+@_DIGEST
+@_HEAD
+@writing_options
+@click.pass_obj
+def act_command(context: Context, /, id: str, action: str, file: str | None, **said: Any) -> None:
+    """Take ACTION, as the registry's lifecycle names it; FILE is for one that brings a document.
+
+    `registration why ID` lists what the lifecycle offers from where the manifest stands.
+    """
+    with context.open() as pipeline:
+        document = None if file is None else _read(pipeline, file)
+        _show(context, pipeline, pipeline.act(id, action, document=document, **_said(said)))
+
+
+@click.command(
+    "undo",
+    short_help="Take back what was done last, where the lifecycle has a way.",
+    epilog=examples("registration undo io.github.acme/weather@1.2.0 --reason 'too early'"),
+)
+@id_argument
+@_REASON
+@_EXPECTED
+@writing_options
+@click.pass_obj
+def undo_command(context: Context, /, id: str, **said: Any) -> None:
+    """Take back what was done last, by the action that the lifecycle names for it.
+
+    Nothing is removed: the way back is an event as well, and says which one it undoes.
+    """
+    with context.open() as pipeline:
+        request = {name: value for name, value in _said(said).items() if value is not None}
+        _show(context, pipeline, pipeline.undo(id, **request))
+
+
+@click.command(
+    "tick",
+    short_help="Record the time-outs that are due.",
+    epilog=examples("registration tick", "registration tick --dry-run"),
+)
+@optional_id_argument
+@click.option("--dry-run", is_flag=True, help="Only say what would be recorded.")
+@lock_timeout_option
+@shared_options
+@click.pass_obj
+def tick_command(context: Context, id: str | None, dry_run: bool) -> None:
+    """Record the time-outs that are due, of one manifest or of all, each at the time that it was due.
+
+    The next write to a manifest does the same first; run this now and then (cron will do) for those that nobody writes to.
+    """
+    fired = 0
+    problems: list[RegistrationError] = []
+    with context.open() as pipeline, Progress("looked at", shown=not context.as_json) as progress:
+        if id is not None:
+            pipeline.load_state(id)
+        for one in [id] if id is not None else pipeline.manifest_ids():
+            try:
+                events = pipeline.tick(one, dry_run=dry_run)
+            except (StoreError, LockTimeout, VersionConflict) as error:  # said, and the others are looked at
+                problems.append(error)
+                progress.clear()
+                show_error(error, as_json=context.as_json)
+                continue
+            progress.step()
+            fired += len(events)
+            for event in events:
+                if context.as_json:
+                    click.echo(event.line, nl=False)
+                else:
+                    progress.clear()
+                    echo(
+                        f"{one}  {event.from_state} -> {event.to_state}  ({event.action}, due {when(event.time)})"
+                    )
+    if not context.as_json:
+        what = "1 time-out" if fired == 1 else f"{fired} time-outs"
+        say(f"{what} {'would be recorded; nothing was changed' if dry_run else 'recorded'}.")
+    if problems:
+        click.get_current_context().exit(worst(problems))
 
 
 @click.command(
@@ -176,7 +322,11 @@ def transition_command(context: Context, /, id: str, state: str, **said: Any) ->
         request = _said(said)
         words = {"reason": request.pop("reason"), "comment": request.pop("comment")}
         more = {**(request.pop("context") or {}), **words}
-        _show(context, pipeline.transition_state(id, state_name(pipeline.lifecycle, state), more, **request))
+        _show(
+            context,
+            pipeline,
+            pipeline.transition_state(id, state_name(pipeline.lifecycle, state), more, **request),
+        )
 
 
 def _read(pipeline: RegistrationPipeline, file: str) -> Document:
@@ -204,19 +354,22 @@ def _read(pipeline: RegistrationPipeline, file: str) -> Document:
 
 def _said(said: dict[str, Any]) -> dict[str, Any]:
     """What the options say, with `--context` read as JSON."""
-    text = said.pop("context", None)
+    return {**said, "context": context_value(said.get("context"))}
+
+
+def context_value(text: str | None) -> dict[str, Any] | None:
+    """What `--context` says, read as JSON."""
     if text is None:
-        return {**said, "context": None}
+        return None
     try:
-        value = parse_document(os.fsencode(text), source="--context").value
+        return parse_document(os.fsencode(text), source="--context").value
     except InvalidDocument as error:
         raise InvalidArgument(
             error.problem, 'Give a JSON object: --context \'{"ticket": "SEC-12"}\'.'
         ) from None
-    return {**said, "context": value}
 
 
-def _show(context: Context, result: TransitionResult) -> None:
+def _show(context: Context, pipeline: RegistrationPipeline, result: TransitionResult) -> None:
     if context.as_json:
         echo_json(transition_json(result))
         return
@@ -225,5 +378,19 @@ def _show(context: Context, result: TransitionResult) -> None:
     echo(f"{result.manifest_id}  {came}  (version {event.version})")
     if result.replayed:
         say("This key was used before, for the same request: nothing was written.")
-    elif event.to_state in _NEXT:
-        say(f"Next: registration {_NEXT[event.to_state]} {result.manifest_id}")
+    elif following := _next_command(pipeline, result):
+        say(f"Next: {printable(following)}")
+
+
+def _next_command(pipeline: RegistrationPipeline, result: TransitionResult) -> str:
+    """The command that usually comes next; in a lifecycle of one's own, the one that tells what there is."""
+    state = result.snapshot
+    if state.definition != REGISTRATION.name:
+        return f"registration why {result.manifest_id}"
+    usual = _NEXT.get(state.state)
+    if usual is None:
+        return ""
+    try:
+        return pipeline.explain(result.manifest_id, usual)[0].next
+    except RegistrationError:  # it is written already: advice that can't be had is no failure
+        return ""
