@@ -1,7 +1,7 @@
 """What the tests share: registries in temporary directories, and a check of every byte after each test.
 
 A test that breaks its registry on purpose says so: `@pytest.mark.damaged`. All others end with every
-manifest's files verified, without a finding.
+manifest's files verified, without a finding, and with every rule that an event names read back.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from registration import RegistrationPipeline
-from registration.lifecycles.registration import REGISTRATION
-from registration.stores.files import FileStore
+from registration.opening import open_registry
 from registration.verification import verify_files
 from tests.totals import print_totals
 
@@ -41,12 +40,34 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def check_store(store):
-    """Fail unless every byte of every stream is what was written, and every snapshot is up to date."""
+    """Fail unless every byte is what was written, every snapshot is up to date, and every rule is kept."""
+    named = set()
     for stream in store.streams():
         verified = verify_files(
             store.inspect(stream), stream=stream, source=store.source, definition=store.definition
         )
         assert verified.findings == (), stream
+        if store.load(stream) is not None:
+            named |= {rule for event in store.read(stream) for rule in rules_named(event.data)}
+    check_rules(store, named)
+    assert not [stray for stray in store.strays() if stray.damaged]
+
+
+def rules_named(data):
+    """The rules that an event's data names by digest, each with its kind."""
+    grounds = [data, data.get("approval") or {}]
+    lifecycles = {
+        said["digest"] if isinstance(said, dict) else said for g in grounds if (said := g.get("lifecycle"))
+    }
+    policies = {said for g in grounds if (said := g.get("policy"))}
+    return {("lifecycles", digest) for digest in lifecycles} | {("policies", digest) for digest in policies}
+
+
+def check_rules(store, named):
+    """Fail unless each rule, and each schema that a policy names, is kept. A store on files compares its digest itself."""
+    for kind, digest in named:
+        for schema in {one["schema"] for one in store.kept(kind, digest).get("kinds", ())} - {None}:
+            store.kept("schemas", schema)
 
 
 @pytest.fixture
@@ -55,7 +76,7 @@ def root(request, tmp_path):
     root = tmp_path / "registry"
     yield root
     if (root / "registry.json").exists() and request.node.get_closest_marker("damaged") is None:
-        check_store(FileStore(root, REGISTRATION))
+        check_store(open_registry(root)[0])
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ LEVELS = {
     "retry": 1,
     "disk": 1,
     "core": 2,
+    "guards": 3,
     "lifecycles": 3,
     "engine": 4,
     "publisher": 4,
@@ -27,6 +28,15 @@ LEVELS = {
     "recovery": 4,
     "verification": 4,
     "doctor": 4,
+    "rules": 4,
+    "policy_file": 4,
+    "policy_replay": 4,
+    "receipts": 4,
+    "undoing": 4,
+    "timetravel": 4,
+    "differences": 4,
+    "opening": 4,
+    "reader": 5,
     "pipeline": 5,
     "results": 5,
     "testing": 5,
@@ -96,7 +106,7 @@ def test_architecture_md_tells_the_same_levels() -> None:
         for line in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("| ") and line.split("|")[1].strip().isdigit()
     ]
-    told = {int(level): rooms for level, rooms in rows}
+    told = {level: "".join(rooms for found, rooms in rows if int(found) == level) for level in range(7)}
 
     for room, level in LEVELS.items():
         if room != "__main__":

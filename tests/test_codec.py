@@ -21,6 +21,7 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registration import __version__
 from registration.core.codec import (
     TAIL_BYTES,
     BadLine,
@@ -62,6 +63,8 @@ FIRST_LINE = (
     '"subject":"io.github.acme/weather@1.2.0","time":"2026-01-01T00:00:00.000000Z","version":1,'
     '"correlationid":"req-1","idempotencykey":"k-1",'
     '"data":{"action":"create","from":null,"to":"DRAFT","actor":"ana",'
+    f'"lifecycle":{{"name":"registration","version":1,"digest":"{REGISTRATION.identity["digest"]}"}},'
+    f'"release":"{__version__}",'
     '"digest":"sha256:352e1f19171c899837aeb65668786e1c4a70a1a22d6d3ec1f9dc2f0cc65f5560",'
     '"document":{"name":"io.github.acme/weather","version":"1.2.0","title":"Wetter für Zürich ☂"}}'
 )
@@ -680,7 +683,10 @@ STATE_JSON = """\
   "updated_at": "2026-01-01T00:00:00.000000Z",
   "digest": "DIGEST",
   "facts": {
-    "approvals": []
+    "approvals": [],
+    "authors": [
+      "ana"
+    ]
   },
   "keys": [
     {

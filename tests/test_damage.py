@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from registration import CorruptLog, RegistrationPipeline, StateSnapshot
+from registration.core.policy import NO_POLICY, Policy
 from registration.errors import InvalidArgument, RegistrationError
 from registration.layout import directory_of
 from registration.lifecycles.registration import REGISTRATION
@@ -186,6 +188,61 @@ def test_lines_that_were_moved_are_named(
         if what != f"{tree[LOG].count(bytes([10])) - 1} dropped":
             assert check_never_wrong(broken, truth) is not None, what
     counter(request.config, "changed bytes, lengths and lines tried")(tried)
+
+
+def _approved(id: str, *, registry: RegistryFile = REGISTRY, policy: Policy = NO_POLICY) -> SimulatedDisk:
+    """A registry in which one manifest is approved, and `ID` waits for it; at the same times, by the same people."""
+    disk = SimulatedDisk()
+    store = FileStore("/registry", REGISTRATION, wanted=registry, disk=disk)
+    clock = FakeClock()
+    with RegistrationPipeline(
+        store=store, policy=policy, clock=clock, random=random.Random(1), actor="ada"
+    ) as pipeline:
+        for each in {id: 1, ID: 1}:
+            clock.now_ns = FakeClock().now_ns
+            pipeline.create(each, {"name": "é会"})
+            pipeline.submit_for_review(each)
+        pipeline.approve(id, actor="bea")
+    return disk
+
+
+def _log_of(id: str) -> str:
+    return LOG.replace(directory_of(ID), directory_of(id))
+
+
+@pytest.mark.parametrize(
+    ("source", "id", "said"),
+    [
+        (_approved(OTHER), OTHER, f"another manifest ('{OTHER}')"),
+        (_approved(ID, registry=replace(REGISTRY, id=REGISTRY.id[:-1] + "9")), ID, "another registry"),
+        (_approved(ID, policy=Policy(name="lax")), ID, "the chain is broken"),
+    ],
+    ids=["of-another-manifest", "of-another-registry", "under-another-policy"],
+)
+@pytest.mark.parametrize("witnessed", [True, False], ids=["with-snapshot", "without"])
+def test_an_approval_is_not_carried(source: SimulatedDisk, id: str, said: str, witnessed: bool) -> None:
+    """The line of somebody's approval, copied behind a log that waits for one, approves nothing: `verify` names it.
+
+    The documents, the people and the times are the same; nothing is read from such a log, and nothing is written to it.
+    """
+    waiting = _approved(OTHER)
+    log = waiting.tree()[LOG]
+    approval = source.tree()[_log_of(id)].splitlines(keepends=True)[2]
+    broken = changed(waiting, LOG, log + approval)
+    if not witnessed:
+        broken.tamper(SNAPSHOT, None)
+    before = broken.tree()
+
+    found = open_pipeline(broken.killed()).verify(ID)
+
+    assert b'"action":"approve"' in approval
+    assert ("damage", 3, len(log)) in [(f.kind, f.line, f.offset_bytes) for f in found.findings]
+    assert said in found.findings[0].reason
+    for do in (lambda p: p.load_state(ID), lambda p: p.register(ID), lambda p: p.recover(ID)):
+        with open_pipeline(broken) as pipeline, pytest.raises(CorruptLog) as named:
+            do(pipeline)
+        assert (named.value.details["line"], named.value.details["offset_bytes"]) == (3, len(log))
+    assert broken.tree() == before
 
 
 def test_bytes_behind_the_last_line_are_set_aside_or_named(disk: SimulatedDisk, truth: StateSnapshot) -> None:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from registration import RegistrationPipeline
 from registration.cli.exits import EXIT_CODES
+from registration.core.interpreter import steps
 from registration.lifecycles.registration import CHART
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,11 +19,9 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 SERVER = ROOT / "fixtures" / "manifests" / "mcp-server.json"
 
 
-def block(text: str, language: str) -> str:
-    """The first block of code in that language."""
-    found = re.search(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+def block(text: str, language: str, which: int = 0) -> str:
+    """A block of code in that language; the first, as usual."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[which]
 
 
 def steady(text: str) -> str:
@@ -31,10 +31,9 @@ def steady(text: str) -> str:
     return re.sub(r"^/\S+ is now", "ROOT is now", text, flags=re.MULTILINE)
 
 
-def test_the_readme_session_prints_what_it_says(tmp_path: Path) -> None:
-    """The sixty seconds in the README are real output."""
-    (tmp_path / "server.json").write_bytes(SERVER.read_bytes())
-    session = block(README, "console")
+def printed_by(session: str, folder: Path) -> str:
+    """What the commands of a session print, each behind its own line."""
+    (folder / "server.json").write_bytes(SERVER.read_bytes())
     # The console script of the interpreter that runs the tests, wherever that is installed.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     printed = ""
@@ -42,7 +41,7 @@ def test_the_readme_session_prints_what_it_says(tmp_path: Path) -> None:
         done = subprocess.run(
             command,
             shell=True,
-            cwd=tmp_path,
+            cwd=folder,
             env={**os.environ, "PATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -50,8 +49,26 @@ def test_the_readme_session_prints_what_it_says(tmp_path: Path) -> None:
             check=False,
         )
         printed += f"$ {command}\n{done.stdout}"
+    return printed
 
-    assert steady(printed) == steady(session)
+
+def test_the_readme_session_prints_what_it_says(tmp_path: Path) -> None:
+    """The sixty seconds in the README are real output."""
+    session = block(README, "console")
+
+    assert steady(printed_by(session, tmp_path)) == steady(session)
+
+
+def test_the_readme_rules_refuse_as_it_says(tmp_path: Path) -> None:
+    """The policy in the README can be copied, and what it refuses is said as it is told there."""
+    with RegistrationPipeline(tmp_path):
+        pass
+    (tmp_path / "policy.toml").write_text(block(README, "toml"), encoding="utf-8")
+    schema = ROOT / "fixtures" / "policies" / "full" / "server.schema.json"
+    (tmp_path / "server.schema.json").write_bytes(schema.read_bytes())
+    session = block(README, "console", 1)
+
+    assert steady(printed_by(session, tmp_path)) == steady(session)
 
 
 def test_the_readme_program_runs(tmp_path: Path) -> None:
@@ -81,9 +98,9 @@ def test_the_readme_table_of_the_lifecycle_is_the_chart() -> None:
     told = {(source, action, target) for sources, action, target in rows for source in sources.split(", ")}
 
     moves = {
-        (leaf or "(none)", action, CHART.entered(move.target))
+        (leaf or "(none)", action, taken.place)
         for leaf in (None, *CHART.leaves)
-        for action, move in CHART.transitions_from(leaf).items()
+        for action, taken in steps(CHART, leaf).items()
     }
     assert told == moves
 

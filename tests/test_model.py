@@ -1,7 +1,8 @@
 """The store on files behaves like the store in memory, whatever is done to both, byte for byte.
 
 Hypothesis drives two pipelines with the same commands, the same clock and the same randomness. One is on
-files, is closed and opened again at any moment and loses its snapshots; the other, in memory, is the model.
+files, is closed and opened again at any moment and loses its snapshots; the other, in memory, is the model. Both are
+under no rules, under a policy, or in a lifecycle of time-outs.
 """
 
 from __future__ import annotations
@@ -17,16 +18,47 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from registration import MemoryStore, RegistrationError, RegistrationPipeline
+from registration.core.chart import GuardUse
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
+from registration.core.policy import NO_POLICY, Policy
+from registration.guards.builtin import approvals, not_the_author, role
 from registration.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
+from tests.builders import WATCH
 from tests.conftest import check_store
 from tests.disks import LOG, SNAPSHOT
 
 IDS = st.sampled_from(["a", "io.github.acme/weather", "A"])
-STATES = st.sampled_from(["DRAFT", "REVIEWED", "APPROVED", "REGISTERED", "IN_REVIEW", "NOWHERE"])
-ACTIONS = st.sampled_from(["submit_for_review", "approve", "register", "reject", "revise", "create", "dance"])
+POLICY = Policy(
+    name="four eyes",
+    roles={"reviewer": ("bea", "cem", "ada")},
+    uses={
+        "approve": (GuardUse("role", {"any": ["reviewer"]}), GuardUse("not_the_author")),
+        "register": (GuardUse("approvals", {"count": 2}),),
+    },
+    guards={"role": role, "not_the_author": not_the_author, "approvals": approvals},
+    log_refusals=True,
+)
+WORLDS = st.sampled_from([(REGISTRATION, NO_POLICY), (REGISTRATION, POLICY), (WATCH, NO_POLICY)])
+STATES = {
+    "registration": st.sampled_from(["DRAFT", "REVIEWED", "APPROVED", "REGISTERED", "IN_REVIEW", "NOWHERE"]),
+    "watch": st.sampled_from(["DRAFT", "OPEN", "LATE", "ANSWERED", "GONE", "NOWHERE"]),
+}
+ACTIONS = {
+    "registration": st.sampled_from(
+        ["submit_for_review", "approve", "approve", "register", "reject", "revise", "create", "dance"]
+    ),
+    "watch": st.sampled_from(["ask", "note", "hurry", "retract", "answer", "dance"]),
+}
+ONWARD = {
+    "DRAFT": ("submit_for_review", "ada"),
+    "REVIEWED": ("approve", "bea"),
+    "APPROVED": ("register", "ada"),
+    "WAITING": ("hurry", "ada"),
+    "LATE": ("answer", "ada"),
+}
+"""By state, the next step of the whole way, and who takes it."""
 DOCUMENTS = st.sampled_from(
     [{}, {"name": "weather"}, {"name": "wetter", "tags": ["ü", 1.5]}, {"n": float("nan")}]
 )
@@ -40,11 +72,16 @@ def _load(manifest_id, pipeline):
     return pipeline.load_state(manifest_id)
 
 
+def _load(manifest_id, pipeline):
+    return pipeline.load_state(manifest_id)
+
+
 class FilesAndMemory(RuleBasedStateMachine):
     """The same commands to a pipeline on files and to one in memory."""
 
-    @initialize(seed=st.integers(0, 2**32))
-    def open(self, seed):
+    @initialize(seed=st.integers(0, 2**32), world=WORLDS)
+    def open(self, seed, world):
+        self.definition, self.policy = world
         self.place = tempfile.mkdtemp(prefix="registration-model-")
         self.root = os.path.join(self.place, "registry")
         self.seed = seed
@@ -52,18 +89,29 @@ class FilesAndMemory(RuleBasedStateMachine):
         self.randoms = random.Random(seed), random.Random(seed)
         self.unsettled = False
         self.files = self.open_files()
-        self.memory_store = MemoryStore(f"urn:uuid:{self.files.registry_id}", REGISTRATION)
+        self.memory_store = MemoryStore(f"urn:uuid:{self.files.registry_id}", self.definition)
         self.memory = self.open_memory()
 
     def open_files(self):
-        return RegistrationPipeline(self.root, actor="ada", clock=self.clocks[0], random=self.randoms[0])
+        return RegistrationPipeline(
+            self.root,
+            lifecycle=self.definition,
+            policy=self.policy,
+            actor="ada",
+            clock=self.clocks[0],
+            random=self.randoms[0],
+        )
 
     def open_memory(self):
         """A pipeline in memory, after the look at the clock and the draw that opening one on files takes."""
         self.clocks[1]()
         self.randoms[1].randbytes(10)
         return RegistrationPipeline(
-            store=self.memory_store, actor="ada", clock=self.clocks[1], random=self.randoms[1]
+            store=self.memory_store,
+            policy=self.policy,
+            actor="ada",
+            clock=self.clocks[1],
+            random=self.randoms[1],
         )
 
     def both(self, call):
@@ -90,27 +138,49 @@ class FilesAndMemory(RuleBasedStateMachine):
             lambda p: p.revise(id, document, idempotency_key=key, reason=reason, expected_version=version)
         )
 
-    @rule(id=IDS, action=ACTIONS, key=KEYS, reason=REASONS, version=VERSIONS, actor=ACTORS)
-    def act(self, id, action, key, reason, version, actor):
+    @rule(id=IDS, data=st.data(), key=KEYS, reason=REASONS, version=VERSIONS, actor=ACTORS)
+    def act(self, id, data, key, reason, version, actor):
+        action = data.draw(ACTIONS[self.definition.name])
         said = {"idempotency_key": key, "reason": reason, "expected_version": version, "actor": actor}
         self.both(lambda p: p.act(id, action, **said))
 
-    @rule(id=IDS, state=STATES, key=KEYS, reason=REASONS, version=VERSIONS)
-    def transition(self, id, state, key, reason, version):
+    @rule(id=IDS, data=st.data(), key=KEYS, reason=REASONS, version=VERSIONS)
+    def transition(self, id, data, key, reason, version):
+        state = data.draw(STATES[self.definition.name])
         context = {"reason": reason, "ticket": 7} if reason is not None else None
         self.both(
             lambda p: p.transition_state(id, state, context, idempotency_key=key, expected_version=version)
         )
 
-    @rule(id=IDS)
-    def go_on(self, id):
-        """Take the next step of the whole way, so that it is walked now and then."""
+    @rule(id=IDS, steps=st.integers(1, 5))
+    def go_on(self, id, steps):
+        """Take the next steps of the whole way, from the creation on, so that it is walked now and then."""
+        for _ in range(steps):
+            self.both(partial(self.step, id))
 
-        def step(pipeline):
-            onward = {"DRAFT": "REVIEWED", "REVIEWED": "APPROVED", "APPROVED": "REGISTERED"}
-            return pipeline.transition_state(id, onward.get(pipeline.load_state(id).state, "DRAFT"))
+    def step(self, id, pipeline):
+        if id not in pipeline.manifest_ids():
+            return pipeline.create(id, {"name": id})
+        state = pipeline.load_state(id)
+        approved = len(state.approvals)
+        action, actor = ONWARD.get(state.state, ("revise", "ada"))
+        if self.definition.name == "watch" and state.state == "DRAFT":
+            action = "ask"
+        if state.state == "APPROVED" and approved < 2:
+            action, actor = "approve", ["bea", "cem"][approved]
+        return pipeline.act(id, action, actor=actor)
 
-        self.both(step)
+    @rule(id=IDS, dry_run=st.booleans())
+    def tick(self, id, dry_run):
+        self.both(lambda p: p.tick(id, dry_run=dry_run))
+
+    @rule(id=IDS, reason=REASONS)
+    def undo(self, id, reason):
+        self.both(lambda p: p.undo(id, reason=reason))
+
+    @rule(id=IDS, actor=ACTORS, reason=REASONS)
+    def why(self, id, actor, reason):
+        self.both(lambda p: [told.as_json() for told in p.explain(id, actor=actor, reason=reason)])
 
     # -- what happens to a registry ----------------------------------------------------------------------
 
@@ -138,7 +208,7 @@ class FilesAndMemory(RuleBasedStateMachine):
     @rule(id=IDS, version=st.integers(1, 6))
     def snapshot_falls_behind(self, id, version):
         if os.path.exists(self.path(id, LOG)):
-            older = fold(REGISTRATION, None, list(self.memory.history(id))[:version])
+            older = fold(self.definition, None, list(self.memory.history(id))[:version])
             with open(self.path(id, SNAPSHOT), "wb") as file:
                 file.write(encode_snapshot(older))
             self.unsettled = True
@@ -169,7 +239,8 @@ class FilesAndMemory(RuleBasedStateMachine):
             self.both(partial(_load, stream))  # settles what was left before the bytes are compared
             with open(self.path(stream, LOG), "rb") as file:
                 assert file.read() == self.memory_store.inspect(stream).log
-        self.both(lambda p: list(p.list("IN_REVIEW")))
+        self.both(lambda p: list(p.list(next(iter(self.definition.chart.states)).name)))
+        self.both(lambda p: list(p._store.refusals()))
 
     def teardown(self):
         if not hasattr(self, "files"):

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from registration import RegistrationPipeline
+from tests.conftest import check_rules, rules_named
 from tests.totals import counter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,25 @@ def _needs_strace() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail("strace is missing: the CI script installs it")
         pytest.skip("strace is not installed")
+
+
+POLICY = """\
+name = "acme"
+
+[roles]
+worker = ["ada"]
+
+[[guards]]
+guard = "role"
+any = ["worker"]
+actions = ["approve"]
+"""
+
+
+def make(root: Path) -> None:
+    """A registry under a policy, so that every process has rules to keep before its first event."""
+    RegistrationPipeline(root).close()
+    (root / "policy.toml").write_text(POLICY)
 
 
 class Worker:
@@ -97,13 +117,14 @@ class Worker:
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     warm_up = tmp_path_factory.mktemp("warm") / "registry"
+    make(warm_up)
     worker = Worker(warm_up)
     yield worker
     worker.close()
 
 
 def check_promise(root: Path, told: list[str], *, killed: int = 1) -> None:
-    """Every acknowledged event is in its log, where it was said to be; every byte is what was written.
+    """Every acknowledged event is in its log, where it was said to be; every byte is what was written; every rule is kept.
 
     killed: how many processes may have died between a commit and telling of it.
     """
@@ -115,6 +136,9 @@ def check_promise(root: Path, told: list[str], *, killed: int = 1) -> None:
         logs = {
             summary.manifest_id: list(pipeline.history(summary.manifest_id)) for summary in pipeline.list()
         }
+        check_rules(
+            pipeline._store, {rule for log in logs.values() for e in log for rule in rules_named(e.data)}
+        )
     for id, version, event_id in acknowledged:
         assert logs[id][int(version) - 1].id == event_id
     events = sum(len(log) for log in logs.values())
@@ -150,7 +174,7 @@ def test_failing_system_calls_lose_nothing(
 ) -> None:
     """Each is an error for its caller, or none at all; what was acknowledged is there, and all can be gone on with."""
     root, trace = tmp_path / "registry", tmp_path / "trace"
-    RegistrationPipeline(root).close()
+    make(root)
     # Directories are made by creations only, so those are what the workload for `mkdir` consists of.
     manifests = 100 if "mkdir" in inject[0] else 6
 
@@ -183,7 +207,7 @@ def test_a_kill_at_any_system_call_loses_nothing(
     kills = 0
     for number in range(1, 13):
         root, trace = tmp_path / str(number) / "registry", tmp_path / f"trace{number}"
-        RegistrationPipeline(root).close()
+        make(root)
         inject = [f"{call}:signal=SIGKILL:when={number}"]
         if call == "pwrite64":  # only recovery writes in place: give it something to do
             inject.append("fdatasync:error=EIO:when=2+2")
@@ -204,7 +228,7 @@ def test_a_kill_at_any_system_call_loses_nothing(
 def test_kills_at_random_under_load_lose_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Several writers on the same manifests, one of them killed again and again."""
     root = tmp_path / "registry"
-    RegistrationPipeline(root).close()
+    make(root)
     told: list[str] = []
     steady = [_started(root, 400) for _ in range(2)]
     for number in range(40):
