@@ -229,8 +229,8 @@ def test_a_signature_has_the_form_of_a_jws(signature, member):
         ),
         (
             EARLY,
-            {"protocolVersion": "v1"},
-            "`protocolVersion` has to be Major.Minor, such as '1.0', not 'v1'",
+            {"protocolVersion": "0.x"},
+            "`protocolVersion` has to be Major.Minor, such as '1.0', not '0.x'",
         ),
         (EARLY, {"url": None}, "`url` has to be an absolute http or https URL, not nothing"),
         (

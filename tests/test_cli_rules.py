@@ -980,7 +980,6 @@ def test_nothing_that_can_be_typed_is_a_traceback_or_paints_the_terminal(governe
     assert tried > 400
 
 
-@pytest.mark.xfail(strict=True, reason="click tells of arguments that are too many as they are")
 def test_file_names_that_are_too_many_are_not_obeyed(governed: Terminal) -> None:
     """A shell puts the names of files in the place of a `*`; they may be anybody's."""
     assert not obeyed(shown(governed, "show", ID, "\x1b[31mred"))

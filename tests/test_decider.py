@@ -1071,6 +1071,31 @@ def test_an_event_of_a_later_release_names_that_release():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "meanwhile"),
+    [
+        ("registration", 2, True),
+        ("registration", 1, False),
+        ("registration", True, False),
+        ("other", 2, False),
+    ],
+)
+def test_an_event_of_a_later_version_of_the_lifecycle_says_to_open_again(name, version, meanwhile):
+    """A lifecycle may be put in force while a program has the registry open: it is behind, not its release."""
+    log = Log()
+    log.do("create")
+    data = {"action": "rename", "from": "DRAFT", "to": "DRAFT", "actor": None}
+    under = {"name": name, "version": version, "digest": "d"}
+
+    with pytest.raises(UnknownEvent) as caught:
+        log.add(
+            [log.new(type="registration.renamed.v1", data={**data, "lifecycle": under, "release": "9.1"})]
+        )
+
+    assert ("open the registry again" in caught.value.next_step) is meanwhile
+    assert ("upgrade" in caught.value.next_step) is not meanwhile
+
+
 def test_an_approval_without_a_digest_folds():
     """The fold is total: an approval that names no document, as no release writes it, adds up all the same."""
     log = Log()

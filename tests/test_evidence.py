@@ -776,6 +776,17 @@ def test_an_approval_under_no_policy_is_not_one_under_a_policy(pipeline, root):
     assert [(one["version"], one["why"]) for one in counted["not_counted"]] == [(4, "another policy")]
 
 
+def test_nobody_makes_a_quorum_alone(governed):
+    """Who approves twice has approved once."""
+    go(governed, 2)
+    governed.approve(ID, actor="bea")
+
+    with pytest.raises(GuardRefused, match="1 of 2 approvals and 1 of 2 by reviewer") as caught:
+        governed.register(ID, actor="dot")
+
+    assert caught.value.details["next"] == f"registration approve {ID} --actor cyd"
+
+
 @pytest.mark.damaged
 def test_an_approval_is_not_carried_to_another_manifest(pipeline, root):
     """Files copied to another name, and an event copied into another log, are damage."""

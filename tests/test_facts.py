@@ -347,6 +347,31 @@ def test_upcasting_changes_what_is_folded_and_not_what_was_written():
     assert REGISTRATION.upcast(upcast) is upcast
 
 
+@pytest.mark.parametrize(
+    ("type", "said"),
+    [
+        (
+            "registration.approved.v1",
+            {"approval": {"digest": "d", "policy": "p", "head": "h", "roles": ["r"]}},
+        ),
+        ("registration.rejected.v1", {"lapsed": [3, 4]}),
+    ],
+)
+def test_what_an_event_says_itself_is_not_overwritten_by_an_upcaster(type, said):
+    """A registry that was migrated to a lifecycle in which `approve` is of schema 1 again lost what approvals say.
+
+    Its new events went through the upcaster of the old ones, and no approval under a policy ever counted.
+    """
+    event = _sealed(
+        Log().new(type=type, data={"action": "x", "from": "A", "to": "B", "actor": "bea", **said})
+    )
+
+    upcast = REGISTRATION.upcast(event)
+
+    assert upcast.type == type.replace(".v1", ".v2")
+    assert upcast.data == event.data
+
+
 NOTES = (
     State("OPEN"),
     State("DONE", final=True),

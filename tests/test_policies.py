@@ -295,7 +295,7 @@ def test_nobody_reads_more_than_a_hundred_problems():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a." * 120_000 + "b = 1", "line 1 has more than 500 dots; break it up"),
+        ("a." * 3_000 + "b = 1", "line 1 has more than 500 dots; break it up"),
         ("x = " + "[" * 100_000, "it is nested too deep"),
         ("x = " + "1" * 100_000, "it has a number of thousands of digits"),
         ("x." * 200 + "x = 1", "it is nested deeper than 100 levels"),

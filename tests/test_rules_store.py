@@ -348,11 +348,12 @@ def test_rules_are_kept_once_for_each_engine(store):
     ]
 
 
-def test_where_the_rules_can_not_be_kept_nothing_is_written(root):
+@pytest.mark.parametrize("number", [1, 2, 3], ids=["lifecycle", "schema", "policy"])
+def test_where_the_rules_can_not_be_kept_nothing_is_written(root, number):
     """An event that names what nobody could read is worse than none; the next try begins anew."""
     disk = ScriptedDisk()
     store = FileStore(root, REGISTRATION, wanted=OLD, disk=disk)
-    disk.fail("rename", errno.ENOSPC, number=1)
+    disk.fail("rename", errno.ENOSPC, number=number)
     engine = Engine(store, policy=lambda: RULED, clock=FakeClock(), random_source=random.Random(1))
 
     with pytest.raises(StoreError):
@@ -362,6 +363,7 @@ def test_where_the_rules_can_not_be_kept_nothing_is_written(root):
 
     assert nothing is None
     assert store.kept("policies", RULED.digest) == RULED.data
+    assert [store.kept("schemas", digest) for digest in RULED.schemas] == list(RULED.schemas.values())
     assert store.kept("lifecycles", REGISTRATION.identity["digest"]) == REGISTRATION.data
 
 

@@ -514,6 +514,19 @@ def test_an_event_of_a_later_release_is_a_finding():
     assert finding.reason == "this release does not know its type 'registration.returned.v1'"
 
 
+def test_an_event_of_a_later_version_of_the_lifecycle_is_no_damage():
+    """Another version of the lifecycle was put in force while this program had the registry open: nobody changed a byte."""
+    log = registered()
+    members = members_of(log)
+    members[7]["type"] = "registration.published.v1"
+    members[7]["data"]["lifecycle"] = {**REGISTRATION.identity, "version": 2}
+    raw = forge(members)
+
+    assert findings(raw, log.state) == []
+    members[7]["data"]["lifecycle"]["version"] = 1
+    assert [f[:3] for f in findings(forge(members), log.state)] == [("damage", LOG, 8)]
+
+
 def test_reasons_have_no_full_stop():
     """Reasons are parts of sentences, so that whoever prints them decides how they end."""
     log = registered()

@@ -11,7 +11,7 @@ import click
 
 from registration.cli.context import Context, Subcommands, examples, group_options
 from registration.cli.exits import EXIT_CODES, FAILURE, exit_code
-from registration.cli.output import say, show_error
+from registration.cli.output import printable, say, show_error
 from registration.errors import RegistrationError
 
 COMMANDS = {
@@ -67,7 +67,13 @@ class _Commands(Subcommands):
         except RegistrationError as error:
             show_error(error, as_json=as_json.as_json)
             ctx.exit(exit_code(error))
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.UsageError as error:
+            # It says again what was typed, or what a shell put in the place of a `*`.
+            said = "\n".join(printable(line) for line in error.message.split("\n"))
+            raise (error if said == error.message else click.UsageError(said, error.ctx)) from None
+        except click.ClickException:
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:  # a defect of ours: whoever meets it should not have to read a traceback
             if os.environ.get("REGISTRATION_TRACEBACK"):

@@ -47,7 +47,7 @@ def problems_of(chart: Chart) -> list[str]:
         found = _some(_reach(chart))
     if len(found) > PROBLEMS_MAX:
         found[PROBLEMS_MAX:] = ["and more"]
-    return [in_one_line(problem) for problem in found]
+    return list(dict.fromkeys(in_one_line(problem) for problem in found))
 
 
 def _some(problems: Iterator[str]) -> list[str]:

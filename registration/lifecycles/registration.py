@@ -68,13 +68,16 @@ CHART = Chart(
 
 
 def _approved_v2(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Version 1 said no more of an approval than which document it was of."""
-    return {**data, "approval": {"digest": data.get("digest")}}
+    """Version 1 said no more of an approval than which document it was of.
+
+    A lifecycle that people wrote calls its events version 1 and says all of it: that stays.
+    """
+    return {"approval": {"digest": data.get("digest")}, **data}
 
 
 def _rejected_v2(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Version 1 left it to the reader that a rejection lapses all approvals."""
-    return {**data, "lapsed": []}
+    return {"lapsed": [], **data}
 
 
 REGISTRATION = Definition(
