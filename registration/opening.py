@@ -187,7 +187,9 @@ def migrate(
     # Somebody may have written between the look and the change. Who comes later is refused, so this look is the last word.
     _, stranded, unreadable = _look(store, proposed, last_word=True)
     if stranded or unreadable:
-        replace_registry(store.disk, store.root, changed, registry, current.data)
+        # Back to the current one. Somebody may have opened the registry under the proposed one and written: that stays known.
+        back = replace(changed, lifecycle=current.identity, earlier=(*registry.earlier, proposed.identity))
+        replace_registry(store.disk, store.root, changed, back, current.data)
         raise _in_the_way(proposed, stranded, unreadable)
     return found
 

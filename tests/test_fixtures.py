@@ -111,7 +111,10 @@ def test_kept_time_outs_undoings_and_regions_fold_without_a_clock() -> None:
 
 
 def test_a_kept_registry_opens_lists_and_verifies(tmp_path: Path) -> None:
-    """A registry that an earlier release made is a registry today, in every state that it can be in."""
+    """A registry that an earlier release made is a registry today, in every state that it can be in.
+
+    It goes on where it was: its own file and its old lines stay as they are, and what the new lines name is kept.
+    """
     root = tmp_path / "registry"
     shutil.copytree(FIXTURES / "registries" / "format-1", root)
 
@@ -119,8 +122,9 @@ def test_a_kept_registry_opens_lists_and_verifies(tmp_path: Path) -> None:
         states = {summary.manifest_id: summary.state for summary in pipeline.list()}
         findings = [pipeline.verify(manifest_id).findings for manifest_id in states]
         events = list(pipeline.history("io.github.acme/weather@1.2.0"))
-        pipeline.approve("ledger-notes@0.3.1", actor="bea")
+        approved = pipeline.approve("ledger-notes@0.3.1", actor="bea").event
         after = pipeline.load_state("ledger-notes@0.3.1")
+        rule = pipeline.rule("lifecycles", approved.data["lifecycle"]["digest"])
 
     assert states == {
         "Harbour-Pilot@2.1.0": "DRAFT",
@@ -135,6 +139,33 @@ def test_a_kept_registry_opens_lists_and_verifies(tmp_path: Path) -> None:
     assert events[5].causation_id == events[4].id
     assert events[5].correlation_id == events[4].correlation_id
     assert (after.state, after.version) == ("APPROVED", 3)
+    assert (approved.type, rule) == ("registration.approved.v2", REGISTRATION.data)
+    kept = FIXTURES / "registries" / "format-1"
+    assert (root / "registry.json").read_bytes() == (kept / "registry.json").read_bytes()
+    log = Path("manifests", "ledger-notes@0.3.1", "events.jsonl")
+    assert (root / log).read_bytes() == (kept / log).read_bytes() + approved.line
+
+
+@pytest.mark.parametrize(
+    "log",
+    [log for log in LOGS if log.parts[-4] == "format-1"],
+    ids=lambda path: path.parent.name,
+)
+def test_a_log_of_before_policies_goes_on_to_the_end(tmp_path: Path, log: Path) -> None:
+    """From wherever an old log stands, a manifest can be approved and registered; an old approval counts."""
+    root = tmp_path / "registry"
+    shutil.copytree(FIXTURES / "registries" / "format-1", root)
+    stream = id_of(log.parent.name)
+    assert stream is not None
+    onward = {"DRAFT": "REVIEWED", "REVIEWED": "APPROVED", "APPROVED": "REGISTERED"}
+
+    with RegistrationPipeline(root, create=False) as pipeline:
+        while (state := pipeline.load_state(stream).state) in onward:
+            pipeline.transition_state(stream, onward[state], actor="bea")
+        findings = pipeline.verify(stream).findings
+
+    assert state == "REGISTERED"
+    assert findings == ()
 
 
 @pytest.mark.parametrize("manifest", sorted(FIXTURES.glob("manifests/*.json")), ids=lambda path: path.name)

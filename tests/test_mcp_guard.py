@@ -28,10 +28,11 @@ BUNDLE = {
 REMOTE = {"type": "sse", "url": "https://acme.example/sse"}
 
 
-def server(publish=False, **members):
+def server(publish=False, hosts=None, **members):
     """The verdict on an MCP server; `members` go over those of a good one, and None takes one out."""
     document = {name: value for name, value in {**SERVER, **members}.items() if value is not None}
-    return mcp.mcp_server(None, bringing(document), Policy(parameters={"publish": publish}))
+    parameters = {"publish": publish} | ({"hosts": hosts} if hosts is not None else {})
+    return mcp.mcp_server(None, bringing(document), Policy(parameters=parameters))
 
 
 def broken(publish=False, **members):
@@ -63,15 +64,14 @@ def package(base, **members):
         {"_meta": {mcp.PUBLISHER_KEY: {"tool": "x"}}},
         {"packages": [NPM, IMAGE, BUNDLE], "remotes": [REMOTE]},
         {"packages": []},
-        package(NPM, registryBaseUrl="https://registry.npmjs.org"),
-        package(NPM, registryType="nuget", registryBaseUrl="https://api.nuget.org"),
+        package(NPM, registryBaseUrl="https://packages.example"),
         package(NPM, registryType="pypi"),
         package(NPM, registryType="cargo"),
         package(NPM, registryType="go", identifier="github.com/acme/weather"),
-        package(NPM, registryType="nuget", registryBaseUrl="https://api.nuget.org/v3/index.json"),
-        package(NPM, registryType="pypi", registryBaseUrl="https://pypi.org"),
-        package(NPM, registryType="cargo", registryBaseUrl="https://crates.io"),
-        package(NPM, registryType="go", registryBaseUrl="https://proxy.golang.org"),
+        package(NPM, registryType="nuget", registryBaseUrl="https://packages.example"),
+        package(NPM, registryType="pypi", registryBaseUrl="https://packages.example"),
+        package(NPM, registryType="cargo", registryBaseUrl="https://packages.example"),
+        package(NPM, registryType="go", registryBaseUrl="https://packages.example"),
         package(IMAGE, identifier="weather:1.2.0"),
         package(IMAGE, identifier="acme/weather:latest"),
         package(IMAGE, identifier="mcr.microsoft.com/acme/weather:1"),
@@ -222,7 +222,8 @@ def test_4096_bytes_are_what_a_publisher_may_say():
         (package(NPM, identifier=" "), [("/packages/0/identifier", "M13")]),
         (package(NPM, version=None), [("/packages/0/version", "M4")]),
         (package(NPM, version="^1"), [("/packages/0/version", "M4")]),
-        (package(NPM, registryBaseUrl="https://pypi.org"), [("/packages/0/registryBaseUrl", "M13")]),
+        (package(NPM, registryBaseUrl="http://packages.example"), [("/packages/0/registryBaseUrl", "M13")]),
+        (package(NPM, registryBaseUrl="https://localhost"), [("/packages/0/registryBaseUrl", "M13")]),
         (package(NPM, registryBaseUrl=7), [("/packages/0/registryBaseUrl", "M13")]),
         (package(NPM, fileSha256="a" * 64), [("/packages/0/fileSha256", "M13")]),
         (package(IMAGE, version="1.2.0"), [("/packages/0/version", "M13")]),
@@ -230,11 +231,8 @@ def test_4096_bytes_are_what_a_publisher_may_say():
         (package(IMAGE, fileSha256="a" * 64), [("/packages/0/fileSha256", "M13")]),
         (package(IMAGE, identifier=None), [("/packages/0/identifier", "M13")]),
         (package(IMAGE, identifier="ghcr.io/acme/weather"), [("/packages/0/identifier", "M13")]),
-        (package(IMAGE, identifier="evil.example/acme/weather:1"), [("/packages/0/identifier", "M13")]),
-        (package(IMAGE, identifier="evilpkg.dev/acme/weather:1"), [("/packages/0/identifier", "M13")]),
         (package(IMAGE, identifier="localhost:5000/weather:1"), [("/packages/0/identifier", "M13")]),
         (package(IMAGE, identifier="localhost/weather:1"), [("/packages/0/identifier", "M13")]),
-        (package(IMAGE, identifier="evil:5000/weather:1"), [("/packages/0/identifier", "M13")]),
         (package(IMAGE, identifier=" "), [("/packages/0/identifier", "M13")]),
         (package(IMAGE, identifier="acme/Weather:1"), [("/packages/0/identifier", "M13")]),
         (package(IMAGE, identifier="acme//weather:1"), [("/packages/0/identifier", "M13")]),
@@ -378,11 +376,8 @@ def test_a_schema_that_was_followed_by_another_is_warned_about(date):
         ),
         (
             False,
-            package(IMAGE, identifier="a.example/b/c:1"),
-            (
-                "images may come from docker.io, ghcr.io, index.docker.io, mcr.microsoft.com, quay.io, "
-                "registry-1.docker.io, *.pkg.dev, *.azurecr.io, not from 'a.example'"
-            ),
+            package(IMAGE, identifier="localhost:5000/b/c:1"),
+            "packages come from another machine, not from 'localhost:5000'",
         ),
         (
             False,
@@ -412,6 +407,38 @@ def test_a_problem_says_what_was_expected_and_what_was_found(publish, members, t
     (problem,) = server(publish, **members).evidence["problems"]
 
     assert problem["problem"] == text
+
+
+@pytest.mark.parametrize(
+    ("hosts", "members", "foreign"),
+    [
+        (["images.example"], package(IMAGE, identifier="images.example/acme/weather:1"), None),
+        (["images.example"], package(IMAGE, identifier="evil.example/acme/weather:1"), "evil.example"),
+        ([".images.example"], package(IMAGE, identifier="eu.images.example/acme/weather:1"), None),
+        (
+            [".images.example"],
+            package(IMAGE, identifier="evilimages.example/acme/weather:1"),
+            "evilimages.example",
+        ),
+        (
+            ["images.example"],
+            package(IMAGE, identifier="images.example:5000/weather:1"),
+            "images.example:5000",
+        ),
+        (["packages.example"], package(NPM, registryBaseUrl="https://packages.example/v3"), None),
+        (["packages.example"], package(NPM, registryBaseUrl="https://evil.example"), "evil.example"),
+        (["packages.example"], package(NPM), None),
+    ],
+    ids=str,
+)
+def test_packages_come_from_the_hosts_that_the_policy_names(hosts, members, foreign):
+    """M13: which registries are trusted is for the policy to say; one that begins with a dot stands for all below it."""
+    verdict = server(hosts=hosts, **members)
+
+    assert verdict.agrees is (foreign is None)
+    if foreign is not None:
+        (problem,) = verdict.evidence["problems"]
+        assert problem["problem"] == f"packages may come from {hosts[0]}, not from {foreign!r}"
 
 
 def test_a_hostile_url_takes_no_time():

@@ -511,21 +511,55 @@ def test_writers_meet_one_version_or_the_other(articles, open_pipeline, root, re
     assert set(versions) >= {1, 2, 3}
 
 
-def test_nobody_is_stranded_by_a_write_in_between(articles, open_pipeline, root, monkeypatch):
-    """Between looking at the manifests and putting the version in force, nobody can get to where there is no way out."""
-    articles.act("b", "publish")
+@pytest.fixture
+def in_between(monkeypatch):
+    """Do something right before, and right after, a lifecycle is put in force for the first time."""
     real = registration.opening.replace_registry
 
-    writes = iter([lambda: open_pipeline().act("a", "submit")])
+    def do(before, after=lambda: None):
+        waiting = [(before, after)]
 
-    def after_a_write(*args):
-        next(writes, lambda: None)()
-        real(*args)
+        def replace_registry(*args):
+            first, then = waiting.pop() if waiting else (lambda: None, lambda: None)
+            first()
+            real(*args)
+            then()
 
-    monkeypatch.setattr(registration.opening, "replace_registry", after_a_write)
+        monkeypatch.setattr(registration.opening, "replace_registry", replace_registry)
 
-    with pytest.raises(RegistrationError):
+    return do
+
+
+def test_nobody_is_stranded_by_a_write_in_between(articles, open_pipeline, root, in_between):
+    """Who gets to where there is no way out, after the manifests were looked at, is found: the earlier version is back."""
+    articles.act("b", "publish")
+    in_between(lambda: open_pipeline().act("a", "submit"))
+
+    with pytest.raises(Rejected, match=r"1 manifest stands in the way .* a is REVIEW"):
         migrate(root, proposed(V2), dry_run=False)
+
+    assert registry_file(root)["lifecycle"] == proposed(V1).identity
+    assert articles.act("a", "publish").snapshot.state == "LIVE"
+    assert migrate(root, proposed(V2), dry_run=False).done
+
+
+def test_what_was_written_under_a_version_that_was_taken_back_stays_known(
+    articles, open_pipeline, root, in_between
+):
+    """Somebody may have opened the registry at just that moment; the log folds, and goes on with the next try."""
+    articles.act("b", "publish")
+    in_between(
+        lambda: open_pipeline().act("a", "submit"),
+        lambda: [open_pipeline().create("d", {}), open_pipeline().act("d", "typeset")],
+    )
+
+    with pytest.raises(Rejected):
+        migrate(root, proposed(V2), dry_run=False)
+
+    assert open_pipeline().recover_from_events("d").state == "PRINT"
+    open_pipeline().act("a", "publish")
+    assert migrate(root, proposed(V2), dry_run=False).done
+    assert open_pipeline().act("d", "issue").snapshot.state == "LIVE"
 
 
 # -- registries of before lifecycles were kept -----------------------------------------------------------------

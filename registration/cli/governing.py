@@ -78,6 +78,8 @@ def _tell_why(one: Explanation) -> None:
         could = "anybody" if one.who.anybody else ", ".join(one.who.actors) or "nobody"
         if one.who.excluded:
             could += f" but {', '.join(one.who.excluded)}"
+        if not one.allowed and not one.next:
+            could += ", once what else is refused is mended"
         echo(f"  who could: {printable(could)}")
     if one.next:
         echo(f"  next: {printable(one.next)}")

@@ -70,38 +70,13 @@ def decide(
     answers = ask(definition, policy, state, command, taken)
     if not all(answer.verdict.agrees for answer in answers):
         raise _refused(explained(definition, policy, state, command, taken, answers))
-    action = definition.chart.action(taken.label)
     at = max(time, state.updated_at) if state else time
-    digest = command.document.digest if command.document else (state.digest if state else None)
-    data = {
-        **_moved(taken, state, command.actor),
-        **command.payload(),
-        **_grounds(definition, policy),
-        **_consequences(definition.chart, state, taken, at),
-    }
-    if action.approval:
-        data["approval"] = {
-            "digest": digest,
-            "policy": policy.digest,
-            "lifecycle": definition.identity["digest"],
-            "head": state.position.head if state else "",
-            "roles": policy.roles_of(command.actor),
-        }
-    approvals = state.facts.get("approvals", ()) if state else ()
-    if action.lapses or (approvals and command.document is not None):
-        data["lapsed"] = [one["version"] for one in approvals]
-    if command.undoes is not None:
-        data["undoes"] = command.undoes
-    if digest is not None:
-        data["digest"] = digest
-    if command.document is not None:
-        data["document"] = command.document.value
     return [
         NewEvent(
             id=event_id,
-            type=definition.event_type(action.name),
+            type=definition.event_type(taken.label),
             time=at,
-            data=data,
+            data=_told(definition, policy, state, command, taken, at),
             correlation_id=command.correlation_id or event_id,
             causation_id=command.causation_id,
             idempotency_key=command.idempotency_key,
@@ -360,6 +335,43 @@ def _check_pins(state: StateSnapshot, command: Command) -> None:
                 expected=expected,
                 found=found,
             )
+
+
+def _told(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    taken: Step,
+    time: str,
+) -> dict[str, Any]:
+    """What an event says of a decision, in the order of the format; the document comes last."""
+    action = definition.chart.action(taken.label)
+    digest = command.document.digest if command.document else (state.digest if state else None)
+    data = {
+        **_moved(taken, state, command.actor),
+        **command.payload(),
+        **_grounds(definition, policy),
+        **_consequences(definition.chart, state, taken, time),
+    }
+    if action.approval:
+        data["approval"] = {
+            "digest": digest,
+            "policy": policy.digest,
+            "lifecycle": definition.identity["digest"],
+            "head": state.position.head if state else "",
+            "roles": policy.roles_of(command.actor),
+        }
+    approvals = state.facts.get("approvals", ()) if state else ()
+    if action.lapses or (approvals and command.document is not None):
+        data["lapsed"] = [one["version"] for one in approvals]
+    if command.undoes is not None:
+        data["undoes"] = command.undoes
+    if digest is not None:
+        data["digest"] = digest
+    if command.document is not None:
+        data["document"] = command.document.value
+    return data
 
 
 def _moved(taken: Step, state: StateSnapshot | None, actor: str | None) -> dict[str, Any]:

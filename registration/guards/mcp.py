@@ -8,7 +8,8 @@ The ids are those of the rules of modelcontextprotocol/registry (``internal/vali
 - M10: `description`, `title`, `websiteUrl`, `icons`, `repository`.
 - M11: `_meta`, and how much a publisher may say there.
 - M12: a package of the type mcpb is a release asset on GitHub or GitLab, with its SHA-256.
-- M13: where packages may come from, and how each type is named (`registration.guards.mcp_packages`).
+- M13: how packages of each type are named, and where they may come from, as far as the parameter `hosts` says it
+  (`registration.guards.mcp_packages`).
 - M14: `$schema`.
 - M15: remotes, and the variables in URLs.
 
@@ -21,7 +22,7 @@ and that packages say whose they are (the rest of M12) needs the network.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -74,7 +75,8 @@ def mcp_server(state: StateSnapshot | None, command: Command, policy: Policy) ->
     Parameters: `publish`, whether it also has to keep what only the public registry demands (false): a `$schema` that is
     known, a namespace that could be proved (a domain from its end, such as ``com.example`` or ``io.github.user``), a
     repository on GitHub or GitLab, remotes by https at public addresses, and nothing in `_meta` that would be
-    dropped; `kinds`, the kinds of document that are asked about (all of them).
+    dropped; `hosts`, which packages and images may come from (any; one that begins with a dot stands for all below it);
+    `kinds`, the kinds of document that are asked about (all of them).
     """
     document, digest = looked_at(state, command)
     verdict = excused(policy, document)
@@ -86,11 +88,13 @@ def mcp_server(state: StateSnapshot | None, command: Command, policy: Policy) ->
     evidence: dict[str, Any] = {"digest": digest, "publish": publish}
     if document.get("$schema") in SCHEMAS_KNOWN[:-1]:
         evidence["warnings"] = [f"`$schema` is not the current one, {SCHEMAS_KNOWN[-1]}"]
-    found = _problems(document, publish=publish)
+    found = _problems(document, publish=publish, hosts=policy.parameters.get("hosts"))
     return judged(found, command, rules="rules for MCP servers", evidence=evidence)
 
 
-def _problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+def _problems(
+    document: Mapping[str, Any], *, publish: bool, hosts: Sequence[str] | None
+) -> Iterator[Problem]:
     yield from _name_problems(document, publish=publish)
     yield from version_problems(document)
     yield from _schema_problems(document, publish=publish)
@@ -98,7 +102,7 @@ def _problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem
     yield from _link_problems(document)
     yield from _repository_problems(document, publish=publish)
     yield from _meta_problems(document, publish=publish)
-    yield from package_problems(document)
+    yield from package_problems(document, hosts)
     yield from _remote_problems(document, publish=publish)
 
 

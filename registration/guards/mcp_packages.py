@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,18 +15,8 @@ from registration.values.pointers import ABSENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REGISTRIES = {
-    "npm": ("https://registry.npmjs.org",),
-    "pypi": ("https://pypi.org",),
-    "nuget": ("https://api.nuget.org/v3/index.json", "https://api.nuget.org"),
-    "cargo": ("https://crates.io",),
-    "go": ("https://proxy.golang.org",),
-}
-"""By type of package, the base URLs that it may have. Two more types have none: oci, mcpb."""
-IMAGE_HOSTS = frozenset(
-    {"docker.io", "registry-1.docker.io", "index.docker.io", "ghcr.io", "quay.io", "mcr.microsoft.com"}
-)
-IMAGE_DOMAINS = (".pkg.dev", ".azurecr.io")
+TYPES = ("npm", "pypi", "nuget", "cargo", "go", "oci", "mcpb")
+"""The types of packages. Which hosts they may come from is for the policy to say: parameter `hosts`."""
 
 # Every character of these can be matched in one way only, so that no text takes long.
 _IMAGE_PATH = re.compile(r"[a-z0-9_./-]{2,255}")
@@ -42,13 +32,16 @@ _RELEASES = {
 }
 
 
-def package_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the packages of a server (M4, M12, M13, M15)."""
+def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = None) -> Iterator[Problem]:
+    """What is wrong with the packages of a server (M4, M12, M13, M15).
+
+    hosts: those that packages may come from; one that begins with a dot stands for all below it. None: any.
+    """
     for at, package in listed(document, "packages", "", "M13"):
         if isinstance(package, Problem):
             yield package
         else:
-            yield from _package_problems(package, at)
+            yield from _package_problems(package, at, hosts)
 
 
 def url_problems(
@@ -69,35 +62,37 @@ def url_problems(
             yield Problem(place, "M15", f"`url` has the variable {{{shortened(name)}}}, which isn't declared")
 
 
-def _package_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
+def _package_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Problem]:
     type = package.get("registryType", ABSENT)
     yield from text_problems(package, "identifier", at, "M13")
-    if not isinstance(type, str) or type not in {*REGISTRIES, "oci", "mcpb"}:
-        problem = (
-            f"`registryType` has to be one of {', '.join([*REGISTRIES, 'oci', 'mcpb'])}, not {shown(type)}"
-        )
+    if not isinstance(type, str) or type not in TYPES:
+        problem = f"`registryType` has to be one of {', '.join(TYPES)}, not {shown(type)}"
         yield Problem(f"{at}/registryType", "M13", problem)
     elif type == "oci":
-        yield from _image_problems(package, at)
+        yield from _image_problems(package, at, hosts)
     elif type == "mcpb":
         yield from _bundle_problems(package, at)
     else:
-        yield from _registry_problems(package, at, type)
+        yield from _registry_problems(package, at, type, hosts)
     yield from _transport_problems(package, at)
 
 
-def _registry_problems(package: Mapping[str, Any], at: str, type: str) -> Iterator[Problem]:
-    base, expected = package.get("registryBaseUrl"), REGISTRIES[type]
-    if base and base not in expected:
-        problem = (
-            f"`registryBaseUrl` of a package of the type {type} has to be {expected[0]}, not {shown(base)}"
-        )
-        yield Problem(f"{at}/registryBaseUrl", "M13", problem)
+def _registry_problems(
+    package: Mapping[str, Any], at: str, type: str, hosts: Sequence[str] | None
+) -> Iterator[Problem]:
+    base = package.get("registryBaseUrl")
+    if base:
+        host, place = host_of(base, ("https",)), f"{at}/registryBaseUrl"
+        if host is None:
+            problem = f"`registryBaseUrl` has to be an https URL, not {shown(base)}"
+            yield Problem(place, "M13", problem)
+        else:
+            yield from _foreign(host, hosts, place)
     yield from version_problems(package, at)
     yield from _unexpected(package, at, "fileSha256", f"a package of the type {type}")
 
 
-def _image_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
+def _image_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Problem]:
     for name in ("registryBaseUrl", "version", "fileSha256"):
         yield from _unexpected(package, at, name, "a package of the type oci, whose `identifier` says it all")
     identifier = package.get("identifier")
@@ -117,12 +112,20 @@ def _image_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
         )
         yield Problem(place, "M13", problem)
         return
-    if host not in IMAGE_HOSTS and not host.endswith(IMAGE_DOMAINS):
-        allowed = ", ".join([*sorted(IMAGE_HOSTS), *("*" + domain for domain in IMAGE_DOMAINS)])
-        problem = f"images may come from {allowed}, not from {shown(host)}"
-        yield Problem(place, "M13", problem)
+    yield from _foreign(host, hosts, place)
     if tag is None and digest is None:
         problem = f"`identifier` has to carry the version of an image (:TAG or @sha256:DIGEST), and {shown(identifier)} doesn't"
+        yield Problem(place, "M13", problem)
+
+
+def _foreign(host: str, hosts: Sequence[str] | None, place: str) -> Iterator[Problem]:
+    """A host that the policy does not name, or that is no other machine."""
+    if is_local(host.partition(":")[0]):
+        yield Problem(place, "M13", f"packages come from another machine, not from {shown(host)}")
+    elif hosts is not None and not any(
+        host == one or (one.startswith(".") and host.endswith(one)) for one in hosts
+    ):
+        problem = f"packages may come from {', '.join(hosts)}, not from {shown(host)}"
         yield Problem(place, "M13", problem)
 
 

@@ -98,7 +98,7 @@ BUILTIN: Mapping[str, GuardKind] = {
     "mcp_server": GuardKind(
         "registration.guards.mcp:mcp_server",
         "the document is an MCP server as the MCP registry takes one",
-        {"publish": Parameter("flag", default=False), **_KINDS},
+        {"publish": Parameter("flag", default=False), "hosts": Parameter("texts"), **_KINDS},
     ),
     "a2a_agent_card": GuardKind(
         "registration.guards.a2a:a2a_agent_card",
