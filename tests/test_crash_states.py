@@ -324,7 +324,7 @@ def test_what_was_read_after_a_kill_survives_a_power_cut(name: str, explored: Ca
             assert version_of(state) == told
 
 
-@pytest.mark.parametrize("name", ["revise", "approve", "batch"])
+@pytest.mark.parametrize("name", ["revise", "approve", "batch", "ruled"])
 def test_what_was_written_after_a_kill_survives_a_power_cut(name: str, explored: Callable[[], None]) -> None:
     """The next writer stands on what it found, and both survive."""
     operation = OPERATIONS[name]

@@ -142,14 +142,14 @@ def test_the_latest_approvals_are_kept():
 
 
 def test_authors_are_those_who_brought_documents():
-    """Each once, the latest last; who did anything else, or didn't say who it was, is none."""
+    """Each once, the latest last, and None for somebody who wasn't named; who did anything else is none."""
     log = Log()
     log.do("create", actor="ana")
     for actor in ("bea", "ana", "cyd", None, "bea"):
         log.do("revise", actor=actor)
     log.do("submit_for_review", actor="dan")
 
-    assert log.state.facts["authors"] == ["ana", "cyd", "bea"]
+    assert log.state.facts["authors"] == ["ana", "cyd", None, "bea"]
 
 
 def test_the_latest_authors_are_kept():

@@ -13,17 +13,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registration import MemoryStore, RegistrationPipeline
 from registration.core.policy import Kind, Policy
 from registration.errors import InvalidArgument
 from registration.guards import a2a, builtin, findings, mcp, names, registry, urls
+from registration.guards.builtin import not_the_author
 from registration.guards.findings import PROBLEMS_MAX, Problem
 from registration.guards.registry import BUILTIN, GuardKind, Parameter, guard_of, known_names, problems_of_use
+from registration.lifecycles.registration import REGISTRATION
 from registration.values.commands import Command
 from registration.values.pointers import ABSENT
 from tests.builders import STREAM, asked, i_json_objects, tries, weather
 from tests.judging import bringing, places, standing
 
 # -- built in: reasons, roles, four eyes, approvals ------------------------------------------------------
+
+
+def test_a_document_that_nobody_named_brought_is_nobodys_to_approve():
+    """Ana made it, somebody unnamed revised it: that may have been Ben, so Ben can't be told from its author."""
+    pipeline = RegistrationPipeline(store=MemoryStore("urn:uuid:1", REGISTRATION))
+    pipeline.create("a", {"v": 1}, actor="ana")
+    pipeline.revise("a", {"v": 2})
+    state = pipeline.load_state("a")
+    command = Command(stream="a", action="approve", actor="ben")
+
+    verdict = not_the_author(state, command, Policy())
+    whole = not_the_author(state, command, Policy(parameters={"scope": "manifest"}))
+
+    assert state.facts["authors"] == ["ana", None]
+    assert not verdict.agrees
+    assert not whole.agrees
+    assert "can't be told" in verdict.reason
 
 
 def test_a_reason_that_is_given_is_enough():
@@ -299,7 +319,7 @@ def test_one_problem_is_the_reason_and_several_are_counted():
 
 def test_a_hundred_problems_are_listed_and_no_more():
     """A document with a problem a byte doesn't become a refusal of many times its size."""
-    many = (Problem(f"/{index}", "M4", "no") for index in range(10**9))
+    many = (Problem(f"/{index}", "M4", "no") for index in range(10_000))
 
     verdict = findings.judged(many, asked("create"), rules="rules", evidence={})
 

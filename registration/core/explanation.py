@@ -256,8 +256,11 @@ def _people(policy: Policy, state: StateSnapshot | None, command: Command) -> li
     facts = state.facts if state else {}
     named: list[str | None] = [command.actor, *(one["actor"] for one in facts.get("approvals", ()))]
     named += facts.get("authors", ())
+    # One of each role before the rest: of a role that nobody is looked at for, anybody would seem to have it.
+    named += [actors[0] for actors in policy.roles.values() if actors]
     named += [actor for actors in policy.roles.values() for actor in actors]
-    return sorted({actor for actor in named if actor is not None})[:CANDIDATES_MAX]
+    known = dict.fromkeys(actor for actor in named if actor is not None)
+    return sorted(list(known)[:CANDIDATES_MAX])
 
 
 def _next(

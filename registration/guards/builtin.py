@@ -51,13 +51,13 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
     Parameter `scope`: ``document`` (as usual) looks at who brought the one that stands; ``manifest`` at everybody who
     ever brought one. Who brings a document with this very command is its author as well, so nobody can do that alone.
     """
-    authors: list[str] = list(state.facts.get("authors", ())) if state else []
+    authors: list[str | None] = list(state.facts.get("authors", ())) if state else []
     if command.document is not None and command.actor is not None:
         authors.append(command.actor)
     whole = policy.parameters.get("scope") == "manifest"
     looked_at = authors if whole else authors[-1:]
     evidence = {"actor": command.actor, "authors": looked_at}
-    if command.actor is None or not authors:
+    if command.actor is None or not authors or None in looked_at:
         missing = (
             "nobody is named as its author" if command.actor is not None else "nobody is named as the actor"
         )

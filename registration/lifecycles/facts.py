@@ -25,7 +25,7 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
 
     approvals: of the document as it stands, in order: `actor`, `time`, `version`, `digest`, and where it was recorded
     `policy`, `lifecycle`, `head` and `roles`. Another document lapses them, and every action that says so.
-    authors: who brought documents, the latest last. history: see `registration.core.interpreter`. due: by time-out, when.
+    authors: who brought documents, the latest last; None for somebody who wasn't named. history: see `registration.core.interpreter`. due: by time-out, when.
     """
     data = event.data
     if "lost" in data:  # a repair: nothing was decided
@@ -36,7 +36,7 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     if "approval" in data:
         approval = {"actor": event.actor, "time": event.time, "version": event.version, **data["approval"]}
         kept["approvals"] = [*kept.get("approvals", ()), approval][-APPROVALS_KEPT_MAX:]
-    if "document" in data and "lifecycle" in data and event.actor is not None:
+    if "document" in data and "lifecycle" in data:
         others = [actor for actor in facts.get("authors", ()) if actor != event.actor]
         kept["authors"] = [*others, event.actor][-AUTHORS_KEPT_MAX:]
     for name in ("history", "due"):

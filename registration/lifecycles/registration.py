@@ -12,7 +12,7 @@ APPROVED               register              REGISTERED (final)
 =====================  ====================  ==============================
 
 REVIEWED and APPROVED are children of IN_REVIEW, which owns `reject`. What is APPROVED can be approved by others
-as well; `register` asks that the approvals are of this very document, lifecycle and policy.
+as well; `register` asks that the approvals are of this very document, under the policy that is in force.
 """
 
 from __future__ import annotations
