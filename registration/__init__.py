@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.many import CreateItem as CreateItem
+    from registration.many import ItemResult as ItemResult
+    from registration.many import Results as Results
+    from registration.many import TransitionItem as TransitionItem
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -97,6 +101,10 @@ _HOME_OF = {
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
     "LifecycleState": "registration.lifecycles.registration",
+    "CreateItem": "registration.many",
+    "ItemResult": "registration.many",
+    "Results": "registration.many",
+    "TransitionItem": "registration.many",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",

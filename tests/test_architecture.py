@@ -39,6 +39,7 @@ LEVELS = {
     "reader": 5,
     "pipeline": 5,
     "results": 5,
+    "many": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 6,

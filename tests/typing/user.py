@@ -9,9 +9,11 @@ from typing import Any, assert_type
 from registration import (
     Chart,
     Command,
+    CreateItem,
     Definition,
     Event,
     Explanation,
+    ItemResult,
     LifecycleState,
     Policy,
     RegistrationError,
@@ -19,6 +21,7 @@ from registration import (
     StateChange,
     StateSnapshot,
     Summary,
+    TransitionItem,
     TransitionResult,
     Verdict,
 )
@@ -77,3 +80,20 @@ def use(root: Path) -> None:
             pipeline.persist_state("acme/weather", snapshot)
         except RegistrationError as error:
             assert_type(error.next_step, str)
+
+
+def import_all(root: Path, documents: Iterator[bytes]) -> None:
+    with RegistrationPipeline(root) as pipeline:
+        with pipeline.create_many(CreateItem(document=raw) for raw in documents) as results:
+            for one in results:
+                assert_type(one, ItemResult[CreateItem, TransitionResult])
+                assert_type(one.item, CreateItem)
+                assert_type(one.error, RegistrationError | None)
+                assert_type(one.value(), TransitionResult)
+        steps = [TransitionItem(manifest_id="a", action="approve")]
+        for step in pipeline.transition_many(steps, workers=2):
+            assert_type(step.item.manifest_id, str)
+        for given in pipeline.create_many([{"manifest_id": "a", "document": {"name": "a"}}]):
+            assert_type(given.result, TransitionResult | None)
+        CreateItem(document={}, actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
+        pipeline.transition_many([1])  # type: ignore[type-var]  # not an item
