@@ -156,9 +156,8 @@ class Results(Iterator[ItemResult[T, R]]):
         self.close()
 
     def __del__(self) -> None:
-        if not sys.is_finalizing() and hasattr(self, "_failure") and (untold := self.close()):
-            done = ", ".join(str(one.index) for one in untold if one.error is None)
-            _log.warning("items were carried out whose results nobody took; by index: %s", done or "none")
+        if not sys.is_finalizing() and hasattr(self, "_failure"):
+            mention(self.close())
 
     def close(self) -> tuple[ItemResult[T, R], ...]:
         """Begin nothing more, wait for what was begun, and give the results that were not taken. Twice is harmless."""
@@ -222,6 +221,13 @@ def carry_out(items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: i
             "8 do for most disks.",
         )
     return Results(items, prepare, workers=workers)
+
+
+def mention(untold: Iterable[ItemResult[Any, Any]]) -> None:
+    """Log which items were carried out although nobody took their results."""
+    done = [str(one.index) for one in untold if one.error is None]
+    if done:
+        _log.warning("items were carried out whose results nobody took; by index: %s", ", ".join(done))
 
 
 def creation(

@@ -40,6 +40,7 @@ LEVELS = {
     "pipeline": 5,
     "results": 5,
     "many": 5,
+    "asynchronous": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 6,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
 from registration import (
+    AsyncRegistrationPipeline,
     Chart,
     Command,
     CreateItem,
@@ -97,3 +98,21 @@ def import_all(root: Path, documents: Iterator[bytes]) -> None:
             assert_type(given.result, TransitionResult | None)
         CreateItem(document={}, actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
         pipeline.transition_many([1])  # type: ignore[type-var]  # not an item
+
+
+async def serve(root: Path) -> None:
+    async with AsyncRegistrationPipeline(root, actor="ada", threads=4) as pipeline:
+        assert_type(pipeline, AsyncRegistrationPipeline)
+        assert_type(await pipeline.create("a", {"name": "a"}, idempotency_key="k"), StateSnapshot)
+        assert_type(await pipeline.reject("a", reason="no licence", actor="bea"), TransitionResult)
+        assert_type(await pipeline.load_state("a"), StateSnapshot)
+        assert_type(pipeline.history("a"), AsyncGenerator[Event, None])
+        async for summary in pipeline.list("DRAFT"):
+            assert_type(summary, Summary)
+        async for one in pipeline.create_many([CreateItem(document={})], workers=2):
+            assert_type(one, ItemResult[CreateItem, TransitionResult])
+        assert_type(pipeline.on("state_change", tell), Callable[[], None])
+        assert_type(pipeline.policy, Policy)
+        await pipeline.approve("a", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
+        await pipeline.reject("a")  # type: ignore[call-arg]  # it needs a reason
+        await pipeline.load_state(7)  # type: ignore[arg-type]  # not an id
