@@ -184,6 +184,7 @@ class AsyncRegistrationPipeline:
     # -- states, now and earlier ------------------------------------------------------------------------------
 
     load_state = _awaited(RegistrationPipeline.load_state)
+    find_state = _awaited(RegistrationPipeline.find_state)
     history = _iterated(RegistrationPipeline.history)
     list = _iterated(RegistrationPipeline.list)
     state_at = _awaited(RegistrationPipeline.state_at)

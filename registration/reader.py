@@ -66,6 +66,10 @@ class RegistryReader:
         """
         return self._found(manifest_id, self._open().load(check_id(manifest_id)))
 
+    def find_state(self, manifest_id: str) -> StateSnapshot | None:
+        """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
+        return self._open().load(check_id(manifest_id))
+
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
 

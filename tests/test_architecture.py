@@ -41,6 +41,8 @@ LEVELS = {
     "results": 5,
     "many": 5,
     "asynchronous": 5,
+    "importing": 5,
+    "import_sources": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 6,

@@ -17,6 +17,7 @@ from registration.errors import RegistrationError
 COMMANDS = {
     "init": "writing",
     "create": "writing",
+    "import": "importing",
     "revise": "writing",
     "submit": "writing",
     "approve": "writing",
