@@ -43,6 +43,7 @@ LEVELS = {
     "asynchronous": 5,
     "importing": 5,
     "import_sources": 5,
+    "bench": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 6,

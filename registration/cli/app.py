@@ -42,6 +42,7 @@ COMMANDS = {
     "lifecycle": "governing",
     "policy": "governing",
     "graph": "reading",
+    "bench": "bench",
     "demo": "demo",
     "completion": "completion",
 }
