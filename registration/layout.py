@@ -49,14 +49,14 @@ def directory_of(id: str) -> str:
     return name_of(check_id(id))
 
 
-def log_path(id: str) -> str:
-    """The path of a manifest's log, relative to the root: what messages call it."""
-    return f"{MANIFESTS}/{directory_of(id)}/{LOG_FILE}"
+def log_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a log, relative to the root: what messages call it. area: the directory that its stream is in."""
+    return f"{area}/{directory_of(id)}/{LOG_FILE}"
 
 
-def snapshot_path(id: str) -> str:
-    """The path of a manifest's snapshot, relative to the root."""
-    return f"{MANIFESTS}/{directory_of(id)}/{SNAPSHOT_FILE}"
+def snapshot_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a snapshot, relative to the root."""
+    return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
 
 
 def rule_file(digest: str) -> str:
@@ -73,6 +73,12 @@ def rule_file(digest: str) -> str:
 def is_rule_file(name: str) -> bool:
     """Whether that is the name of a kept rule."""
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
+
+
+def quarantine_directory(id: str, area: str = MANIFESTS) -> str:
+    """The name, in `quarantine/`, of the directory for what is set aside of a stream."""
+    # No id has a comma, so the streams of two areas never meet there.
+    return directory_of(id) if area == MANIFESTS else f"{area},{directory_of(id)}"
 
 
 def quarantine_snapshot(data: bytes) -> str:

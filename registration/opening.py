@@ -16,7 +16,7 @@ from registration.core.interpreter import shortest_paths
 from registration.errors import InvalidArgument, NotFound, Rejected, StoreError
 from registration.lifecycles.registration import REGISTRATION
 from registration.rules import PolicyInForce
-from registration.stores.files import FileStore
+from registration.stores.files import FileStore, Snapshots
 from registration.stores.registry_file import RegistryFile, replace_registry
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def open_registry(
     wanted: RegistryFile | None = None,
     lifecycle: Definition | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     guards: Guards | None = None,
+    snapshots: Snapshots = "each",
     lock_timeout_s: float = 10.0,
 ) -> tuple[FileStore, Callable[[], Policy]]:
     """A registry's store, and what gives its policy.
@@ -114,7 +115,14 @@ def open_registry(
             )
         return own
 
-    store = FileStore(root, resolve, wanted=wanted, lifecycle=making.data, lock_timeout_s=lock_timeout_s)
+    store = FileStore(
+        root,
+        resolve,
+        wanted=wanted,
+        lifecycle=making.data,
+        snapshots=snapshots,
+        lock_timeout_s=lock_timeout_s,
+    )
     return store, PolicyInForce(store.disk, store.root, store.definition.chart, guards)
 
 

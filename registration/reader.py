@@ -59,12 +59,12 @@ class RegistryReader:
     # -- states --------------------------------------------------------------------------------------------
 
     def load_state(self, manifest_id: str) -> StateSnapshot:
-        """The state after the last acknowledged event.
+        """The state after the last acknowledged event, as a copy that may be kept and changed.
 
         Raises:
             NotFound: when there is no such manifest; the nearest id is suggested.
         """
-        return self._found(manifest_id, self._open().load(check_id(manifest_id)))
+        return self._found(manifest_id, self._open().load(check_id(manifest_id))).detached()
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -73,7 +73,7 @@ class RegistryReader:
             NotFound: when there is no such manifest.
             CorruptLog: at the first line that is not what was written; those before it have been given.
         """
-        self.load_state(manifest_id)
+        self._found(manifest_id, self._open().load(check_id(manifest_id)))
         yield from self._open().read(manifest_id)
 
     def list(self, state: str | None = None) -> Iterator[Summary]:

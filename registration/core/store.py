@@ -1,4 +1,4 @@
-"""The store: where the logs are. A protocol of fourteen methods; whoever keeps it can be put under the engine.
+"""The store: where the logs are. A protocol of some twenty methods; whoever keeps it can be put under the engine.
 
 Its contract in code is `registration.testing.StoreContract`, which every store passes. In words:
 
@@ -11,6 +11,7 @@ Its contract in code is `registration.testing.StoreContract`, which every store 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -121,16 +122,25 @@ class Store(Protocol):
             StoreError: when the files can't be read.
         """
 
-    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> None:
+    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> float:
         """Commit one command's events as one atomic batch, then keep the snapshot.
 
         after: the place that the decision was made on. snapshot: the fold of the log with `events`. It is a
         cache: failing to keep it is logged and does not fail the commit.
 
+        Returns how long it waited for somebody else's lock, in seconds.
+
         Raises:
             VersionConflict: when the log does not end at `after`. Nothing was written.
             LockTimeout: when somebody else held the lock for too long. Nothing was written.
             StoreError: when the disk failed: unknown, load again and look.
+        """
+
+    def queue(self, stream: str) -> AbstractContextManager[float]:
+        """Wait behind the other writers that met a conflict, and stay in front for as long as the block lasts.
+
+        A courtesy, so that whoever decides again is not overtaken for ever: nothing rests on it, and the wait is short and
+        bounded. Gives how long it was, in seconds.
         """
 
     def read(self, stream: str) -> Iterator[Event]:
