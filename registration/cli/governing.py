@@ -49,17 +49,21 @@ if TYPE_CHECKING:
 def why_command(context: Context, /, id: str, action: str | None, **said: Any) -> None:
     """Why ACTION can be taken now, or can't: every rule's verdict, who could act, and what to type next.
 
-    Without ACTION, everything that the lifecycle offers from where the manifest stands. Nothing is written.
+    Without ACTION, everything that the lifecycle offers from where the manifest stands. Time-outs that are due count as
+    recorded: the next write would do that first. Nothing is written.
     """
     with context.open() as pipeline:
         said["context"] = context_value(said["context"])
         found = pipeline.explain(id, action, **said)
         state = pipeline.load_state(id)
+        due = pipeline.tick(id, dry_run=True)
     if context.as_json:
         for one in found:
             echo_json(one.as_json())
         return
     echo(f"{id} is {state.state}, at version {state.version}.")
+    if due:
+        echo(f"A time-out is due: the next write, or `registration tick`, makes it {due[-1].to_state} first.")
     if not found:
         echo("Nothing leads out of there: it is final.")
     for one in found:
