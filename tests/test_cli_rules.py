@@ -676,7 +676,7 @@ def test_every_problem_of_a_lifecycle_is_listed(tmp_path: Path) -> None:
 
     assert said[0].endswith("bad.toml' has 2 problems:")
     assert [line.partition(":")[0] for line in said[1:3]] == ["  - states.B.parent", "  - actions.go.to"]
-    assert said[-1] == "Mend them all and build it again."
+    assert said[-1] == "Mend them all and try again."
 
 
 def test_a_registry_is_made_with_a_lifecycle(tmp_path: Path) -> None:
@@ -693,7 +693,7 @@ def test_a_registry_is_made_with_a_lifecycle(tmp_path: Path) -> None:
     }  # fmt: skip
     assert terminal.json("lifecycle", "show") == terminal.json("lifecycle", "show", PUBLIC)
     assert "PROPOSED --> CURRENT : accept" in terminal.ok("graph")
-    assert terminal.ok("graph") == terminal.ok("graph", "--lifecycle", PUBLIC)
+    assert terminal.ok("graph") == terminal.ok("graph", PUBLIC) == terminal.ok("lifecycle", "graph", PUBLIC)
     assert terminal.json("init", "--lifecycle", PUBLIC)["made"] is False
     assert "has the lifecycle 'public-registry' version 1, not 'registration-upkeep'" in terminal.fails(
         2, "init", "--lifecycle", "registration-upkeep"
@@ -848,6 +848,34 @@ def test_guards_are_listed(terminal: Terminal) -> None:
     told = objects(terminal.ok("policy", "guards", "--json"))
 
     assert [one["guard"] for one in told] == list(BUILTIN)
+
+
+def test_guards_of_installed_packages_are_listed(terminal: Terminal, tmp_path: Path) -> None:
+    """After those that are built in, with what they say of themselves; one that can't be loaded says why."""
+    (tmp_path / "acme.py").write_text(
+        "from registration.guards.registry import Parameter\n"
+        "def ticket(state, command, policy):\n"
+        '    "the request names a ticket"\n'
+        "ticket.parameters = {'system': Parameter('text')}\n"
+    )
+    info = tmp_path / "acme-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[registration.guards]\nticket = acme:ticket\nstale = acme:gone\nrole = acme:ticket\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "REGISTRATION_ROOT": str(terminal.root)}
+
+    script = [sys.executable, "-m", "registration", "policy", "guards", "--json"]
+    told = objects(subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    assert [one["guard"] for one in told] == [*BUILTIN, "stale", "ticket"]
+    assert told[-1] == {
+        "guard": "ticket",
+        "summary": "the request names a ticket",
+        "parameters": ["system"],
+    }
+    assert "can't be loaded from 'acme:gone'" in told[-2]["summary"]
     assert all(set(one) == {"guard", "summary", "parameters"} for one in told)
     assert [line.split()[0] for line in lines(terminal.ok("policy", "guards"))] == list(BUILTIN)
 
@@ -937,8 +965,8 @@ MISTAKES = [
     (3, ("show", ID, "--at", "2001-01-01"), "did not exist yet at 2001-01-01: it was created at 20"),
     (3, ("blame", ID, "/versoin"), "and nothing ever did. Did you mean '/version'?"),
     (3, ("lifecycle", "check", "nowhere.toml"), "or one of: registration, registration-upkeep."),
-    (3, ("lifecycle", "migrate", "nowhere.toml"), "There is no lifecycle file nowhere.toml"),
-    (3, ("graph", "--lifecycle", "nowhere.toml"), "Name a TOML or JSON file"),
+    (3, ("lifecycle", "migrate", "nowhere.toml"), "There is no lifecycle file 'nowhere.toml'"),
+    (3, ("graph", "nowhere.toml"), "Name a TOML or JSON file"),
     (3, ("policy", "check", "nowhere.toml"), "There is no file nowhere.toml. Name the policy's file."),
     (3, ("policy", "replay", "nowhere.toml"), "There is no file nowhere.toml."),
     (3, ("policy", "show", NO_DIGEST), "The registry keeps nothing in rules/policies under sha256:000"),
