@@ -636,6 +636,49 @@ def test_log_is_drawn(revised: Terminal) -> None:
     assert lines(drawn)[5].split()[-4:] == ["cyd", "reject", "no", "licence"]
 
 
+def test_the_log_says_what_an_event_is_to_others(root: Path, tmp_path: Path) -> None:
+    """Which approvals it ends, what it takes back, that nobody did it; drawn or not."""
+    lifecycle, clock = EXAMPLES / "agent-upkeep.toml", FakeClock(978_307_200_000_000_000)
+    with RegistrationPipeline(root, lifecycle=lifecycle, actor="ada", clock=clock) as pipeline:
+        pipeline.create("a", {})
+        pipeline.submit_for_review("a")
+        for actor in ("bea", "cyd"):
+            pipeline.approve("a", actor=actor)
+        pipeline.act("a", "recall", comment="not yet")
+        pipeline.revise("a", {"title": "x"})
+        pipeline.undo("a")
+        clock.advance(31 * 86_400)
+        pipeline.tick("a")
+    terminal = Terminal(root)
+
+    told = lines(terminal.ok("log", "a"))
+    drawn = lines(terminal.ok("log", "a", "--graph"))
+
+    remarks = [
+        "not yet; ends the approvals of versions 3, 4",
+        "revise             DRAFT -> DRAFT",
+        "undoes version 6",
+        "a time-out after 30d",
+    ]
+    assert [line.endswith(end) for line, end in zip(told[4:], remarks, strict=True)] == [True] * 4
+    assert drawn[-4].endswith(remarks[0])
+    assert drawn[-2].endswith(remarks[2])
+    assert drawn[-1].endswith(remarks[3])
+
+
+def test_the_head_that_can_be_pinned_is_shown(terminal: Terminal) -> None:
+    """Whoever looked at a manifest can say so with what `show` printed."""
+    terminal.ok("create", SERVER)
+    terminal.ok("submit", ID)
+    told = dict(line.split(maxsplit=1) for line in lines(terminal.ok("show", ID))[1:])
+
+    approve = ("approve", ID, "--digest", told["digest"], "--head", told["head"])
+
+    assert "REVIEWED -> APPROVED" in terminal.ok(*approve)
+    assert "was expected to have the head" in terminal.fails(4, *approve)
+    assert "64 hex digits, all of them" in terminal.fails(2, "approve", ID, "--digest", told["digest"][:20])
+
+
 # -- lifecycles ------------------------------------------------------------------------------------------------
 
 

@@ -89,6 +89,7 @@ def show_command(
         ),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
         ("  log", layout.log_path(id)),
+        ("  head", snapshot.position.head),
     ]
     table(rows)
 
