@@ -199,6 +199,23 @@ def test_what_is_explained_is_what_happens_when_a_time_out_is_due(open_pipeline,
     assert not why.allowed
 
 
+def test_a_creation_can_be_explained_before_it(governed, root):
+    """Whoever is to bring a document learns what would be said of it, as creating it would say it."""
+    before = tree(root)
+    bare, sound = (
+        governed.explain(ID, "create", document=document)[0] for document in ({"name": "x"}, SERVER)
+    )
+    unchanged = tree(root) == before
+    with pytest.raises(GuardRefused) as caught:
+        governed.create(ID, {"name": "x"})
+
+    assert unchanged
+    assert caught.value.details == bare.as_json()
+    assert (sound.allowed, sound.state, sound.version, sound.to) == (True, None, 0, "DRAFT")
+    with pytest.raises(NotFound):
+        governed.explain(ID, "approve")
+
+
 def test_what_does_not_exist_can_not_be_explained(governed):
     """Neither a manifest nor an action; the nearest of those there are is suggested."""
     go(governed, 0)
