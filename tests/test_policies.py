@@ -662,7 +662,7 @@ def test_a_guard_that_fails_has_said_no(open_pipeline, root, guard, failure):
     write(root, use("theirs", more, actions='["submit_for_review"]'))
 
     (why,) = pipeline.explain("a", "submit_for_review")
-    with pytest.raises(GuardRefused, match="the guard failed: ") as caught:
+    with pytest.raises(GuardRefused, match="the guard 'theirs' failed: ") as caught:
         pipeline.submit_for_review("a", reason="because")
 
     failed, other = caught.value.details["verdicts"]

@@ -129,14 +129,16 @@ def ask(
     for move in taken.transitions:
         for use in move.guards:
             guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
-            answers.append(Answer(use.name, "lifecycle", _verdict(guard, state, asked, rules)))
+            answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
     for use in policy.uses.get(action.name, ()):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
-        answers.append(Answer(use.name, "policy", _verdict(guard, state, asked, rules)))
+        answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
     return tuple(answers)
 
 
-def _verdict(guard: Guard, state: StateSnapshot | None, command: Command, rules: Policy) -> Verdict:
+def _verdict(
+    name: str, guard: Guard, state: StateSnapshot | None, command: Command, rules: Policy
+) -> Verdict:
     """What a guard says. One that fails, or gives no verdict, has said no: nothing passes by a mistake in it."""
     try:
         said: object = guard(state, command, rules)
@@ -149,7 +151,7 @@ def _verdict(guard: Guard, state: StateSnapshot | None, command: Command, rules:
     failure = failure[:_SAID_CHARACTERS_MAX]
     return Verdict(
         agrees=False,
-        reason=f"the guard failed: {failure}",
+        reason=f"the guard {name!r} failed: {failure}",
         evidence={"failure": failure},
         remedy="Have the guard mended by whoever wrote it.",
     )
