@@ -72,10 +72,9 @@ class InvalidDefinition(InvalidArgument):
     code = "invalid_definition"
 
     def __init__(self, name: str, problems: list[str]) -> None:
-        listed = "; ".join(problems)
         super().__init__(
-            f"The lifecycle {name!r} has {_count(problems, 'problem')}: {listed}.",
-            "Mend them all and build it again.",
+            f"The lifecycle {name!r} has {_count(problems, 'problem')}: {_listed(problems)}",
+            f"Mend {_them(problems)} and try again.",
             name=name,
             problems=problems,
         )
@@ -88,8 +87,8 @@ class InvalidPolicy(InvalidArgument):
 
     def __init__(self, source: str, problems: list[str]) -> None:
         super().__init__(
-            f"The policy {source} has {_count(problems, 'problem')}: {'; '.join(problems)}.",
-            "Mend them all; until then nothing is written under it.",
+            f"The policy {source} has {_count(problems, 'problem')}: {_listed(problems)}",
+            f"Mend {_them(problems)}; until then nothing is written under it.",
             source=source,
             problems=problems,
         )
@@ -253,3 +252,13 @@ class CorruptLog(StoreError):
 
 def _count(items: list[str], noun: str) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def _listed(problems: list[str]) -> str:
+    """All of them as one sentence; the last may have ended one already."""
+    listed = "; ".join(problems)
+    return listed if listed.endswith((".", "?")) else listed + "."
+
+
+def _them(problems: list[str]) -> str:
+    return "it" if len(problems) == 1 else "them all"

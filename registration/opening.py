@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from registration.core.decider import nearest
 from registration.core.definition import Definition
 from registration.core.interpreter import shortest_paths
 from registration.errors import InvalidArgument, NotFound, Rejected, StoreError
@@ -69,7 +70,7 @@ def lifecycle_from(
             raw = opened.read(LIFECYCLE_BYTES_MAX + 1)
     except FileNotFoundError:
         raise NotFound(
-            f"There is no lifecycle file {path}, and none of that name comes with the package.",
+            f"There is no lifecycle file {path!r}, and none of that name comes with the package.{nearest(path, SHIPPED)}",
             f"Name a TOML or JSON file, or one of: {', '.join(SHIPPED)}.",
         ) from None
     except OSError as error:

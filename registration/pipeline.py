@@ -449,6 +449,12 @@ class RegistrationPipeline(RegistryReader):
 
     # -- inside ----------------------------------------------------------------------------------------------
 
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        if "due" not in state.facts:
+            return state
+        outcome = self._engine.tick(state.stream, dry_run=True)
+        return outcome.state if outcome is not None else state
+
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
         outcome = self._execute(manifest_id, **request)
         return TransitionResult(

@@ -158,17 +158,24 @@ class RegistryReader:
     ) -> tuple[Explanation, ...]:
         """Why an action can be taken now, or can't; without one, for everything that the lifecycle offers from here.
 
-        The rest is what would be said with it. Each explanation has every guard's verdict with its evidence, who could
-        act, and the command to type next. Nothing is written.
+        The rest is what would be said with it; an action that creates can be asked about before there is a manifest. Each explanation has every guard's verdict with its evidence, who could
+        act, and the command to type next. Time-outs that are due count as recorded: the next write would do that first.
+        Nothing is written.
 
         Raises:
-            NotFound: when there is no such manifest.
+            NotFound: when there is no such manifest, and the action doesn't create one.
             InvalidArgument: when the lifecycle has no such action.
         """
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads states
 
-        state = self.load_state(manifest_id)
-        definition, policy = self._store.definition, self._policy()
+        definition = self._store.definition
+        asked = None if action is None else check_action(definition.chart, action)
+        state = self._open().load(check_id(manifest_id))
+        if state is not None:
+            state = self._as_of_now(state)
+        elif asked is None or asked not in definition.chart.own_transitions(None):
+            raise self._unknown(manifest_id)
+        policy = self._policy()
         request = Request.of(
             manifest_id,
             {
@@ -178,11 +185,8 @@ class RegistryReader:
                 "context": as_dict(context),
             },
         )
-        names = (
-            list(steps(definition.chart, state.state, state.facts.get("history")))
-            if action is None
-            else [check_action(definition.chart, action)]
-        )
+        offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
+        names = list(offered) if asked is None else [asked]
         brought = None if document is None else self._document(document)
         return tuple(
             explain(
@@ -352,6 +356,10 @@ class RegistryReader:
         return parse_document(raw, source=source, size_bytes_max=self._store.document_bytes_max)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
+        return state
 
     def _open(self) -> Store:
         if self._closed:

@@ -227,7 +227,7 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         ),
         (
             InvalidDefinition("ticket", ["it has no way out"]),
-            "The lifecycle 'ticket' has 1 problem: it has no way out. Mend them all and build it again.",
+            "The lifecycle 'ticket' has 1 problem: it has no way out. Mend it and try again.",
             {"name": "ticket", "problems": ["it has no way out"]},
         ),
         (

@@ -228,6 +228,12 @@ def check_state(chart: Chart, name: object) -> str:
     return name
 
 
+def _another_document(chart: Chart, state: StateSnapshot) -> str:
+    """What brings a manifest that exists another document, where something does from where it is."""
+    found = steps(chart, state.state, state.facts.get("history"))
+    return next((f", or `{name}` it" for name in found if chart.action(name).document), "")
+
+
 def check_action(chart: Chart, name: object) -> str:
     """The action's name where the chart has it.
 
@@ -269,7 +275,7 @@ def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
     if command.action is not None and chart.own_transitions(None).get(command.action):
         raise AlreadyExists(
             f"{command.stream!r} exists already: it is {state.state}, at version {state.version}.",
-            "Choose another id, or `revise` it while it is a draft.",
+            f"Choose another id{_another_document(chart, state)}.",
             manifest_id=command.stream,
             state=state.state,
             version=state.version,
