@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Kind as Kind
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
+    from registration.core.store import FeedEntry as FeedEntry
     from registration.errors import AlreadyExists as AlreadyExists
     from registration.errors import CorruptLog as CorruptLog
     from registration.errors import CorruptRegistry as CorruptRegistry
@@ -76,6 +77,7 @@ _HOME_OF = {
     "Kind": "registration.core.policy",
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",
+    "FeedEntry": "registration.core.store",
     "AlreadyExists": "registration.errors",
     "CorruptLog": "registration.errors",
     "CorruptRegistry": "registration.errors",

@@ -14,6 +14,7 @@ from registration.core.decider import check_action, check_state, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
 from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.feed.following import FeedReader
 from registration.results import Summary
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
@@ -35,7 +36,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader:
+class RegistryReader(FeedReader):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,

@@ -1,4 +1,4 @@
-"""The store: where the logs are. A protocol of fourteen methods; whoever keeps it can be put under the engine.
+"""The store: where the logs are. A protocol of eighteen methods; whoever keeps it can be put under the engine.
 
 Its contract in code is `registration.testing.StoreContract`, which every store passes. In words:
 
@@ -91,6 +91,30 @@ class Stray:
     reason: str
     unfinished: bool
     damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One committed event in the feed of a registry.
+
+    cursor: the place after it, for going on there. area: what kind of stream it is of; `manifests` for manifests.
+    """
+
+    cursor: str
+    area: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the feed holds behind a cursor.
+
+    events: how many, with those that were announced and never committed. since: the time of the first commit among them,
+    RFC 3339; None where there is none.
+    """
+
+    events: int
+    since: str | None
 
 
 Record = Callable[["Loss", "StateSnapshot"], "NewEvent"]
@@ -212,6 +236,41 @@ class Store(Protocol):
 
     def refusals(self) -> Iterator[bytes]:
         """The lines that were noted, in order; one that was cut short is left out."""
+
+    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+        """The committed events of all streams behind a cursor, as of now: each once, in commit order for each stream.
+
+        after: a cursor that the feed gave; None or ``start``: from the first event; ``now``: none. limit: at most so many.
+        After a power cut, events that were read before it may come again, with the same ids.
+
+        Raises (while iterating):
+            InvalidArgument: when the cursor is none, or is of another feed.
+            CorruptLog, LockTimeout, StoreError: as above; `details["cursor"]` is then the place behind what can't be read.
+        """
+
+    def feed_end(self) -> str:
+        """The cursor behind the last event: every commit that was acknowledged before is before it.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
+
+    def feed_backlog(self, after: str | None = None) -> Backlog:
+        """How much the feed holds behind a cursor, without reading the logs.
+
+        Raises:
+            InvalidArgument, LockTimeout, StoreError: as `feed`.
+        """
+
+    def reconcile_feed(self) -> int:
+        """Look for events that the feed doesn't have, and add them at its end; how many there were.
+
+        They were put there by somebody else: by an earlier release, by copying a log. What a power cut took is looked for
+        by whoever reads first.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
 
     def close(self) -> None:
         """Let go of everything. Closing twice is harmless."""
