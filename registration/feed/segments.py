@@ -132,7 +132,10 @@ class Segments:
         return Segment(number, len(data), header)
 
     def boot(self) -> str:
-        """Which run of the machine this is; empty where the system doesn't say."""
+        """Which run of the machine this is; empty where the system doesn't say, or this program may not ask.
+
+        Then the last segment is gone on with, whichever run it is of: what a power cut took of it is found by others.
+        """
         if self._boot is None:
             try:
                 with given_back(self.disk, self.disk.open(BOOT_ID, os.O_RDONLY)) as fd:
