@@ -9,6 +9,7 @@
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/quarantine/<name>/<offset>-<hash>.bytes
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -34,6 +35,7 @@ POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
 FEED = "feed"
+CONSUMERS = "consumers"
 RULE_KINDS = ("lifecycles", "policies", "schemas")
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

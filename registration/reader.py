@@ -144,6 +144,22 @@ class RegistryReader(FeedReader):
 
         return tuple(blame(self.history(manifest_id), pointer))
 
+    def wait(self, manifest_id: str, state: str, timeout_s: float | None = None) -> StateSnapshot:
+        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+
+        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
+        this waited counts. timeout_s: None waits for ever.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state.
+            Rejected: as soon as the lifecycle has no way there any more.
+            WaitTimeout: when it didn't come there in time.
+        """
+        from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
+
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
+
     # -- why -----------------------------------------------------------------------------------------------
 
     def explain(

@@ -50,7 +50,7 @@ from registration.values.snapshots import Position, StateSnapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from registration.core.store import Backlog, FeedEntry
+    from registration.core.store import Backlog, ConsumerKeeper, FeedEntry
     from registration.feed.reading import Feed
     from registration.values.events import Event
 
@@ -112,6 +112,13 @@ class FileStore:
     def definition(self) -> Definition:
         """What the logs are folded with."""
         return self._definition
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Store.consumers`."""
+        from registration.feed.keeping import ConsumerFiles  # noqa: PLC0415  # as for `_feed`
+
+        return ConsumerFiles(self.segments, self.root)
 
     @property
     def document_bytes_max(self) -> int:

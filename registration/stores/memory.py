@@ -16,6 +16,7 @@ from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
 from registration.core.store import Backlog, FeedEntry, Files, Loss, Record, Recovered, Stray
 from registration.errors import NotFound, VersionConflict
+from registration.feed.keeping import ConsumersInMemory
 from registration.feed.records import NOW, START, Cursor, check_limit, not_of_this_feed, parse_cursor
 from registration.layout import MANIFESTS, directory_of, rule_file
 from registration.stores.rules import rule_not_found
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from registration.core.definition import Definition
+    from registration.core.store import ConsumerKeeper
     from registration.values.events import Event
 
 
@@ -45,6 +47,7 @@ class MemoryStore:
         self._refusals: list[bytes] = []
         self._feed: list[Event] = []
         self._feed_id = os.urandom(4).hex()
+        self._consumers = ConsumersInMemory()
 
     @property
     def source(self) -> str:
@@ -55,6 +58,11 @@ class MemoryStore:
     def definition(self) -> Definition:
         """What the logs are folded with."""
         return self._definition
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Store.consumers`."""
+        return self._consumers
 
     @property
     def document_bytes_max(self) -> int:
