@@ -14,6 +14,7 @@ from registration.core.decider import check_action, check_state, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
 from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.feed.following import FeedReader
 from registration.results import Summary
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
@@ -35,7 +36,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader:
+class RegistryReader(FeedReader):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
@@ -142,6 +143,22 @@ class RegistryReader:
         from registration.differences import blame  # noqa: PLC0415  # as above
 
         return tuple(blame(self.history(manifest_id), pointer))
+
+    def wait(self, manifest_id: str, state: str, timeout_s: float | None = None) -> StateSnapshot:
+        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+
+        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
+        this waited counts. timeout_s: None waits for ever.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state.
+            Rejected: as soon as the lifecycle has no way there any more.
+            WaitTimeout: when it didn't come there in time.
+        """
+        from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
+
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
 
     # -- why -----------------------------------------------------------------------------------------------
 
