@@ -8,6 +8,8 @@
     <root>/policy.toml                       the rules besides the lifecycle's, where there are any
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
+    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/quarantine/<name>/<offset>-<hash>.bytes
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -32,9 +34,12 @@ TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
+FEED = "feed"
+CONSUMERS = "consumers"
 RULE_KINDS = ("lifecycles", "policies", "schemas")
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
 """What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
@@ -49,14 +54,14 @@ def directory_of(id: str) -> str:
     return name_of(check_id(id))
 
 
-def log_path(id: str) -> str:
-    """The path of a manifest's log, relative to the root: what messages call it."""
-    return f"{MANIFESTS}/{directory_of(id)}/{LOG_FILE}"
+def log_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a log, relative to the root: what messages call it. area: the directory that its stream is in."""
+    return f"{area}/{directory_of(id)}/{LOG_FILE}"
 
 
-def snapshot_path(id: str) -> str:
-    """The path of a manifest's snapshot, relative to the root."""
-    return f"{MANIFESTS}/{directory_of(id)}/{SNAPSHOT_FILE}"
+def snapshot_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a snapshot, relative to the root."""
+    return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
 
 
 def rule_file(digest: str) -> str:
@@ -70,9 +75,26 @@ def rule_file(digest: str) -> str:
     return digest.removeprefix("sha256:") + ".json"
 
 
+def segment_file(number: int) -> str:
+    """The name, in `feed/`, of the segment of that number."""
+    return f"{number:06d}.jsonl"
+
+
+def segment_number(name: str) -> int | None:
+    """The number of the segment that has that name; None where it is no segment's."""
+    found = _SEGMENT.fullmatch(name)
+    return int(found[1]) if found and segment_file(int(found[1])) == name else None
+
+
 def is_rule_file(name: str) -> bool:
     """Whether that is the name of a kept rule."""
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
+
+
+def quarantine_directory(id: str, area: str = MANIFESTS) -> str:
+    """The name, in `quarantine/`, of the directory for what is set aside of a stream."""
+    # No id has a comma, so the streams of two areas never meet there.
+    return directory_of(id) if area == MANIFESTS else f"{area},{directory_of(id)}"
 
 
 def quarantine_snapshot(data: bytes) -> str:

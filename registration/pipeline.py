@@ -47,6 +47,8 @@ class RegistrationPipeline(RegistryReader):
     registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
     actor: who acts where a call doesn't say.
     document_bytes_max: how large a document a registry takes that this call makes.
+    snapshots: `each`: a manifest's `state.json` is current when a command returns. `idle`: it follows in the background, at
+    `close`, and before the process ends. The log is on the disk in both when a command returns.
     lock_timeout_s: how long to wait for somebody else who is writing to the same manifest.
     retry: how often to decide again after a conflict. traceparent: gives the W3C trace context, where one is active.
     clock, random: where time, ids and waits come from. Afterwards `made` says whether this call made the registry.
@@ -71,6 +73,7 @@ class RegistrationPipeline(RegistryReader):
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
+        snapshots: Literal["each", "idle"] = "each",
         lock_timeout_s: float = 10.0,
         retry: RetryPolicy | None = None,
         traceparent: Callable[[], str | None] | None = None,
@@ -87,6 +90,11 @@ class RegistrationPipeline(RegistryReader):
             raise InvalidArgument(
                 f"`lock_timeout_s` is {lock_timeout_s!r}; seconds from 0 to {LOCK_TIMEOUT_S_MAX:,} are expected.",
                 "Say how long to wait for somebody else.",
+            )
+        if snapshots not in ("each", "idle"):
+            raise InvalidArgument(
+                f"`snapshots` is {snapshots!r}; 'each' or 'idle' is expected.",
+                "Say when state.json is to be written.",
             )
         if (root is None) is (store is None):
             raise InvalidArgument(
@@ -108,7 +116,12 @@ class RegistrationPipeline(RegistryReader):
             id = uuid7(now_ns // 1_000_000, random.randbytes(10) if random else os.urandom(10))
             wanted = RegistryFile(id, rfc3339(now_ns), "", document_bytes_max) if create else None
             store, rules = open_registry(
-                root, wanted=wanted, lifecycle=lifecycle, guards=guards, lock_timeout_s=lock_timeout_s
+                root,
+                wanted=wanted,
+                lifecycle=lifecycle,
+                guards=guards,
+                snapshots=snapshots,
+                lock_timeout_s=lock_timeout_s,
             )
             self.made = store.made
         if policy is not None or rules is None:
@@ -470,9 +483,17 @@ class RegistrationPipeline(RegistryReader):
 
     # -- inside ----------------------------------------------------------------------------------------------
 
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        if "due" not in state.facts:
+            return state
+        outcome = self._engine.tick(state.stream, dry_run=True)
+        return outcome.state if outcome is not None else state
+
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
         outcome = self._execute(manifest_id, **request)
-        return TransitionResult(outcome.events[-1], outcome.state, outcome.attempts, outcome.replayed)
+        return TransitionResult(
+            outcome.events[-1], outcome.state, outcome.attempts, outcome.replayed, outcome.waited_s
+        )
 
     def _execute(
         self,

@@ -14,12 +14,15 @@ from registration.core.decider import check_action, check_state, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
 from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.feed.following import FeedReader
 from registration.results import Summary
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
 from registration.values.ids import check_id
 
 if TYPE_CHECKING:
+    import threading
+
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
@@ -35,7 +38,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader:
+class RegistryReader(FeedReader):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
@@ -59,16 +62,17 @@ class RegistryReader:
     # -- states --------------------------------------------------------------------------------------------
 
     def load_state(self, manifest_id: str) -> StateSnapshot:
-        """The state after the last acknowledged event.
+        """The state after the last acknowledged event, as a copy that may be kept and changed.
 
         Raises:
             NotFound: when there is no such manifest; the nearest id is suggested.
         """
-        return self._found(manifest_id, self._open().load(check_id(manifest_id)))
+        return self._found(manifest_id, self._open().load(check_id(manifest_id))).detached()
 
     def find_state(self, manifest_id: str) -> StateSnapshot | None:
         """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
-        return self._open().load(check_id(manifest_id))
+        found = self._open().load(check_id(manifest_id))
+        return None if found is None else found.detached()
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -77,7 +81,7 @@ class RegistryReader:
             NotFound: when there is no such manifest.
             CorruptLog: at the first line that is not what was written; those before it have been given.
         """
-        self.load_state(manifest_id)
+        self._found(manifest_id, self._open().load(check_id(manifest_id)))
         yield from self._open().read(manifest_id)
 
     def list(self, state: str | None = None) -> Iterator[Summary]:
@@ -147,6 +151,29 @@ class RegistryReader:
 
         return tuple(blame(self.history(manifest_id), pointer))
 
+    def wait(
+        self,
+        manifest_id: str,
+        state: str,
+        timeout_s: float | None = None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> StateSnapshot:
+        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+
+        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
+        this waited counts. timeout_s: None waits for ever. stop: ends the waiting when it is set.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state.
+            Rejected: as soon as the lifecycle has no way there any more.
+            WaitTimeout: when it didn't come there in time, or `stop` was set.
+        """
+        from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
+
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s, stop=stop)
+
     # -- why -----------------------------------------------------------------------------------------------
 
     def explain(
@@ -162,17 +189,24 @@ class RegistryReader:
     ) -> tuple[Explanation, ...]:
         """Why an action can be taken now, or can't; without one, for everything that the lifecycle offers from here.
 
-        The rest is what would be said with it. Each explanation has every guard's verdict with its evidence, who could
-        act, and the command to type next. Nothing is written.
+        The rest is what would be said with it; an action that creates can be asked about before there is a manifest. Each explanation has every guard's verdict with its evidence, who could
+        act, and the command to type next. Time-outs that are due count as recorded: the next write would do that first.
+        Nothing is written.
 
         Raises:
-            NotFound: when there is no such manifest.
+            NotFound: when there is no such manifest, and the action doesn't create one.
             InvalidArgument: when the lifecycle has no such action.
         """
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads states
 
-        state = self.load_state(manifest_id)
-        definition, policy = self._store.definition, self._policy()
+        definition = self._store.definition
+        asked = None if action is None else check_action(definition.chart, action)
+        state = self._open().load(check_id(manifest_id))
+        if state is not None:
+            state = self._as_of_now(state)
+        elif asked is None or asked not in definition.chart.own_transitions(None):
+            raise self._unknown(manifest_id)
+        policy = self._policy()
         request = Request.of(
             manifest_id,
             {
@@ -182,11 +216,8 @@ class RegistryReader:
                 "context": as_dict(context),
             },
         )
-        names = (
-            list(steps(definition.chart, state.state, state.facts.get("history")))
-            if action is None
-            else [check_action(definition.chart, action)]
-        )
+        offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
+        names = list(offered) if asked is None else [asked]
         brought = None if document is None else self._document(document)
         return tuple(
             explain(
@@ -356,6 +387,10 @@ class RegistryReader:
         return parse_document(raw, source=source, size_bytes_max=self._store.document_bytes_max)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
+        return state
 
     def _open(self) -> Store:
         if self._closed:

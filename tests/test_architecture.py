@@ -25,6 +25,7 @@ LEVELS = {
     "engine": 4,
     "publisher": 4,
     "stores": 4,
+    "feed": 4,
     "recovery": 4,
     "verification": 4,
     "doctor": 4,

@@ -64,11 +64,11 @@ def open_store(root):
 
 @pytest.fixture
 def store(open_store):
-    """A registry whose manifest `a` has three events."""
+    """A registry whose manifest `a` has three events, as another process finds it: nothing of it is hot."""
     store = open_store()
     for _ in range(3):
         append(store, "a")
-    return store
+    return open_store()
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def quarantined(root):
 
 
 def test_the_layout_is_that_of_the_format(open_store, root):
-    """A registry is `registry.json` and two files a manifest, under its encoded id; nothing temporary stays."""
+    """A registry is `registry.json`, two files a manifest, under its encoded id, and the feed; nothing temporary stays."""
     append(open_store(), "io.github.acme/weather:x@1.0")
 
     directory = "manifests/io.github.acme%2Fweather%3Ax@1.0"
@@ -105,6 +105,8 @@ def test_the_layout_is_that_of_the_format(open_store, root):
         directory,
         f"{directory}/{LOG}",
         f"{directory}/{SNAPSHOT}",
+        "feed",
+        "feed/000001.jsonl",
     }
 
 
@@ -216,14 +218,14 @@ def test_quarantine_does_not_follow_a_link(store, root, place, tmp_path):
     assert tree(outside) == {}
 
 
-def test_a_link_in_place_of_the_temporary_file_is_removed(store, place, tmp_path):
+def test_a_link_in_place_of_the_temporary_file_is_removed(store, open_store, place, tmp_path):
     """A snapshot is never written through a link that waits under its temporary name."""
     outside = tmp_path / "outside"
     outside.write_text("precious")
     (place / TEMPORARY).symlink_to(outside)
 
     append(store, "a")
-    store.load("a")  # clears it away
+    open_store().load("a")  # clears it away
     loaded = store.load("a")
 
     assert loaded.version == 4
@@ -461,7 +463,7 @@ def test_of_several_processes_that_make_a_registry_one_does(root, tmp_path):
     opened = FileStore(root, REGISTRATION)
     assert set(sources) == {opened.source}
     assert list(opened.streams()) == ["m0", "m1", "m2", "m3"]
-    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests", "rules"}
+    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests", "rules", "feed"}
 
 
 def test_a_registry_whose_making_was_killed_anywhere_can_be_made(tmp_path):
@@ -520,7 +522,7 @@ SNAPSHOTS = {
 
 @pytest.mark.parametrize("settle", [FileStore.load, FileStore.recover], ids=["load", "recover"])
 @pytest.mark.parametrize("kind", SNAPSHOTS)
-def test_a_snapshot_of_no_use_is_made_anew(store, place, root, kind, settle):
+def test_a_snapshot_of_no_use_is_made_anew(store, open_store, place, root, kind, settle):
     """A snapshot that is missing, unreadable, of something else or behind is folded from the log again."""
     state, raw = store.load("a"), SNAPSHOTS[kind](store, place)
     before = tree(root)
@@ -529,7 +531,7 @@ def test_a_snapshot_of_no_use_is_made_anew(store, place, root, kind, settle):
     else:
         (place / SNAPSHOT).write_bytes(raw)
 
-    settle(store, "a")
+    settle(open_store(), "a")
 
     assert tree(root) == before
     assert store.load("a") == state
@@ -580,11 +582,11 @@ def test_a_snapshot_of_another_history_never_cuts_the_log(open_pipeline, root, p
     shutil.copy(tmp_path / "copy" / "manifests" / "a" / SNAPSHOT, place / SNAPSHOT)
 
     with suppress(CorruptLog):  # to refuse it is as good as to see through it
-        pipeline.load_state("a")
+        open_pipeline().load_state("a")
 
     assert (place / LOG).read_bytes() == acknowledged
     (place / SNAPSHOT).unlink()
-    assert pipeline.load_state("a").document == {"text": "a long document"}
+    assert open_pipeline().load_state("a").document == {"text": "a long document"}
 
 
 @pytest.mark.damaged
@@ -601,7 +603,7 @@ def test_a_snapshot_of_another_history_of_the_same_length_is_met_by_a_full_read(
     shutil.copy(tmp_path / "copy" / "manifests" / "a" / SNAPSHOT, place / SNAPSHOT)
 
     with pytest.raises(CorruptLog):
-        list(pipeline.history("a"))
+        list(open_pipeline().history("a"))
     assert pipeline.verify("a").damaged
 
 
@@ -1224,7 +1226,8 @@ def test_a_read_between_write_and_sync_waits_for_the_commit(store, open_store, p
 def test_short_writes_are_completed(store, open_store, place, bytes_max):
     """Where the system takes fewer bytes than it was given, the rest follows."""
     disk = ScriptedDisk()
-    disk.shorten("write", bytes_max, times=20)
+    for name in (LOG, TEMPORARY):
+        disk.shorten("write", bytes_max, name=name, times=20)
 
     append(open_store(disk), "a")
 
@@ -1469,6 +1472,7 @@ def test_an_error_leaves_no_descriptor_open(store, open_store):
         disk.fail_call(made + number, errno.EIO)
         with suppress(RegistrationError, OSError):
             append(watched, "a")
+        watched.close()
         if len(disk.calls) < made + number:
             break
 

@@ -233,10 +233,9 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 
 
 def event_row(event: Event) -> tuple[str, ...]:
-    """One event in a log for people: version, time, who, what, and what was said."""
-    said = [str(event.data[name]) for name in ("reason", "comment") if name in event.data]
+    """One event in a log for people: version, time, who, what, and what there is to say of it."""
     move = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
-    return (str(event.version), when(event.time), event.actor or "-", event.action, move, "; ".join(said))
+    return (str(event.version), when(event.time), event.actor or "-", event.action, move, event.remarks)
 
 
 def when(time: str) -> str:

@@ -1,33 +1,16 @@
-"""`AsyncRegistrationPipeline`: a registry for programs on asyncio or trio (extra `async`).
-
-The same names with the same arguments as `RegistrationPipeline`; each is made of that one, so that they can't say different
-things. What is called there is awaited here, what is iterated there is iterated with `async for` here.
-
-Files block, so calls run in threads; a limiter bounds how many. A call that is cancelled while it waits for a thread never
-begins. One that has begun is finished before the cancellation goes on, however it was cancelled: by a scope of anyio or trio, by
-`asyncio.timeout`, or by `Task.cancel`. So after a cancelled command nothing of it is under way any more: it is wholly done or
-not at all, and `load_state`, or the same idempotency key again, tells which.
-"""
+"""`AsyncRegistrationPipeline`: one registry for asyncio and trio, made of `RegistrationPipeline`."""
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-try:
-    import anyio
-    import anyio.to_thread
-except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError(
-        "AsyncRegistrationPipeline needs anyio. Install it: pip install 'registration[async]'", name="anyio"
-    ) from missing
+import anyio
 
+from registration.asynchronous.following import AsyncConsumer, AsyncWatch, follow
+from registration.asynchronous.threads import Threaded, awaited, iterated, pull, stopped
 from registration.errors import InvalidArgument, StoreError
 from registration.many import ItemResult, Results, mention
 from registration.pipeline import C, RegistrationPipeline, S
@@ -35,63 +18,20 @@ from registration.values.documents import DOCUMENT_BYTES_MAX
 from registration.values.times import Clock, system_clock
 
 if TYPE_CHECKING:
+    import threading
     from types import TracebackType
 
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
-    from registration.core.store import Store
+    from registration.core.store import FeedEntry, Store
     from registration.engine import Random
     from registration.publisher import Handler
     from registration.results import TransitionResult
     from registration.retry import RetryPolicy
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-PULLED_MAX = 100
-PULLED_S = 0.005
-"""How much one turn in a thread takes from an iterator: so many, or for so long."""
-
-
-def _awaited(
-    method: Callable[Concatenate[RegistrationPipeline, P], T],
-) -> Callable[Concatenate[AsyncRegistrationPipeline, P], Coroutine[Any, Any, T]]:
-    """The same call, in a thread."""
-
-    @wraps(method)
-    async def call(self: AsyncRegistrationPipeline, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        pipeline = await self._opened()
-        return await self._run(partial(method, pipeline, *args, **kwargs))
-
-    return call
-
-
-def _iterated(
-    method: Callable[Concatenate[RegistrationPipeline, P], Iterator[T]],
-) -> Callable[Concatenate[AsyncRegistrationPipeline, P], AsyncGenerator[T, None]]:
-    """The same iterator, gone through in threads; the call itself is made when the first value is asked for."""
-
-    @wraps(method)
-    async def iterate(
-        self: AsyncRegistrationPipeline, /, *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncGenerator[T, None]:
-        pipeline = await self._opened()
-        values = await self._run(partial(method, pipeline, *args, **kwargs))
-        complete = False
-        while not complete:
-            pulled: list[T] = []
-            failure: list[Exception] = []
-            complete = await self._run(partial(_pull, values, pulled, failure))
-            for value in pulled:
-                yield value
-            if failure:
-                raise failure[0]
-
-    return iterate
-
-
-class AsyncRegistrationPipeline:
+class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     """One registry, for asyncio and trio. Safe to share between the tasks of one event loop.
 
     threads: how many calls may be carried out at once. The rest is what `RegistrationPipeline` takes, with the same meaning.
@@ -113,6 +53,7 @@ class AsyncRegistrationPipeline:
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
+        snapshots: Literal["each", "idle"] = "each",
         lock_timeout_s: float = 10.0,
         retry: RetryPolicy | None = None,
         traceparent: Callable[[], str | None] | None = None,
@@ -127,7 +68,7 @@ class AsyncRegistrationPipeline:
             )
         self._make = partial(
             RegistrationPipeline, root, store=store, create=create, lifecycle=lifecycle, policy=policy, guards=guards,
-            actor=actor, document_bytes_max=document_bytes_max, lock_timeout_s=lock_timeout_s, retry=retry,
+            actor=actor, document_bytes_max=document_bytes_max, snapshots=snapshots, lock_timeout_s=lock_timeout_s, retry=retry,
             traceparent=traceparent, clock=clock, random=random,
         )  # fmt: skip
         self._threads = threads
@@ -157,17 +98,17 @@ class AsyncRegistrationPipeline:
 
     # -- commands ------------------------------------------------------------------------------------------
 
-    create = _awaited(RegistrationPipeline.create)
-    create_with_result = _awaited(RegistrationPipeline.create_with_result)
-    revise = _awaited(RegistrationPipeline.revise)
-    submit_for_review = _awaited(RegistrationPipeline.submit_for_review)
-    approve = _awaited(RegistrationPipeline.approve)
-    reject = _awaited(RegistrationPipeline.reject)
-    register = _awaited(RegistrationPipeline.register)
-    act = _awaited(RegistrationPipeline.act)
-    transition_state = _awaited(RegistrationPipeline.transition_state)
-    undo = _awaited(RegistrationPipeline.undo)
-    tick = _awaited(RegistrationPipeline.tick)
+    create = awaited(RegistrationPipeline.create)
+    create_with_result = awaited(RegistrationPipeline.create_with_result)
+    revise = awaited(RegistrationPipeline.revise)
+    submit_for_review = awaited(RegistrationPipeline.submit_for_review)
+    approve = awaited(RegistrationPipeline.approve)
+    reject = awaited(RegistrationPipeline.reject)
+    register = awaited(RegistrationPipeline.register)
+    act = awaited(RegistrationPipeline.act)
+    transition_state = awaited(RegistrationPipeline.transition_state)
+    undo = awaited(RegistrationPipeline.undo)
+    tick = awaited(RegistrationPipeline.tick)
 
     def create_many(
         self, items: Iterable[C], *, workers: int = 8
@@ -183,30 +124,53 @@ class AsyncRegistrationPipeline:
 
     # -- states, now and earlier ------------------------------------------------------------------------------
 
-    load_state = _awaited(RegistrationPipeline.load_state)
-    find_state = _awaited(RegistrationPipeline.find_state)
-    history = _iterated(RegistrationPipeline.history)
-    list = _iterated(RegistrationPipeline.list)
-    state_at = _awaited(RegistrationPipeline.state_at)
-    diff = _awaited(RegistrationPipeline.diff)
-    blame = _awaited(RegistrationPipeline.blame)
-    explain = _awaited(RegistrationPipeline.explain)
-    rule = _awaited(RegistrationPipeline.rule)
-    replay_policy = _iterated(RegistrationPipeline.replay_policy)
-    read_policy = _awaited(RegistrationPipeline.read_policy)
-    receipt = _awaited(RegistrationPipeline.receipt)
-    verify_receipt = _awaited(RegistrationPipeline.verify_receipt)
-    read_document = _awaited(RegistrationPipeline.read_document)
+    load_state = awaited(RegistrationPipeline.load_state)
+    find_state = awaited(RegistrationPipeline.find_state)
+    history = iterated(RegistrationPipeline.history)
+    list = iterated(RegistrationPipeline.list)
+    state_at = awaited(RegistrationPipeline.state_at)
+    diff = awaited(RegistrationPipeline.diff)
+    blame = awaited(RegistrationPipeline.blame)
+    wait = stopped(RegistrationPipeline.wait)
+    explain = awaited(RegistrationPipeline.explain)
+    rule = awaited(RegistrationPipeline.rule)
+    replay_policy = iterated(RegistrationPipeline.replay_policy)
+    read_policy = awaited(RegistrationPipeline.read_policy)
+    receipt = awaited(RegistrationPipeline.receipt)
+    verify_receipt = awaited(RegistrationPipeline.verify_receipt)
+    read_document = awaited(RegistrationPipeline.read_document)
 
     # -- the files -------------------------------------------------------------------------------------------
 
-    persist_state = _awaited(RegistrationPipeline.persist_state)
-    recover_from_events = _awaited(RegistrationPipeline.recover_from_events)
-    recover = _awaited(RegistrationPipeline.recover)
-    repair = _awaited(RegistrationPipeline.repair)
-    verify = _awaited(RegistrationPipeline.verify)
-    strays = _iterated(RegistrationPipeline.strays)
-    manifest_ids = _iterated(RegistrationPipeline.manifest_ids)
+    persist_state = awaited(RegistrationPipeline.persist_state)
+    recover_from_events = awaited(RegistrationPipeline.recover_from_events)
+    recover = awaited(RegistrationPipeline.recover)
+    repair = awaited(RegistrationPipeline.repair)
+    verify = awaited(RegistrationPipeline.verify)
+    strays = iterated(RegistrationPipeline.strays)
+    manifest_ids = iterated(RegistrationPipeline.manifest_ids)
+
+    # -- the feed --------------------------------------------------------------------------------------------
+
+    feed = iterated(RegistrationPipeline.feed)
+    feed_end = awaited(RegistrationPipeline.feed_end)
+    consumers = iterated(RegistrationPipeline.consumers)
+    consumer_names = awaited(RegistrationPipeline.consumer_names)
+    reconcile_feed = awaited(RegistrationPipeline.reconcile_feed)
+
+    def follow(
+        self, after: str | None = None, *, stop: threading.Event | None = None
+    ) -> AsyncGenerator[FeedEntry, None]:
+        """See `RegistrationPipeline.follow`. No thread waits meanwhile; the end is looked at every 50 to 400 ms."""
+        return follow(self, after, self.watch(stop=stop))
+
+    def watch(self, *, stop: threading.Event | None = None) -> AsyncWatch:
+        """See `RegistrationPipeline.watch`."""
+        return AsyncWatch(self.feed_end, stop=stop)
+
+    def consumer(self, name: str, *, start: str = "start") -> AsyncConsumer:
+        """See `RegistrationPipeline.consumer`."""
+        return AsyncConsumer(self._open().consumer(name, start=start), self._limited_by())
 
     # -- handlers --------------------------------------------------------------------------------------------
 
@@ -214,7 +178,7 @@ class AsyncRegistrationPipeline:
         """See `RegistrationPipeline.on`: handlers are called in the thread of a writer."""
         return self._open().on(event, handler)
 
-    emit_state_change = _awaited(RegistrationPipeline.emit_state_change)
+    emit_state_change = awaited(RegistrationPipeline.emit_state_change)
 
     # -- what is known without asking the disk -----------------------------------------------------------------
 
@@ -268,20 +232,9 @@ class AsyncRegistrationPipeline:
     def _keep(self) -> None:
         self._pipeline = self._make()  # kept here, in the thread: a cancelled task would forget it
 
-    async def _run(self, do: Callable[[], T]) -> T:
-        """Do it in a thread, once one is free. Where the task is cancelled meanwhile, finish it first."""
-        self._limiter = limiter = self._limiter or anyio.CapacityLimiter(self._threads)
-        call = _Call(do)
-        await limiter.acquire_on_behalf_of(call)
-        try:
-            return await anyio.to_thread.run_sync(call.run, limiter=_unlimited())
-        except anyio.get_cancelled_exc_class():
-            # A scope of anyio or trio does not come through here; asyncio's own cancelling does.
-            if not call.revoke():
-                await _finish(call)
-            raise
-        finally:
-            limiter.release_on_behalf_of(call)
+    def _limited_by(self) -> anyio.CapacityLimiter:
+        self._limiter = self._limiter or anyio.CapacityLimiter(self._threads)
+        return self._limiter
 
     async def _many(
         self, begin: Callable[[RegistrationPipeline], Results[Any, TransitionResult]]
@@ -293,7 +246,7 @@ class AsyncRegistrationPipeline:
         try:
             while True:
                 failure: list[Exception] = []
-                complete = await self._run(partial(_pull, results, pulled, failure, 1))
+                complete = await self._run(partial(pull, results, pulled, failure, 1))
                 while pulled:
                     yield pulled.pop()
                 if failure:
@@ -303,51 +256,3 @@ class AsyncRegistrationPipeline:
         finally:
             with anyio.CancelScope(shield=True):
                 mention([*pulled, *await self._run(results.close)])
-
-
-class _Call(Generic[T]):
-    """One call on its way to a thread: it is begun, or revoked, never both."""
-
-    def __init__(self, do: Callable[[], T]) -> None:
-        self._do = do
-        self._turn = threading.Lock()  # whoever takes it decides
-        self.finished = threading.Event()
-
-    def run(self) -> T:
-        begun = self._turn.acquire(blocking=False)
-        assert begun, "a revoked call is not run"
-        try:
-            return self._do()
-        finally:
-            self.finished.set()
-
-    def revoke(self) -> bool:
-        """See to it that it is never begun; False where it has begun already."""
-        return self._turn.acquire(blocking=False)
-
-
-async def _finish(call: _Call[Any]) -> None:
-    """Wait until a thread is done with a call, whoever cancels the task meanwhile."""
-    with anyio.CancelScope(shield=True):
-        while not call.finished.is_set():
-            with suppress(anyio.get_cancelled_exc_class()):
-                await anyio.to_thread.run_sync(call.finished.wait, limiter=_unlimited())
-
-
-def _unlimited() -> anyio.CapacityLimiter:
-    return anyio.CapacityLimiter(math.inf)
-
-
-def _pull(
-    values: Iterator[T], pulled: list[T], failure: list[Exception], count_max: int = PULLED_MAX
-) -> bool:
-    """Take some values; whether that were the last ones. What fails is told after those before it."""
-    until_s = time.monotonic() + PULLED_S
-    try:
-        for value in values:
-            pulled.append(value)
-            if len(pulled) >= count_max or time.monotonic() >= until_s:
-                return False
-    except Exception as error:  # whatever it is, it belongs behind the values that came before it
-        failure.append(error)
-    return True
