@@ -253,11 +253,13 @@ class FileStore:
             self._check_in_force()  # and once more under the lock: nothing is made for who comes too late
             self._place.make(stream)
             return self._place.hold(stream, create=True)
-        with _absence_as(VersionConflict(stream, after.version, 0)):
+        try:
             held = None
             if known is not None:
                 held = self._place.hold_known(known, with_directory=self._behind is None)
             return held or self._place.hold(stream)
+        except FileNotFoundError:
+            raise VersionConflict(stream, after.version, 0) from None
 
     def _sync(self, held: Held, snapshot: StateSnapshot, *, creating: bool) -> bool:
         """Bring what was written to the disk. This is the commit; whether a new snapshot is prepared beside the old one.
