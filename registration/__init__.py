@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from registration.asynchronous import AsyncRegistrationPipeline as AsyncRegistrationPipeline
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
     from registration.feed.consumers import Consumer as Consumer
     from registration.feed.consumers import ConsumerStatus as ConsumerStatus
     from registration.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.many import CreateItem as CreateItem
+    from registration.many import ItemResult as ItemResult
+    from registration.many import Results as Results
+    from registration.many import TransitionItem as TransitionItem
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "AsyncRegistrationPipeline": "registration.asynchronous",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -111,6 +117,10 @@ _HOME_OF = {
     "Consumer": "registration.feed.consumers",
     "ConsumerStatus": "registration.feed.consumers",
     "LifecycleState": "registration.lifecycles.registration",
+    "CreateItem": "registration.many",
+    "ItemResult": "registration.many",
+    "Results": "registration.many",
+    "TransitionItem": "registration.many",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
     from registration.core.store import Store
     from registration.differences import Blame, Difference
+    from registration.feed.waiting import Waiting
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
@@ -66,6 +67,10 @@ class RegistryReader(FeedReader):
             NotFound: when there is no such manifest; the nearest id is suggested.
         """
         return self._found(manifest_id, self._open().load(check_id(manifest_id))).detached()
+
+    def find_state(self, manifest_id: str) -> StateSnapshot | None:
+        """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
+        return self._open().load(check_id(manifest_id))
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -159,6 +164,12 @@ class RegistryReader(FeedReader):
         from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
 
         return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
+
+    def waiting(self, manifest_id: str, state: str, timeout_s: float | None = None) -> Waiting:
+        """The same wait, look by look, for whoever waits in another way; raises as `wait`."""
+        from registration.feed.waiting import Waiting  # noqa: PLC0415  # as above
+
+        return Waiting(self._open(), self.load_state(manifest_id), state, timeout_s)
 
     # -- why -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from registration.errors import RegistrationError
 COMMANDS = {
     "init": "writing",
     "create": "writing",
+    "import": "importing",
     "revise": "writing",
     "submit": "writing",
     "approve": "writing",
@@ -44,6 +45,7 @@ COMMANDS = {
     "lifecycle": "governing",
     "policy": "governing",
     "graph": "reading",
+    "bench": "bench",
     "demo": "demo",
     "completion": "completion",
 }
