@@ -36,6 +36,8 @@ REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
 FEED = "feed"
 CONSUMERS = "consumers"
+DEAD_LETTERS = "dead-letters"
+HOOKS_FILE = "hooks.toml"
 RULE_KINDS = ("lifecycles", "policies", "schemas")
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

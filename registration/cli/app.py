@@ -38,6 +38,7 @@ COMMANDS = {
     "follow": "following",
     "wait": "following",
     "consumers": "following",
+    "hooks": "hooking",
     "verify": "reading",
     "recover": "recovering",
     "repair": "recovering",
