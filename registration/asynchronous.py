@@ -208,7 +208,9 @@ class AsyncRegistrationPipeline:
     reconcile_feed = _awaited(RegistrationPipeline.reconcile_feed)
     consumers = _iterated(RegistrationPipeline.consumers)
     consumer_names = _awaited(RegistrationPipeline.consumer_names)
-    # What these three give blocks when it is used: hand it to a thread.
+    # What these give blocks when it is used: hand it to a thread.
+    hooks = _awaited(RegistrationPipeline.hooks)
+    dead_letters = _awaited(RegistrationPipeline.dead_letters)
     consumer = _awaited(RegistrationPipeline.consumer)
     watch = _awaited(RegistrationPipeline.watch)
     waiting = _awaited(RegistrationPipeline.waiting)
