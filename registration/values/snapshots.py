@@ -59,3 +59,14 @@ class StateSnapshot:
     def approvals(self) -> tuple[Mapping[str, Any], ...]:
         """Who approved this very document, in order: `actor`, `time`, `version`, `digest`."""
         return tuple(self.facts.get("approvals", ()))
+
+    @property
+    def name(self) -> str | None:
+        """The name that the manifest holds, such as ``weather@1.2.0``; None where it holds none."""
+        name: str | None = self.facts.get("name")
+        return name
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags, sorted."""
+        return tuple(self.facts.get("tags", ()))
