@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from registration.errors import InvalidDocument as InvalidDocument
     from registration.errors import InvalidPolicy as InvalidPolicy
     from registration.errors import LockTimeout as LockTimeout
+    from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
     from registration.errors import PinMismatch as PinMismatch
     from registration.errors import ReceiptMismatch as ReceiptMismatch
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.names.aliases import Target as Target
+    from registration.names.registry import NameStatus as NameStatus
+    from registration.names.registry import Resolution as Resolution
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -87,6 +91,7 @@ _HOME_OF = {
     "InvalidDocument": "registration.errors",
     "InvalidPolicy": "registration.errors",
     "LockTimeout": "registration.errors",
+    "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
     "PinMismatch": "registration.errors",
     "ReceiptMismatch": "registration.errors",
@@ -97,6 +102,9 @@ _HOME_OF = {
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
     "LifecycleState": "registration.lifecycles.registration",
+    "Target": "registration.names.aliases",
+    "NameStatus": "registration.names.registry",
+    "Resolution": "registration.names.registry",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",

@@ -38,6 +38,7 @@ from registration.errors import (
     VersionConflict,
 )
 from registration.recovery import Witness, corrupt, plan_repair, witness
+from registration.stores.claims import FileClaims
 from registration.stores.place import TEMPORARY_SNAPSHOT, Held, Place, let_go_by_children
 from registration.stores.registry_file import RegistryFile, make_registry, read_registry
 from registration.stores.rules import read_rule, stray_rules, sync_rule, write_rule
@@ -64,7 +65,8 @@ class FileStore:
 
     root: the registry's directory. definition: the lifecycle, or how to get the one that the registry names. wanted: what
     to make there where there is no registry yet, with the lifecycle that it names; None: it must be there; `made` says
-    which it was. lock_timeout_s: how long to wait for somebody else's lock.
+    which it was. lock_timeout_s: how long to wait for somebody else's lock. area: which directory of the registry the logs
+    are in; the registry names the lifecycle of its manifests only.
 
     Raises:
         NotFound: when there is no registry and none is wanted.
@@ -81,6 +83,7 @@ class FileStore:
         lifecycle: Any = None,
         lock_timeout_s: float = 10.0,
         disk: Disk | None = None,
+        area: str = layout.MANIFESTS,
     ) -> None:
         self.root = os.path.realpath(root)  # the root itself may be a link; below it none is followed
         self.disk: Disk = disk or PosixDisk()
@@ -89,9 +92,14 @@ class FileStore:
         self._definition = (
             definition if isinstance(definition, Definition) else definition(self.registry, self.kept)
         )
-        _check_lifecycle(self.root, self.registry, self._definition)
+        self._area = area
+        if area == layout.MANIFESTS:
+            _check_lifecycle(self.root, self.registry, self._definition)
         self._seen: tuple[int, ...] = ()  # not yet: it may have been replaced since it was read
-        self._place = Place(self.disk, self.root, lock_timeout_s=lock_timeout_s, root_synced=self.made)
+        self._place = Place(
+            self.disk, self.root, lock_timeout_s=lock_timeout_s, root_synced=self.made, area=area
+        )
+        self._claims = FileClaims(self.disk, self.root, lock_timeout_s=lock_timeout_s)
         self._lock_timeout_s = lock_timeout_s
         self._doubtful: set[str] = set()
 
@@ -261,11 +269,14 @@ class FileStore:
 
     def streams(self) -> Iterator[str]:
         """See `Store.streams`. Names that no id has are passed over."""
-        with (
-            failures_named("listing", layout.MANIFESTS),
-            self._place.opened_manifests() as manifests,
-        ):
-            names = sorted(self.disk.names(manifests))
+        with failures_named("listing", self._area):
+            try:
+                with self._place.opened_manifests() as manifests:
+                    names = sorted(self.disk.names(manifests))
+            except FileNotFoundError:
+                if self._area == layout.MANIFESTS:
+                    raise
+                names = []
         return (id for name in names if (id := id_of(name)) is not None)
 
     def strays(self) -> Iterator[Stray]:
@@ -273,12 +284,12 @@ class FileStore:
         with failures_named("listing", self.root):
             temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
             with opened_directory(self.disk, self.root) as root:
-                if temporary in self.disk.names(root):
+                if temporary in self.disk.names(root) and self._area == layout.MANIFESTS:
                     yield Stray(temporary, _LEFT, unfinished=True)
-            with self._place.opened_manifests() as manifests:
+            with suppress(FileNotFoundError), self._place.opened_manifests() as manifests:
                 names = sorted(self.disk.names(manifests))
                 for name in names:
-                    path = f"{layout.MANIFESTS}/{name}"
+                    path = f"{self._area}/{name}"
                     if id_of(name) is None:
                         yield Stray(path, "no id has this file name", unfinished=False)
                         continue
@@ -288,7 +299,9 @@ class FileStore:
                         opened_directory(self.disk, name, dir_fd=manifests) as directory,
                     ):
                         yield from _of_nobody(self.disk.names(directory), path + "/")
-            yield from stray_rules(self.disk, self.root)
+            if self._area == layout.MANIFESTS:
+                yield from stray_rules(self.disk, self.root)
+                yield from self._claims.strays()
 
     def keep(self, kind: str, digest: str, value: Any) -> None:
         """See `Store.keep`."""
@@ -318,6 +331,17 @@ class FileStore:
             raw = self._place.bytes_of(root, layout.REFUSALS_FILE) or b""
         return (line for line in raw.splitlines(keepends=True) if line.endswith(b"}\n"))
 
+    def beside(self, area: str, definition: Definition) -> FileStore:
+        """See `Store.beside`."""
+        return FileStore(
+            self.root, definition, lock_timeout_s=self._lock_timeout_s, disk=self.disk, area=area
+        )
+
+    @property
+    def claims(self) -> FileClaims:
+        """See `Store.claims`."""
+        return self._claims
+
     def close(self) -> None:
         """See `Store.close`. Nothing is held open between calls."""
 
@@ -328,6 +352,8 @@ class FileStore:
 
     def _check_in_force(self) -> None:
         """Whoever decided under a lifecycle that is not in force any more, since it was migrated, has to open again."""
+        if self._area != layout.MANIFESTS:
+            return
         if (now := self._signature()) != self._seen:
             if read_registry(self.disk, self.root).lifecycle != self.registry.lifecycle:
                 raise StoreError(

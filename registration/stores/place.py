@@ -47,19 +47,29 @@ class Held:
 class Place:
     """One registry's root on one disk. Holds nothing open between calls.
 
-    root_synced: whether the root's own entries are known to be on the disk, as they are after making it.
+    root_synced: whether the root's own entries are known to be on the disk, as they are after making it. area: which of
+    its directories the logs are in.
     """
 
-    def __init__(self, disk: Disk, root: str, *, lock_timeout_s: float, root_synced: bool) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        root: str,
+        *,
+        lock_timeout_s: float,
+        root_synced: bool,
+        area: str = layout.MANIFESTS,
+    ) -> None:
         self.disk = disk
         self.root = root
         self._lock_timeout_s = lock_timeout_s
         self._root_synced = root_synced
+        self.area = area
 
     @contextmanager
     def opened_manifests(self) -> Iterator[int]:
         """The directory of all manifests. Opened anew each time: a kept one could be of a registry that is gone."""
-        with opened_directory(self.disk, f"{self.root}/{layout.MANIFESTS}") as manifests:
+        with opened_directory(self.disk, f"{self.root}/{self.area}") as manifests:
             yield manifests
 
     @contextmanager
@@ -157,6 +167,9 @@ class Place:
 
     def make(self, stream: str) -> None:
         """A directory for a new manifest. Synced by `sync`, once its log is in it."""
+        if self.area != layout.MANIFESTS:  # which is there since the registry is
+            with opened_directory(self.disk, self.root) as root:
+                ensure_directory(self.disk, self.area, dir_fd=root)
         self.sync_root()
         with self.opened_manifests() as manifests, suppress(FileExistsError):
             self.disk.make_directory(layout.directory_of(stream), DIRECTORY_MODE, dir_fd=manifests)
