@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 import orjson
 
+from registration.core.naming import TAGGING
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -150,6 +152,8 @@ def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
         "updated_at": snapshot.updated_at,
         "approvals": list(snapshot.approvals),
         "due": dict(snapshot.facts.get("due", {})),
+        "name": snapshot.name,
+        "tags": list(snapshot.tags),
         "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
         "document": snapshot.document,
     }
@@ -189,6 +193,9 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def event_row(event: Event) -> tuple[str, ...]:
     """One event in a log for people: version, time, who, what, and what was said."""
     said = [str(event.data[name]) for name in ("reason", "comment") if name in event.data]
+    for word, sign in (("added", "+"), ("removed", "-")):
+        if event.action in TAGGING and word in event.data:
+            said.insert(0, " ".join(sign + tag for tag in event.data[word]))
     move = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
     return (str(event.version), when(event.time), event.actor or "-", event.action, move, "; ".join(said))
 
