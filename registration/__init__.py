@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
     from registration.errors import LockTimeout as LockTimeout
+    from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
     from registration.errors import PinMismatch as PinMismatch
     from registration.errors import ReceiptMismatch as ReceiptMismatch
@@ -64,6 +65,9 @@ if TYPE_CHECKING:
     from registration.many import ItemResult as ItemResult
     from registration.many import Results as Results
     from registration.many import TransitionItem as TransitionItem
+    from registration.names.aliases import Target as Target
+    from registration.names.registry import NameStatus as NameStatus
+    from registration.names.registry import Resolution as Resolution
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -104,6 +108,7 @@ _HOME_OF = {
     "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
     "LockTimeout": "registration.errors",
+    "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
     "PinMismatch": "registration.errors",
     "ReceiptMismatch": "registration.errors",
@@ -121,6 +126,9 @@ _HOME_OF = {
     "ItemResult": "registration.many",
     "Results": "registration.many",
     "TransitionItem": "registration.many",
+    "Target": "registration.names.aliases",
+    "NameStatus": "registration.names.registry",
+    "Resolution": "registration.names.registry",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",

@@ -201,6 +201,22 @@ class AsyncRegistrationPipeline:
     verify_receipt = _awaited(RegistrationPipeline.verify_receipt)
     read_document = _awaited(RegistrationPipeline.read_document)
 
+    # -- names and tags --------------------------------------------------------------------------------------
+
+    resolve = _awaited(RegistrationPipeline.resolve)
+    names = _iterated(RegistrationPipeline.names)
+    name_status = _awaited(RegistrationPipeline.name_status)
+    known_names = _iterated(RegistrationPipeline.known_names)
+    recover_name = _awaited(RegistrationPipeline.recover_name)
+    verify_name = _awaited(RegistrationPipeline.verify_name)
+    aliases = _awaited(RegistrationPipeline.aliases)
+    aliases_of = _awaited(RegistrationPipeline.aliases_of)
+    alias_history = _iterated(RegistrationPipeline.alias_history)
+    set_alias = _awaited(RegistrationPipeline.set_alias)
+    remove_alias = _awaited(RegistrationPipeline.remove_alias)
+    tag = _awaited(RegistrationPipeline.tag)
+    untag = _awaited(RegistrationPipeline.untag)
+
     # -- the feed --------------------------------------------------------------------------------------------
 
     feed = _iterated(RegistrationPipeline.feed)

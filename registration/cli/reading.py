@@ -35,9 +35,10 @@ from registration.cli.output import (
     table,
     when,
 )
-from registration.errors import LockTimeout, RegistrationError
+from registration.errors import LockTimeout, RegistrationError, StoreError
 
 if TYPE_CHECKING:
+    from registration.pipeline import RegistrationPipeline
     from registration.verification import Finding
 
 
@@ -66,17 +67,22 @@ def show_command(
             snapshot = pipeline.load_state(id)
         else:
             snapshot = pipeline.state_at(id, version=version, time=time)
+        # Aliases are of today: those of another day are in `alias log`.
+        aliases = pipeline.aliases_of(snapshot) if version is None and time is None else []
     if only_document:
         option = 0 if context.as_json else orjson.OPT_INDENT_2
         click.echo(orjson.dumps(snapshot.document, option=option))
         return
     if context.as_json:
-        echo_json(snapshot_json(snapshot))
+        echo_json({**snapshot_json(snapshot), "aliases": aliases})
         return
     echo(snapshot.manifest_id)
+    called = f"{snapshot.name} ({', '.join(aliases)})" if aliases else snapshot.name
     rows = [
         ("  state", snapshot.state),
         ("  version", str(snapshot.version)),
+        *([("  name", called)] if called else []),
+        *([("  tags", ", ".join(snapshot.tags))] if snapshot.tags else []),
         ("  digest", snapshot.digest or "there is no document"),
         ("  created", when(snapshot.created_at)),
         ("  updated", when(snapshot.updated_at)),
@@ -200,6 +206,11 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
                 sound = "" if quick else f"; sound to version {found.sound_version}"
                 echo(_finding(finding) + sound)
         strays = list(pipeline.strays()) if id is None else []
+        names, unread = _verified_names(pipeline) if id is None and not quick else ([], [])
+        busy += unread
+        for problem in unread:
+            show_error(problem, as_json=context.as_json)
+        strays += names
         progress.clear()
     if context.as_json:
         if strays:
@@ -216,6 +227,18 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
     damaged += any(finding.kind == "damage" for finding in strays)
     if damaged or busy:
         click.get_current_context().exit(DAMAGE if damaged else worst(busy))
+
+
+def _verified_names(pipeline: RegistrationPipeline) -> tuple[list[Finding], list[RegistrationError]]:
+    """What is wrong with the names and their aliases, and what could not be looked at."""
+    found: list[Finding] = []
+    problems: list[RegistrationError] = []
+    for name in pipeline.known_names():
+        try:
+            found += pipeline.verify_name(name)
+        except (StoreError, LockTimeout) as error:
+            problems.append(error)
+    return found, problems
 
 
 def _speaks_utf8() -> bool:
