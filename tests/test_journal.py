@@ -324,7 +324,9 @@ def test_a_closed_store_keeps_no_descriptor(open_store):
     closed.close()
     del forgotten
 
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert (
+        set(os.listdir("/proc/self/fd")) <= before
+    )  # stores of other tests may have been forgotten meanwhile
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forks beside threads
