@@ -349,7 +349,8 @@ class Store(Protocol):
 
         Raises (while iterating):
             InvalidArgument: when the cursor is none, or is of another feed.
-            CorruptLog, LockTimeout, StoreError: as above; `details["cursor"]` is then the place behind what can't be read.
+            CorruptLog, UnknownEvent: when an event can't be read; `details["cursor"]` is the place behind it.
+            LockTimeout, StoreError: as above.
         """
 
     def feed_end(self) -> str:

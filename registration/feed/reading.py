@@ -4,7 +4,7 @@ A line is resolved by loading its stream, which never shows what a power cut cou
 yet, it is loaded once more under its lock: whoever wrote the line is done by then, or dead. The bytes that the line names
 end in the hash that it names, or that commit never was, and the line is passed over. A hash stands in one line only.
 
-What can't be read is raised, and says with which cursor to go on behind it: nothing is left out silently.
+An event that was damaged is raised, with the cursor for going on behind it: nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from registration import layout
 from registration.core.codec import TAIL_BYTES, BadLine, Fault, decode_line, head_of_tail
 from registration.core.store import Backlog, FeedEntry
 from registration.disk import failures_named, read_span
-from registration.errors import RegistrationError
+from registration.errors import CorruptLog, UnknownEvent
 from registration.feed.records import (
     NOW,
     START,
@@ -104,8 +104,10 @@ class Feed:
         for record, ends, taken in self._records(after):
             try:
                 events = self._resolved(record)
-            except RegistrationError as error:
-                error.details["cursor"] = str(ends[-1])
+            except (CorruptLog, UnknownEvent) as error:
+                error.details["cursor"] = str(
+                    ends[-1]
+                )  # waiting doesn't help: whoever wants to can go on behind it
                 raise
             for event, cursor in list(zip(events, ends, strict=False))[
                 taken:
