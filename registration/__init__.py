@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registration.asynchronous import AsyncRegistrationPipeline as AsyncRegistrationPipeline
+    from registration.asynchronous.pipeline import AsyncRegistrationPipeline as AsyncRegistrationPipeline
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME_OF = {
-    "AsyncRegistrationPipeline": "registration.asynchronous",
+    "AsyncRegistrationPipeline": "registration.asynchronous.pipeline",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",

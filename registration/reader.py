@@ -23,12 +23,13 @@ from registration.values.documents import Document, check_document, parse_docume
 from registration.values.ids import check_id
 
 if TYPE_CHECKING:
+    import threading
+
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Store
     from registration.differences import Blame, Difference
-    from registration.feed.waiting import Waiting
     from registration.names.registry import Names
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
@@ -75,7 +76,8 @@ class RegistryReader(FeedReader):
 
     def find_state(self, manifest_id: str) -> StateSnapshot | None:
         """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
-        return self._open().load(check_id(manifest_id))
+        found = self._open().load(check_id(manifest_id))
+        return None if found is None else found.detached()
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -154,27 +156,28 @@ class RegistryReader(FeedReader):
 
         return tuple(blame(self.history(manifest_id), pointer))
 
-    def wait(self, manifest_id: str, state: str, timeout_s: float | None = None) -> StateSnapshot:
+    def wait(
+        self,
+        manifest_id: str,
+        state: str,
+        timeout_s: float | None = None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> StateSnapshot:
         """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
 
         state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
-        this waited counts. timeout_s: None waits for ever.
+        this waited counts. timeout_s: None waits for ever. stop: ends the waiting when it is set.
 
         Raises:
             NotFound: when there is no such manifest.
             InvalidArgument: when there is no such state.
             Rejected: as soon as the lifecycle has no way there any more.
-            WaitTimeout: when it didn't come there in time.
+            WaitTimeout: when it didn't come there in time, or `stop` was set.
         """
         from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
 
-        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
-
-    def waiting(self, manifest_id: str, state: str, timeout_s: float | None = None) -> Waiting:
-        """The same wait, look by look, for whoever waits in another way; raises as `wait`."""
-        from registration.feed.waiting import Waiting  # noqa: PLC0415  # as above
-
-        return Waiting(self._open(), self.load_state(manifest_id), state, timeout_s)
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s, stop=stop)
 
     # -- why -----------------------------------------------------------------------------------------------
 

@@ -113,6 +113,11 @@ async def serve(root: Path) -> None:
             assert_type(one, ItemResult[CreateItem, TransitionResult])
         assert_type(pipeline.on("state_change", tell), Callable[[], None])
         assert_type(pipeline.policy, Policy)
+        assert_type(await pipeline.wait("a", "APPROVED", timeout_s=1), StateSnapshot)
+        async for entry in pipeline.follow():
+            assert_type(entry.event, Event)
+        async with pipeline.consumer("index") as consumer:
+            assert_type(await consumer.run(lambda entry: print(entry.cursor), once=True), int)
         await pipeline.approve("a", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
         await pipeline.reject("a")  # type: ignore[call-arg]  # it needs a reason
         await pipeline.load_state(7)  # type: ignore[arg-type]  # not an id
