@@ -245,7 +245,8 @@ class Store(Protocol):
 
         Raises (while iterating):
             InvalidArgument: when the cursor is none, or is of another feed.
-            CorruptLog, LockTimeout, StoreError: as above; `details["cursor"]` is then the place behind what can't be read.
+            CorruptLog, LockTimeout, StoreError: as above; where one stream can't be read, `details` has its `area`, its
+                `stream`, and the `cursor` behind what can't be read.
         """
 
     def feed_end(self) -> str:
