@@ -9,6 +9,7 @@
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
     <root>/quarantine/<name>/<offset>-<hash>.bytes
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -32,6 +33,7 @@ SNAPSHOT_FILE = "state.json"
 TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
+CATALOG_FILE = "catalog.sqlite"
 RULES = "rules"
 FEED = "feed"
 RULE_KINDS = ("lifecycles", "policies", "schemas")

@@ -26,6 +26,7 @@ LEVELS = {
     "publisher": 4,
     "stores": 4,
     "feed": 4,
+    "catalog": 4,
     "recovery": 4,
     "verification": 4,
     "doctor": 4,
