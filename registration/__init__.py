@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from registration.catalog.statistics import Statistics as Statistics
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from registration.lifecycles.registration import LifecycleState as LifecycleState
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
+    from registration.results import Listing as Listing
     from registration.results import Summary as Summary
     from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "Statistics": "registration.catalog.statistics",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -101,6 +104,7 @@ _HOME_OF = {
     "LifecycleState": "registration.lifecycles.registration",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
+    "Listing": "registration.results",
     "Summary": "registration.results",
     "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",

@@ -102,6 +102,8 @@ class Engine:
         self.store = store
         self.publisher = Publisher()
         self.policy = policy
+        self.committed = 0
+        """How many events this engine committed, roughly: threads may miss one another's."""
         self._kept: set[str] = set()
         self._clock = clock
         self._random = random_source or random.SystemRandom()
@@ -277,6 +279,7 @@ class Engine:
             self._keep_rules(policy)
             with self.publisher.turn(stream, self._lock_timeout_s) as lane:
                 store.append(stream, after, events, state)
+                self.committed += len(events)
                 self.publisher.put(lane, changes)
         return tuple(events), state
 

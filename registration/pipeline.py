@@ -6,13 +6,14 @@ their states are read, their histories replayed. Every call is a few lines over 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.engine import Engine, Outcome, Random
-from registration.errors import InvalidArgument, NotFound
+from registration.errors import InvalidArgument, NotFound, RegistrationError
 from registration.publisher import Handler, StateChange
 from registration.reader import RegistryReader, as_dict
 from registration.results import TransitionResult, Words, WordsWithReason
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from registration.retry import RetryPolicy
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
+
+
+_log = logging.getLogger("registration")
+
+CAUGHT_UP_AFTER = 300
+"""How many events a pipeline commits before it brings the catalog up to date when it is closed."""
 
 
 class RegistrationPipeline(RegistryReader):
@@ -109,7 +116,7 @@ class RegistrationPipeline(RegistryReader):
             self.made = store.made
         if policy is not None or rules is None:
             rules = _always(policy or NO_POLICY)
-        super().__init__(store, rules, guards=guards, actor=actor)
+        super().__init__(store, rules, guards=guards, actor=actor, clock=clock, lock_timeout_s=lock_timeout_s)
         self._engine = Engine(
             store, policy=rules, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s
         )
@@ -127,7 +134,15 @@ class RegistrationPipeline(RegistryReader):
         self.close()
 
     def close(self) -> None:
-        """Let go of everything; later calls are refused. Closing twice is harmless."""
+        """Let go of everything; later calls are refused. Closing twice is harmless.
+
+        Whoever committed much brings the catalog up to date first, so that the next list doesn't have to.
+        """
+        if not self._closed and self._engine.committed > CAUGHT_UP_AFTER:
+            try:
+                self.catch_up_catalog()
+            except RegistrationError as error:  # the next list says so, if it is still true then
+                _log.info("The catalog was not brought up to date: %s", error)
         self._closed = True
         self._store.close()
 
