@@ -6,6 +6,7 @@ It knows no lifecycle and no file. What it promises for every definition and eve
 - the fold is tried before the append, so a mistake shows before it is permanent;
 - a version that the caller expects is checked once; a conflict that the engine met by itself is decided again
   on the fresh state, after a jittered wait, within a bound;
+- the threads that write to one manifest take turns, and so do processes that met a conflict, in the order in which they came;
 - the same idempotency key with the same request gives the first answer again and writes nothing;
 - time-outs that are due are recorded before anything else is decided, at the time that they were due;
 - the lifecycle, the policy and the schemas that an event names by digest are kept before the event is.
@@ -56,6 +57,12 @@ _log = logging.getLogger("registration")
 
 T = TypeVar("T")
 
+CONTENDED_S = 1.0
+"""For how long a manifest counts as contended after a conflict with another process, in seconds."""
+
+CONTENDED_MAX = 1024
+"""How many manifests are remembered as contended; forgetting one costs another conflict."""
+
 
 class Random(Protocol):
     """Where ids and waits come from: `random.SystemRandom()`, or `random.Random(seed)` for the same again."""
@@ -73,12 +80,22 @@ class Outcome:
 
     state: the snapshot after the command's last event. events: what it recorded, in order.
     attempts: how many decisions it took, from 1. replayed: the answer to an earlier call with the same key.
+    waited_s: how long it waited for others who were writing, in all: for turns, for locks, and before deciding again.
     """
 
     state: StateSnapshot
     events: tuple[Event, ...]
     attempts: int
     replayed: bool
+    waited_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Try:
+    """One command on its way: how often it was decided on, and how long it has waited, in seconds."""
+
+    attempts: int = 1
+    waited_s: float = 0.0
 
 
 class Engine:
@@ -105,6 +122,7 @@ class Engine:
         self.committed = 0
         """How many events this engine committed, roughly: threads may miss one another's."""
         self._kept: set[str] = set()
+        self._contended: dict[str, float] = {}
         self._clock = clock
         self._random = random_source or random.SystemRandom()
         self._retry = retry or RetryPolicy()
@@ -123,7 +141,7 @@ class Engine:
         """
         command = self._with_ancestry(command)
         pinned = command.expected_version is not None
-        return self._retried(lambda attempts: self._attempt(command, attempts), pinned=pinned)
+        return self._retried(command.stream, lambda so_far: self._attempt(command, so_far), pinned=pinned)
 
     def tick(self, stream: str, *, dry_run: bool = False) -> Outcome | None:
         """Fire the time-outs of one manifest that are due; None where none is, or where there is no such manifest.
@@ -134,26 +152,55 @@ class Engine:
             VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
         """
 
-        def attempt(attempts: int) -> Outcome | None:
+        def attempt(so_far: _Try) -> Outcome | None:
             before = self.store.load(stream)
-            events, after = self._fire(stream, before, self._clock(), dry_run=dry_run)
-            return Outcome(after, events, attempts, replayed=False) if after is not None and events else None
+            events, after = self._fire(stream, before, self._clock(), so_far, dry_run=dry_run)
+            if after is None or not events:
+                return None
+            return Outcome(after, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
 
-        return self._retried(attempt, pinned=False)
+        return self._retried(stream, attempt, pinned=False)
 
-    def _retried(self, attempt: Callable[[int], T], *, pinned: bool) -> T:
-        """Decide, and decide again after a conflict that nobody pinned, within the bounds of the retry policy."""
+    def _retried(self, stream: str, attempt: Callable[[_Try], T], *, pinned: bool) -> T:
+        """Decide, and decide again after a conflict that nobody pinned, within the bounds of the retry policy.
+
+        This process's threads take turns at a manifest. Who met a conflict with another process waits a moment, and then in
+        the store's queue as well, and so do this engine's next commands for the manifest, for as long as it is contended.
+        """
+        so_far = _Try()
         waits = self._retry.waits_s(self._random.random)
-        attempts = 1
         while True:
             try:
-                return attempt(attempts)
+                return self._in_turn(stream, attempt, so_far)
             except VersionConflict as conflict:
                 wait_s = None if pinned else next(waits, None)
                 if wait_s is None:
-                    raise self._with_found(conflict, attempts) from None
+                    raise self._with_found(conflict, so_far.attempts) from None
+            if len(self._contended) >= CONTENDED_MAX:
+                self._contended.clear()
+            self._contended[stream] = time.monotonic() + CONTENDED_S
             self._sleep(wait_s)
-            attempts += 1
+            so_far.waited_s += wait_s
+            so_far.attempts += 1
+
+    def _in_turn(self, stream: str, attempt: Callable[[_Try], T], so_far: _Try) -> T:
+        lane, waited_s = self.publisher.enter(stream, self._lock_timeout_s)
+        so_far.waited_s += waited_s
+        try:
+            if stream in self._contended and self._is_contended(stream):
+                with self.store.queue(stream) as queued_s:
+                    so_far.waited_s += queued_s
+                    return attempt(so_far)
+            return attempt(so_far)
+        finally:
+            self.publisher.leave(stream, lane)
+
+    def _is_contended(self, stream: str) -> bool:
+        """Whether another process was met at this manifest a moment ago."""
+        if self._contended.get(stream, 0.0) >= time.monotonic():
+            return True
+        self._contended.pop(stream, None)
+        return False
 
     def persist(self, snapshot: StateSnapshot) -> None:
         """Keep a snapshot, where it is exactly what the log folds to at its version.
@@ -210,19 +257,20 @@ class Engine:
                 correlation_id=event_id,
             )
 
-        with self.publisher.turn(stream, self._lock_timeout_s) as lane:
+        with self.publisher.turn(stream, self._lock_timeout_s):
             loss = self.store.repair(stream, record if accept_loss else None)
             if loss is not None and loss.event is not None and loss.repaired is not None:
-                self.publisher.put(lane, [StateChange(loss.event, loss.repaired)])
+                self.publisher.put(stream, [StateChange(loss.event, loss.repaired)])
             return loss
 
-    def _attempt(self, command: Command, attempts: int) -> Outcome:
+    def _attempt(self, command: Command, so_far: _Try) -> Outcome:
         store, stream = self.store, command.stream
         before = store.load(stream)
-        if (replayed := self._answered(command, before, attempts)) is not None:
+        if (replayed := self._answered(command, before, so_far)) is not None:
             return replayed
         now_ns = self._clock()  # one look: no time-out falls due between firing and deciding
-        _, before = self._fire(stream, before, now_ns)
+        if before is not None and "due" in before.facts:
+            _, before = self._fire(stream, before, now_ns, so_far)
         if before is not None and command.expected_version not in (None, before.version):
             raise VersionConflict(stream, command.expected_version or 0, before.version)
         policy = self.policy()
@@ -233,11 +281,11 @@ class Engine:
             if policy.log_refusals:
                 self._note(refusal, command, time)
             raise
-        events, state = self._commit(stream, before, decided, policy)
-        return Outcome(state, events, attempts, replayed=False)
+        events, state = self._commit(stream, before, decided, policy, so_far)
+        return Outcome(state, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
 
     def _fire(
-        self, stream: str, state: StateSnapshot | None, now_ns: int, *, dry_run: bool = False
+        self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try, *, dry_run: bool = False
     ) -> tuple[tuple[Event, ...], StateSnapshot | None]:
         """Record the time-outs that are due, one after the other: what one leads to may be due as well."""
         fired: list[Event] = []
@@ -251,7 +299,7 @@ class Engine:
             decided = decide_timeout(definition, state, timeout, time=time, event_id=event_id, policy=policy)
             if not decided:
                 break
-            events, state = self._commit(stream, state, decided, policy, dry_run=dry_run)
+            events, state = self._commit(stream, state, decided, policy, so_far, dry_run=dry_run)
             fired += events
         return tuple(fired), state
 
@@ -261,10 +309,11 @@ class Engine:
         before: StateSnapshot | None,
         decided: list[NewEvent],
         policy: Policy,
+        so_far: _Try,
         *,
         dry_run: bool = False,
     ) -> tuple[tuple[Event, ...], StateSnapshot]:
-        """Seal, fold, append, publish: the events of one decision, and the state after them."""
+        """Seal, fold, append, publish: the events of one decision, and the state after them. In the manifest's turn."""
         store = self.store
         after = before.position if before else Position()
         events = seal(decided, stream=stream, source=store.source, after=after)
@@ -277,10 +326,9 @@ class Engine:
         assert state is not None
         if not dry_run:
             self._keep_rules(policy)
-            with self.publisher.turn(stream, self._lock_timeout_s) as lane:
-                store.append(stream, after, events, state)
-                self.committed += len(events)
-                self.publisher.put(lane, changes)
+            so_far.waited_s += store.append(stream, after, events, state)
+            self.publisher.put(stream, changes)
+            self.committed += len(events)
         return tuple(events), state
 
     def _keep_rules(self, policy: Policy) -> None:
@@ -313,7 +361,7 @@ class Engine:
         """The time, and the id of an event that is decided on then."""
         return rfc3339(now_ns), uuid7(now_ns // 1_000_000, self._random.randbytes(10))
 
-    def _answered(self, command: Command, state: StateSnapshot | None, attempts: int) -> Outcome | None:
+    def _answered(self, command: Command, state: StateSnapshot | None, so_far: _Try) -> Outcome | None:
         """The answer that was given to an earlier call with the same key, if there was one."""
         if command.idempotency_key is None or state is None:
             return None
@@ -340,7 +388,7 @@ class Engine:
             )
         first = fold(store.definition, None, told)
         assert first is not None
-        return Outcome(first, events, attempts, replayed=True)
+        return Outcome(first, events, so_far.attempts, replayed=True, waited_s=so_far.waited_s)
 
     def _with_ancestry(self, command: Command) -> Command:
         """A command that a handler issues belongs to what its event belongs to, and was caused by it."""

@@ -10,6 +10,7 @@
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
     <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
+    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/quarantine/<name>/<offset>-<hash>.bytes
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -36,6 +37,9 @@ REFUSALS_FILE = "refusals.jsonl"
 CATALOG_FILE = "catalog.sqlite"
 RULES = "rules"
 FEED = "feed"
+CONSUMERS = "consumers"
+DEAD_LETTERS = "dead-letters"
+HOOKS_FILE = "hooks.toml"
 RULE_KINDS = ("lifecycles", "policies", "schemas")
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -54,14 +58,14 @@ def directory_of(id: str) -> str:
     return name_of(check_id(id))
 
 
-def log_path(id: str) -> str:
-    """The path of a manifest's log, relative to the root: what messages call it."""
-    return f"{MANIFESTS}/{directory_of(id)}/{LOG_FILE}"
+def log_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a log, relative to the root: what messages call it. area: the directory that its stream is in."""
+    return f"{area}/{directory_of(id)}/{LOG_FILE}"
 
 
-def snapshot_path(id: str) -> str:
-    """The path of a manifest's snapshot, relative to the root."""
-    return f"{MANIFESTS}/{directory_of(id)}/{SNAPSHOT_FILE}"
+def snapshot_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a snapshot, relative to the root."""
+    return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
 
 
 def rule_file(digest: str) -> str:
@@ -89,6 +93,12 @@ def segment_number(name: str) -> int | None:
 def is_rule_file(name: str) -> bool:
     """Whether that is the name of a kept rule."""
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
+
+
+def quarantine_directory(id: str, area: str = MANIFESTS) -> str:
+    """The name, in `quarantine/`, of the directory for what is set aside of a stream."""
+    # No id has a comma, so the streams of two areas never meet there.
+    return directory_of(id) if area == MANIFESTS else f"{area},{directory_of(id)}"
 
 
 def quarantine_snapshot(data: bytes) -> str:

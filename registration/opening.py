@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from registration.core.decider import nearest
 from registration.core.definition import Definition
 from registration.core.interpreter import shortest_paths
 from registration.errors import InvalidArgument, NotFound, Rejected, StoreError
 from registration.lifecycles.registration import REGISTRATION
 from registration.rules import PolicyInForce
-from registration.stores.files import FileStore
+from registration.stores.files import FileStore, Snapshots
 from registration.stores.registry_file import RegistryFile, replace_registry
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def lifecycle_from(
             raw = opened.read(LIFECYCLE_BYTES_MAX + 1)
     except FileNotFoundError:
         raise NotFound(
-            f"There is no lifecycle file {path}, and none of that name comes with the package.",
+            f"There is no lifecycle file {path!r}, and none of that name comes with the package.{nearest(path, SHIPPED)}",
             f"Name a TOML or JSON file, or one of: {', '.join(SHIPPED)}.",
         ) from None
     except OSError as error:
@@ -87,6 +88,7 @@ def open_registry(
     wanted: RegistryFile | None = None,
     lifecycle: Definition | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     guards: Guards | None = None,
+    snapshots: Snapshots = "each",
     lock_timeout_s: float = 10.0,
 ) -> tuple[FileStore, Callable[[], Policy]]:
     """A registry's store, and what gives its policy.
@@ -114,7 +116,14 @@ def open_registry(
             )
         return own
 
-    store = FileStore(root, resolve, wanted=wanted, lifecycle=making.data, lock_timeout_s=lock_timeout_s)
+    store = FileStore(
+        root,
+        resolve,
+        wanted=wanted,
+        lifecycle=making.data,
+        snapshots=snapshots,
+        lock_timeout_s=lock_timeout_s,
+    )
     return store, PolicyInForce(store.disk, store.root, store.definition.chart, guards)
 
 

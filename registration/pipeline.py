@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.engine import Engine, Outcome, Random
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Loss, Recovered, Store
+    from registration.many import CreateItem, Results, TransitionItem
     from registration.retry import RetryPolicy
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
+
+C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
+S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
 
 
 _log = logging.getLogger("registration")
@@ -50,6 +54,8 @@ class RegistrationPipeline(RegistryReader):
     registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
     actor: who acts where a call doesn't say.
     document_bytes_max: how large a document a registry takes that this call makes.
+    snapshots: `each`: a manifest's `state.json` is current when a command returns. `idle`: it follows in the background, at
+    `close`, and before the process ends. The log is on the disk in both when a command returns.
     lock_timeout_s: how long to wait for somebody else who is writing to the same manifest.
     retry: how often to decide again after a conflict. traceparent: gives the W3C trace context, where one is active.
     clock, random: where time, ids and waits come from. Afterwards `made` says whether this call made the registry.
@@ -74,6 +80,7 @@ class RegistrationPipeline(RegistryReader):
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
+        snapshots: Literal["each", "idle"] = "each",
         lock_timeout_s: float = 10.0,
         retry: RetryPolicy | None = None,
         traceparent: Callable[[], str | None] | None = None,
@@ -90,6 +97,11 @@ class RegistrationPipeline(RegistryReader):
             raise InvalidArgument(
                 f"`lock_timeout_s` is {lock_timeout_s!r}; seconds from 0 to {LOCK_TIMEOUT_S_MAX:,} are expected.",
                 "Say how long to wait for somebody else.",
+            )
+        if snapshots not in ("each", "idle"):
+            raise InvalidArgument(
+                f"`snapshots` is {snapshots!r}; 'each' or 'idle' is expected.",
+                "Say when state.json is to be written.",
             )
         if (root is None) is (store is None):
             raise InvalidArgument(
@@ -111,7 +123,12 @@ class RegistrationPipeline(RegistryReader):
             id = uuid7(now_ns // 1_000_000, random.randbytes(10) if random else os.urandom(10))
             wanted = RegistryFile(id, rfc3339(now_ns), "", document_bytes_max) if create else None
             store, rules = open_registry(
-                root, wanted=wanted, lifecycle=lifecycle, guards=guards, lock_timeout_s=lock_timeout_s
+                root,
+                wanted=wanted,
+                lifecycle=lifecycle,
+                guards=guards,
+                snapshots=snapshots,
+                lock_timeout_s=lock_timeout_s,
             )
             self.made = store.made
         if policy is not None or rules is None:
@@ -361,6 +378,36 @@ class RegistrationPipeline(RegistryReader):
         outcome = self._engine.tick(check_id(manifest_id), dry_run=dry_run)
         return outcome.events if outcome is not None else ()
 
+    # -- many at once ----------------------------------------------------------------------------------------
+
+    def create_many(self, items: Iterable[C], *, workers: int = 8) -> Results[C, TransitionResult]:
+        """Make many manifests, their syncs overlapped; gives one result for each item, in order.
+
+        items: `CreateItem`s, or mappings with their members; taken in this thread, a window at a time, so they may have no
+        end. workers: how many threads carry them out, 1 to 64. An item that fails is told with its error, and stops no
+        other; see `registration.many.Results` for interrupts and for leaving early.
+
+        Raises:
+            InvalidArgument: when `workers` can't be meant.
+        """
+        from registration.many import carry_out, creation  # noqa: PLC0415  # most programs write one by one
+
+        self._open()
+        return carry_out(items, lambda item: creation(self, self._document, item), workers=workers)
+
+    def transition_many(self, items: Iterable[S], *, workers: int = 8) -> Results[S, TransitionResult]:
+        """Take many steps, as `create_many` makes many manifests; those of one manifest in the order given.
+
+        items: `TransitionItem`s, or mappings with their members.
+
+        Raises:
+            InvalidArgument: when `workers` can't be meant.
+        """
+        from registration.many import carry_out, transition  # noqa: PLC0415  # as above
+
+        self._open()
+        return carry_out(items, lambda item: transition(self, item), workers=workers)
+
     # -- the log and its snapshot ----------------------------------------------------------------------------
 
     def persist_state(self, manifest_id: str, snapshot: StateSnapshot) -> None:
@@ -451,9 +498,17 @@ class RegistrationPipeline(RegistryReader):
 
     # -- inside ----------------------------------------------------------------------------------------------
 
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        if "due" not in state.facts:
+            return state
+        outcome = self._engine.tick(state.stream, dry_run=True)
+        return outcome.state if outcome is not None else state
+
     def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
         outcome = self._execute(manifest_id, **request)
-        return TransitionResult(outcome.events[-1], outcome.state, outcome.attempts, outcome.replayed)
+        return TransitionResult(
+            outcome.events[-1], outcome.state, outcome.attempts, outcome.replayed, outcome.waited_s
+        )
 
     def _execute(
         self,

@@ -168,7 +168,7 @@ def _File_of(raw: bytes, source: str) -> _File:  # noqa: N802  # what it gives i
 
 def _toml(raw: bytes, source: str) -> dict[str, Any]:
     if len(raw) > POLICY_BYTES_MAX:
-        raise _refused(source, [f"it has {len(raw):,} bytes; at most {POLICY_BYTES_MAX:,} are taken"])
+        raise _refused(source, [f"it has more than {POLICY_BYTES_MAX:,} bytes"])
     if raw.startswith(b"\xef\xbb\xbf"):
         raise _refused(source, ["it begins with a byte order mark; save it as UTF-8 without one"])
     for number, line in enumerate(raw.split(b"\n"), start=1):

@@ -7,12 +7,16 @@ commands itself. One that raises is logged and harms nobody.
 Order: a manifest's events are handed on one at a time, in the order of their versions, to the handlers in the
 order of their registration. Two threads that commit to one manifest: whoever finds the other at it leaves its
 event to that one. A handler that writes to its own manifest: that event follows after the present one.
+
+The threads of this process that write to one manifest take turns, first come, first served: deciding on what another one is
+just changing would be for nothing. Other processes are met at the version check.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -39,7 +43,12 @@ class StateChange:
     """What a handler gets: one committed event and the state after it."""
 
     event: Event
-    snapshot: StateSnapshot
+    _state: StateSnapshot
+
+    @property
+    def snapshot(self) -> StateSnapshot:
+        """The state after the event: at each look a copy that may be kept and changed."""
+        return self._state.detached()
 
     @property
     def manifest_id(self) -> str:
@@ -62,9 +71,13 @@ Handler = Callable[[StateChange], object]
 
 @dataclass(slots=True)
 class _Lane:
-    """What belongs to one manifest while somebody writes to it or its events are handed on."""
+    """What belongs to one manifest while somebody writes to it or its events are handed on.
 
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    taken: whether a thread has the turn. queue: those that wait for it, each with a lock that is released when it has it.
+    """
+
+    taken: bool = False
+    queue: deque[threading.Lock] = field(default_factory=deque)
     waiting: deque[StateChange] = field(default_factory=deque)
     users: int = 0
     delivering: bool = False
@@ -91,42 +104,91 @@ class Publisher:
         return unsubscribe
 
     @contextmanager
-    def turn(self, stream: str, timeout_s: float) -> Iterator[_Lane]:
-        """Exclude this process's other threads from committing to a manifest, then hand on what was put.
+    def turn(self, stream: str, timeout_s: float) -> Iterator[None]:
+        """Exclude this process's other threads from writing to a manifest, then hand on what was put.
 
         Commit and `put` happen in one turn, so the order of events in the lane is that of the log. They are
         handed on after the turn.
 
         Raises:
-            LockTimeout: when another thread kept the turn for too long.
+            LockTimeout: when other threads kept the turn for too long.
+        """
+        lane, _ = self.enter(stream, timeout_s)
+        try:
+            yield
+        finally:
+            self.leave(stream, lane)
+
+    def enter(self, stream: str, timeout_s: float) -> tuple[_Lane, float]:
+        """Take the turn, after those who came before; and how long that took, in seconds. `leave` has to follow.
+
+        timeout_s: below 0: as long as it takes.
+
+        Raises:
+            LockTimeout: as `turn`.
         """
         with self._mutex:
-            lane = self._lanes.setdefault(stream, _Lane())
+            lane = self._lanes.get(stream)
+            if lane is None:
+                lane = self._lanes[stream] = _Lane()
             lane.users += 1
+            if not lane.taken:
+                lane.taken = True
+                return lane, 0.0
+            called = threading.Lock()
+            called.acquire()
+            lane.queue.append(called)
+        start_s = time.monotonic()
         try:
-            if not lane.turn.acquire(timeout=timeout_s):
-                raise LockTimeout(stream, timeout_s)
-            try:
-                yield lane
-            finally:
-                lane.turn.release()
+            called_in_time = called.acquire(timeout=timeout_s)
+        except BaseException:  # an interrupt: whoever is next must not wait for us
+            if not self._give_up(stream, lane, called):
+                self.leave(stream, lane)
+            raise
+        if not called_in_time and self._give_up(stream, lane, called):
+            raise LockTimeout(stream, timeout_s)
+        return lane, time.monotonic() - start_s
+
+    def _give_up(self, stream: str, lane: _Lane, called: threading.Lock) -> bool:
+        """Stop waiting; False where the turn was given to this very thread at the last moment."""
+        with self._mutex:
+            if called not in lane.queue:
+                return False
+            lane.queue.remove(called)
+            self._forget(stream, lane)
+            return True
+
+    def leave(self, stream: str, lane: _Lane) -> None:
+        """Give the turn to the next, and hand on what was put, unless somebody is at it."""
+        with self._mutex:
+            if lane.queue:
+                lane.queue.popleft().release()
+            else:
+                lane.taken = False
+            if not lane.waiting or lane.delivering:
+                self._forget(stream, lane)
+                return
+        try:
             self._deliver(lane)
         finally:
             with self._mutex:
-                lane.users -= 1
-                if not lane.users and not lane.waiting:
-                    del self._lanes[stream]
+                self._forget(stream, lane)
 
-    def put(self, lane: _Lane, changes: list[StateChange]) -> None:
-        """Queue what was just committed in this turn."""
+    def _forget(self, stream: str, lane: _Lane) -> None:
+        lane.users -= 1
+        if not lane.users and not lane.waiting:
+            del self._lanes[stream]
+
+    def put(self, stream: str, changes: list[StateChange]) -> None:
+        """Queue what was just committed, in the turn of its manifest."""
         if self._handlers:
             with self._mutex:
-                lane.waiting.extend(changes)
+                self._lanes[stream].waiting.extend(changes)
 
     def announce(self, change: StateChange) -> None:
         """Queue an event of any origin behind those waiting, and hand it on."""
-        with self.turn(change.manifest_id, timeout_s=-1) as lane:
-            self.put(lane, [change])
+        with self.turn(change.manifest_id, timeout_s=-1):
+            self.put(change.manifest_id, [change])
 
     def _deliver(self, lane: _Lane) -> None:
         with self._mutex:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
     from registration.core.store import Store
     from registration.differences import Blame, Difference
+    from registration.feed.waiting import Waiting
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
@@ -66,12 +67,16 @@ class RegistryReader(FeedReader, Finder):
     # -- states --------------------------------------------------------------------------------------------
 
     def load_state(self, manifest_id: str) -> StateSnapshot:
-        """The state after the last acknowledged event.
+        """The state after the last acknowledged event, as a copy that may be kept and changed.
 
         Raises:
             NotFound: when there is no such manifest; the nearest id is suggested.
         """
-        return self._found(manifest_id, self._open().load(check_id(manifest_id)))
+        return self._found(manifest_id, self._open().load(check_id(manifest_id))).detached()
+
+    def find_state(self, manifest_id: str) -> StateSnapshot | None:
+        """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
+        return self._open().load(check_id(manifest_id))
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -80,7 +85,7 @@ class RegistryReader(FeedReader, Finder):
             NotFound: when there is no such manifest.
             CorruptLog: at the first line that is not what was written; those before it have been given.
         """
-        self.load_state(manifest_id)
+        self._found(manifest_id, self._open().load(check_id(manifest_id)))
         yield from self._open().read(manifest_id)
 
     # -- time travel ---------------------------------------------------------------------------------------
@@ -123,6 +128,28 @@ class RegistryReader(FeedReader, Finder):
 
         return tuple(blame(self.history(manifest_id), pointer))
 
+    def wait(self, manifest_id: str, state: str, timeout_s: float | None = None) -> StateSnapshot:
+        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+
+        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
+        this waited counts. timeout_s: None waits for ever.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state.
+            Rejected: as soon as the lifecycle has no way there any more.
+            WaitTimeout: when it didn't come there in time.
+        """
+        from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
+
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
+
+    def waiting(self, manifest_id: str, state: str, timeout_s: float | None = None) -> Waiting:
+        """The same wait, look by look, for whoever waits in another way; raises as `wait`."""
+        from registration.feed.waiting import Waiting  # noqa: PLC0415  # as above
+
+        return Waiting(self._open(), self.load_state(manifest_id), state, timeout_s)
+
     # -- why -----------------------------------------------------------------------------------------------
 
     def explain(
@@ -138,17 +165,24 @@ class RegistryReader(FeedReader, Finder):
     ) -> tuple[Explanation, ...]:
         """Why an action can be taken now, or can't; without one, for everything that the lifecycle offers from here.
 
-        The rest is what would be said with it. Each explanation has every guard's verdict with its evidence, who could
-        act, and the command to type next. Nothing is written.
+        The rest is what would be said with it; an action that creates can be asked about before there is a manifest. Each explanation has every guard's verdict with its evidence, who could
+        act, and the command to type next. Time-outs that are due count as recorded: the next write would do that first.
+        Nothing is written.
 
         Raises:
-            NotFound: when there is no such manifest.
+            NotFound: when there is no such manifest, and the action doesn't create one.
             InvalidArgument: when the lifecycle has no such action.
         """
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads states
 
-        state = self.load_state(manifest_id)
-        definition, policy = self._store.definition, self._policy()
+        definition = self._store.definition
+        asked = None if action is None else check_action(definition.chart, action)
+        state = self._open().load(check_id(manifest_id))
+        if state is not None:
+            state = self._as_of_now(state)
+        elif asked is None or asked not in definition.chart.own_transitions(None):
+            raise self._unknown(manifest_id)
+        policy = self._policy()
         request = Request.of(
             manifest_id,
             {
@@ -158,11 +192,8 @@ class RegistryReader(FeedReader, Finder):
                 "context": as_dict(context),
             },
         )
-        names = (
-            list(steps(definition.chart, state.state, state.facts.get("history")))
-            if action is None
-            else [check_action(definition.chart, action)]
-        )
+        offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
+        names = list(offered) if asked is None else [asked]
         brought = None if document is None else self._document(document)
         return tuple(
             explain(
@@ -332,6 +363,10 @@ class RegistryReader(FeedReader, Finder):
         return parse_document(raw, source=source, size_bytes_max=self._store.document_bytes_max)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
+        return state
 
     def _open(self) -> Store:
         if self._closed:

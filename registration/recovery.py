@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from registration import layout
 from registration.core.codec import BadSnapshot, Fault, decode_snapshot, scan, sound_versions
 from registration.core.decider import fold
+from registration.core.replay import replay
 from registration.core.store import Files, Loss, Step
 from registration.errors import CorruptLog
 from registration.values.snapshots import Position, StateSnapshot
@@ -113,11 +114,16 @@ def plan_recovery(
         )
         sound = scan(tail, stream=stream, source=source, after=start).position.version
         raise corrupt(stream, Fault(0, size, reason, torn=False), sound)
-    seen = scan(tail, stream=stream, source=source, after=start)
-    keep = seen.position.size_bytes
-    if seen.fault and (not seen.fault.torn or keep < covered.size_bytes):
-        raise corrupt(stream, seen.fault, seen.position.version)
-    state = fold(definition, base, seen.events)
+    fault: Fault | None = None
+    state = replay(definition, base, tail, stream=stream, source=source)
+    if state is not None:
+        keep = state.position.size_bytes
+    else:
+        seen = scan(tail, stream=stream, source=source, after=start)
+        keep, fault = seen.position.size_bytes, seen.fault
+        if fault and (not fault.torn or keep < covered.size_bytes):
+            raise corrupt(stream, fault, seen.position.version)
+        state = fold(definition, base, seen.events)
     if state is None and found.exists:
         raise corrupt_without_log(stream)
     return Plan(
@@ -128,7 +134,7 @@ def plan_recovery(
         else b"",
         keep_bytes=keep,
         torn=tail[keep - start.size_bytes :],
-        why=seen.fault.reason if seen.fault else "",
+        why=fault.reason if fault else "",
         snapshot=_what_is_wrong(found, state),
     )
 

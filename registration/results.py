@@ -34,11 +34,13 @@ class TransitionResult(StateChange):
     """What a command came to: the event that was recorded, and the state after it.
 
     attempts: how many decisions it took, from 1; more than one where somebody else was writing. replayed: the first
-    answer to an earlier call with the same idempotency key, given again; nothing was written.
+    answer to an earlier call with the same idempotency key, given again; nothing was written. waited_s: how long it waited for
+    others who were writing to the manifest, in all.
     """
 
     attempts: int
     replayed: bool
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from registration import layout
 from registration.core.policy import NO_POLICY, Guard, Policy
-from registration.disk import failures_named, given_back, opened_directory, read_span
+from registration.disk import failure_named, failures_named, given_back, opened_directory, read_span
 from registration.errors import NotFound, StoreError
 
 if TYPE_CHECKING:
@@ -47,16 +47,17 @@ class PolicyInForce:
             InvalidPolicy: when it can't be meant.
             StoreError: when it can't be read.
         """
-        with failures_named("reading", layout.POLICY_FILE):
-            try:
-                now = self._signature(layout.POLICY_FILE)
-            except FileNotFoundError:
-                return NO_POLICY
-            with self._lock:
-                if self._seen.get(layout.POLICY_FILE) != now or self._beside_changed():
-                    self._seen = {}
-                    self._policy = self._read()
-                return self._policy
+        try:
+            now = self._signature(layout.POLICY_FILE)
+        except FileNotFoundError:
+            return NO_POLICY
+        except OSError as error:
+            raise failure_named("reading", layout.POLICY_FILE, error) from error
+        with self._lock, failures_named("reading", layout.POLICY_FILE):
+            if self._seen.get(layout.POLICY_FILE) != now or self._beside_changed():
+                self._seen = {}
+                self._policy = self._read()
+            return self._policy
 
     def _signature(self, path: str) -> tuple[int, ...]:
         found = self._disk.status_at(f"{self._root}/{path}")

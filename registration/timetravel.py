@@ -179,7 +179,7 @@ def graph(chart: Chart, events: Iterable[Event], *, ascii: bool = False) -> Iter
     The lanes are named on top, in the order of the chart, with states that it has no longer (or not as a place) last.
     ``●`` is where the event led, ``○`` what was active before and still is, and a line leads there from what was left.
     An event that left everything where it was has ``●`` in all its lanes. Then come version, time, actor, action and
-    what was said. Nothing in a line is a control character.
+    what there is to say of it. Nothing in a line is a control character.
 
     ascii: draw with ASCII alone; what is told may still hold any letters.
 
@@ -217,9 +217,8 @@ def _escape(character: str) -> str:
 
 
 def _row(event: Event) -> _Row:
-    said = "; ".join(str(event.data[name]) for name in ("reason", "comment") if name in event.data)
     when = f"{event.time[:10]} {event.time[11:19]}Z"
-    cells = (str(event.version), when, event.actor or "-", event.action, said)
+    cells = (str(event.version), when, event.actor or "-", event.action, event.remarks)
     before = () if event.from_state is None else tuple(event.from_state.split("+"))
     return _Row(before, tuple(event.to_state.split("+")), tuple(map(printable, cells)))
 

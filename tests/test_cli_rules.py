@@ -363,6 +363,24 @@ def test_tick_records_what_is_due(late: Terminal) -> None:
     assert "state    EXPIRED" in late.ok("show", "a")
 
 
+def test_why_says_that_a_time_out_is_due(late: Terminal) -> None:
+    """What can be done is told from where the next write finds the manifest, and why that is elsewhere is said."""
+    before = tree(late.root)
+    told = lines(late.ok("why", "a"))
+    submit = objects(late.ok("why", "a", "submit_for_review", "--json"))[0]
+
+    assert told[:2] == [
+        "a is DRAFT, at version 2.",
+        "A time-out is due: the next write, or `registration tick`, makes it EXPIRED first.",
+    ]
+    assert [line for line in told if "->" in line] == [
+        "reopen -> DRAFT: allowed for ada",
+        "withdraw -> WITHDRAWN: refused for ada",
+    ]
+    assert (submit["state"], submit["version"], submit["to"]) == ("EXPIRED", 3, None)
+    assert tree(late.root) == before
+
+
 def test_tick_in_json_gives_the_events(late: Terminal) -> None:
     """As they stand in the log then."""
     told = objects(late.ok("tick", "--json"))
@@ -618,6 +636,49 @@ def test_log_is_drawn(revised: Terminal) -> None:
     assert lines(drawn)[5].split()[-4:] == ["cyd", "reject", "no", "licence"]
 
 
+def test_the_log_says_what_an_event_is_to_others(root: Path, tmp_path: Path) -> None:
+    """Which approvals it ends, what it takes back, that nobody did it; drawn or not."""
+    lifecycle, clock = EXAMPLES / "agent-upkeep.toml", FakeClock(978_307_200_000_000_000)
+    with RegistrationPipeline(root, lifecycle=lifecycle, actor="ada", clock=clock) as pipeline:
+        pipeline.create("a", {})
+        pipeline.submit_for_review("a")
+        for actor in ("bea", "cyd"):
+            pipeline.approve("a", actor=actor)
+        pipeline.act("a", "recall", comment="not yet")
+        pipeline.revise("a", {"title": "x"})
+        pipeline.undo("a")
+        clock.advance(31 * 86_400)
+        pipeline.tick("a")
+    terminal = Terminal(root)
+
+    told = lines(terminal.ok("log", "a"))
+    drawn = lines(terminal.ok("log", "a", "--graph"))
+
+    remarks = [
+        "not yet; ends the approvals of versions 3, 4",
+        "revise             DRAFT -> DRAFT",
+        "undoes version 6",
+        "a time-out after 30d",
+    ]
+    assert [line.endswith(end) for line, end in zip(told[4:], remarks, strict=True)] == [True] * 4
+    assert drawn[-4].endswith(remarks[0])
+    assert drawn[-2].endswith(remarks[2])
+    assert drawn[-1].endswith(remarks[3])
+
+
+def test_the_head_that_can_be_pinned_is_shown(terminal: Terminal) -> None:
+    """Whoever looked at a manifest can say so with what `show` printed."""
+    terminal.ok("create", SERVER)
+    terminal.ok("submit", ID)
+    told = dict(line.split(maxsplit=1) for line in lines(terminal.ok("show", ID))[1:])
+
+    approve = ("approve", ID, "--digest", told["digest"], "--head", told["head"])
+
+    assert "REVIEWED -> APPROVED" in terminal.ok(*approve)
+    assert "was expected to have the head" in terminal.fails(4, *approve)
+    assert "64 hex digits, all of them" in terminal.fails(2, "approve", ID, "--digest", told["digest"][:20])
+
+
 # -- lifecycles ------------------------------------------------------------------------------------------------
 
 
@@ -658,7 +719,7 @@ def test_every_problem_of_a_lifecycle_is_listed(tmp_path: Path) -> None:
 
     assert said[0].endswith("bad.toml' has 2 problems:")
     assert [line.partition(":")[0] for line in said[1:3]] == ["  - states.B.parent", "  - actions.go.to"]
-    assert said[-1] == "Mend them all and build it again."
+    assert said[-1] == "Mend them all and try again."
 
 
 def test_a_registry_is_made_with_a_lifecycle(tmp_path: Path) -> None:
@@ -675,7 +736,7 @@ def test_a_registry_is_made_with_a_lifecycle(tmp_path: Path) -> None:
     }  # fmt: skip
     assert terminal.json("lifecycle", "show") == terminal.json("lifecycle", "show", PUBLIC)
     assert "PROPOSED --> CURRENT : accept" in terminal.ok("graph")
-    assert terminal.ok("graph") == terminal.ok("graph", "--lifecycle", PUBLIC)
+    assert terminal.ok("graph") == terminal.ok("graph", PUBLIC) == terminal.ok("lifecycle", "graph", PUBLIC)
     assert terminal.json("init", "--lifecycle", PUBLIC)["made"] is False
     assert "has the lifecycle 'public-registry' version 1, not 'registration-upkeep'" in terminal.fails(
         2, "init", "--lifecycle", "registration-upkeep"
@@ -830,6 +891,34 @@ def test_guards_are_listed(terminal: Terminal) -> None:
     told = objects(terminal.ok("policy", "guards", "--json"))
 
     assert [one["guard"] for one in told] == list(BUILTIN)
+
+
+def test_guards_of_installed_packages_are_listed(terminal: Terminal, tmp_path: Path) -> None:
+    """After those that are built in, with what they say of themselves; one that can't be loaded says why."""
+    (tmp_path / "acme.py").write_text(
+        "from registration.guards.registry import Parameter\n"
+        "def ticket(state, command, policy):\n"
+        '    "the request names a ticket"\n'
+        "ticket.parameters = {'system': Parameter('text')}\n"
+    )
+    info = tmp_path / "acme-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[registration.guards]\nticket = acme:ticket\nstale = acme:gone\nrole = acme:ticket\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "REGISTRATION_ROOT": str(terminal.root)}
+
+    script = [sys.executable, "-m", "registration", "policy", "guards", "--json"]
+    told = objects(subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    assert [one["guard"] for one in told] == [*BUILTIN, "stale", "ticket"]
+    assert told[-1] == {
+        "guard": "ticket",
+        "summary": "the request names a ticket",
+        "parameters": ["system"],
+    }
+    assert "can't be loaded from 'acme:gone'" in told[-2]["summary"]
     assert all(set(one) == {"guard", "summary", "parameters"} for one in told)
     assert [line.split()[0] for line in lines(terminal.ok("policy", "guards"))] == list(BUILTIN)
 
@@ -919,8 +1008,8 @@ MISTAKES = [
     (3, ("show", ID, "--at", "2001-01-01"), "did not exist yet at 2001-01-01: it was created at 20"),
     (3, ("blame", ID, "/versoin"), "and nothing ever did. Did you mean '/version'?"),
     (3, ("lifecycle", "check", "nowhere.toml"), "or one of: registration, registration-upkeep."),
-    (3, ("lifecycle", "migrate", "nowhere.toml"), "There is no lifecycle file nowhere.toml"),
-    (3, ("graph", "--lifecycle", "nowhere.toml"), "Name a TOML or JSON file"),
+    (3, ("lifecycle", "migrate", "nowhere.toml"), "There is no lifecycle file 'nowhere.toml'"),
+    (3, ("graph", "nowhere.toml"), "Name a TOML or JSON file"),
     (3, ("policy", "check", "nowhere.toml"), "There is no file nowhere.toml. Name the policy's file."),
     (3, ("policy", "replay", "nowhere.toml"), "There is no file nowhere.toml."),
     (3, ("policy", "show", NO_DIGEST), "The registry keeps nothing in rules/policies under sha256:000"),

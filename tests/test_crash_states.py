@@ -27,7 +27,7 @@ from registration.errors import CorruptLog, LockTimeout, NotFound, RegistrationE
 from registration.layout import directory_of
 from registration.lifecycles.registration import REGISTRATION
 from registration.pipeline import RegistrationPipeline
-from registration.stores.files import FileStore
+from registration.stores.files import FileStore, Snapshots
 from registration.stores.registry_file import RegistryFile, read_registry, replace_registry
 from registration.testing import FakeClock
 from registration.testing.simulated_disk import Fault, PowerCut, SimulatedDisk
@@ -68,13 +68,38 @@ def open_pipeline(
     registry: RegistryFile = REGISTRY,
     policy: Policy = NO_POLICY,
     later_s: float = 0,
+    snapshots: Snapshots = "each",
+    slow: bool = False,
 ) -> RegistrationPipeline:
     definition = WATCH if registry is WATCHED else REGISTRATION
     wanted = registry if make else None
-    store = FileStore(ROOT, definition, wanted=wanted, lifecycle=definition.data, disk=disk)
+    store = FileStore(
+        ROOT, definition, wanted=wanted, lifecycle=definition.data, snapshots=snapshots, disk=disk
+    )
+    if store._behind is not None:
+        store._behind._start = lambda: None  # type: ignore[method-assign]  # this disk is for one thread
+    if slow:
+        store._syncs._usual_s = 3_600.0
+        store._syncs._threads = Afterwards  # type: ignore[method-assign,assignment]
     clock = FakeClock()
     clock.advance(later_s)
     return RegistrationPipeline(store=store, policy=policy, clock=clock, random=random.Random(1), actor="ada")
+
+
+class Afterwards:
+    """In the place of threads: what they are to sync is synced when it is waited for, after all that is done beside."""
+
+    def submit(self, sync: Callable[..., None], *args: object) -> Afterwards:
+        begun = Afterwards()
+        begun._run = lambda: sync(*args)  # type: ignore[attr-defined]
+        return begun
+
+    def exception(self) -> Exception | None:
+        try:
+            self._run()  # type: ignore[attr-defined]
+        except OSError as error:
+            return error
+        return None
 
 
 def append_batch(pipeline: RegistrationPipeline) -> None:
@@ -103,12 +128,20 @@ def append_batch(pipeline: RegistrationPipeline) -> None:
     store.append(ID, after, events, state)
 
 
+def walk(pipeline: RegistrationPipeline) -> None:
+    """Three commands, one after the other."""
+    pipeline.submit_for_review(ID)
+    pipeline.approve(ID)
+    pipeline.reject(ID, reason="no licence")
+
+
 @dataclass(frozen=True)
 class Operation:
     """name; what comes before it, in order; what it does; by how many versions it moves the manifest on.
 
     apart: each of its events is committed by itself. registry: where it is done. policy: under which rules. later_s: how
-    long after what came before. cold: it is the first that its process writes, which sees to the rules before.
+    long after what came before. cold: it is the first that its process writes, which sees to the rules before. snapshots: when
+    `state.json` follows. slow: the syncs of a commit overlap, those of the log come last.
     """
 
     name: str
@@ -120,11 +153,14 @@ class Operation:
     policy: Policy = NO_POLICY
     later_s: float = 0
     cold: bool = False
+    snapshots: Snapshots = "each"
+    slow: bool = False
 
     def open(self, disk: SimulatedDisk, *, make: bool = False, later_s: float = 0) -> RegistrationPipeline:
         pipeline = open_pipeline(
-            disk, make=make, registry=self.registry, policy=self.policy, later_s=self.later_s + later_s
-        )
+            disk, make=make, registry=self.registry, policy=self.policy, later_s=self.later_s + later_s,
+            snapshots=self.snapshots, slow=self.slow,
+        )  # fmt: skip
         if not self.cold:
             pipeline._engine._kept.add(pipeline.definition.identity["digest"])
         return pipeline
@@ -156,6 +192,11 @@ OPERATIONS: dict[str, Operation] = {
             registry=WATCHED,
             later_s=5_400,
         ),
+        Operation("create, idle", (), lambda p: p.create(ID, DOCUMENT), snapshots="idle"),
+        Operation("revise, idle", ("create",), lambda p: p.revise(ID, REVISED), snapshots="idle"),
+        Operation("walk, idle", ("create",), walk, moves=3, apart=True, snapshots="idle"),
+        Operation("create, slow", (), lambda p: p.create(ID, DOCUMENT), slow=True),
+        Operation("revise, slow", ("create",), lambda p: p.revise(ID, REVISED), slow=True),
     )
 }
 
@@ -202,12 +243,14 @@ def version_before(operation: Operation) -> int:
 
 def attempt(disk: SimulatedDisk, operation: Operation, *, make: bool = False) -> bool:
     """Whether the operation was acknowledged; False where the power was cut, the disk failed, or there is nothing."""
+    acknowledged = False
     try:
         with operation.open(disk, make=make) as pipeline:
             operation.run(pipeline)
+            acknowledged = True  # whatever becomes of what is left to be done at the end
     except (PowerCut, StoreError, NotFound):
-        return False
-    return True
+        pass
+    return acknowledged
 
 
 def whole_story(disk: SimulatedDisk, operation: Operation) -> StateSnapshot | None:

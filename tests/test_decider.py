@@ -54,7 +54,7 @@ NotFound: There is no manifest 'io.github.acme/weather@1.2.0'. Create it first.
 1 DRAFT
 > ana create
 AlreadyExists: 'io.github.acme/weather@1.2.0' exists already: it is DRAFT, at version 1. Choose another id, or \
-`revise` it while it is a draft.
+`revise` it.
 > ben approve
 IllegalTransition: 'io.github.acme/weather@1.2.0' is DRAFT and can't do 'approve' from there: the lifecycle has \
 no such move. From DRAFT it can: revise (to DRAFT), submit_for_review (to REVIEWED).
@@ -84,8 +84,7 @@ already. From APPROVED it can: approve (to APPROVED), reject (to DRAFT), registe
 IllegalTransition: 'io.github.acme/weather@1.2.0' is REGISTERED and can't do 'reject' from there: the lifecycle \
 has no such move. REGISTERED is final.
 > ana create
-AlreadyExists: 'io.github.acme/weather@1.2.0' exists already: it is REGISTERED, at version 8. Choose another id, \
-or `revise` it while it is a draft.
+AlreadyExists: 'io.github.acme/weather@1.2.0' exists already: it is REGISTERED, at version 8. Choose another id.
 """
 
 

@@ -207,12 +207,16 @@ def test_a_lock_that_can_not_be_had_at_all_is_an_error(opened, monkeypatch, held
     """Where the file system has no locks, that is an error and not a lock."""
     import portalocker
 
-    def refuse(_fd, flags):
-        if held and flags & portalocker.LockFlags.NON_BLOCKING:
-            raise portalocker.AlreadyLocked
+    def refuse(_fd, _flags):
+        if held:
+            raise BlockingIOError
+        raise OSError(errno.EOPNOTSUPP, "no locks available")
+
+    def refuse_to_wait(_fd, _flags):
         raise portalocker.LockException("no locks available")
 
-    monkeypatch.setattr(portalocker, "lock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(portalocker, "lock", refuse_to_wait)
 
     with pytest.raises(OSError, match="no locks available") as caught:
         DISK.lock(opened(), 60)

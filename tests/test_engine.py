@@ -58,7 +58,7 @@ class BusyStore(MemoryStore):
         if others and (other := others.popleft()):
             other()
         self.others = others
-        super().append(stream, after, events, snapshot)
+        return super().append(stream, after, events, snapshot)
 
 
 class Sleeper:

@@ -64,11 +64,11 @@ def open_store(root):
 
 @pytest.fixture
 def store(open_store):
-    """A registry whose manifest `a` has three events."""
+    """A registry whose manifest `a` has three events, as another process finds it: nothing of it is hot."""
     store = open_store()
     for _ in range(3):
         append(store, "a")
-    return store
+    return open_store()
 
 
 @pytest.fixture
@@ -218,14 +218,14 @@ def test_quarantine_does_not_follow_a_link(store, root, place, tmp_path):
     assert tree(outside) == {}
 
 
-def test_a_link_in_place_of_the_temporary_file_is_removed(store, place, tmp_path):
+def test_a_link_in_place_of_the_temporary_file_is_removed(store, open_store, place, tmp_path):
     """A snapshot is never written through a link that waits under its temporary name."""
     outside = tmp_path / "outside"
     outside.write_text("precious")
     (place / TEMPORARY).symlink_to(outside)
 
     append(store, "a")
-    store.load("a")  # clears it away
+    open_store().load("a")  # clears it away
     loaded = store.load("a")
 
     assert loaded.version == 4
@@ -522,7 +522,7 @@ SNAPSHOTS = {
 
 @pytest.mark.parametrize("settle", [FileStore.load, FileStore.recover], ids=["load", "recover"])
 @pytest.mark.parametrize("kind", SNAPSHOTS)
-def test_a_snapshot_of_no_use_is_made_anew(store, place, root, kind, settle):
+def test_a_snapshot_of_no_use_is_made_anew(store, open_store, place, root, kind, settle):
     """A snapshot that is missing, unreadable, of something else or behind is folded from the log again."""
     state, raw = store.load("a"), SNAPSHOTS[kind](store, place)
     before = tree(root)
@@ -531,7 +531,7 @@ def test_a_snapshot_of_no_use_is_made_anew(store, place, root, kind, settle):
     else:
         (place / SNAPSHOT).write_bytes(raw)
 
-    settle(store, "a")
+    settle(open_store(), "a")
 
     assert tree(root) == before
     assert store.load("a") == state
@@ -582,11 +582,11 @@ def test_a_snapshot_of_another_history_never_cuts_the_log(open_pipeline, root, p
     shutil.copy(tmp_path / "copy" / "manifests" / "a" / SNAPSHOT, place / SNAPSHOT)
 
     with suppress(CorruptLog):  # to refuse it is as good as to see through it
-        pipeline.load_state("a")
+        open_pipeline().load_state("a")
 
     assert (place / LOG).read_bytes() == acknowledged
     (place / SNAPSHOT).unlink()
-    assert pipeline.load_state("a").document == {"text": "a long document"}
+    assert open_pipeline().load_state("a").document == {"text": "a long document"}
 
 
 @pytest.mark.damaged
@@ -603,7 +603,7 @@ def test_a_snapshot_of_another_history_of_the_same_length_is_met_by_a_full_read(
     shutil.copy(tmp_path / "copy" / "manifests" / "a" / SNAPSHOT, place / SNAPSHOT)
 
     with pytest.raises(CorruptLog):
-        list(pipeline.history("a"))
+        list(open_pipeline().history("a"))
     assert pipeline.verify("a").damaged
 
 

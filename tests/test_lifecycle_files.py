@@ -578,12 +578,12 @@ def one_action(**said):
 
 
 HOSTILE = {
-    "1 MB of TOML": ("toml", "#" * 1_000_000, "it has 1,000,000 bytes; at most 262,144 are taken"),
-    "1 MB of JSON": ("json", " " * 1_000_000, "it has 1,000,000 bytes; at most 262,144 are taken"),
+    "1 MB of TOML": ("toml", "#" * 1_000_000, "it has more than 262,144 bytes"),
+    "1 MB of JSON": ("json", " " * 1_000_000, "it has more than 262,144 bytes"),
     "a million states": (
         "json",
         '{"states": [' + '{"name":"A"},' * 1_000_000,
-        "it has 13,000,012 bytes; at most 262,144 are taken",
+        "it has more than 262,144 bytes",
     ),
     "as many states as fit": (
         "json",

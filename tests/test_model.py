@@ -92,7 +92,7 @@ class FilesAndMemory(RuleBasedStateMachine):
         self.memory_store = MemoryStore(f"urn:uuid:{self.files.registry_id}", self.definition)
         self.memory = self.open_memory()
 
-    def open_files(self):
+    def open_files(self, snapshots="each"):
         return RegistrationPipeline(
             self.root,
             lifecycle=self.definition,
@@ -100,6 +100,7 @@ class FilesAndMemory(RuleBasedStateMachine):
             actor="ada",
             clock=self.clocks[0],
             random=self.randoms[0],
+            snapshots=snapshots,
         )
 
     def open_memory(self):
@@ -184,10 +185,13 @@ class FilesAndMemory(RuleBasedStateMachine):
 
     # -- what happens to a registry ----------------------------------------------------------------------
 
-    @rule()
-    def reopen(self):
+    def _reopen(self, snapshots):
         self.files.close()
-        self.files, self.memory = self.open_files(), self.open_memory()
+        self.files, self.memory = self.open_files(snapshots), self.open_memory()
+
+    @rule(snapshots=st.sampled_from(["each", "idle"]))
+    def reopen(self, snapshots):
+        self._reopen(snapshots)
 
     @rule(seconds=st.integers(-100_000, 100_000))
     def set_clocks(self, seconds):
@@ -245,6 +249,7 @@ class FilesAndMemory(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "files"):
             return
+        self._reopen("each")  # what a hot state hides is settled by whoever comes after
         try:
             for pipeline in (self.files, self.memory):
                 for id in pipeline.manifest_ids():

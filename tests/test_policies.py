@@ -155,7 +155,7 @@ MISTAKES = [
     ("name = 9007199254740993", "at /name: the integer is beyond ±2^53; write it as text"),
     (
         "#" * (POLICY_BYTES_MAX + 1),
-        f"it has {POLICY_BYTES_MAX + 1:,} bytes; at most {POLICY_BYTES_MAX:,} are taken",
+        f"it has more than {POLICY_BYTES_MAX:,} bytes",
     ),
     # its members
     ("nme = 'x'", f"nme: there is no such member. Did you mean 'name'? {NOT_HERE.capitalize()}"),
@@ -644,6 +644,33 @@ def test_a_guard_of_the_program_is_asked(open_pipeline, root):
         }
     ]
     assert pipeline.create("a", {"licence": "MIT"}).state == "DRAFT"
+
+
+@pytest.mark.parametrize(
+    ("guard", "failure"),
+    [
+        (lambda *_: 1 // 0, "ZeroDivisionError: "),
+        (lambda *_: True, "it gave True, which is no `Verdict`"),
+        (lambda: None, "TypeError: "),
+    ],
+)
+def test_a_guard_that_fails_has_said_no(open_pipeline, root, guard, failure):
+    """Nothing passes by a mistake in somebody's guard; the other rules are asked all the same, and it is told as they are."""
+    pipeline = open_pipeline(guards={"theirs": guard})
+    pipeline.create("a", {})
+    more = '[[guards]]\nguard = "reason_given"\nactions = ["submit_for_review"]'
+    write(root, use("theirs", more, actions='["submit_for_review"]'))
+
+    (why,) = pipeline.explain("a", "submit_for_review")
+    with pytest.raises(GuardRefused, match="the guard 'theirs' failed: ") as caught:
+        pipeline.submit_for_review("a", reason="because")
+
+    failed, other = caught.value.details["verdicts"]
+    assert failed["evidence"]["failure"].startswith(failure)
+    assert (failed["agrees"], other["agrees"]) == (False, True)
+    assert (why.allowed, why.next) == (False, "")
+    assert [answer.verdict.agrees for answer in why.answers] == [False, False]
+    assert pipeline.load_state("a").version == 1
 
 
 def test_who_has_not_got_the_guard_can_not_write(open_pipeline, root):

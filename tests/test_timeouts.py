@@ -555,7 +555,7 @@ class Overtaken(MemoryStore):
         act, self.before_append = self.before_append, None
         if act:
             act()
-        super().append(stream, after, events, snapshot)
+        return super().append(stream, after, events, snapshot)
 
 
 def test_threads_that_tick_at_once_fire_once(store, open_engine, clock, restless_threads):

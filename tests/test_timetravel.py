@@ -1040,7 +1040,7 @@ DRAFT
 ● ┊ ┊ ┊  1  2026-01-01 00:00:00Z  ana  create
 ╰─● ┊ ┊  2  2026-01-01 00:00:01Z  ana  submit_for_review
 ┊ ╰─● ┊  3  2026-01-01 00:00:02Z  ben  approve            gut — 良い
-●───╯ ┊  4  2026-01-01 00:00:03Z  cem  reject             the title is wrong
+●───╯ ┊  4  2026-01-01 00:00:03Z  cem  reject             the title is wrong; ends the approval of version 3
 ● ┊ ┊ ┊  5  2026-01-01 00:00:04Z  ana  revise
 ╰─● ┊ ┊  6  2026-01-01 00:00:05Z  ana  submit_for_review
 ┊ ╰─● ┊  7  2026-01-01 00:00:06Z  ben  approve
@@ -1060,7 +1060,7 @@ DRAFT
 * : :  1  2026-01-01 00:00:00Z  ana  create
 `-* :  2  2026-01-01 00:00:01Z  ana  submit_for_review
 : `-*  3  2026-01-01 00:00:02Z  ben  approve            gut — 良い
-*---'  4  2026-01-01 00:00:03Z  cem  reject             the title is wrong
+*---'  4  2026-01-01 00:00:03Z  cem  reject             the title is wrong; ends the approval of version 3
 """
     )
 
@@ -1188,7 +1188,7 @@ def test_a_part_of_a_log():
     assert list(graph(CHART, registered().events[3:5])) == [
         "DRAFT",
         "┊ APPROVED",
-        "●─╯  4  2026-01-01 00:00:03Z  cem  reject  the title is wrong",
+        "●─╯  4  2026-01-01 00:00:03Z  cem  reject  the title is wrong; ends the approval of version 3",
         "● ┊  5  2026-01-01 00:00:04Z  ana  revise",
     ]
 

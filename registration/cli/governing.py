@@ -1,4 +1,4 @@
-"""Commands about rules: why, lifecycle (check, show, paths, migrate), policy (check, show, replay)."""
+"""Commands about rules: why, lifecycle (check, show, graph, paths, migrate), policy (check, show, replay)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from registration.cli.context import (
 )
 from registration.cli.exits import REFUSED
 from registration.cli.output import Progress, echo, echo_json, printable, say, show_verdicts, table
+from registration.cli.reading import graph_command
 from registration.cli.writing import context_value
+from registration.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
@@ -49,17 +51,21 @@ if TYPE_CHECKING:
 def why_command(context: Context, /, id: str, action: str | None, **said: Any) -> None:
     """Why ACTION can be taken now, or can't: every rule's verdict, who could act, and what to type next.
 
-    Without ACTION, everything that the lifecycle offers from where the manifest stands. Nothing is written.
+    Without ACTION, everything that the lifecycle offers from where the manifest stands. Time-outs that are due count as
+    recorded: the next write would do that first. Nothing is written.
     """
     with context.open() as pipeline:
         said["context"] = context_value(said["context"])
         found = pipeline.explain(id, action, **said)
         state = pipeline.load_state(id)
+        due = pipeline.tick(id, dry_run=True)
     if context.as_json:
         for one in found:
             echo_json(one.as_json())
         return
     echo(f"{id} is {state.state}, at version {state.version}.")
+    if due:
+        echo(f"A time-out is due: the next write, or `registration tick`, makes it {due[-1].to_state} first.")
     if not found:
         echo("Nothing leads out of there: it is final.")
     for one in found:
@@ -88,7 +94,7 @@ def _tell_why(one: Explanation) -> None:
 @click.group(
     "lifecycle",
     cls=Subcommands,
-    short_help="Check, show, walk or migrate lifecycles.",
+    short_help="Check, show, draw, walk or migrate lifecycles.",
     epilog=examples("registration lifecycle check lifecycle.toml", "registration lifecycle paths"),
 )
 def lifecycle_command() -> None:
@@ -96,6 +102,9 @@ def lifecycle_command() -> None:
 
     A registry is made with one: `registration init --lifecycle FILE`.
     """
+
+
+lifecycle_command.add_command(graph_command)  # where people look for it, too
 
 
 @lifecycle_command.command("check", epilog=examples("registration lifecycle check lifecycle.toml"))
@@ -109,11 +118,8 @@ def check_lifecycle(context: Context, file: str) -> None:
     if context.as_json:
         echo_json({"sound": True, **found.identity})
         return
-    counts = (
-        f"{len(chart.leaves)} states, {len(chart.actions)} actions, {len(chart.timeouts)} time-outs"
-        if chart.timeouts
-        else f"{len(chart.leaves)} states, {len(chart.actions)} actions"
-    )
+    counted = {"state": len(chart.leaves), "action": len(chart.actions), "time-out": len(chart.timeouts)}
+    counts = ", ".join(_count(number, noun) for noun, number in counted.items() if number)
     echo(f"{printable(file)} is sound: {chart.name} version {found.version}, {counts}.")
     echo(str(found.identity["digest"]))
     say(f"Next: registration init --lifecycle {printable(file)} DIR")
@@ -254,14 +260,21 @@ def show_policy(context: Context, digest: str | None) -> None:
 @shared_options
 @click.pass_obj
 def list_guards(context: Context) -> None:
-    """List the guards that a policy, or a lifecycle, can name."""
-    from registration.guards.registry import BUILTIN  # noqa: PLC0415  # for this command alone
+    """List the guards that a policy, or a lifecycle, can name: those that are built in, then those that are installed."""
+    from registration.guards.registry import BUILTIN, kind_of, known_names  # noqa: PLC0415  # for this command alone
 
-    for name, kind in BUILTIN.items():
+    rows = []
+    for name in (*BUILTIN, *(name for name in known_names() if name not in BUILTIN)):
+        try:
+            kind = kind_of(name)
+            parameters, summary = list(kind.parameters), kind.summary
+        except InvalidArgument as error:
+            parameters, summary = [], error.problem
+        rows.append((name, ", ".join(parameters) or "-", summary))
         if context.as_json:
-            echo_json({"guard": name, "summary": kind.summary, "parameters": list(kind.parameters)})
+            echo_json({"guard": name, "summary": summary, "parameters": parameters})
     if not context.as_json:
-        table([(name, ", ".join(kind.parameters) or "-", kind.summary) for name, kind in BUILTIN.items()])
+        table(rows)
 
 
 @policy_command.command(

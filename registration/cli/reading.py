@@ -85,6 +85,7 @@ def show_command(
         ),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
         ("  log", layout.log_path(id)),
+        ("  head", snapshot.position.head),
     ]
     table(rows)
 
@@ -207,19 +208,23 @@ def _verification_json(
     short_help="Draw the lifecycle as text.",
     epilog=examples(
         "registration graph",
-        "registration graph --lifecycle registration-upkeep",
+        "registration graph registration-upkeep",
+        "registration lifecycle graph lifecycle.toml",
         "registration graph --format dot | dot -Tsvg > lifecycle.svg",
     ),
 )
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
-@click.option("--lifecycle", metavar="FILE", help="One of a file, or one that comes along.")
+@click.argument("file", required=False)
 @shared_options
 @click.pass_obj
-def graph_command(context: Context, form: str, lifecycle: str | None) -> None:
-    """Draw the registry's lifecycle as text for Mermaid or Graphviz; outside of a registry, the usual one."""
+def graph_command(context: Context, form: str, file: str | None) -> None:
+    """Draw the registry's lifecycle as text for Mermaid or Graphviz; outside of a registry, the usual one.
+
+    FILE: another one, of a file, or by the name of one that comes along.
+    """
     from registration.core import diagram  # noqa: PLC0415  # for this command alone
 
-    chart = lifecycle_said(context, lifecycle).chart
+    chart = lifecycle_said(context, file).chart
     text = diagram.mermaid(chart) if form == "mermaid" else diagram.dot(chart)
     if context.as_json:
         echo_json({"lifecycle": chart.name, "format": form, "text": text})

@@ -60,13 +60,13 @@ _DIGEST = click.option(
     "--digest",
     "expected_digest",
     metavar="SHA256",
-    help="Refuse unless the document has this digest: what was looked at.",
+    help="Refuse unless the document has this digest: what was looked at (`show` tells it).",
 )
 _HEAD = click.option(
     "--head",
     "expected_head",
     metavar="HASH",
-    help="Refuse unless the log ends in this hash: what was looked at.",
+    help="Refuse unless the log ends in this hash: what was looked at (`show` tells it as `head`).",
 )
 _NEXT = {
     "DRAFT": "submit_for_review",

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registration.core.chart_problems import in_one_line, problems_of
+from registration.core.interpreter import KNOWN_PLACES_MAX
 from registration.errors import InvalidDefinition
 
 
@@ -132,6 +133,11 @@ class Chart:
     _remembering: frozenset[str | None] = field(init=False, repr=False, compare=False)
     _own: dict[str | None, dict[str, Transition]] = field(init=False, repr=False, compare=False)
     _lineages: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _actives: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    known_steps: dict[tuple[str | None, str], Any] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    """Where `registration.core.interpreter` remembers what it worked out: a chart never changes."""
 
     def __post_init__(self) -> None:
         children: dict[str | None, list[State]] = {}
@@ -202,7 +208,12 @@ class Chart:
 
     def active(self, place: str) -> frozenset[str]:
         """All states that are active in a place (`registration.core.interpreter`), ancestors included."""
-        return frozenset(name for leaf in place.split("+") for name in self.lineage(leaf))
+        known = self._actives.get(place)
+        if known is None:
+            known = frozenset(name for leaf in place.split("+") for name in self.lineage(leaf))
+            if len(self._actives) < KNOWN_PLACES_MAX:
+                self._actives[place] = known
+        return known
 
     def is_end(self, name: str) -> bool:
         """Whether a final state ends the whole chart: it is in no region, and in nothing that goes on when done."""

@@ -35,6 +35,10 @@ _CHECKSUM = b',\n  "checksum": "'
 _CHECKSUM_END = b'"\n}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM) + _HEX_DIGITS + len(_CHECKSUM_END)
 
+SEAL_BEGIN, SEAL_END = _HASH, b'"}'
+SEAL_BYTES = len(SEAL_BEGIN) + _HEX_DIGITS + len(SEAL_END)
+"""How a line ends, without its line feed: the part of it that its hash does not cover, and stands in."""
+
 TAIL_BYTES = len(_HASH_END) + _HEX_DIGITS
 """How many bytes at the end of a log tell its head: see `head_of_tail`."""
 
@@ -80,7 +84,26 @@ def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) 
         covered = orjson.dumps(members)[:-1]
         digest = hashlib.sha256(covered).hexdigest()
         line = b"".join((covered, _HASH, digest.encode(), _HASH_END))
-        events.append(_event(members, prev_hash=head, hash=digest, line=line))
+        events.append(
+            Event(
+                id=event.id,
+                source=source,
+                type=event.type,
+                subject=stream,
+                time=event.time,
+                version=version,
+                part=index + 1,
+                remaining=remaining,
+                correlation_id=event.correlation_id,
+                causation_id=event.causation_id,
+                idempotency_key=event.idempotency_key,
+                traceparent=event.traceparent,
+                data=event.data,
+                prev_hash=head,
+                hash=digest,
+                line=line,
+            )
+        )
         head = digest
     return events
 
@@ -95,7 +118,7 @@ def decode_line(line: bytes, *, stream: str, source: str, after: Position) -> Ev
     """
     members, digest = open_line(line)
     try:
-        event = _event(members, prev_hash=members.get("prevhash", ""), hash=digest, line=line)
+        event = event_of(members, prev_hash=members.get("prevhash", ""), hash=digest, line=line)
         data = event.data
         if not (isinstance(data["to"], str) and "from" in data and "action" in data and "actor" in data):
             raise BadLine("its `data` is malformed")
@@ -140,7 +163,12 @@ def head_of_tail(tail: bytes) -> str:
     return tail[: -len(_HASH_END)].decode("ascii", "replace") if tail.endswith(_HASH_END) else ""
 
 
-def _event(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -> Event:
+def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -> Event:
+    """The event that the members of a line say.
+
+    Raises:
+        KeyError, TypeError: when one is missing, or of another type.
+    """
     version, part, remaining = members["version"], members.get("part", 1), members.get("remaining", 0)
     for name in ("id", "source", "type", "subject", "time"):
         if type(members[name]) is not str:

@@ -146,24 +146,26 @@ def fold(
     Raises:
         UnknownEvent: when an event's type is none of the definition's, as in a log of a later release.
     """
-    known, evolve = definition.event_types, definition.evolve
+    known, evolve, upcasters = definition.event_types, definition.evolve, definition.upcasters
     event: Event | None = None
     created_at = state.created_at if state else ""
     document = state.document if state else None
     digest = state.digest if state else None
     facts = state.facts if state else {}
-    keys = list(state.keys) if state else []
+    keys: list[tuple[str, int]] | None = None  # those of `state`, until there is another
     size = state.position.size_bytes if state else 0
     for event in events:  # the last one is read below
         if event.type not in known:
             raise _unknown(definition, event)
-        event = definition.upcast(event)  # noqa: PLW2901  # the same event, in the schema of today
+        if event.type in upcasters:
+            event = definition.upcast(event)  # noqa: PLW2901  # the same event, in the schema of today
         data = event.data
         if "document" in data:
             document = data["document"]
         digest = data.get("digest", digest)
         facts = evolve(facts, event)
         if event.idempotency_key is not None:
+            keys = list(state.keys if state else ()) if keys is None else keys
             keys.append((event.idempotency_key, event.version))
         created_at = created_at or event.time
         size += len(event.line)
@@ -180,7 +182,7 @@ def fold(
         document=document,
         digest=digest,
         facts=facts,
-        keys=tuple(keys[-KEYS_KEPT_MAX:]),
+        keys=tuple(keys[-KEYS_KEPT_MAX:]) if keys is not None else (state.keys if state else ()),
         position=Position(event.version, size, event.hash),
     )
 
@@ -226,6 +228,12 @@ def check_state(chart: Chart, name: object) -> str:
     return name
 
 
+def _another_document(chart: Chart, state: StateSnapshot) -> str:
+    """What brings a manifest that exists another document, where something does from where it is."""
+    found = steps(chart, state.state, state.facts.get("history"))
+    return next((f", or `{name}` it" for name in found if chart.action(name).document), "")
+
+
 def check_action(chart: Chart, name: object) -> str:
     """The action's name where the chart has it.
 
@@ -267,7 +275,7 @@ def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
     if command.action is not None and chart.own_transitions(None).get(command.action):
         raise AlreadyExists(
             f"{command.stream!r} exists already: it is {state.state}, at version {state.version}.",
-            "Choose another id, or `revise` it while it is a draft.",
+            f"Choose another id{_another_document(chart, state)}.",
             manifest_id=command.stream,
             state=state.state,
             version=state.version,
@@ -397,7 +405,7 @@ def _consequences(chart: Chart, state: StateSnapshot | None, taken: Step, time: 
     if taken.joined:
         said["joined"] = list(taken.joined)
     if taken.history:
-        said["history"] = taken.history
+        said["history"] = dict(taken.history)  # the step is shared: a chart remembers it
     if chart.timeouts and (due := _due(chart, state, taken, time)):
         said["due"] = due
     return said

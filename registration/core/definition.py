@@ -19,7 +19,10 @@ from registration.values.documents import digest_of
 from registration.values.events import Event
 
 Evolve = Callable[[Mapping[str, Any], Event], Mapping[str, Any]]
-"""From the facts kept so far and the next event to the facts after it. Pure and total; changes neither."""
+"""From the facts kept so far and the next event to the facts after it. Pure and total; changes neither.
+
+What it keeps of an event it copies: callers get events, and may change theirs.
+"""
 
 Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """From an event's data in one schema to the same in the next. Pure and total; changes nothing."""
@@ -36,6 +39,8 @@ class Definition:
 
     The chart's name is the first part of its event types: ``registration.approved.v1``.
 
+    evolves_on: names such that `evolve` changes nothing where neither the event's data nor the facts have a member of one of
+    them, so that a replay needn't ask it; None where there are no such names.
     version: of the lifecycle, from 1; a later one of the same name replaces it. upcasters: by event type, from that schema
     to the next; an event is brought to the schema of today before it is folded. earlier: event types that were written
     under earlier versions of the lifecycle.
@@ -48,6 +53,7 @@ class Definition:
     chart: Chart
     guards: Mapping[str, Guard] = field(default_factory=dict)
     evolve: Evolve = keep_nothing
+    evolves_on: frozenset[str] | None = None
     version: int = 1
     upcasters: Mapping[str, Upcaster] = field(default_factory=dict)
     earlier: frozenset[str] = frozenset()

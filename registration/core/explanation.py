@@ -18,6 +18,7 @@ from registration.core.policy import NO_POLICY, Policy, Verdict
 if TYPE_CHECKING:
     from registration.core.chart import Action
     from registration.core.definition import Definition
+    from registration.core.policy import Guard
     from registration.values.commands import Command
     from registration.values.snapshots import StateSnapshot
 
@@ -127,12 +128,33 @@ def ask(
         answers.append(Answer("required", "lifecycle", _says_required(action, asked)))
     for move in taken.transitions:
         for use in move.guards:
-            verdict = definition.guards[use.name](state, asked, policy.asked_with(use.parameters))
-            answers.append(Answer(use.name, "lifecycle", verdict))
+            guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
+            answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
     for use in policy.uses.get(action.name, ()):
-        verdict = policy.guards[use.name](state, asked, policy.asked_with(use.parameters))
-        answers.append(Answer(use.name, "policy", verdict))
+        guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
+        answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
     return tuple(answers)
+
+
+def _verdict(
+    name: str, guard: Guard, state: StateSnapshot | None, command: Command, rules: Policy
+) -> Verdict:
+    """What a guard says. One that fails, or gives no verdict, has said no: nothing passes by a mistake in it."""
+    try:
+        said: object = guard(state, command, rules)
+    except Exception as error:  # whatever somebody else's function does
+        failure = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(said, Verdict):
+            return said
+        failure = f"it gave {said!r}, which is no `Verdict`"
+    failure = failure[:_SAID_CHARACTERS_MAX]
+    return Verdict(
+        agrees=False,
+        reason=f"the guard {name!r} failed: {failure}",
+        evidence={"failure": failure},
+        remedy="Have the guard mended by whoever wrote it.",
+    )
 
 
 def explain(

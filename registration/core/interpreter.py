@@ -24,6 +24,9 @@ History = Mapping[str, str]
 PLACES_MAX = 10_000
 """How many places, each with its history, a chart may lead to."""
 
+KNOWN_PLACES_MAX = 4_096
+"""For how many places, or steps from them, a chart remembers what was worked out."""
+
 STEPS_MAX = 100_000
 """How many steps between them are looked through; one counts once for each leaf that it ends in."""
 
@@ -76,10 +79,20 @@ def enabled(
 
 def step(chart: Chart, place: str | None, action: str, history: History | None = None) -> Step | None:
     """What an action leads to; None where it can't be done."""
+    if history:
+        return _step(chart, place, action, history)
+    known = chart.known_steps
+    if (place, action) not in known:
+        if len(known) >= KNOWN_PLACES_MAX:
+            return _step(chart, place, action, {})
+        known[place, action] = _step(chart, place, action, {})
+    found: Step | None = known[place, action]
+    return found
+
+
+def _step(chart: Chart, place: str | None, action: str, history: History) -> Step | None:
     moves = enabled(chart, place, action, history)
-    if not moves:
-        return None
-    return _take(chart, place, action, moves, history or {})
+    return _take(chart, place, action, moves, history) if moves else None
 
 
 def time_out(chart: Chart, place: str, timeout: Timeout, history: History | None = None) -> Step | None:

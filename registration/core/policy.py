@@ -41,7 +41,7 @@ Guard = Callable[[StateSnapshot | None, Command, "Policy"], Verdict]
 """A pure function of the state (None before creation), the command and the policy.
 
 The command names its action, also where the caller only named a state to reach. `policy.parameters` are what this very
-use of the guard is asked with.
+use of the guard is asked with. One that raises, or gives anything but a verdict, counts as one that disagrees.
 """
 
 

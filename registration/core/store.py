@@ -1,4 +1,4 @@
-"""The store: where the logs are. A protocol of eighteen methods; whoever keeps it can be put under the engine.
+"""The store: where the logs are. A protocol of some twenty methods; whoever keeps it can be put under the engine.
 
 Its contract in code is `registration.testing.StoreContract`, which every store passes. In words:
 
@@ -11,11 +11,13 @@ Its contract in code is `registration.testing.StoreContract`, which every store 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from registration.core.definition import Definition
     from registration.values.events import Event, NewEvent
@@ -121,6 +123,42 @@ Record = Callable[["Loss", "StateSnapshot"], "NewEvent"]
 """From a loss, and the state that is kept, to the event that records the repair."""
 
 
+class ConsumerKeeper(Protocol):
+    """Where named consumers of the feed are kept: one small piece of bytes for each, and a lock. Safe between threads.
+
+    folder: the directory whose files change whenever something is announced; None where there is none.
+    """
+
+    @property
+    def folder(self) -> str | None:
+        """See above."""
+
+    def names(self) -> list[str]:
+        """The names that something is kept under, sorted."""
+
+    def read(self, name: str) -> bytes | None:
+        """What is kept under a name; None where nothing is."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep it in the place of what is kept: after a kill or a power cut, it is the old or the new one, whole."""
+
+    def remove(self, name: str) -> None:
+        """Keep nothing any more under that name; harmless where nothing is. The caller holds it."""
+
+    def held(self, name: str, by: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Keep everybody else from working under that name for as long as the block lasts.
+
+        by: who does, for the others to be told.
+
+        Raises:
+            ConsumerBusy: when somebody else is at it, at once.
+            StoreError: when the disk refuses.
+        """
+
+    def holder(self, name: str) -> Mapping[str, Any] | None:
+        """Who is working under that name at this moment; None where nobody is."""
+
+
 class Store(Protocol):
     """The logs and snapshots of one registry, under one definition. Safe to share between threads."""
 
@@ -136,6 +174,10 @@ class Store(Protocol):
     def document_bytes_max(self) -> int:
         """How large a document this registry takes."""
 
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """Where the named consumers of its feed are kept."""
+
     def load(self, stream: str) -> StateSnapshot | None:
         """The state after the last acknowledged event; None where there is none.
 
@@ -145,16 +187,25 @@ class Store(Protocol):
             StoreError: when the files can't be read.
         """
 
-    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> None:
+    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> float:
         """Commit one command's events as one atomic batch, then keep the snapshot.
 
         after: the place that the decision was made on. snapshot: the fold of the log with `events`. It is a
         cache: failing to keep it is logged and does not fail the commit.
 
+        Returns how long it waited for somebody else's lock, in seconds.
+
         Raises:
             VersionConflict: when the log does not end at `after`. Nothing was written.
             LockTimeout: when somebody else held the lock for too long. Nothing was written.
             StoreError: when the disk failed: unknown, load again and look.
+        """
+
+    def queue(self, stream: str) -> AbstractContextManager[float]:
+        """Wait behind the other writers that met a conflict, and stay in front for as long as the block lasts.
+
+        A courtesy, so that whoever decides again is not overtaken for ever: nothing rests on it, and the wait is short and
+        bounded. Gives how long it was, in seconds.
         """
 
     def read(self, stream: str) -> Iterator[Event]:

@@ -135,6 +135,21 @@ def known_names(extra: Mapping[str, Guard] | None = None) -> list[str]:
     return sorted({*BUILTIN, *(extra or {}), *installed})
 
 
+def kind_of(name: str) -> GuardKind:
+    """What there is to tell of a guard that is built in or installed; of the latter, what it says of itself.
+
+    Raises:
+        InvalidArgument: as `guard_of`.
+    """
+    if name in BUILTIN:
+        return BUILTIN[name]
+    guard = guard_of(name)
+    told = (getattr(guard, "__doc__", None) or "it doesn't say what it does").strip().splitlines()[0]
+    known = getattr(guard, "parameters", None)
+    parameters = {str(said): one for said, one in known.items()} if isinstance(known, Mapping) else {}
+    return GuardKind(f"{getattr(guard, '__module__', '')}:{name}", told, parameters)
+
+
 def problems_of_use(
     name: str, parameters: Mapping[str, Any], extra: Mapping[str, Guard] | None = None
 ) -> list[str]:

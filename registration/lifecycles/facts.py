@@ -1,7 +1,7 @@
 """What a lifecycle keeps in a snapshot besides state and document: approvals, authors, history, time-outs.
 
 The fold of every lifecycle that is given as data. It reads events only, never a chart, so a log folds for ever,
-whatever became of the lifecycle that it was written under.
+whatever became of the lifecycle that it was written under. What it keeps it shares with no event.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ APPROVALS_KEPT_MAX = 256
 """How many approvals of one document are remembered: the latest."""
 
 
+EVOLVES_ON = frozenset({"document", "lapsed", "approval", "history", "due"})
+"""Where neither an event nor the facts have one of these, `keep_facts` changes nothing."""
+
+
 def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 
@@ -34,7 +38,8 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     if "document" in data or "lapsed" in data:
         kept["approvals"] = []
     if "approval" in data:
-        approval = {"actor": event.actor, "time": event.time, "version": event.version, **data["approval"]}
+        said = {name: list(one) if type(one) is list else one for name, one in data["approval"].items()}
+        approval = {"actor": event.actor, "time": event.time, "version": event.version, **said}
         kept["approvals"] = [*kept.get("approvals", ()), approval][-APPROVALS_KEPT_MAX:]
     if "document" in data and "lifecycle" in data:
         others = [actor for actor in facts.get("authors", ()) if actor != event.actor]
@@ -42,5 +47,5 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     for name in ("history", "due"):
         kept.pop(name, None)
         if name in data:
-            kept[name] = data[name]
+            kept[name] = dict(data[name])
     return kept

@@ -97,7 +97,7 @@ def refused(source: str, problems: list[str]) -> InvalidDefinition:
 
 def _check_size(raw: bytes, source: str) -> None:
     if len(raw) > FILE_BYTES_MAX:
-        raise refused(source, [f"it has {len(raw):,} bytes; at most {FILE_BYTES_MAX:,} are taken"])
+        raise refused(source, [f"it has more than {FILE_BYTES_MAX:,} bytes"])
 
 
 def _not_taken(source: str, error: InvalidDocument) -> InvalidDefinition:

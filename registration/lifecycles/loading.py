@@ -15,7 +15,7 @@ from registration.core.decider import nearest
 from registration.core.definition import Definition
 from registration.errors import InvalidArgument, InvalidDefinition
 from registration.guards.registry import guard_of
-from registration.lifecycles.facts import keep_facts
+from registration.lifecycles.facts import EVOLVES_ON, keep_facts
 from registration.lifecycles.registration import REGISTRATION
 from registration.values.documents import digest_of
 
@@ -86,6 +86,7 @@ def definition_of(
         chart=chart,
         guards=found,
         evolve=keep_facts,
+        evolves_on=EVOLVES_ON,
         version=data["version"],
         upcasters=_upcasters(chart, earlier),
         earlier=earlier,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from registration.core.chart import Action, Chart, GuardUse, State, Transition
 from registration.core.definition import Definition
 from registration.guards.builtin import approvals, reason_given
-from registration.lifecycles.facts import keep_facts
+from registration.lifecycles.facts import EVOLVES_ON, keep_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +84,7 @@ REGISTRATION = Definition(
     chart=CHART,
     guards={"reason_given": reason_given, "approvals": approvals},
     evolve=keep_facts,
+    evolves_on=EVOLVES_ON,
     upcasters={
         "registration.approved.v1": _approved_v2,
         "registration.rejected.v1": _rejected_v2,

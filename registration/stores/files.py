@@ -4,6 +4,9 @@
 log; otherwise somebody is writing or has died, and `registration.stores.settling` finishes or sets aside what was left,
 under the lock. Both keep to one rule: nothing is reported before it is on the disk.
 
+With snapshots `each`, `state.json` is current when `append` returns. With `idle` it follows in the background
+(`registration.stores.behind`); nothing is less durable, and whoever reads meanwhile folds the end of the log.
+
 The primitives are in `registration.disk`, the bytes in `registration.core.codec`.
 """
 
@@ -12,8 +15,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from registration import layout
 from registration.core.codec import BadLine, Fault, decode_line, encode_snapshot
@@ -22,6 +26,7 @@ from registration.core.store import Files, Loss, Record, Recovered, Stray
 from registration.disk import (
     Disk,
     PosixDisk,
+    failure_named,
     failures_named,
     given_back,
     is_file,
@@ -40,17 +45,29 @@ from registration.errors import (
 from registration.feed.journal import Journal
 from registration.feed.segments import Segments
 from registration.recovery import Witness, corrupt, plan_repair, witness
+from registration.stores.behind import SnapshotsBehind
+from registration.stores.hot import Hot, HotStates, signature
 from registration.stores.place import TEMPORARY_SNAPSHOT, Held, Place, let_go_by_children
 from registration.stores.registry_file import RegistryFile, make_registry, read_registry
 from registration.stores.rules import read_rule, stray_rules, sync_rule, write_rule
-from registration.stores.settling import keep_snapshot, plan_for, refuse_orphan, repair, settle, witness_of
+from registration.stores.settling import (
+    keep_prepared,
+    keep_snapshot,
+    plan_for,
+    prepare_snapshot,
+    refuse_orphan,
+    repair,
+    settle,
+    witness_of,
+)
+from registration.stores.syncs import Syncs
 from registration.values.ids import id_of
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from registration.core.store import Backlog, FeedEntry
+    from registration.core.store import Backlog, ConsumerKeeper, FeedEntry
     from registration.feed.reading import Feed
     from registration.values.events import Event
 
@@ -58,6 +75,12 @@ _log = logging.getLogger("registration")
 
 Resolve = Callable[[RegistryFile, Callable[[str, str], Any]], Definition]
 """From a registry's own file, and a way to read what it keeps by kind and digest, to its lifecycle."""
+
+Snapshots = Literal["each", "idle"]
+"""When `state.json` is written: within each commit, or in the background after it."""
+
+QUEUE_TIMEOUT_S = 0.5
+"""How long a writer that met a conflict lets others go first, at most."""
 
 _READ_BYTES = 1 << 16
 _LEFT = "a temporary file: a writer died, or is at work"
@@ -68,7 +91,8 @@ class FileStore:
 
     root: the registry's directory. definition: the lifecycle, or how to get the one that the registry names. wanted: what
     to make there where there is no registry yet, with the lifecycle that it names; None: it must be there; `made` says
-    which it was. lock_timeout_s: how long to wait for somebody else's lock.
+    which it was. area: the directory that the streams are in. snapshots: `each` or `idle`. lock_timeout_s: how long to wait
+    for somebody else's lock.
 
     Raises:
         NotFound: when there is no registry and none is wanted.
@@ -83,6 +107,8 @@ class FileStore:
         *,
         wanted: RegistryFile | None = None,
         lifecycle: Any = None,
+        area: str = layout.MANIFESTS,
+        snapshots: Snapshots = "each",
         lock_timeout_s: float = 10.0,
         disk: Disk | None = None,
     ) -> None:
@@ -93,11 +119,18 @@ class FileStore:
         self._definition = (
             definition if isinstance(definition, Definition) else definition(self.registry, self.kept)
         )
-        _check_lifecycle(self.root, self.registry, self._definition)
+        if area == layout.MANIFESTS:
+            _check_lifecycle(self.root, self.registry, self._definition)
         self._seen: tuple[int, ...] = ()  # not yet: it may have been replaced since it was read
-        self._place = Place(self.disk, self.root, lock_timeout_s=lock_timeout_s, root_synced=self.made)
+        self._registry_path = f"{self.root}/{layout.REGISTRY_FILE}"
+        self._place = Place(
+            self.disk, self.root, area=area, lock_timeout_s=lock_timeout_s, root_synced=self.made
+        )
         self._lock_timeout_s = lock_timeout_s
         self._doubtful: set[str] = set()
+        self._hot = HotStates()
+        self._syncs = Syncs(self.disk)
+        self._behind = SnapshotsBehind(self._write_behind) if snapshots == "idle" else None
         self.segments = Segments(self.disk, self.root, self.registry.source, lock_timeout_s=lock_timeout_s)
         self.journal = Journal(self.segments)
         self.areas: dict[str, FileStore] = {}
@@ -114,66 +147,142 @@ class FileStore:
         return self._definition
 
     @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Store.consumers`."""
+        from registration.feed.keeping import ConsumerFiles  # noqa: PLC0415  # as for `_feed`
+
+        return ConsumerFiles(self.segments, self.root)
+
+    @property
     def document_bytes_max(self) -> int:
         """How large a document this registry takes."""
         return self.registry.document_bytes_max
 
     def load(self, stream: str, *, waiting: bool = False) -> StateSnapshot | None:
-        """See `Store.load`. Without a lock, and without opening the log, where the snapshot covers it.
+        """See `Store.load`. One `stat` for a stream used lately; no lock where the snapshot covers the log.
 
         waiting: wait for whoever is writing at this moment.
         """
-        with failures_named("reading", layout.log_path(stream)):
-            try:
-                with self._place.opened(stream) as directory:
-                    found = self._witness(directory, stream)
-                    log = self.disk.status_at(layout.LOG_FILE, dir_fd=directory)
-            except FileNotFoundError:
-                refuse_orphan(self._place, stream)
-                return None
-            covered = found.state is not None and found.covered.size_bytes == log.st_size and is_file(log)
-            if covered and not waiting and stream not in self._doubtful:
-                return found.state
-            # An empty log is settled as well: that it was cut back may not be on the disk yet.
-            with self._place.locked(stream) as held:
-                state = settle(
-                    self._place,
-                    held,
-                    source=self.source,
-                    definition=self._definition,
-                    from_first_byte=stream in self._doubtful,
-                ).state
-                self._doubtful.discard(stream)
-                return state
+        known = self._hot.get(stream)
+        try:
+            if known is not None and not waiting and stream not in self._doubtful:
+                with_log = f"{known.directory}/{layout.LOG_FILE}"
+                if signature(self.disk.status_at(with_log)) == known.signature:
+                    return known.state
+        except OSError:
+            pass  # whatever it is, the long way meets it again, and names it
+        try:
+            return self._load(stream, waiting=waiting)
+        except OSError as error:
+            raise failure_named("reading", self._place.log_path(stream), error) from error
 
-    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> None:
-        """See `Store.append`. When it returns, the events are on the disk and `state.json` is of them."""
-        lines = b"".join(event.line for event in events)
+    def _load(self, stream: str, *, waiting: bool) -> StateSnapshot | None:
+        place = self._place
+        try:
+            with place.opened(stream) as directory:
+                found = self._witness(directory, stream)
+                log = self.disk.status_at(layout.LOG_FILE, dir_fd=directory)
+        except FileNotFoundError:
+            refuse_orphan(place, stream)
+            return None
+        covered = found.state is not None and found.covered.size_bytes == log.st_size and is_file(log)
+        if covered and not waiting and stream not in self._doubtful:
+            assert found.state is not None
+            self._hot.put(stream, found.state, place.directory_path(stream), signature(log))
+            return found.state
+        # An empty log is settled as well: that it was cut back may not be on the disk yet.
+        with place.locked(stream) as held:
+            state = self._settle(held, from_first_byte=stream in self._doubtful).state
+            if state is not None:
+                now = self.disk.status(held.log)
+                self._hot.put(stream, state, place.directory_path(stream), signature(now))
+            return state
+
+    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> float:
+        """See `Store.append`. When it returns, the events are on the disk."""
+        try:
+            return self._append(stream, after, events, snapshot)
+        except OSError as error:
+            raise failure_named("writing", self._place.log_path(stream), error) from error
+
+    def _append(
+        self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot
+    ) -> float:
+        lines = b"".join([event.line for event in events])
         creating = after.version == 0
-        with failures_named("writing", layout.log_path(stream)):
-            if creating:
-                self._check_in_force()  # and once more under the lock: nothing is made for who comes too late
-                self._place.make(stream)
-            absent = VersionConflict(stream, after.version, 0)
-            with _absence_as(absent), self._place.locked(stream, create=creating) as held:
-                if stream in self._doubtful:
-                    raise StoreError(
-                        f"An earlier write to {stream!r} failed.", "Load it again before writing to it."
-                    )
-                self._check_in_force()
-                if not self._place.ends_at(held.log, after):
-                    raise VersionConflict(stream, after.version)
-                self._announce(stream, after, events)
-                try:
-                    write_whole(self.disk, held.log, lines)
-                    self.disk.sync_data(held.log)
-                    if creating:
-                        self._place.sync(held)
-                except OSError:
-                    self._take_back(held, after.size_bytes)
-                    raise
-                # Committed. Nothing from here on may say that it isn't.
+        known = None if creating else self._hot.get(stream)
+        held = self._hold(stream, after, known)
+        try:
+            if stream in self._doubtful:
+                raise StoreError(
+                    f"An earlier write to {stream!r} failed.", "Load it again before writing to it."
+                )
+            self._check_in_force()
+            unmoved = (
+                known is not None
+                and signature(held.status) == known.signature
+                and known.state.position == after
+            )
+            if not unmoved and not self._place.ends_at(held.log, after):
+                raise VersionConflict(stream, after.version)
+            self._announce(stream, after, events)
+            try:
+                write_whole(self.disk, held.log, lines)
+                prepared = self._sync(held, snapshot, creating=creating)
+            except OSError:
+                self._take_back(held, after.size_bytes)
+                raise
+            # Committed. Nothing from here on may say that it isn't.
+            if prepared:
+                keep_prepared(self._place, held)
+            directory = known.directory if known is not None else self._place.directory_path(stream)
+            self._hot.put(stream, snapshot, directory, signature(self.disk.status(held.log)), before=known)
+            if self._behind is not None:
+                self._behind.add(stream, snapshot)
+        except BaseException:
+            self._hot.drop(stream)
+            raise
+        else:
+            return held.waited_s
+        finally:
+            held.release()
+
+    def _hold(self, stream: str, after: Position, known: Hot | None) -> Held:
+        """The lock of the log that is to be written, made where it is the first event of its stream."""
+        if after.version == 0:
+            self._check_in_force()  # and once more under the lock: nothing is made for who comes too late
+            self._place.make(stream)
+            return self._place.hold(stream, create=True)
+        try:
+            held = None
+            if known is not None:
+                held = self._place.hold_known(known, with_directory=self._behind is None)
+            return held or self._place.hold(stream)
+        except FileNotFoundError:
+            raise VersionConflict(stream, after.version, 0) from None
+
+    def _sync(self, held: Held, snapshot: StateSnapshot, *, creating: bool) -> bool:
+        """Bring what was written to the disk. This is the commit; whether a new snapshot is prepared beside the old one.
+
+        Where the disk's syncs are slow, they overlap. The snapshot gets its name after the log is on the disk, never before.
+        """
+        prepare = None if self._behind is not None else partial(prepare_snapshot, self._place, held, snapshot)
+        log = (self.disk.sync_data, held.log)
+        if not creating:
+            return self._syncs.all(log, beside=prepare)
+        with self._place.opened_area() as area:
+            sync = self.disk.sync
+            return self._syncs.all(log, (sync, held.directory), (sync, area), beside=prepare)
+
+    def _write_behind(self, stream: str, snapshot: StateSnapshot) -> None:
+        """Keep the snapshot of a commit that was acknowledged before, unless the log has gone on since."""
+        with suppress(FileNotFoundError), self._place.locked(stream) as held:
+            if self._place.ends_at(held.log, snapshot.position):
                 keep_snapshot(self._place, held, snapshot)
+
+    def queue(self, stream: str) -> AbstractContextManager[float]:
+        """See `Store.queue`."""
+        return self._place.queued(stream, min(QUEUE_TIMEOUT_S, self._lock_timeout_s))
 
     def read(self, stream: str) -> Iterator[Event]:
         """See `Store.read`. Holds one line in memory at a time, and no lock."""
@@ -181,7 +290,7 @@ class FileStore:
         if state is None:
             raise _not_found(stream)
         place = Position()
-        with failures_named("reading", layout.log_path(stream)), self._place.opened(stream) as directory:
+        with failures_named("reading", self._place.log_path(stream)), self._place.opened(stream) as directory:
             log = self.disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
         with given_back(self.disk, log):
             for line in self._lines(log, state.position.size_bytes, stream):
@@ -199,11 +308,12 @@ class FileStore:
     def save(self, stream: str, snapshot: StateSnapshot) -> None:
         """See `Store.save`."""
         with (
-            failures_named("writing", layout.snapshot_path(stream)),
+            failures_named("writing", layout.snapshot_path(stream, self._place.area)),
             _absence_as(_not_found(stream)),
             self._place.locked(stream) as held,
         ):
-            kept = settle(self._place, held, source=self.source, definition=self._definition).state
+            self._hot.drop(stream)
+            kept = self._settle(held, from_first_byte=False).state
             if kept is None:
                 raise _not_found(stream)
             if kept.version <= snapshot.version:
@@ -211,7 +321,7 @@ class FileStore:
 
     def inspect(self, stream: str, *, quick: bool = False) -> Files:
         """See `Store.inspect`. Takes the lock only where the snapshot does not cover the log."""
-        with failures_named("reading", layout.log_path(stream)):
+        with failures_named("reading", self._place.log_path(stream)):
             try:
                 with self._place.opened(stream) as directory:
                     files = self._files(directory, quick=quick)
@@ -231,7 +341,7 @@ class FileStore:
 
     def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
         """See `Store.recover`."""
-        with failures_named("recovering", layout.log_path(stream)):
+        with failures_named("recovering", self._place.log_path(stream)):
             try:
                 with self._place.locked(stream, writing=not dry_run) as held:
                     if dry_run:
@@ -241,27 +351,21 @@ class FileStore:
                             source=self.source, definition=self._definition, from_first_byte=True,
                         )  # fmt: skip
                         return Recovered(plan.state, tuple(plan.steps()))
-                    recovered = settle(
-                        self._place,
-                        held,
-                        source=self.source,
-                        definition=self._definition,
-                        from_first_byte=True,
-                    )
-                    self._doubtful.discard(stream)
-                    return recovered
+                    self._hot.drop(stream)
+                    return self._settle(held, from_first_byte=True)
             except FileNotFoundError:
                 refuse_orphan(self._place, stream)
                 return Recovered(None)
 
     def repair(self, stream: str, record: Record | None) -> Loss | None:
         """See `Store.repair`."""
-        with failures_named("repairing", layout.log_path(stream)):
+        with failures_named("repairing", self._place.log_path(stream)):
             with suppress(FileNotFoundError), self._place.opened(stream) as directory:
                 # A log that is missing beside its snapshot is damage as well; an empty one can be locked.
                 snapshot = self._place.bytes_of(directory, layout.SNAPSHOT_FILE)
                 create = snapshot is not None and record is not None
                 with self._place.locked(stream, create=create, writing=record is not None) as held:
+                    self._hot.drop(stream)
                     loss = repair(
                         self._place,
                         held,
@@ -278,8 +382,8 @@ class FileStore:
     def streams(self) -> Iterator[str]:
         """See `Store.streams`. Names that no id has are passed over."""
         with (
-            failures_named("listing", layout.MANIFESTS),
-            self._place.opened_manifests() as manifests,
+            failures_named("listing", self._place.area),
+            self._place.opened_area() as manifests,
         ):
             names = sorted(self.disk.names(manifests))
         return (id for name in names if (id := id_of(name)) is not None)
@@ -291,10 +395,10 @@ class FileStore:
             with opened_directory(self.disk, self.root) as root:
                 if temporary in self.disk.names(root):
                     yield Stray(temporary, _LEFT, unfinished=True)
-            with self._place.opened_manifests() as manifests:
+            with self._place.opened_area() as manifests:
                 names = sorted(self.disk.names(manifests))
                 for name in names:
-                    path = f"{layout.MANIFESTS}/{name}"
+                    path = f"{self._place.area}/{name}"
                     if id_of(name) is None:
                         yield Stray(path, "no id has this file name", unfinished=False)
                         continue
@@ -324,7 +428,7 @@ class FileStore:
 
     def log_bytes(self, stream: str, start: int, end: int) -> bytes:
         """A log's bytes from `start` to `end`, as they stand; fewer where it ends before, none where there is none."""
-        with failures_named("reading", layout.log_path(stream)), suppress(FileNotFoundError):
+        with failures_named("reading", self._place.log_path(stream)), suppress(FileNotFoundError):
             with self._place.opened(stream) as directory:
                 log = self.disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
             with given_back(self.disk, log):
@@ -334,7 +438,7 @@ class FileStore:
     def log_sizes(self) -> list[tuple[str, int]]:
         """The ids of all logs, each with its size as it stands. Sorted as `streams`."""
         sizes = []
-        with failures_named("listing", layout.MANIFESTS), self._place.opened_manifests() as manifests:
+        with failures_named("listing", self._place.area), self._place.opened_area() as manifests:
             for name in sorted(self.disk.names(manifests)):
                 if (id := id_of(name)) is not None:
                     with suppress(FileNotFoundError, NotADirectoryError):
@@ -371,12 +475,28 @@ class FileStore:
         return (line for line in raw.splitlines(keepends=True) if line.endswith(b"}\n"))
 
     def close(self) -> None:
-        """See `Store.close`. Between calls, only the feed's segment is held open."""
+        """See `Store.close`. Snapshots that are behind are written. Between calls, only the feed's segment is held open."""
+        if self._behind is not None:
+            self._behind.close()
+        self._syncs.close()
         self.journal.close()
 
+    def _settle(self, held: Held, *, from_first_byte: bool) -> Recovered:
+        recovered = settle(
+            self._place,
+            held,
+            source=self.source,
+            definition=self._definition,
+            from_first_byte=from_first_byte,
+        )
+        self._doubtful.discard(held.stream)
+        return recovered
+
     def _signature(self) -> tuple[int, ...]:
-        with failures_named("reading", layout.REGISTRY_FILE):
-            found = self.disk.status_at(f"{self.root}/{layout.REGISTRY_FILE}")
+        try:
+            found = self.disk.status_at(self._registry_path)
+        except OSError as error:
+            raise failure_named("reading", layout.REGISTRY_FILE, error) from error
         return (found.st_ino, found.st_size, found.st_mtime_ns)
 
     def _check_in_force(self) -> None:
@@ -392,13 +512,13 @@ class FileStore:
     def _feed(self) -> Feed:
         from registration.feed.reading import Feed  # noqa: PLC0415  # most programs don't follow what they write
 
-        return Feed(self.segments, {layout.MANIFESTS: self, **self.areas}, self.journal)
+        return Feed(self.segments, {self._place.area: self, **self.areas}, self.journal)
 
     def _announce(self, stream: str, after: Position, events: Sequence[Event]) -> None:
         """Tell the feed of a commit that is about to be written. Where that fails, nothing was written."""
         last = events[-1]
         self.journal.note(
-            layout.MANIFESTS,
+            self._place.area,
             stream,
             version=last.version,
             count=len(events),
@@ -437,7 +557,7 @@ class FileStore:
     def _lines(self, log: int, size_bytes: int, stream: str) -> Iterator[bytes]:
         rest, offset = b"", 0
         while offset < size_bytes:
-            with failures_named("reading", layout.log_path(stream)):
+            with failures_named("reading", self._place.log_path(stream)):
                 piece = read_span(self.disk, log, offset, min(offset + _READ_BYTES, size_bytes))
             if not piece:
                 break

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
 from registration.core.store import Backlog, FeedEntry, Files, Loss, Record, Recovered, Stray
 from registration.errors import NotFound, VersionConflict
+from registration.feed.keeping import ConsumersInMemory
 from registration.feed.records import NOW, START, Cursor, check_limit, not_of_this_feed, parse_cursor
 from registration.layout import MANIFESTS, directory_of, rule_file
 from registration.stores.rules import rule_not_found
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from registration.core.definition import Definition
+    from registration.core.store import ConsumerKeeper
     from registration.values.events import Event
 
 
@@ -45,6 +48,7 @@ class MemoryStore:
         self._refusals: list[bytes] = []
         self._feed: list[Event] = []
         self._feed_id = os.urandom(4).hex()
+        self._consumers = ConsumersInMemory()
 
     @property
     def source(self) -> str:
@@ -57,6 +61,11 @@ class MemoryStore:
         return self._definition
 
     @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Store.consumers`."""
+        return self._consumers
+
+    @property
     def document_bytes_max(self) -> int:
         """How large a document this registry takes."""
         return self._document_bytes_max
@@ -66,8 +75,8 @@ class MemoryStore:
         directory_of(stream)  # refuses what is not an id, as on files
         return self._snapshots.get(stream)
 
-    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> None:
-        """See `Store.append`."""
+    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> float:
+        """See `Store.append`. The lock is held for so short that no wait is counted."""
         directory_of(stream)
         with self._lock:
             now = self._snapshots.get(stream)
@@ -76,6 +85,11 @@ class MemoryStore:
             self._logs.setdefault(stream, []).extend(events)
             self._snapshots[stream] = snapshot
             self._feed.extend(events)
+        return 0.0
+
+    def queue(self, stream: str) -> AbstractContextManager[float]:
+        """See `Store.queue`: threads take turns before they get here."""
+        return nullcontext(0.0)
 
     def read(self, stream: str) -> Iterator[Event]:
         """See `Store.read`."""

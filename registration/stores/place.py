@@ -1,4 +1,4 @@
-"""The place of a registry on a disk: its directories opened, made, synced; a manifest's files held under their lock.
+"""The place of a registry on a disk: its directories opened, made, synced; a stream's files held under their lock.
 
 Nothing here knows what the bytes mean. `registration.stores.files` reads and commits with it,
 `registration.stores.settling` recovers and repairs.
@@ -7,8 +7,8 @@ Nothing here knows what the bytes mean. `registration.stores.files` reads and co
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from registration import layout
@@ -24,57 +24,127 @@ from registration.disk import (
     read_span,
     read_whole,
     replace_atomic,
+    write_synced,
 )
 from registration.errors import LockTimeout, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from registration.stores.hot import Hot
     from registration.values.snapshots import Position
 
 TEMPORARY_SNAPSHOT = layout.SNAPSHOT_FILE + layout.TEMPORARY_SUFFIX
 
 
-@dataclass(frozen=True, slots=True)
 class Held:
-    """One manifest under its lock: the open directory and the open log."""
+    """One stream under its lock: the open log and, opened when it is asked for, the directory that it is in.
 
-    stream: str
-    directory: int
-    log: int
+    status: what the log was when it was locked. waited_s: how long that took, where somebody else had it, in seconds.
+    """
+
+    __slots__ = ("_directory", "_place", "log", "status", "stream", "waited_s")
+
+    def __init__(
+        self,
+        place: Place,
+        stream: str,
+        directory: int | None,
+        log: int,
+        status: os.stat_result,
+        waited_s: float,
+    ) -> None:
+        self._place = place
+        self._directory = directory
+        self.stream = stream
+        self.log = log
+        self.status = status
+        self.waited_s = waited_s
+
+    @property
+    def directory(self) -> int:
+        """The descriptor of the stream's directory."""
+        if self._directory is None:
+            self._directory = self._place.open_directory(self.stream)
+        return self._directory
+
+    def release(self) -> None:
+        """Let go: the lock ends with its descriptor, whatever `close` says."""
+        disk = self._place.disk
+        _locked_now.discard((disk, self.log))
+        try:
+            disk.close(self.log)
+        except OSError:  # what had to be on the disk was synced before
+            pass
+        finally:
+            if self._directory is not None:
+                with suppress(OSError):
+                    disk.close(self._directory)
 
 
 class Place:
-    """One registry's root on one disk. Holds nothing open between calls.
+    """One area of a registry on one disk: a directory of streams. Holds nothing open between calls.
 
     root_synced: whether the root's own entries are known to be on the disk, as they are after making it.
     """
 
-    def __init__(self, disk: Disk, root: str, *, lock_timeout_s: float, root_synced: bool) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        root: str,
+        *,
+        area: str = layout.MANIFESTS,
+        lock_timeout_s: float,
+        root_synced: bool,
+    ) -> None:
         self.disk = disk
         self.root = root
+        self.area = area
+        self.path = f"{root}/{area}"
         self._lock_timeout_s = lock_timeout_s
         self._root_synced = root_synced
 
+    def directory_path(self, stream: str) -> str:
+        """The absolute path of a stream's directory."""
+        return f"{self.path}/{layout.directory_of(stream)}"
+
+    def log_path(self, stream: str) -> str:
+        """What messages call a stream's log."""
+        return layout.log_path(stream, self.area)
+
     @contextmanager
-    def opened_manifests(self) -> Iterator[int]:
-        """The directory of all manifests. Opened anew each time: a kept one could be of a registry that is gone."""
-        with opened_directory(self.disk, f"{self.root}/{layout.MANIFESTS}") as manifests:
-            yield manifests
+    def opened_area(self) -> Iterator[int]:
+        """The directory of all streams. Opened anew each time: a kept one could be of a registry that is gone."""
+        with opened_directory(self.disk, self.path) as area:
+            yield area
 
     @contextmanager
     def opened(self, stream: str) -> Iterator[int]:
-        """A manifest's directory. Raises FileNotFoundError where there is none."""
-        name = layout.directory_of(stream)
-        with (
-            self.opened_manifests() as manifests,
-            opened_directory(self.disk, name, dir_fd=manifests) as directory,
-        ):
+        """A stream's directory. Raises FileNotFoundError where there is none."""
+        with given_back(self.disk, self.open_directory(stream)) as directory:
             yield directory
+
+    def open_directory(self, stream: str) -> int:
+        """A descriptor of a stream's directory, for the caller to close. Step by step: no link is followed."""
+        disk, name = self.disk, layout.directory_of(stream)
+        area = disk.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return disk.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=area)
+        finally:
+            with suppress(OSError):
+                disk.close(area)
 
     @contextmanager
     def locked(self, stream: str, *, create: bool = False, writing: bool = True) -> Iterator[Held]:
-        """Hold a manifest's lock.
+        """Hold a stream's lock for as long as the block lasts; see `hold`."""
+        held = self.hold(stream, create=create, writing=writing)
+        try:
+            yield held
+        finally:
+            held.release()
+
+    def hold(self, stream: str, *, create: bool = False, writing: bool = True) -> Held:
+        """Take a stream's lock. The caller releases it.
 
         The lock is on the log, not on the snapshot: replacing a locked file would swap the locked inode away.
 
@@ -84,19 +154,106 @@ class Place:
         """
         disk = self.disk
         flags = (os.O_RDWR | os.O_APPEND if writing else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        with self.opened(stream) as directory:
+        directory = self.open_directory(stream)
+        try:
             while True:
                 log = disk.open(layout.LOG_FILE, flags, dir_fd=directory)
-                with given_back(disk, log), let_go_by_children(disk, log):
-                    if not disk.lock(log, self._lock_timeout_s):
-                        raise LockTimeout(stream, self._lock_timeout_s)
-                    mine, there = disk.status(log), disk.status_at(layout.LOG_FILE, dir_fd=directory)
-                    if not is_file(mine):
-                        raise StoreError(f"{layout.log_path(stream)} is not a plain file.", "Move it away.")
-                    # A copy tool may have put another file there while we waited: that one is the log.
-                    if (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev):
-                        yield Held(stream, directory, log)
-                        return
+                held = self._hold(stream, directory, log, layout.LOG_FILE, directory)
+                if held is not None:
+                    directory = -1  # the holder's from here on
+                    if not is_file(held.status):
+                        held.release()
+                        raise StoreError(f"{self.log_path(stream)} is not a plain file.", "Move it away.")
+                    return held
+        finally:
+            if directory >= 0:
+                with suppress(OSError):
+                    disk.close(directory)
+
+    def hold_known(self, known: Hot, *, with_directory: bool) -> Held | None:
+        """Take the lock of a log that was seen before, by its whole path; None where another file stands there now.
+
+        Links on the way are no danger: it has to be the very file that was reached without any.
+
+        with_directory: open the directory as well, and all else through it.
+        """
+        disk, stream = self.disk, known.state.stream
+        directory = None
+        path = f"{known.directory}/{layout.LOG_FILE}"
+        try:
+            if with_directory:
+                directory = disk.open(known.directory, os.O_RDONLY | os.O_DIRECTORY)
+                path = layout.LOG_FILE
+            log = disk.open(path, os.O_RDWR | os.O_APPEND, dir_fd=directory)
+            held = self._hold(stream, directory, log, path, directory)
+        except BaseException as error:
+            if directory is not None:
+                with suppress(OSError):
+                    disk.close(directory)
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                return None
+            raise
+        if held is not None and (held.status.st_dev, held.status.st_ino) != known.signature[:2]:
+            held.release()
+            return None
+        if held is None and directory is not None:
+            with suppress(OSError):
+                disk.close(directory)
+        return held
+
+    def _hold(
+        self, stream: str, directory: int | None, log: int, path: str, dir_fd: int | None
+    ) -> Held | None:
+        """Lock an open log; None, and closed, where by then another file stands under its name.
+
+        A copy tool may have put one there while we waited: that one is the log.
+        """
+        disk = self.disk
+        entry = (disk, log)
+        _locked_now.add(entry)
+        try:
+            waited_s = self._lock(stream, log)
+            mine, there = disk.status(log), disk.status_at(path, dir_fd=dir_fd)
+            if (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev):
+                return Held(self, stream, directory, log, mine, waited_s)
+        except BaseException:
+            self._let_go(log)
+            raise
+        self._let_go(log)
+        return None
+
+    def _let_go(self, log: int) -> None:
+        _locked_now.discard((self.disk, log))
+        with suppress(OSError):
+            self.disk.close(log)
+
+    def _lock(self, stream: str, fd: int) -> float:
+        """Lock an open file, and how long that took where somebody else had it."""
+        if self.disk.lock(fd, 0.0):
+            return 0.0
+        start_s = time.monotonic()
+        if not self.disk.lock(fd, self._lock_timeout_s):
+            raise LockTimeout(stream, self._lock_timeout_s)
+        return time.monotonic() - start_s
+
+    @contextmanager
+    def queued(self, stream: str, timeout_s: float) -> Iterator[float]:
+        """Wait in the queue of a stream's writers, and stay in front of it for as long as the block lasts.
+
+        It is the lock of the stream's directory, and a courtesy: whoever has waited for `timeout_s`, or finds no directory,
+        goes on without. Only the lock of the log, and the version check under it, keep writers apart.
+
+        Yields how long it took, in seconds.
+        """
+        disk = self.disk
+        start_s = time.monotonic()
+        with ExitStack() as opened:
+            with suppress(OSError):
+                directory = opened.enter_context(self.opened(stream))
+                opened.enter_context(let_go_by_children(disk, directory))
+                if not disk.lock(directory, 0.0):
+                    disk.lock(directory, timeout_s)
+            yield time.monotonic() - start_s
 
     def bytes_of(self, directory: int, name: str) -> bytes | None:
         """A file's bytes; None where there is none."""
@@ -140,12 +297,20 @@ class Place:
         """Put a new `state.json` in the place of the old one; see `replace_atomic`."""
         replace_atomic(self.disk, held.directory, layout.SNAPSHOT_FILE, TEMPORARY_SNAPSHOT, data)
 
+    def prepare_snapshot(self, held: Held, data: bytes) -> None:
+        """The first half of that: the new file is on the disk, under its temporary name."""
+        write_synced(self.disk, held.directory, TEMPORARY_SNAPSHOT, data)
+
+    def name_snapshot(self, held: Held) -> None:
+        """The second half: it takes the old one's place."""
+        self.disk.rename(TEMPORARY_SNAPSHOT, layout.SNAPSHOT_FILE, dir_fd=held.directory)
+
     def set_aside(self, held: Held, name: str, data: bytes) -> str:
         """Keep bytes in `quarantine/`, on the disk; gives their path, relative to the root.
 
         The same bytes under the same name end in the same file, however often this is begun.
         """
-        disk, own = self.disk, layout.directory_of(held.stream)
+        disk, own = self.disk, layout.quarantine_directory(held.stream, self.area)
         with opened_directory(disk, self.root) as root:
             ensure_directory(disk, layout.QUARANTINE, dir_fd=root)
             with opened_directory(disk, layout.QUARANTINE, dir_fd=root) as quarantine:
@@ -158,14 +323,22 @@ class Place:
     def make(self, stream: str) -> None:
         """A directory for a new manifest. Synced by `sync`, once its log is in it."""
         self.sync_root()
-        with self.opened_manifests() as manifests, suppress(FileExistsError):
-            self.disk.make_directory(layout.directory_of(stream), DIRECTORY_MODE, dir_fd=manifests)
+        try:
+            self._make_in_area(stream)
+        except FileNotFoundError:  # the first stream of its area
+            with opened_directory(self.disk, self.root) as root:
+                ensure_directory(self.disk, self.area, dir_fd=root)
+            self._make_in_area(stream)
+
+    def _make_in_area(self, stream: str) -> None:
+        with self.opened_area() as area, suppress(FileExistsError):
+            self.disk.make_directory(layout.directory_of(stream), DIRECTORY_MODE, dir_fd=area)
 
     def sync(self, held: Held) -> None:
-        """See to it that a manifest's directory, and the log in it, are found after a power cut."""
+        """See to it that a stream's directory, and the log in it, are found after a power cut."""
         self.disk.sync(held.directory)
-        with self.opened_manifests() as manifests:
-            self.disk.sync(manifests)
+        with self.opened_area() as area:
+            self.disk.sync(area)
 
     def sync_root(self) -> None:
         """Once: whoever made the registry may have died before its name was on the disk."""

@@ -174,6 +174,24 @@ def keep_snapshot(place: Place, held: Held, snapshot: StateSnapshot) -> None:
         _log.warning("%s: the snapshot could not be written, and will be: %s", held.stream, error)
 
 
+def prepare_snapshot(place: Place, held: Held, snapshot: StateSnapshot) -> bool:
+    """Write and sync a new snapshot beside the old one, without giving it its name; see `keep_snapshot` where that fails."""
+    try:
+        place.prepare_snapshot(held, encode_snapshot(snapshot))
+    except OSError as error:
+        _log.warning("%s: the snapshot could not be written, and will be: %s", held.stream, error)
+        return False
+    return True
+
+
+def keep_prepared(place: Place, held: Held) -> None:
+    """Give a prepared snapshot its name."""
+    try:
+        place.name_snapshot(held)
+    except OSError as error:
+        _log.warning("%s: the snapshot could not be written, and will be: %s", held.stream, error)
+
+
 def remove_temporary(place: Place, held: Held) -> bool:
     """Remove what an interrupted snapshot left. Only under the lock, which whoever writes one holds."""
     try:

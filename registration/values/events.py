@@ -81,3 +81,20 @@ class Event:
         """Who did it; None where nobody said."""
         actor: str | None = self.data["actor"]
         return actor
+
+    @property
+    def remarks(self) -> str:
+        """What was said with it, and what it is to other events: which approvals it ends, what it takes back. For people."""
+        data = self.data
+        told = [str(data[name]) for name in ("reason", "comment") if name in data]
+        if lapsed := data.get("lapsed"):
+            told.append(
+                f"ends the approvals of versions {', '.join(map(str, lapsed))}"
+                if len(lapsed) > 1
+                else f"ends the approval of version {lapsed[0]}"
+            )
+        if "undoes" in data:
+            told.append(f"undoes version {data['undoes']}")
+        if "timeout" in data:
+            told.append(f"a time-out after {data['timeout']['after']}")
+        return "; ".join(told)

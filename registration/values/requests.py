@@ -5,6 +5,7 @@ The only user of pydantic, imported by the first write and by no reading command
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -30,6 +31,20 @@ def _utf8(text: str) -> str:
     return text.strip()
 
 
+def _digest(text: str) -> str:
+    if not re.fullmatch("sha256:[0-9a-f]{64}", text):
+        raise ValueError(
+            "it has to be sha256: and 64 hex digits, all of them, as `registration show` tells it"
+        )
+    return text
+
+
+def _head(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("it has to be 64 hex digits, all of them, as `registration show` tells it")
+    return text
+
+
 def _context(value: dict[str, Any]) -> dict[str, Any]:
     taken = {"reason", "comment", "document"} & value.keys()
     if taken:
@@ -47,10 +62,10 @@ Text = Annotated[str, Field(max_length=TEXT_CHARACTERS_MAX), AfterValidator(_utf
 """What somebody says: up to 10,000 characters; white space at the ends is dropped."""
 
 
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, AfterValidator(_digest)]
 """``sha256:`` and 64 hex digits."""
 
-Head = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Head = Annotated[str, AfterValidator(_head)]
 """The hash that a log ends in: 64 hex digits."""
 
 

@@ -6,8 +6,10 @@ which log it is the fold of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,3 +61,9 @@ class StateSnapshot:
     def approvals(self) -> tuple[Mapping[str, Any], ...]:
         """Who approved this very document, in order: `actor`, `time`, `version`, `digest`."""
         return tuple(self.facts.get("approvals", ()))
+
+    def detached(self) -> StateSnapshot:
+        """The same, sharing nothing that can be changed: stores keep hot states, and what callers do to theirs is their own."""
+        facts = orjson.loads(orjson.dumps(self.facts)) if self.facts else {}
+        document = None if self.document is None else orjson.loads(orjson.dumps(self.document))
+        return replace(self, document=document, facts=facts)

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 Clock = Callable[[], int]
 """Nanoseconds since 1970-01-01T00:00:00Z."""
@@ -27,8 +28,13 @@ def rfc3339(unix_ns: int) -> str:
     Raises:
         OverflowError: when the year isn't between 1 and 9999.
     """
-    moment = _EPOCH + timedelta(microseconds=unix_ns // 1000)
-    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    unix_s, ns = divmod(unix_ns, 1_000_000_000)
+    return f"{_to_the_second(unix_s)}.{ns // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)  # a busy process asks for the same second again and again
+def _to_the_second(unix_s: int) -> str:
+    return (_EPOCH + timedelta(seconds=unix_s)).isoformat()[: -len("+00:00")]
 
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d|w)")
@@ -52,3 +58,8 @@ def later(time: str, seconds: int) -> str:
     except OverflowError:
         return "9999-12-31T23:59:59.999999Z"
     return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """How many seconds lie between two times, both as text; below 0 where the first is the later one."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
