@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registration.asynchronous.pipeline import AsyncRegistrationPipeline as AsyncRegistrationPipeline
+    from registration.catalog.statistics import Statistics as Statistics
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from registration.names.registry import Resolution as Resolution
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
+    from registration.results import Listing as Listing
     from registration.results import Summary as Summary
     from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
@@ -82,6 +84,7 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "AsyncRegistrationPipeline": "registration.asynchronous.pipeline",
+    "Statistics": "registration.catalog.statistics",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -131,6 +134,7 @@ _HOME_OF = {
     "Resolution": "registration.names.registry",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
+    "Listing": "registration.results",
     "Summary": "registration.results",
     "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",

@@ -122,6 +122,8 @@ class Engine:
         self.reservations = reservations
         self.publisher = Publisher()
         self.policy = policy
+        self.committed = 0
+        """How many events this engine committed, roughly: threads may miss one another's."""
         self._kept: set[str] = set()
         self._contended: dict[str, float] = {}
         self._clock = clock
@@ -334,6 +336,7 @@ class Engine:
             with reserved:
                 so_far.waited_s += store.append(stream, after, events, state)
                 self.publisher.put(stream, changes)
+            self.committed += len(events)
         return tuple(events), state
 
     def _keep_rules(self, policy: Policy) -> None:

@@ -9,6 +9,7 @@
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
     <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/names/<name>/<version>.json       a claim: which manifest holds the document's name
     <root>/aliases/<name>/events.jsonl, …    where the aliases of a name point; two files, as for a manifest
@@ -38,6 +39,7 @@ SNAPSHOT_FILE = "state.json"
 TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
+CATALOG_FILE = "catalog.sqlite"
 RULES = "rules"
 FEED = "feed"
 CONSUMERS = "consumers"

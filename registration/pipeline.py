@@ -6,6 +6,7 @@ their states are read, their histories replayed. Every call is a few lines over 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 from registration.core.policy import NO_POLICY
 from registration.core.store import Recovered
 from registration.engine import Engine, Outcome, Random
-from registration.errors import InvalidArgument, NotFound
+from registration.errors import InvalidArgument, NotFound, RegistrationError
 from registration.names.registry import Names
 from registration.naming import NamingPipeline
 from registration.publisher import Handler, StateChange
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
 S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
+
+
+_log = logging.getLogger("registration")
+
+CAUGHT_UP_AFTER = 300
+"""How many events a pipeline commits before it brings the catalog up to date when it is closed."""
 
 
 class RegistrationPipeline(NamingPipeline):
@@ -130,7 +137,15 @@ class RegistrationPipeline(NamingPipeline):
         if policy is not None or rules is None:
             rules = _always(policy or NO_POLICY)
         names = Names(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s)
-        super().__init__(store, rules, names=names, guards=guards, actor=actor)
+        super().__init__(
+            store,
+            rules,
+            names=names,
+            guards=guards,
+            actor=actor,
+            clock=clock,
+            lock_timeout_s=lock_timeout_s,
+        )
         self._engine = Engine(
             store,
             policy=rules,
@@ -154,7 +169,15 @@ class RegistrationPipeline(NamingPipeline):
         self.close()
 
     def close(self) -> None:
-        """Let go of everything; later calls are refused. Closing twice is harmless."""
+        """Let go of everything; later calls are refused. Closing twice is harmless.
+
+        Whoever committed much brings the catalog up to date first, so that the next list doesn't have to.
+        """
+        if not self._closed and self._engine.committed > CAUGHT_UP_AFTER:
+            try:
+                self.catch_up_catalog()
+            except RegistrationError as error:  # the next list says so, if it is still true then
+                _log.info("The catalog was not brought up to date: %s", error)
         self._closed = True
         self._names.close()
         self._store.close()

@@ -1,7 +1,8 @@
 """`RegistryReader`: everything that can be asked of a registry, and changes nothing.
 
 States now and earlier, histories, differences, who set what, why something can or can't be done, receipts, and whether
-every byte is what was written. `registration.pipeline` adds the commands.
+every byte is what was written. What is asked of all manifests at once is in `registration.finder`;
+`registration.pipeline` adds the commands.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from registration.core.decider import check_action, check_state, nearest
+from registration.core.decider import check_action, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
 from registration.core.naming import TAGGING, action_of
-from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.errors import InvalidDocument, NotFound, StoreError
 from registration.feed.following import FeedReader
-from registration.results import Summary
+from registration.finder import Finder
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
 from registration.values.ids import check_id
+from registration.values.times import Clock, system_clock
 
 if TYPE_CHECKING:
     import threading
@@ -41,7 +43,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader(FeedReader):
+class RegistryReader(FeedReader, Finder):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
@@ -56,12 +58,16 @@ class RegistryReader(FeedReader):
         names: Names,
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
+        clock: Clock = system_clock,
+        lock_timeout_s: float = 10.0,
     ) -> None:
         self._store = store
         self._names = names
         self._guards = guards
         self._policy = policy
         self._actor = actor
+        self._clock = clock
+        self._lock_timeout_s = lock_timeout_s
         self._closed = False
 
     # -- states --------------------------------------------------------------------------------------------
@@ -88,33 +94,6 @@ class RegistryReader(FeedReader):
         """
         self._found(manifest_id, self._open().load(check_id(manifest_id)))
         yield from self._open().read(manifest_id)
-
-    def list(self, state: str | None = None) -> Iterator[Summary]:
-        """All manifests, sorted by their file names.
-
-        state: only those in it; a parent state, such as IN_REVIEW, stands for its children. A manifest that
-        can't be read is given with its `problem`, whatever the filter, and ends nothing.
-
-        Raises:
-            InvalidArgument: when there is no such state.
-        """
-        store, chart = self._open(), self._store.definition.chart
-        if state is not None:
-            check_state(chart, state)
-        return self._summaries(store, state)
-
-    def _summaries(self, store: Store, state: str | None) -> Iterator[Summary]:
-        chart = store.definition.chart
-        for stream in store.streams():
-            try:
-                found = store.load(stream)
-            except (StoreError, LockTimeout) as problem:
-                yield Summary(stream, problem=problem)
-                continue
-            if found is not None and (state is None or state in chart.active(found.state)):
-                yield Summary(
-                    found.stream, found.state, found.version, found.digest, found.created_at, found.updated_at
-                )
 
     # -- time travel ---------------------------------------------------------------------------------------
 

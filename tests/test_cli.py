@@ -635,8 +635,9 @@ def test_a_quick_look_sees_snapshots_and_sizes(drafted: Terminal) -> None:
 
 @pytest.mark.damaged
 def test_a_file_where_a_manifest_belongs_is_named(drafted: Terminal) -> None:
-    """It does not hide the others."""
+    """It does not hide the others. A list has it once the catalog was compared with what there is."""
     (drafted.root / "manifests" / "aaa").touch()
+    assert drafted.type("catalog", "refresh").exit_code == 7
 
     verified, recovered, listed = (drafted.type(name) for name in ("verify", "recover", "list"))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import anyio
 
 from registration.asynchronous.following import AsyncConsumer, AsyncWatch, follow
+from registration.asynchronous.listing import listed
 from registration.asynchronous.threads import Threaded, awaited, iterated, pull, stopped
 from registration.errors import InvalidArgument, StoreError
 from registration.many import ItemResult, Results, mention
@@ -127,7 +128,6 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     load_state = awaited(RegistrationPipeline.load_state)
     find_state = awaited(RegistrationPipeline.find_state)
     history = iterated(RegistrationPipeline.history)
-    list = iterated(RegistrationPipeline.list)
     state_at = awaited(RegistrationPipeline.state_at)
     diff = awaited(RegistrationPipeline.diff)
     blame = awaited(RegistrationPipeline.blame)
@@ -139,6 +139,16 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     receipt = awaited(RegistrationPipeline.receipt)
     verify_receipt = awaited(RegistrationPipeline.verify_receipt)
     read_document = awaited(RegistrationPipeline.read_document)
+
+    # -- all manifests at once ---------------------------------------------------------------------------------
+
+    list = listed(RegistrationPipeline.list)
+    count = awaited(RegistrationPipeline.count)
+    stats = awaited(RegistrationPipeline.stats)
+    query = awaited(RegistrationPipeline.query)
+    catalog_status = awaited(RegistrationPipeline.catalog_status)
+    catch_up_catalog = awaited(RegistrationPipeline.catch_up_catalog)
+    refresh_catalog = awaited(RegistrationPipeline.refresh_catalog)
 
     # -- names and tags --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Commands that only read: show, log, list, verify, graph. They load neither pydantic nor portalocker."""
+"""Commands that only read: show, log, verify, graph. They load neither pydantic, portalocker nor SQLite."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import orjson
 from registration import layout
 from registration.cli.context import (
     Context,
-    creating_lines,
     examples,
     id_argument,
     lifecycle_said,
     optional_id_argument,
     shared_options,
-    state_name,
-    state_option,
 )
 from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import (
@@ -31,7 +28,6 @@ from registration.cli.output import (
     say,
     show_error,
     snapshot_json,
-    summary_json,
     table,
     when,
 )
@@ -135,38 +131,6 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
             rows.extend(event_row(event) for event in events)
         finally:
             table(rows)  # where the log is damaged, what stands before the damage
-
-
-@click.command("list", epilog=examples("registration list", "registration list --state REVIEWED --json"))
-@state_option
-@shared_options
-@click.pass_obj
-def list_command(context: Context, state: str | None) -> None:
-    """List the manifests, or those in one state."""
-    shown = 0
-    problems: list[RegistrationError] = []
-    rows: list[tuple[str, ...]] = []
-    with context.open() as pipeline:
-        wanted = None if state is None else state_name(pipeline.lifecycle, state)
-        creating = creating_lines(pipeline.lifecycle)[0]
-        for summary in pipeline.list(wanted):
-            shown += 1
-            if context.as_json:
-                echo_json(summary_json(summary))
-            elif summary.problem is None:
-                rows.append(
-                    (summary.manifest_id, summary.state, str(summary.version), when(summary.updated_at))
-                )
-            if summary.problem is not None:
-                problems.append(summary.problem)
-                if not context.as_json:
-                    show_error(summary.problem, as_json=False)
-    if rows:
-        table(rows)
-    elif not shown and not context.as_json:
-        say("There is no manifest" + (f" in {wanted}." if wanted else f" yet. Next: {creating}"))
-    if problems:
-        click.get_current_context().exit(worst(problems))
 
 
 @click.command(

@@ -349,7 +349,8 @@ class Store(Protocol):
 
         Raises (while iterating):
             InvalidArgument: when the cursor is none, or is of another feed.
-            CorruptLog, UnknownEvent: when an event can't be read; `details["cursor"]` is the place behind it.
+            CorruptLog, UnknownEvent: when an event can't be read; `details` has its `area`, its `stream`, and the `cursor` behind
+                it.
             LockTimeout, StoreError: as above.
         """
 
