@@ -196,7 +196,7 @@ def test_whoever_is_killed_no_feed_misses_anything(root, tmp_path, request, vict
     kills = sum(one.kills for one in (*writers, *readers))
     counter(request.config, "writers, readers and runners of hooks killed while following")(kills)
     counter(request.config, "events handed to each of three consumers that were killed")(len(events))
-    assert len(events) > 50
+    assert len(events) > 12  # each writer was killed at work, six times
 
 
 def test_of_two_readers_with_one_name_one_is_handed_each_event(root, tmp_path):
