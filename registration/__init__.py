@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registration.asynchronous.pipeline import AsyncRegistrationPipeline as AsyncRegistrationPipeline
+    from registration.catalog.statistics import Statistics as Statistics
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
     from registration.errors import LockTimeout as LockTimeout
+    from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
     from registration.errors import PinMismatch as PinMismatch
     from registration.errors import ReceiptMismatch as ReceiptMismatch
@@ -64,8 +66,12 @@ if TYPE_CHECKING:
     from registration.many import ItemResult as ItemResult
     from registration.many import Results as Results
     from registration.many import TransitionItem as TransitionItem
+    from registration.names.aliases import Target as Target
+    from registration.names.registry import NameStatus as NameStatus
+    from registration.names.registry import Resolution as Resolution
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
+    from registration.results import Listing as Listing
     from registration.results import Summary as Summary
     from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
@@ -78,6 +84,7 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "AsyncRegistrationPipeline": "registration.asynchronous.pipeline",
+    "Statistics": "registration.catalog.statistics",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -104,6 +111,7 @@ _HOME_OF = {
     "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
     "LockTimeout": "registration.errors",
+    "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
     "PinMismatch": "registration.errors",
     "ReceiptMismatch": "registration.errors",
@@ -121,8 +129,12 @@ _HOME_OF = {
     "ItemResult": "registration.many",
     "Results": "registration.many",
     "TransitionItem": "registration.many",
+    "Target": "registration.names.aliases",
+    "NameStatus": "registration.names.registry",
+    "Resolution": "registration.names.registry",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
+    "Listing": "registration.results",
     "Summary": "registration.results",
     "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",

@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from registration.core.chart import GuardUse
 from registration.core.chart_problems import in_one_line
 from registration.core.decider import nearest
+from registration.core.naming import TAGGING
 from registration.core.policy import Guard, Kind, Policy
 from registration.errors import InvalidDocument, InvalidPolicy
 from registration.guards.registry import BUILTIN, guard_of, problems_of_use
@@ -196,7 +197,7 @@ def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guar
     """What is wrong with one use of a guard; each with the rest of its path."""
     parameters = dict(use.model_extra or {})
     yield from problems_of_use(use.guard, parameters, guards)
-    known = [action.name for action in chart.actions]
+    known = [*(action.name for action in chart.actions), *TAGGING]
     for action in use.actions:
         if action not in known:
             yield f"actions: the lifecycle {chart.name!r} has no action {action!r}{_meant(action, known)}"

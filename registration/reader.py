@@ -1,24 +1,28 @@
 """`RegistryReader`: everything that can be asked of a registry, and changes nothing.
 
 States now and earlier, histories, differences, who set what, why something can or can't be done, receipts, and whether
-every byte is what was written. `registration.pipeline` adds the commands.
+every byte is what was written. What is asked of all manifests at once is in `registration.finder`;
+`registration.pipeline` adds the commands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from registration.core.decider import check_action, check_state, nearest
+from registration.core.decider import check_action, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
-from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.core.naming import TAGGING, action_of
+from registration.errors import InvalidDocument, NotFound, StoreError
 from registration.feed.following import FeedReader
-from registration.results import Summary
+from registration.finder import Finder
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
 from registration.values.ids import check_id
+from registration.values.times import Clock, system_clock
 
 if TYPE_CHECKING:
     import threading
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
     from registration.core.store import Store
     from registration.differences import Blame, Difference
+    from registration.names.registry import Names
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
@@ -38,7 +43,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader(FeedReader):
+class RegistryReader(FeedReader, Finder):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
@@ -50,13 +55,19 @@ class RegistryReader(FeedReader):
         store: Store,
         policy: Callable[[], Policy],
         *,
+        names: Names,
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
+        clock: Clock = system_clock,
+        lock_timeout_s: float = 10.0,
     ) -> None:
         self._store = store
+        self._names = names
         self._guards = guards
         self._policy = policy
         self._actor = actor
+        self._clock = clock
+        self._lock_timeout_s = lock_timeout_s
         self._closed = False
 
     # -- states --------------------------------------------------------------------------------------------
@@ -83,33 +94,6 @@ class RegistryReader(FeedReader):
         """
         self._found(manifest_id, self._open().load(check_id(manifest_id)))
         yield from self._open().read(manifest_id)
-
-    def list(self, state: str | None = None) -> Iterator[Summary]:
-        """All manifests, sorted by their file names.
-
-        state: only those in it; a parent state, such as IN_REVIEW, stands for its children. A manifest that
-        can't be read is given with its `problem`, whatever the filter, and ends nothing.
-
-        Raises:
-            InvalidArgument: when there is no such state.
-        """
-        store, chart = self._open(), self._store.definition.chart
-        if state is not None:
-            check_state(chart, state)
-        return self._summaries(store, state)
-
-    def _summaries(self, store: Store, state: str | None) -> Iterator[Summary]:
-        chart = store.definition.chart
-        for stream in store.streams():
-            try:
-                found = store.load(stream)
-            except (StoreError, LockTimeout) as problem:
-                yield Summary(stream, problem=problem)
-                continue
-            if found is not None and (state is None or state in chart.active(found.state)):
-                yield Summary(
-                    found.stream, found.state, found.version, found.digest, found.created_at, found.updated_at
-                )
 
     # -- time travel ---------------------------------------------------------------------------------------
 
@@ -200,7 +184,8 @@ class RegistryReader(FeedReader):
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads states
 
         definition = self._store.definition
-        asked = None if action is None else check_action(definition.chart, action)
+        tagging = isinstance(action, str) and action in TAGGING
+        asked = action if action is None or tagging else check_action(definition.chart, action)
         state = self._open().load(check_id(manifest_id))
         if state is not None:
             state = self._as_of_now(state)
@@ -219,7 +204,9 @@ class RegistryReader(FeedReader):
         offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
         names = list(offered) if asked is None else [asked]
         brought = None if document is None else self._document(document)
-        return tuple(
+        standing = state.document if state is not None else None
+        looked_at = standing if brought is None else brought.value
+        explained = (
             explain(
                 definition,
                 state,
@@ -230,12 +217,13 @@ class RegistryReader(FeedReader):
                     reason=request.reason,
                     comment=request.comment,
                     context=request.context,
-                    document=brought if definition.chart.action(name).document else None,
+                    document=brought if action_of(definition.chart, name).document else None,
                 ),
                 policy=policy,
             )
             for name in names
         )
+        return tuple(self._names.explained(one, definition, looked_at) for one in explained)
 
     def rule(self, kind: Literal["lifecycles", "policies", "schemas"], digest: str) -> Any:
         """What an event names by digest, as JSON values: it is kept for as long as the registry lasts.
@@ -313,7 +301,7 @@ class RegistryReader(FeedReader):
     # -- the files -----------------------------------------------------------------------------------------
 
     def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
-        """Check a manifest's files from the first byte, changing nothing.
+        """Check a manifest's files from the first byte, and the claim of the name that it holds, changing nothing.
 
         quick: only the snapshot, and the size of the log.
 
@@ -330,13 +318,16 @@ class RegistryReader(FeedReader):
             raise self._unknown(manifest_id) from None
         except StoreError as error:
             return unreadable(manifest_id, error)
-        return verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
+        found = verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
+        if quick or found.findings or (state := store.load(manifest_id)) is None:
+            return found
+        return replace(found, findings=tuple(self._names.findings_of(state)))
 
     def strays(self) -> Iterator[Finding]:
         """What stands in the registry and belongs to no manifest, was left there by a crash, or is a changed rule."""
         from registration.verification import Finding  # noqa: PLC0415  # as above
 
-        for stray in self._open().strays():
+        for stray in chain(self._open().strays(), self._names.strays()):
             if stray.damaged:
                 yield Finding("damage", stray.path, 0, 0, stray.reason)
             else:

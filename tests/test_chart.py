@@ -95,6 +95,8 @@ def test_event_types_are_in_the_past_tense_of_their_actions():
         "registration.rejected.v2",
         "registration.registered.v1",
         "registration.repaired.v1",  # no action leads to it
+        "registration.tagged.v1",  # what can be done in any lifecycle
+        "registration.untagged.v1",
     }
 
 

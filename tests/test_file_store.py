@@ -1477,5 +1477,7 @@ def test_an_error_leaves_no_descriptor_open(store, open_store):
             break
 
     assert number > 15
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert (
+        set(os.listdir("/proc/self/fd")) <= before
+    )  # stores of other tests may have been forgotten meanwhile
     assert store.load("a").version > 3

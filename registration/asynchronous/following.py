@@ -121,6 +121,8 @@ class AsyncConsumer(Threaded[Consumer]):
     __aiter__ = iterated(Consumer.__iter__)
     commit = awaited(Consumer.commit)
     note_failure = awaited(Consumer.note_failure)
+    note_unreadable = awaited(Consumer.note_unreadable)
+    refuse_blocked = awaited(Consumer.refuse_blocked)
     run = stopped(Consumer.run)
     status = awaited(Consumer.status)
     retry = awaited(Consumer.retry)

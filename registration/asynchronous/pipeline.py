@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import anyio
 
 from registration.asynchronous.following import AsyncConsumer, AsyncWatch, follow
+from registration.asynchronous.listing import listed
 from registration.asynchronous.threads import Threaded, awaited, iterated, pull, stopped
 from registration.errors import InvalidArgument, StoreError
 from registration.many import ItemResult, Results, mention
@@ -127,7 +128,6 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     load_state = awaited(RegistrationPipeline.load_state)
     find_state = awaited(RegistrationPipeline.find_state)
     history = iterated(RegistrationPipeline.history)
-    list = iterated(RegistrationPipeline.list)
     state_at = awaited(RegistrationPipeline.state_at)
     diff = awaited(RegistrationPipeline.diff)
     blame = awaited(RegistrationPipeline.blame)
@@ -139,6 +139,32 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     receipt = awaited(RegistrationPipeline.receipt)
     verify_receipt = awaited(RegistrationPipeline.verify_receipt)
     read_document = awaited(RegistrationPipeline.read_document)
+
+    # -- all manifests at once ---------------------------------------------------------------------------------
+
+    list = listed(RegistrationPipeline.list)
+    count = awaited(RegistrationPipeline.count)
+    stats = awaited(RegistrationPipeline.stats)
+    query = awaited(RegistrationPipeline.query)
+    catalog_status = awaited(RegistrationPipeline.catalog_status)
+    catch_up_catalog = awaited(RegistrationPipeline.catch_up_catalog)
+    refresh_catalog = awaited(RegistrationPipeline.refresh_catalog)
+
+    # -- names and tags --------------------------------------------------------------------------------------
+
+    resolve = awaited(RegistrationPipeline.resolve)
+    names = iterated(RegistrationPipeline.names)
+    name_status = awaited(RegistrationPipeline.name_status)
+    known_names = iterated(RegistrationPipeline.known_names)
+    recover_name = awaited(RegistrationPipeline.recover_name)
+    verify_name = awaited(RegistrationPipeline.verify_name)
+    aliases = awaited(RegistrationPipeline.aliases)
+    aliases_of = awaited(RegistrationPipeline.aliases_of)
+    alias_history = iterated(RegistrationPipeline.alias_history)
+    set_alias = awaited(RegistrationPipeline.set_alias)
+    remove_alias = awaited(RegistrationPipeline.remove_alias)
+    tag = awaited(RegistrationPipeline.tag)
+    untag = awaited(RegistrationPipeline.untag)
 
     # -- the files -------------------------------------------------------------------------------------------
 
@@ -163,6 +189,10 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     ) -> AsyncGenerator[FeedEntry, None]:
         """See `RegistrationPipeline.follow`. No thread waits meanwhile; the end is looked at every 50 to 400 ms."""
         return follow(self, after, self.watch(stop=stop))
+
+    # What these two give blocks when it is used: hand it to a thread.
+    hooks = awaited(RegistrationPipeline.hooks)
+    dead_letters = awaited(RegistrationPipeline.dead_letters)
 
     def watch(self, *, stop: threading.Event | None = None) -> AsyncWatch:
         """See `RegistrationPipeline.watch`."""

@@ -13,7 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -92,17 +92,24 @@ def iterated(
     async def iterate(self: Threaded[X], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
         subject = await self._opened()
         values = await self._run(partial(method, subject, *args, **kwargs))
-        complete = False
-        while not complete:
-            pulled: list[T] = []
-            failure: list[Exception] = []
-            complete = await self._run(partial(pull, values, pulled, failure))
-            for value in pulled:
+        async with aclosing(each_of(self, values)) as each:
+            async for value in each:
                 yield value
-            if failure:
-                raise failure[0]
 
     return iterate
+
+
+async def each_of(threaded: Threaded[Any], values: Iterator[T]) -> AsyncGenerator[T, None]:
+    """What an iterator gives, pulled in threads."""
+    complete = False
+    while not complete:
+        pulled: list[T] = []
+        failure: list[Exception] = []
+        complete = await threaded._run(partial(pull, values, pulled, failure))  # noqa: SLF001  # one of its own
+        for value in pulled:
+            yield value
+        if failure:
+            raise failure[0]
 
 
 def stopped(

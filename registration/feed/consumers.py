@@ -224,6 +224,24 @@ class Consumer:
         """
         return self._note(entry.cursor, describe(entry), entry.event.id, error, wait_s)
 
+    def note_unreadable(self, error: RegistrationError) -> Failing:
+        """Keep that the entry behind its cursor can't be read: only a person goes on. Returns it as it stands.
+
+        error: what the feed raised, with the place behind the entry in its details.
+        """
+        what = f"an event of {error.details.get('manifest_id', 'a manifest')} that can't be read"
+        return self._note(error.details["cursor"], what, None, error.problem, None)
+
+    def refuse_blocked(self) -> None:
+        """Go no further where only a person can.
+
+        Raises:
+            ConsumerBlocked: when an entry keeps failing.
+        """
+        failing = self._own().failing
+        if failing is not None and failing.blocked:
+            raise ConsumerBlocked(self.name, failing.what, failing.error, failing.attempts, failing.cursor)
+
     def run(
         self,
         handler: Handler,
@@ -246,7 +264,7 @@ class Consumer:
         if self._held is None:
             with self:
                 return self.run(handler, retry=retry, once=once, stop=stop, commit_every=commit_every)
-        self._refuse_blocked()
+        self.refuse_blocked()
         watch = Watch(self._store, stop=stop)
         handled = 0
         while not watch.stop.is_set():
@@ -351,8 +369,8 @@ class Consumer:
                 if handled % commit_every == 0:
                     self._keep_done()
         except (CorruptLog, UnknownEvent) as error:
-            self._note(error.details["cursor"], "an entry that can't be read", None, error.problem, None)
-            self._refuse_blocked()
+            self.note_unreadable(error)
+            self.refuse_blocked()
         except LockTimeout:
             pass  # a writer that takes its time: looked at again soon
         finally:
@@ -375,7 +393,7 @@ class Consumer:
                 wait_s = next(waits, None)
                 self.note_failure(entry, f"{type(error).__name__}: {error}", wait_s=wait_s)
                 if wait_s is None:
-                    self._refuse_blocked()
+                    self.refuse_blocked()
                 elif stop.wait(wait_s):
                     return False
             else:
@@ -399,11 +417,6 @@ class Consumer:
         )
         self._keep(replace(own, failing=failing))
         return failing
-
-    def _refuse_blocked(self) -> None:
-        failing = self._own().failing
-        if failing is not None and failing.blocked:
-            raise ConsumerBlocked(self.name, failing.what, failing.error, failing.attempts, failing.cursor)
 
     @contextmanager
     def _for_a_moment(self) -> Iterator[Kept]:

@@ -5,7 +5,9 @@ Every committed event once, in commit order for each manifest, with cursors over
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from registration.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import threading
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
 
     from registration.core.store import FeedEntry, Store
     from registration.feed.consumers import Consumer, ConsumerStatus
+    from registration.feed.dead_letters import DeadLetters
+    from registration.feed.hooks import Hooks, Tell
     from registration.feed.watching import Watch
+    from registration.stores.files import FileStore
 
 
 class FeedReader:
@@ -78,6 +83,31 @@ class FeedReader:
     def consumer_names(self) -> list[str]:
         """The names of all consumers, sorted; those of hooks begin with ``hook:``."""
         return self._open().consumers.names()
+
+    def hooks(self, *, tell: Tell = lambda _: None) -> Hooks:
+        """The hooks of `hooks.toml`, to be run, tried, or helped on; see `Hooks`.
+
+        tell: is called for whatever becomes of an event, from the hooks' threads.
+
+        Raises:
+            NotFound: when there is no such file.
+            InvalidHooks: when it can't be meant; every problem is named.
+        """
+        from registration.feed.hooks import Hooks  # noqa: PLC0415  # few programs run them
+
+        return Hooks(self._on_files(), tell=tell)
+
+    def dead_letters(self) -> DeadLetters:
+        """The events that hooks gave up."""
+        from registration.feed.dead_letters import DeadLetters  # noqa: PLC0415  # as above
+
+        return DeadLetters(self._on_files().segments)
+
+    def _on_files(self) -> FileStore:
+        store = self._open()
+        if store.consumers.folder is None:
+            raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
+        return cast("FileStore", store)
 
     def reconcile_feed(self) -> int:
         """Look for events that the feed doesn't have, and add them at its end; how many there were.

@@ -85,7 +85,8 @@ class Held:
 class Place:
     """One area of a registry on one disk: a directory of streams. Holds nothing open between calls.
 
-    root_synced: whether the root's own entries are known to be on the disk, as they are after making it.
+    root_synced: whether the root's own entries are known to be on the disk, as they are after making it. area: which of
+    its directories the logs are in.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Place:
         self.path = f"{root}/{area}"
         self._lock_timeout_s = lock_timeout_s
         self._root_synced = root_synced
+        self.area = area
 
     def directory_path(self, stream: str) -> str:
         """The absolute path of a stream's directory."""
@@ -322,6 +324,9 @@ class Place:
 
     def make(self, stream: str) -> None:
         """A directory for a new manifest. Synced by `sync`, once its log is in it."""
+        if self.area != layout.MANIFESTS:  # which is there since the registry is
+            with opened_directory(self.disk, self.root) as root:
+                ensure_directory(self.disk, self.area, dir_fd=root)
         self.sync_root()
         try:
             self._make_in_area(stream)

@@ -16,11 +16,13 @@ from registration import (
     Explanation,
     ItemResult,
     LifecycleState,
+    Listing,
     Policy,
     RegistrationError,
     RegistrationPipeline,
     StateChange,
     StateSnapshot,
+    Statistics,
     Summary,
     TransitionItem,
     TransitionResult,
@@ -65,7 +67,12 @@ def use(root: Path) -> None:
         assert_type(pipeline.load_state("acme/weather"), StateSnapshot)
         assert_type(pipeline.recover_from_events("acme/weather"), StateSnapshot)
         assert_type(pipeline.history("acme/weather"), Iterator[Event])
-        assert_type(pipeline.list("DRAFT"), Iterator[Summary])
+        assert_type(pipeline.list("DRAFT", sort="-updated", limit=20), Listing)
+        assert_type(next(pipeline.list(where={"/version": "1.0.0"}, text="weather")), Summary)
+        assert_type(pipeline.list().next_page, str | None)
+        assert_type(pipeline.count("DRAFT", actor="bea"), int)
+        assert_type(pipeline.stats(since="2026-01-01"), Statistics)
+        assert_type(pipeline.query("select 1").rows, tuple[tuple[Any, ...], ...])
         unsubscribe = pipeline.on("state_change", tell)
         assert_type(unsubscribe, Callable[[], None])
         pinned = pipeline.approve("acme/weather", expected_digest=snapshot.digest, expected_head="0" * 64)

@@ -1,0 +1,4 @@
+"""Level 4, names: who holds what a document calls itself, and where the aliases of a name point.
+
+`claims` first: how one manifest, and no other, comes to hold a name. `registry` puts it together.
+"""
