@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.lifecycles.registration import LifecycleState as LifecycleState
-    from registration.names.aliases import Target as Target
-    from registration.names.registry import NameStatus as NameStatus
-    from registration.names.registry import Resolution as Resolution
+    from registration.names.answers import NameStatus as NameStatus
+    from registration.names.answers import Resolution as Resolution
+    from registration.names.answers import Target as Target
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -102,9 +102,9 @@ _HOME_OF = {
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
     "LifecycleState": "registration.lifecycles.registration",
-    "Target": "registration.names.aliases",
-    "NameStatus": "registration.names.registry",
-    "Resolution": "registration.names.registry",
+    "NameStatus": "registration.names.answers",
+    "Resolution": "registration.names.answers",
+    "Target": "registration.names.answers",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",
