@@ -556,7 +556,7 @@ def test_a_folder_that_can_not_be_listed_is_named_and_the_others_go_on(tmp_path,
     """It may be somebody else's; that is no reason to leave the rest undone."""
     for name in ("a", "closed", "z"):
         (tmp_path / "in" / name).mkdir(parents=True)
-        (tmp_path / "in" / name / "one.json").write_text('{"name": "%s"}' % name)
+        (tmp_path / "in" / name / "one.json").write_text(json.dumps({"name": name}))
     listed = os.scandir
 
     def scandir(path):
