@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from registration.many import ItemResult as ItemResult
     from registration.many import Results as Results
     from registration.many import TransitionItem as TransitionItem
-    from registration.names.aliases import Target as Target
-    from registration.names.registry import NameStatus as NameStatus
-    from registration.names.registry import Resolution as Resolution
+    from registration.names.answers import NameStatus as NameStatus
+    from registration.names.answers import Resolution as Resolution
+    from registration.names.answers import Target as Target
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Listing as Listing
@@ -129,9 +129,9 @@ _HOME_OF = {
     "ItemResult": "registration.many",
     "Results": "registration.many",
     "TransitionItem": "registration.many",
-    "Target": "registration.names.aliases",
-    "NameStatus": "registration.names.registry",
-    "Resolution": "registration.names.registry",
+    "NameStatus": "registration.names.answers",
+    "Resolution": "registration.names.answers",
+    "Target": "registration.names.answers",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Listing": "registration.results",

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from registration.core.store import Step
-    from registration.names.aliases import Target
-    from registration.names.registry import NameStatus, Resolution
+    from registration.names.answers import NameStatus, Resolution, Target
     from registration.results import TransitionResult, WordsWithReason
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
@@ -155,13 +154,17 @@ class NamingPipeline(RegistryReader):
 
         Whoever wants the name, or resolves it, does the same. dry_run: change nothing, and say what would be done.
         """
+        from registration.names.upkeep import recover  # noqa: PLC0415  # most programs never need it
+
         self._open()
-        return self._names.recover(check_name(name).name, dry_run=dry_run)
+        return recover(self._names, check_name(name).name, dry_run=dry_run)
 
     def verify_name(self, name: str) -> tuple[Finding, ...]:
         """Check the claims of a name, and every byte of the log of its aliases, changing nothing."""
+        from registration.names.upkeep import verify  # noqa: PLC0415  # as above
+
         self._open()
-        return tuple(self._names.verify(check_name(name).name))
+        return tuple(verify(self._names, check_name(name).name))
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -171,8 +174,10 @@ class NamingPipeline(RegistryReader):
 
     def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[Step, ...]:
         """The claim of a manifest that was recovered; where that can't be had, the manifest is recovered all the same."""
+        from registration.names.upkeep import mend  # noqa: PLC0415  # as above
+
         try:
-            return tuple(self._names.mend(state, dry_run=dry_run))
+            return tuple(mend(self._names, state, dry_run=dry_run))
         except (StoreError, LockTimeout, VersionConflict) as error:
             _log.warning("%s: its name %r could not be looked after: %s", state.stream, state.name, error)
             return ()

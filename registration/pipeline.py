@@ -15,6 +15,7 @@ from registration.core.policy import NO_POLICY
 from registration.core.store import Recovered
 from registration.engine import Engine, Outcome, Random
 from registration.errors import InvalidArgument, NotFound, RegistrationError
+from registration.names.alias_logs import AliasLogs
 from registration.names.registry import Names
 from registration.naming import NamingPipeline
 from registration.publisher import Handler, StateChange
@@ -136,7 +137,8 @@ class RegistrationPipeline(NamingPipeline):
             self.made = store.made
         if policy is not None or rules is None:
             rules = _always(policy or NO_POLICY)
-        names = Names(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s)
+        logs = AliasLogs(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s)
+        names = Names(store, logs)
         super().__init__(
             store,
             rules,

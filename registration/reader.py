@@ -321,7 +321,9 @@ class RegistryReader(FeedReader, Finder):
         found = verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
         if quick or found.findings or (state := store.load(manifest_id)) is None:
             return found
-        return replace(found, findings=tuple(self._names.findings_of(state)))
+        from registration.names.upkeep import findings_of  # noqa: PLC0415  # as above
+
+        return replace(found, findings=tuple(findings_of(self._names, state)))
 
     def strays(self) -> Iterator[Finding]:
         """What stands in the registry and belongs to no manifest, was left there by a crash, or is a changed rule."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -29,6 +30,7 @@ def steady(text: str) -> str:
     text = re.sub(r"(?m)^(  head +)[0-9a-f]{64}$", r"\1HASH", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", text)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID", text)
+    text = re.sub(r"--from \S+", "--from CURSOR", text)
     return re.sub(r"^/\S+ is now", "ROOT is now", text, flags=re.MULTILINE)
 
 
@@ -70,6 +72,32 @@ def test_the_readme_rules_refuse_as_it_says(tmp_path: Path) -> None:
     session = block(README, "console", 1)
 
     assert steady(printed_by(session, tmp_path)) == steady(session)
+
+
+def test_the_readme_session_on_finding_prints_what_it_says(tmp_path: Path) -> None:
+    """Importing, listing, resolving, asking and following are real output, too."""
+    session = block(README, "console", 2)
+
+    assert steady(printed_by(session, tmp_path)) == steady(session)
+
+
+def test_the_readme_hook_can_be_meant(tmp_path: Path) -> None:
+    """The hook in the README can be copied."""
+    with RegistrationPipeline(tmp_path):
+        pass
+    (tmp_path / "hooks.toml").write_text(block(README, "toml", 1), encoding="utf-8")
+    secret = "whsec_" + base64.b64encode(bytes(32)).decode()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "registration", "hooks", "check"],
+        cwd=tmp_path,
+        env={**os.environ, "CI_HOOK_SECRET": secret},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_readme_program_runs(tmp_path: Path) -> None:

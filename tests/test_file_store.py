@@ -1044,7 +1044,7 @@ def test_an_event_is_synced_before_the_snapshot_is_touched(store, open_store):
     assert orders(
         disk.calls,
         ("lock", LOG),
-        ("status", LOG),
+        ("status_at", LOG),
         ("write", LOG),
         ("sync_data", LOG),
         ("open", TEMPORARY),

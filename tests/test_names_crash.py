@@ -40,7 +40,7 @@ def open_pipeline(disk: SimulatedDisk, *, make: bool = False, kept: bool = True)
     pipeline = RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(1), actor="ada")
     if kept:
         pipeline._engine._kept.add(UPKEEP.identity["digest"])
-        pipeline._names._engine._kept.add(pipeline._names._aliases.definition.identity["digest"])
+        pipeline._names.logs.engine._kept.add(pipeline._names.logs.store.definition.identity["digest"])
     return pipeline
 
 

@@ -391,7 +391,7 @@ def test_resolving_reads_as_many_files_among_a_thousand_manifests(root, clock):
         def opened(text):
             calls = []
             disk = pipeline._store.disk
-            pipeline._names._aliases.disk = pipeline._store.disk
+            pipeline._names.logs.store.disk = pipeline._store.disk
             kinds = ("open", "names", "status_at", "lock")
             whole = {kind: getattr(disk, kind) for kind in kinds}
             for kind in kinds:
@@ -671,7 +671,7 @@ def test_an_alias_that_others_move_meanwhile_is_decided_again(upkeep):
     """Within the bounds of the retry policy; then it is a conflict."""
     registered(upkeep, "a")
     names = upkeep._names
-    engine = names._engine
+    engine = names.logs.engine
     whole, calls = engine.execute, []
 
     def overtaken(command):
@@ -681,7 +681,7 @@ def test_an_alias_that_others_move_meanwhile_is_decided_again(upkeep):
         return whole(command)
 
     engine.execute = overtaken
-    names._sleep = lambda _wait_s: None
+    names.logs._sleep = lambda _wait_s: None
     assert upkeep.set_alias("weather", "stable", "1.0.0").version == "1.0.0"
     assert len(calls) == 3
     engine.execute = lambda command: overtaken(calls.clear() or command)

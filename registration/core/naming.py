@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action
 from registration.core.interpreter import Step
-from registration.errors import NotFound, Rejected
+from registration.errors import Rejected
 from registration.values.ids import own_name
 from registration.values.names import TAGS_MAX
 
@@ -67,13 +67,9 @@ def said_of_tags(state: StateSnapshot | None, command: Command) -> dict[str, Any
     """What the event of a `tag` or `untag` says.
 
     Raises:
-        NotFound: when there is no manifest.
         Rejected: when nothing would change, or there would be too many.
     """
-    if state is None:
-        raise NotFound(
-            f"There is no manifest {command.stream!r}.", "Create it first.", manifest_id=command.stream
-        )
+    assert state is not None  # there is no step without a manifest
     before = set(state.tags)
     if command.action == "tag":
         changed, after, word = set(command.tags) - before, before | set(command.tags), "added"

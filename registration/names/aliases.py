@@ -7,7 +7,6 @@ held it then, and the digest of its document: these very bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action, Chart, State, Transition
@@ -17,24 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an alias points at.
-
-    version: of the name; None where the document has none. manifest_id: which held it. digest: of the document that
-    it was registered with.
-    """
-
-    version: str | None
-    manifest_id: str
-    digest: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        """The target as one JSON object."""
-        return {"version": self.version, "manifest_id": self.manifest_id, "digest": self.digest}
 
 
 def _keep_targets(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
@@ -66,12 +47,3 @@ ALIASES = Definition(
     evolve=_keep_targets,
 )
 """The state is what was done last; all else that can be said of aliases is in what they point at."""
-
-
-def targets_of(state: StateSnapshot | None) -> dict[str, Target]:
-    """By alias, what it points at; none where the name never had any."""
-    found: Mapping[str, Any] = state.facts.get("aliases", {}) if state is not None else {}
-    return {
-        alias: Target(target["version"], target["manifest_id"], target["digest"])
-        for alias, target in found.items()
-    }

@@ -12,21 +12,16 @@ from __future__ import annotations
 
 import heapq
 import logging
-import random
-import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
-from registration import layout
 from registration.core.decider import nearest
 from registration.core.explanation import Answer, Explanation
 from registration.core.naming import action_of
 from registration.core.policy import Verdict
-from registration.core.store import Step, Stray
-from registration.engine import Engine, Random
+from registration.core.store import Stray
 from registration.errors import (
     InvalidArgument,
     LockTimeout,
@@ -35,9 +30,8 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
-from registration.names.claims import Claims, decode_claim
-from registration.retry import RetryPolicy
-from registration.values.commands import Command
+from registration.names.answers import NameStatus, Resolution, Target, resolution_of, status_order, target_of
+from registration.names.claims import Claims
 from registration.values.ids import name_of, own_name
 from registration.values.names import (
     LATEST,
@@ -49,15 +43,13 @@ from registration.values.names import (
     split_name,
     version_rank,
 )
-from registration.values.times import Clock, system_clock
-from registration.verification import Finding, verify_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from registration.core.definition import Definition
     from registration.core.store import Store
-    from registration.names.aliases import Target
+    from registration.names.alias_logs import AliasLogs
     from registration.values.events import Event
     from registration.values.snapshots import Position, StateSnapshot
 
@@ -67,90 +59,16 @@ SUGGESTIONS_MAX = 10_000
 """How many names are looked at for the one that was probably meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What a name stands for.
-
-    name, version: taken apart; version: None where the document has none. alias: the one that was followed. manifest_id,
-    state, manifest_version: who holds it, and where that stands. digest: of the document that the name was claimed for.
-    same_document: whether the manifest's document is still that one. time: since when it holds the name.
-    """
-
-    name: str
-    version: str | None
-    alias: str | None
-    manifest_id: str
-    state: str
-    manifest_version: int
-    digest: str | None
-    same_document: bool
-    time: str
-
-    @property
-    def full_name(self) -> str:
-        """The name with its version."""
-        return str(Name(self.name, self.version))
-
-    def as_json(self) -> dict[str, Any]:
-        """The resolution as one JSON object."""
-        return {
-            "full_name": self.full_name,
-            "name": self.name,
-            "version": self.version,
-            "alias": self.alias,
-            "manifest_id": self.manifest_id,
-            "state": self.state,
-            "manifest_version": self.manifest_version,
-            "digest": self.digest,
-            "same_document": self.same_document,
-            "time": self.time,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class NameStatus:
-    """One name in full. holder: None where it is free.
-
-    unfinished: there is a claim that is worth nothing: a registration is going on at this moment, or was cut short.
-    """
-
-    full_name: str
-    holder: Resolution | None
-    unfinished: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """The status as one JSON object."""
-        return {
-            "full_name": self.full_name,
-            "held": self.holder is not None,
-            "unfinished": self.unfinished,
-            "holder": self.holder.as_json() if self.holder is not None else None,
-        }
-
-
 class Names:
     """Names, claims and aliases over one store. Safe to share between threads.
 
     It is what the engine of the manifests holds while it commits: see `registration.core.store.Reservations`.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Clock = system_clock,
-        random_source: Random | None = None,
-        retry: RetryPolicy | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        lock_timeout_s: float = 10.0,
-    ) -> None:
+    def __init__(self, store: Store, logs: AliasLogs) -> None:
         self.claims = Claims(store)
+        self.logs = logs
         self._store = store
-        self._clock = clock
-        self._random = random_source or random.SystemRandom()
-        self._retry = retry or RetryPolicy()
-        self._sleep = sleep
-        self._lock_timeout_s = lock_timeout_s
 
     # -- while an event is committed -------------------------------------------------------------------------
 
@@ -162,9 +80,8 @@ class Names:
             return
         claimed = {event.data["claimed"]: event for event in events if "claimed" in event.data}
         with ExitStack() as held:
-            for full in sorted(
-                claimed
-            ):  # in one order, so that two who want the same ones don't wait for each other
+            # In one order, so that two who want the same ones don't wait for each other.
+            for full in sorted(claimed):
                 held.enter_context(self.claims.taken(full, stream, after, claimed[full].time))
             yield
         # Committed. Nothing from here on may say that it isn't.
@@ -212,13 +129,13 @@ class Names:
         if held is None:
             self._tidy(text)
             raise self._unknown(asked)
-        return _resolution(held)
+        return resolution_of(held)
 
     def status(self, text: str) -> NameStatus:
         """Who holds a name in full, or that it is free."""
         full = str(check_name(text))
         held = self.claims.holder(full)
-        holder = None if held is None else _resolution(held)
+        holder = None if held is None else resolution_of(held)
         return NameStatus(full, holder, held is None and self.claims.place.read(full) is not None)
 
     def held(self, name: str | None = None) -> Iterator[NameStatus]:
@@ -226,27 +143,25 @@ class Names:
         names: Iterable[str] = self.claims.place.claimed_names() if name is None else (check_name(name).name,)
         for one in names:
             found = [self.status(full) for full in self.claims.place.claims_of(one)]
-            yield from sorted(found, key=_status_order)
+            yield from sorted(found, key=status_order)
 
     def aliases(self, name: str) -> dict[str, Target]:
         """By alias, what the aliases of a name point at, as their log says it."""
-        from registration.names.aliases import targets_of  # noqa: PLC0415  # a chart is built: not for exact versions
-
-        return targets_of(self._aliases.load(check_name(name).name))
+        return self.logs.targets(check_name(name).name)
 
     def pointing_at(self, state: StateSnapshot) -> list[str]:
         """The aliases that point at the name that a manifest holds, with the document that it holds it for, sorted."""
         if state.name is None:
             return []
-        found = _resolution(state)
+        found = resolution_of(state)
         aliases = self.aliases(found.name)
-        return sorted(alias for alias, target in aliases.items() if target == _target(found))
+        return sorted(alias for alias, target in aliases.items() if target == target_of(found))
 
     def alias_events(self, name: str) -> Iterator[Event]:
         """What happened to the aliases of a name, in order; nothing where it never had any."""
         name = check_name(name).name
-        if self._aliases.load(name) is not None:
-            yield from self._aliases.read(name)
+        if self.logs.store.load(name) is not None:
+            yield from self.logs.store.read(name)
 
     # -- moving aliases --------------------------------------------------------------------------------------
 
@@ -269,12 +184,12 @@ class Names:
             )
         target: Target | None = None
 
-        def wanted(state: StateSnapshot | None) -> dict[str, Any] | None:
+        def wanted(pointing: dict[str, Target]) -> dict[str, Any] | None:
             nonlocal target
-            target = _target(self.resolve(full))
-            return _move(alias, target) if self._pointing(state).get(alias) != target else None
+            target = target_of(self.resolve(full))
+            return _move(alias, target) if pointing.get(alias) != target else None
 
-        self._change(name, "move", wanted, words)
+        self.logs.change(name, wanted, words)
         assert target is not None
         return target
 
@@ -287,18 +202,17 @@ class Names:
         """
         self._check_movable(name, alias)
 
-        def wanted(state: StateSnapshot | None) -> dict[str, Any]:
-            known = self._pointing(state)
-            if alias not in known:
+        def wanted(pointing: dict[str, Target]) -> dict[str, Any]:
+            if alias not in pointing:
                 raise NotFound(
-                    f"{name!r} has no alias {alias!r}.{nearest(alias, known)}",
+                    f"{name!r} has no alias {alias!r}.{nearest(alias, pointing)}",
                     f"`registration alias list {name}` shows those that it has.",
                     name=name,
                     alias=alias,
                 )
             return {"alias": alias}
 
-        self._change(name, "remove", wanted, words)
+        self.logs.change(name, wanted, words)
 
     def move_latest(self, name: str, *, cause: Event | None = None, dry_run: bool = False) -> bool:
         """Have `latest` point at the best of the versions that are held now; gone where there is none.
@@ -307,11 +221,11 @@ class Names:
         """
         moved = False
 
-        def wanted(state: StateSnapshot | None) -> dict[str, Any] | None:
+        def wanted(pointing: dict[str, Target]) -> dict[str, Any] | None:
             nonlocal moved
             best = self._best(name)
-            target = None if best is None else _target(_resolution(best))
-            moved = self._pointing(state).get(LATEST) != target
+            target = None if best is None else target_of(resolution_of(best))
+            moved = pointing.get(LATEST) != target
             if not moved or dry_run:
                 return None
             return {"alias": LATEST} if target is None else _move(LATEST, target)
@@ -319,46 +233,21 @@ class Names:
         words: dict[str, Any] = {}
         if cause is not None:
             words = {"causation_id": cause.id, "correlation_id": cause.correlation_id}
-        self._change(name, None, wanted, words)
+        self.logs.change(name, wanted, words)
         return moved
 
-    # -- what a crash left -----------------------------------------------------------------------------------
+    def catch_up(self, name: str, *, dry_run: bool = False) -> bool:
+        """Move `latest` where a crash kept it from moving; its cause is looked up in the logs. Whether it had to be."""
+        if not self.move_latest(name, dry_run=True):
+            return False
+        return dry_run or self.move_latest(name, cause=self._missed(name))
 
-    def mend(self, state: StateSnapshot, *, dry_run: bool = False) -> Iterator[Step]:
-        """See to it that the claim for the name that a manifest holds is there, and `latest` where it belongs."""
-        full = state.name
-        if full is None:
-            return
-        claim = decode_claim(self.claims.place.read(full) or b"", full)
-        if claim is None or claim.manifest_id != state.stream:
-            other = None if dry_run else self.claims.make_again(state)
-            if other is not None:
-                found = f"the name {full!r} is held by {other.stream!r} as well"
-                yield Step(found, "left as it is: one of them has to let go")
-                return
-            yield Step(f"there was no claim for its name {full!r}", "made again")
-            if dry_run:
-                return  # where `latest` belongs can't be told without the claim
-        yield from self._mend_latest(split_name(full).name, dry_run=dry_run)
+    # -- the rest ----------------------------------------------------------------------------------------------
 
     def known(self) -> Iterator[str]:
         """Every name, without versions, that has or had claims or aliases, sorted by their file names."""
-        both = heapq.merge(self.claims.place.claimed_names(), self._aliases.streams(), key=name_of)
+        both = heapq.merge(self.claims.place.claimed_names(), self.logs.store.streams(), key=name_of)
         return (name for name, _ in groupby(both))
-
-    def recover(self, name: str, *, dry_run: bool = False) -> tuple[Step, ...]:
-        """Finish or take back what a crash left of a name's claims and aliases; of manifests that hold names, see `mend`.
-
-        Raises:
-            CorruptLog: when the log of the aliases, or of a manifest that has a claim, is damaged.
-            LockTimeout, StoreError: as `Store.recover`.
-        """
-        steps = list(self._aliases.recover(name, dry_run=dry_run).steps)
-        for full in sorted(self.claims.place.claims_of(name)):
-            if self.claims.holder(full) is None and (dry_run or self.claims.settle(full)):
-                found = f"a claim of {full!r} stood there whose manifest does not hold the name"
-                steps.append(Step(found, "taken back"))
-        return (*steps, *self._mend_latest(name, dry_run=dry_run))
 
     def explained(
         self, why: Explanation, definition: Definition, document: Mapping[str, Any] | None
@@ -381,113 +270,15 @@ class Names:
         answers = (*why.answers, Answer("name_is_free", "lifecycle", verdict))
         return replace(why, allowed=False, answers=answers, next="")
 
-    def findings_of(self, state: StateSnapshot) -> Iterator[Finding]:
-        """What is wrong with the claim of the name that a manifest holds, which is sound itself; changes nothing."""
-        full = state.name
-        if full is None:
-            return
-        path = layout.claim_path(full)
-        claim = decode_claim(self.claims.place.read(full) or b"", full)
-        if claim is None or claim.manifest_id == state.stream:
-            if claim is None:
-                reason = f"there is no claim for {full!r}, which {state.stream!r} holds"
-                yield Finding("unfinished", path, 0, 0, reason)
-            return
-        other = self.claims.holder(full)
-        if other is None:
-            reason = f"it is not of {state.stream!r}, which holds {full!r}"
-            yield Finding("unfinished", path, 0, 0, reason)
-        else:
-            reason = f"the name {full!r} is held by {other.stream!r} and by {state.stream!r}"
-            yield Finding("damage", path, 0, 0, reason)
-
-    def verify(self, name: str) -> Iterator[Finding]:
-        """What is wrong with the claims and the aliases of a name; changes nothing.
-
-        Raises:
-            CorruptLog: when the log of a manifest that has a claim is damaged: that is named by its own verification.
-            LockTimeout, StoreError: as `Store.inspect`.
-        """
-        aliases = self._aliases
-        with suppress(NotFound):
-            files = aliases.inspect(name)
-            found = verify_files(files, stream=name, source=aliases.source, definition=aliases.definition)
-            for finding in found.findings:
-                path = finding.path.replace(layout.MANIFESTS, layout.ALIASES, 1)
-                yield replace(finding, path=path)
-        for full in sorted(self.claims.place.claims_of(name)):
-            if self.claims.holder(full) is None and self.claims.place.read(full) is not None:
-                reason = (
-                    f"a claim of {full!r} whose manifest does not hold the name: a writer died, or is at work"
-                )
-                yield Finding("unfinished", layout.claim_path(full), 0, 0, reason)
-        if self.move_latest(name, dry_run=True):
-            reason = f"`{LATEST}` of {name!r} does not point at its latest version"
-            yield Finding("unfinished", layout.log_path(name, layout.ALIASES), 0, 0, reason)
-
     def strays(self) -> Iterator[Stray]:
         """What stands among the logs of the aliases and belongs to none."""
-        return self._aliases.strays()
+        return self.logs.store.strays()
 
     def close(self) -> None:
         """Let go of everything. Closing twice is harmless."""
-        if "_aliases" in self.__dict__:
-            self._aliases.close()
+        self.logs.close()
 
     # -- inside ----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _aliases(self) -> Store:
-        """The logs of the aliases."""
-        from registration.names.aliases import ALIASES  # noqa: PLC0415  # as in `aliases`
-
-        return self._store.beside(layout.ALIASES, ALIASES)
-
-    @cached_property
-    def _engine(self) -> Engine:
-        return Engine(
-            self._aliases,
-            clock=self._clock,
-            random_source=self._random,
-            sleep=self._sleep,
-            lock_timeout_s=self._lock_timeout_s,
-        )
-
-    def _pointing(self, state: StateSnapshot | None) -> dict[str, Target]:
-        from registration.names.aliases import targets_of  # noqa: PLC0415  # as in `aliases`
-
-        return targets_of(state)
-
-    def _change(
-        self,
-        name: str,
-        action: str | None,
-        wanted: Callable[[StateSnapshot | None], dict[str, Any] | None],
-        words: dict[str, Any],
-    ) -> None:
-        """Record what `wanted` says of the aliases as they stand, and decide again where others were faster.
-
-        action: None takes the one that fits. Where `wanted` gives None, there is nothing to record.
-        """
-        waits = self._retry.waits_s(self._random.random)
-        while True:
-            state = self._aliases.load(name)
-            members = wanted(state)
-            if members is None:
-                return
-            doing = action or ("move" if "target" in members else "remove")
-            version = state.version if state is not None else 0
-            try:
-                self._engine.execute(
-                    Command(stream=name, action=doing, members=members, expected_version=version, **words)
-                )
-            except VersionConflict:
-                wait_s = next(waits, None)
-                if wait_s is None:
-                    raise
-                self._sleep(wait_s)
-            else:
-                return
 
     def _best(self, name: str) -> StateSnapshot | None:
         """The manifest that holds the best version of a name; see `registration.values.names` for the order."""
@@ -502,11 +293,10 @@ class Names:
 
     def _resolved_latest(self, name: str) -> Resolution:
         best = self._best(name)
-        found = None if best is None else _resolution(best, alias=LATEST)
+        found = None if best is None else resolution_of(best, alias=LATEST)
         # The answer is known; the alias is set right where it can be.
         with suppress(StoreError, LockTimeout, VersionConflict):
-            if self.aliases(name).get(LATEST) != (None if found is None else _target(found)):
-                self._catch_up(name)
+            self.catch_up(name)
         if found is None:
             raise self._unknown(Name(name, None))
         return found
@@ -514,8 +304,8 @@ class Names:
     def _resolved_alias(self, asked: Name, target: Target) -> Resolution:
         pointed = Name(asked.name, target.version)
         held = self.claims.holder(str(pointed))
-        if held is not None and _target(_resolution(held)) == target:
-            return _resolution(held, alias=asked.version)
+        if held is not None and target_of(resolution_of(held)) == target:
+            return resolution_of(held, alias=asked.version)
         why = "which nobody holds any more"
         if held is not None:
             why = (
@@ -530,10 +320,6 @@ class Names:
             alias=asked.version,
             target=target.as_json(),
         )
-
-    def _catch_up(self, name: str, *, dry_run: bool = False) -> bool:
-        """Move `latest` where a crash kept it from moving; its cause is looked up in the logs."""
-        return self.move_latest(name, cause=None if dry_run else self._missed(name), dry_run=dry_run)
 
     def _missed(self, name: str) -> Event | None:
         """The event that `latest` should have followed: its version was let go of, or a better one was claimed."""
@@ -551,10 +337,6 @@ class Names:
             for event in self._store.read(stream):
                 found = event if event.data.get(word) == full else found
         return found
-
-    def _mend_latest(self, name: str, *, dry_run: bool) -> Iterator[Step]:
-        if self._catch_up(name, dry_run=dry_run):
-            yield Step(f"`{LATEST}` of {name!r} did not point at its latest version", "moved")
 
     def _tidy(self, full: str) -> None:
         """Take a claim back that is worth nothing, unless somebody is at it."""
@@ -604,31 +386,3 @@ class Names:
 
 def _move(alias: str, target: Target) -> dict[str, Any]:
     return {"alias": alias, "target": target.as_json()}
-
-
-def _target(found: Resolution) -> Target:
-    from registration.names.aliases import Target  # noqa: PLC0415  # as in `aliases`
-
-    return Target(found.version, found.manifest_id, found.digest)
-
-
-def _resolution(held: StateSnapshot, alias: str | None = None) -> Resolution:
-    """What a manifest that holds a name stands for."""
-    assert held.name is not None
-    name, named = split_name(held.name), held.facts["named"]
-    return Resolution(
-        name=name.name,
-        version=name.version,
-        alias=alias,
-        manifest_id=held.stream,
-        state=held.state,
-        manifest_version=held.version,
-        digest=named["digest"],
-        same_document=named["digest"] == held.digest,
-        time=named["time"],
-    )
-
-
-def _status_order(status: NameStatus) -> tuple[Rank, str, str]:
-    time = status.holder.time if status.holder is not None else ""
-    return (version_rank(split_name(status.full_name).version), time, status.full_name)

@@ -180,27 +180,30 @@ class Place:
         with_directory: open the directory as well, and all else through it.
         """
         disk, stream = self.disk, known.state.stream
-        directory = None
+        directory = log = None
         path = f"{known.directory}/{layout.LOG_FILE}"
         try:
             if with_directory:
                 directory = disk.open(known.directory, os.O_RDONLY | os.O_DIRECTORY)
                 path = layout.LOG_FILE
             log = disk.open(path, os.O_RDWR | os.O_APPEND, dir_fd=directory)
-            held = self._hold(stream, directory, log, path, directory)
+            _locked_now.add((disk, log))
+            waited_s = self._lock(stream, log)
+            # What stands there now is what stood there before it was opened, so it is what was opened.
+            there = disk.status_at(path, dir_fd=directory)
         except BaseException as error:
+            if log is not None:
+                self._let_go(log)
             if directory is not None:
                 with suppress(OSError):
                     disk.close(directory)
             if isinstance(error, FileNotFoundError | NotADirectoryError):
                 return None
             raise
-        if held is not None and (held.status.st_dev, held.status.st_ino) != known.signature[:2]:
+        held = Held(self, stream, directory, log, there, waited_s)
+        if (there.st_dev, there.st_ino) != known.signature[:2]:
             held.release()
             return None
-        if held is None and directory is not None:
-            with suppress(OSError):
-                disk.close(directory)
         return held
 
     def _hold(
