@@ -95,8 +95,11 @@ def _malformed(chart: Chart) -> Iterator[str]:
 
 def _events(chart: Chart) -> Iterator[str]:
     taken = Counter(word for _, word in _words(chart))
+    # An event that several actions share on purpose is one event: of one schema, and of no time-out.
+    shared = Counter((one.past, one.schema) for one in chart.actions if one.shared)
+    on_purpose = {word for (word, _), times in shared.items() if times == taken[word]}
     for path, word in _words(chart):
-        if taken[word] > 1:
+        if taken[word] > 1 and word not in on_purpose:
             yield f"{path}: the event {_cut(word)!r} is given {taken[word]} times"
         if word == "repaired":
             yield f"{path}: 'repaired' is the event of a repair; choose another word"

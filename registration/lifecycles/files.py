@@ -157,6 +157,7 @@ class _Action(_Strict):
     to: str | None = None
     guards: _Uses | None = None
     moves: list[_Move] | None = None
+    shared: bool = False
     number: Any = Field(default=None, alias="schema")
 
 
@@ -316,7 +317,9 @@ def _chart(said: _File, moves: _Moves) -> Chart:
                 name,
                 required=tuple(action.required),
                 schema=_schema(said.name, action.past),
-                **action.model_dump(include={"past", "document", "approval", "lapses", "undone_by", "title"}),
+                **action.model_dump(
+                    include={"past", "document", "approval", "lapses", "undone_by", "title", "shared"}
+                ),
             )
             for name, action in said.actions.items()
         ),
