@@ -94,6 +94,20 @@ class InvalidPolicy(InvalidArgument):
         )
 
 
+class InvalidWizard(InvalidArgument):
+    """A wizard contradicts itself. `details["problems"]` lists everything that is wrong with it."""
+
+    code = "invalid_wizard"
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        super().__init__(
+            f"The wizard {name!r} has {_count(problems, 'problem')}: {_listed(problems)}",
+            f"Mend {_them(problems)} and try again.",
+            name=name,
+            problems=problems,
+        )
+
+
 class NotFound(RegistrationError, LookupError):
     """There is no such manifest, or no registry at that place."""
 
@@ -147,6 +161,36 @@ class GuardRefused(Rejected):
     """
 
     code = "guard_refused"
+
+
+class InvalidAnswer(GuardRefused):
+    """An answer in a session can't be taken. `details["problems"]` lists everything that is wrong, each with its step."""
+
+    code = "invalid_answer"
+
+
+class NotYours(GuardRefused):
+    """The session belongs to somebody else, or is bound to another client."""
+
+    code = "not_yours"
+
+
+class SessionEnded(Rejected):
+    """The session is over: `details["state"]` says how. Where it can be started again, the next step says so."""
+
+    code = "session_ended"
+
+
+class SessionExpired(SessionEnded):
+    """The session was left alone for too long. It can be started again, with the answers that it has."""
+
+    code = "session_expired"
+
+
+class SessionActive(AlreadyExists):
+    """There is an active session already. `details["session"]` is its id."""
+
+    code = "session_active"
 
 
 class PinMismatch(Rejected):

@@ -22,6 +22,7 @@ LEVELS = {
     "core": 2,
     "guards": 3,
     "lifecycles": 3,
+    "wizards": 3,
     "engine": 4,
     "publisher": 4,
     "stores": 4,
