@@ -163,13 +163,13 @@ class GuardRefused(Rejected):
     code = "guard_refused"
 
 
-class InvalidAnswer(GuardRefused):
-    """An answer in a session can't be taken. `details["problems"]` lists everything that is wrong, each with its step."""
+class InvalidAnswer(Rejected):
+    """An answer in a session can't be taken. `details["problems"]` lists all that is wrong, `details["found"]` as JSON."""
 
     code = "invalid_answer"
 
 
-class NotYours(GuardRefused):
+class NotYours(Rejected):
     """The session belongs to somebody else, or is bound to another client."""
 
     code = "not_yours"

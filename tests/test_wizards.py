@@ -7,6 +7,7 @@ import pytest
 from registration.core.interpreter import steps
 from registration.errors import InvalidWizard
 from registration.wizards.forms import form_of
+from registration.wizards.progress import display_name, next_steps, progress_of
 from registration.wizards.statechart import chart_of, definition_of
 from registration.wizards.wizard import Problem, Wizard, WizardStep
 from tests.wizards import ANSWERS, Named, party
@@ -116,3 +117,47 @@ def test_a_definition_says_how_long_a_session_may_be_left_alone():
     """The wizard's own time, or the one that is set."""
     assert definition_of(party()).chart.timeouts[0].after == "15m"
     assert definition_of(party(), "24h").chart.timeouts[0].after == "24h"
+
+
+# -- how far it is ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "answers", "stopped", "number", "percent"),
+    [
+        ("START", {}, None, "1/4", 0),
+        ("MENU", ANSWERS, None, "2/4", 25),
+        ("REVIEW", ANSWERS, None, "4/4", 75),
+        ("REVIEW", {**ANSWERS, "MENU": {"menu": "none"}}, None, "3/3", 66),
+        ("COMPLETE", ANSWERS, None, "4/4", 100),
+        ("EXPIRED", ANSWERS, "PRICE", "3/4", 50),
+        ("CANCELLED", {}, None, "1/4", 0),
+    ],
+)
+def test_how_far_a_session_is(state, answers, stopped, number, percent):
+    """Skipped steps don't count, and only what is complete is done."""
+    found = progress_of(party(), state, answers, stopped)
+
+    assert (f"{found.number}/{found.of}", found.percent) == (number, percent)
+    assert found.bar(8) == f"[{'#' * (8 * percent // 100)}{'-' * (8 - 8 * percent // 100)}] {number}"
+
+
+def test_where_it_goes_on_from_a_step():
+    """The same ways that the chart has, as far as the answers lead there."""
+    wizard = party()
+    without = {**ANSWERS, "MENU": {"menu": "none"}}
+
+    assert next_steps(wizard, "START", {}) == {"process": "MENU"}
+    assert next_steps(wizard, "MENU", without) == {
+        "process_to_REVIEW": "REVIEW",
+        "back": "START",
+        "goto_REVIEW": "REVIEW",
+    }
+    assert next_steps(wizard, "REVIEW", without) == {
+        "complete": "COMPLETE", "back_to_MENU": "MENU", "goto_START": "START", "goto_MENU": "MENU",
+    }  # fmt: skip
+    assert (next_steps(wizard, "FAILED", ANSWERS), next_steps(wizard, "COMPLETE", ANSWERS)) == (
+        {"restart": "START"},
+        {},
+    )
+    assert [display_name(wizard, state) for state in ("MENU", "EXPIRED")] == ["What there is", "Expired"]

@@ -188,13 +188,17 @@ class Wizard:
             one: answers[one] for one in step.needs if one in answers and not self.is_skipped(one, answers)
         }
 
+    def counted_steps(self, answers: Answers) -> list[str]:
+        """The forms that aren't skipped, in order."""
+        return [
+            step.name
+            for step in self.steps
+            if step.kind == "form" and not self.is_skipped(step.name, answers)
+        ]
+
     def counted(self, answers: Answers) -> Answers:
         """The answers that count, in the order of the steps: those of skipped steps don't."""
-        return {
-            step.name: answers[step.name]
-            for step in self.steps
-            if step.kind == "form" and step.name in answers and not self.is_skipped(step.name, answers)
-        }
+        return {name: answers[name] for name in self.counted_steps(answers) if name in answers}
 
     def options_at(self, name: str, answers: Answers) -> Options:
         """By place in a step's answer, what can be chosen there."""
