@@ -9,6 +9,10 @@
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/quarantine/<name>/<offset>-<hash>.bytes
+    <root>/sessions/<name>/…                 guided sessions, the same two files
+    <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
+    <root>/claims/<sha256>/claim.json        which session is the active one of a scope, or of a user in it
+    <root>/clients.key                       what the clients that sessions are bound to are hashed with
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
 at most 240 bytes. Ids are checked before they come here, and checked again, so a path can't leave the root.
@@ -32,7 +36,12 @@ TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
-RULE_KINDS = ("lifecycles", "policies", "schemas")
+RULE_KINDS = ("lifecycles", "policies", "schemas", "wizards")
+SESSIONS = "sessions"
+SESSION_SETTINGS_FILE = "sessions.toml"
+CLAIMS = "claims"
+CLAIM_FILE = "claim.json"
+CLIENT_KEY_FILE = "clients.key"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
