@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from registration.asynchronous import AsyncRegistrationPipeline as AsyncRegistrationPipeline
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from registration.core.policy import Kind as Kind
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
+    from registration.core.store import FeedEntry as FeedEntry
     from registration.errors import AlreadyExists as AlreadyExists
+    from registration.errors import ConsumerBlocked as ConsumerBlocked
+    from registration.errors import ConsumerBusy as ConsumerBusy
     from registration.errors import CorruptLog as CorruptLog
     from registration.errors import CorruptRegistry as CorruptRegistry
     from registration.errors import GuardRefused as GuardRefused
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from registration.errors import InvalidArgument as InvalidArgument
     from registration.errors import InvalidDefinition as InvalidDefinition
     from registration.errors import InvalidDocument as InvalidDocument
+    from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
     from registration.errors import LockTimeout as LockTimeout
     from registration.errors import NotFound as NotFound
@@ -51,7 +56,14 @@ if TYPE_CHECKING:
     from registration.errors import StoreError as StoreError
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
+    from registration.errors import WaitTimeout as WaitTimeout
+    from registration.feed.consumers import Consumer as Consumer
+    from registration.feed.consumers import ConsumerStatus as ConsumerStatus
     from registration.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.many import CreateItem as CreateItem
+    from registration.many import ItemResult as ItemResult
+    from registration.many import Results as Results
+    from registration.many import TransitionItem as TransitionItem
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -65,6 +77,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "AsyncRegistrationPipeline": "registration.asynchronous",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -76,7 +89,10 @@ _HOME_OF = {
     "Kind": "registration.core.policy",
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",
+    "FeedEntry": "registration.core.store",
     "AlreadyExists": "registration.errors",
+    "ConsumerBlocked": "registration.errors",
+    "ConsumerBusy": "registration.errors",
     "CorruptLog": "registration.errors",
     "CorruptRegistry": "registration.errors",
     "GuardRefused": "registration.errors",
@@ -85,6 +101,7 @@ _HOME_OF = {
     "InvalidArgument": "registration.errors",
     "InvalidDefinition": "registration.errors",
     "InvalidDocument": "registration.errors",
+    "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
     "LockTimeout": "registration.errors",
     "NotFound": "registration.errors",
@@ -96,7 +113,14 @@ _HOME_OF = {
     "StoreError": "registration.errors",
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
+    "WaitTimeout": "registration.errors",
+    "Consumer": "registration.feed.consumers",
+    "ConsumerStatus": "registration.feed.consumers",
     "LifecycleState": "registration.lifecycles.registration",
+    "CreateItem": "registration.many",
+    "ItemResult": "registration.many",
+    "Results": "registration.many",
+    "TransitionItem": "registration.many",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",

@@ -8,7 +8,9 @@ What to do with one is in its class:
 
 - `Rejected`, `AlreadyExists`: the domain says no. Trying again changes nothing.
 - `VersionConflict`: somebody else was first. Load again, decide again.
-- `LockTimeout`: somebody else holds the manifest. Try again later.
+- `LockTimeout`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
+- `ConsumerBlocked`: an entry of the feed keeps failing; somebody has to look.
+- `WaitTimeout`: what was waited for did not come in time.
 - `NotFound`, `InvalidArgument`: the question was wrong.
 - `StoreError`: the disk or the files failed. After one, the outcome is unknown: load again and look.
 - `CorruptLog` and `CorruptRegistry`: bytes are not what was written. Nothing was changed.
@@ -104,6 +106,20 @@ class InvalidWizard(InvalidArgument):
             f"The wizard {name!r} has {_count(problems, 'problem')}: {_listed(problems)}",
             f"Mend {_them(problems)} and try again.",
             name=name,
+            problems=problems,
+        )
+
+
+class InvalidHooks(InvalidArgument):
+    """The file of hooks can't be meant. `details["problems"]` lists everything that is wrong with it."""
+
+    code = "invalid_hooks"
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        super().__init__(
+            f"The hooks {source} have {_count(problems, 'problem')}: {'; '.join(problems)}.",
+            "Mend them all; until then no hook is run.",
+            source=source,
             problems=problems,
         )
 
@@ -245,6 +261,48 @@ class LockTimeout(RegistrationError):
             what=what,
             timeout_s=timeout_s,
         )
+
+
+class ConsumerBusy(LockTimeout):
+    """Somebody else is reading the feed under that name. `details["holder"]` says who."""
+
+    code = "consumer_busy"
+
+    def __init__(self, name: str, holder: dict[str, Any] | None) -> None:
+        who = "somebody else"
+        if holder:
+            who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
+        RegistrationError.__init__(
+            self,
+            f"The consumer {name!r} is at work in {who}.",
+            "Stop that one first, or work under another name.",
+            consumer=name,
+            holder=holder,
+        )
+
+
+class ConsumerBlocked(RegistrationError):
+    """A consumer met an entry that keeps failing, and goes no further, so that the order is kept."""
+
+    code = "consumer_blocked"
+
+    def __init__(self, name: str, entry: str, error: str, attempts: int, cursor: str) -> None:
+        tries = f"{attempts} attempt{'' if attempts == 1 else 's'}"
+        super().__init__(
+            f"The consumer {name!r} is stuck at {entry} after {tries}: {error}.",
+            f"`registration consumers retry {name}` tries again; `registration consumers skip {name} --reason TEXT` passes it.",
+            consumer=name,
+            entry=entry,
+            error=error,
+            tried=attempts,
+            cursor=cursor,
+        )
+
+
+class WaitTimeout(RegistrationError):
+    """What was waited for did not come in time. Nothing was written."""
+
+    code = "wait_timeout"
 
 
 class StoreError(RegistrationError):

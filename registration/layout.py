@@ -8,6 +8,8 @@
     <root>/policy.toml                       the rules besides the lifecycle's, where there are any
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
+    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/quarantine/<name>/<offset>-<hash>.bytes
     <root>/sessions/<name>/…                 guided sessions, the same two files
     <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
@@ -36,6 +38,10 @@ TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
+FEED = "feed"
+CONSUMERS = "consumers"
+DEAD_LETTERS = "dead-letters"
+HOOKS_FILE = "hooks.toml"
 RULE_KINDS = ("lifecycles", "policies", "schemas", "wizards")
 SESSIONS = "sessions"
 SESSION_SETTINGS_FILE = "sessions.toml"
@@ -44,6 +50,7 @@ CLAIM_FILE = "claim.json"
 CLIENT_KEY_FILE = "clients.key"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
 """What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
@@ -77,6 +84,17 @@ def rule_file(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise InvalidArgument(f"{digest!r} is not a digest.", "A digest is `sha256:` and 64 hex digits.")
     return digest.removeprefix("sha256:") + ".json"
+
+
+def segment_file(number: int) -> str:
+    """The name, in `feed/`, of the segment of that number."""
+    return f"{number:06d}.jsonl"
+
+
+def segment_number(name: str) -> int | None:
+    """The number of the segment that has that name; None where it is no segment's."""
+    found = _SEGMENT.fullmatch(name)
+    return int(found[1]) if found and segment_file(int(found[1])) == name else None
 
 
 def is_rule_file(name: str) -> bool:

@@ -7,8 +7,8 @@ their states are read, their histories replayed. Every call is a few lines over 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.engine import Engine, Outcome, Random
@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Loss, Recovered, Store
+    from registration.many import CreateItem, Results, TransitionItem
     from registration.retry import RetryPolicy
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
+
+C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
+S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
 
 
 class RegistrationPipeline(RegistryReader):
@@ -358,6 +362,36 @@ class RegistrationPipeline(RegistryReader):
         self._open()
         outcome = self._engine.tick(check_id(manifest_id), dry_run=dry_run)
         return outcome.events if outcome is not None else ()
+
+    # -- many at once ----------------------------------------------------------------------------------------
+
+    def create_many(self, items: Iterable[C], *, workers: int = 8) -> Results[C, TransitionResult]:
+        """Make many manifests, their syncs overlapped; gives one result for each item, in order.
+
+        items: `CreateItem`s, or mappings with their members; taken in this thread, a window at a time, so they may have no
+        end. workers: how many threads carry them out, 1 to 64. An item that fails is told with its error, and stops no
+        other; see `registration.many.Results` for interrupts and for leaving early.
+
+        Raises:
+            InvalidArgument: when `workers` can't be meant.
+        """
+        from registration.many import carry_out, creation  # noqa: PLC0415  # most programs write one by one
+
+        self._open()
+        return carry_out(items, lambda item: creation(self, self._document, item), workers=workers)
+
+    def transition_many(self, items: Iterable[S], *, workers: int = 8) -> Results[S, TransitionResult]:
+        """Take many steps, as `create_many` makes many manifests; those of one manifest in the order given.
+
+        items: `TransitionItem`s, or mappings with their members.
+
+        Raises:
+            InvalidArgument: when `workers` can't be meant.
+        """
+        from registration.many import carry_out, transition  # noqa: PLC0415  # as above
+
+        self._open()
+        return carry_out(items, lambda item: transition(self, item), workers=workers)
 
     # -- the log and its snapshot ----------------------------------------------------------------------------
 

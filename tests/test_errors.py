@@ -13,6 +13,8 @@ import pytest
 from registration import errors
 from registration.errors import (
     AlreadyExists,
+    ConsumerBlocked,
+    ConsumerBusy,
     CorruptLog,
     CorruptRegistry,
     GuardRefused,
@@ -22,6 +24,7 @@ from registration.errors import (
     InvalidArgument,
     InvalidDefinition,
     InvalidDocument,
+    InvalidHooks,
     InvalidPolicy,
     InvalidWizard,
     LockTimeout,
@@ -38,6 +41,7 @@ from registration.errors import (
     StoreError,
     UnknownEvent,
     VersionConflict,
+    WaitTimeout,
 )
 
 PLAIN = (
@@ -60,6 +64,7 @@ PLAIN = (
     StoreError,
     UnknownEvent,
     CorruptRegistry,
+    WaitTimeout,
 )
 """Those that take their words from whoever raises them."""
 
@@ -72,9 +77,13 @@ SAMPLES = [
     InvalidPolicy("policy.toml", ["one", "two"]),
     InvalidWizard("survey", ["one", "two"]),
     InvalidDocument("card.json", ["at /a: wrong"], more=True),
+    InvalidHooks("hooks.toml", ["one", "two"]),
     VersionConflict("a", 3, 4),
     VersionConflict("a", 3),
     LockTimeout("a", 2.5),
+    ConsumerBusy("index", {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"}),
+    ConsumerBusy("index", None),
+    ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400"),
     CorruptLog("manifests/a/events.jsonl", line=3, offset_bytes=900, reason="r", sound_version=2, stream="a"),
     CorruptLog("manifests/a/events.jsonl", line=0, offset_bytes=0, reason="r", sound_version=0, stream="a"),
 ]
@@ -85,6 +94,7 @@ TREE = {
     "InvalidDefinition": (InvalidArgument,),
     "InvalidPolicy": (InvalidArgument,),
     "InvalidWizard": (InvalidArgument,),
+    "InvalidHooks": (InvalidArgument,),
     "NotFound": (RegistrationError, LookupError),
     "AlreadyExists": (RegistrationError,),
     "Rejected": (RegistrationError,),
@@ -102,6 +112,9 @@ TREE = {
     "SnapshotMismatch": (Rejected,),
     "VersionConflict": (RegistrationError,),
     "LockTimeout": (RegistrationError,),
+    "ConsumerBusy": (LockTimeout,),
+    "ConsumerBlocked": (RegistrationError,),
+    "WaitTimeout": (RegistrationError,),
     "StoreError": (RegistrationError,),
     "UnknownEvent": (StoreError,),
     "CorruptRegistry": (StoreError,),
@@ -257,6 +270,39 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             {
                 "source": "acme/policy.toml",
                 "problems": ["roles: it is missing", "kinds[0].name: it is missing"],
+            },
+        ),
+        (
+            InvalidHooks("acme/hooks.toml", ["hooks[0].url: it is missing"]),
+            (
+                "The hooks acme/hooks.toml have 1 problem: hooks[0].url: it is missing. Mend them all; until then no hook "
+                "is run."
+            ),
+            {"source": "acme/hooks.toml", "problems": ["hooks[0].url: it is missing"]},
+        ),
+        (
+            ConsumerBusy("index", {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"}),
+            (
+                "The consumer 'index' is at work in process 7 on vm, since 2026-01-01T00:00:00.000000Z. Stop that one first, "
+                "or work under another name."
+            ),
+            {
+                "consumer": "index",
+                "holder": {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"},
+            },
+        ),
+        (
+            ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400"),
+            (
+                "The consumer 'index' is stuck at a version 2 (approve) after 8 attempts: OSError: no. `registration consumers "
+                "retry index` tries again; `registration consumers skip index --reason TEXT` passes it."
+            ),
+            {
+                "consumer": "index",
+                "entry": "a version 2 (approve)",
+                "error": "OSError: no",
+                "tried": 8,
+                "cursor": "1-0123abcd:400",
             },
         ),
         (

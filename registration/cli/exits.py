@@ -15,9 +15,10 @@ from registration.errors import (
     Rejected,
     UnknownEvent,
     VersionConflict,
+    WaitTimeout,
 )
 
-OK, FAILURE, USAGE, NOT_FOUND, REFUSED, CONFLICT, LOCKED, DAMAGE = range(8)
+OK, FAILURE, USAGE, NOT_FOUND, REFUSED, CONFLICT, LOCKED, DAMAGE, WAITED = range(9)
 
 EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
     (OK, "done", ()),
@@ -28,6 +29,7 @@ EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
     (CONFLICT, "version conflict: somebody else was first", (VersionConflict,)),
     (LOCKED, "lock time-out: somebody else is writing", (LockTimeout,)),
     (DAMAGE, "damage found: nothing was changed", (CorruptLog, CorruptRegistry, UnknownEvent)),
+    (WAITED, "waited in vain: the state did not come in time", (WaitTimeout,)),
 )
 """Code, meaning, and the errors that end in it. The most derived class decides."""
 
