@@ -203,6 +203,12 @@ class SessionExpired(SessionEnded):
     code = "session_expired"
 
 
+class WorkFailed(Rejected):
+    """What a session was to do outside failed, and everything was undone. The session is FAILED."""
+
+    code = "work_failed"
+
+
 class SessionActive(AlreadyExists):
     """There is an active session already. `details["session"]` is its id."""
 

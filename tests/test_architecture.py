@@ -46,6 +46,7 @@ LEVELS = {
     "importing": 5,
     "import_sources": 5,
     "bench": 5,
+    "sessions": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 6,

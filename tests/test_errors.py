@@ -42,6 +42,7 @@ from registration.errors import (
     UnknownEvent,
     VersionConflict,
     WaitTimeout,
+    WorkFailed,
 )
 
 PLAIN = (
@@ -57,6 +58,7 @@ PLAIN = (
     SessionEnded,
     SessionExpired,
     SessionActive,
+    WorkFailed,
     PinMismatch,
     ReceiptMismatch,
     IdempotencyMismatch,
@@ -106,6 +108,7 @@ TREE = {
     "SessionEnded": (Rejected,),
     "SessionExpired": (SessionEnded,),
     "SessionActive": (AlreadyExists,),
+    "WorkFailed": (Rejected,),
     "PinMismatch": (Rejected,),
     "ReceiptMismatch": (Rejected,),
     "IdempotencyMismatch": (Rejected,),

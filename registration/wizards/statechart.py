@@ -38,8 +38,8 @@ from registration.wizards.wizard import CANCELLED, COMPLETE, EXPIRED, FAILED, IN
 if TYPE_CHECKING:
     from registration.wizards.wizard import Wizard, WizardStep
 
-EXPIRE = "expire"
-"""The name of the time-out."""
+EXPIRE, EXPIRED_PAST = "expire", "session_expired"
+"""The time-out, and the word of its event."""
 
 _PAST = {
     "start": "session_created",
@@ -72,6 +72,8 @@ def definition_of(wizard: Wizard, time_to_live: str | None = None) -> Definition
         guards=guards_of(wizard),
         evolve=keep_session,
         version=wizard.version,
+        # Another version of the wizard may have, or have had, steps of another kind.
+        earlier=frozenset(f"{wizard.name}.{past}.v1" for past in (*_PAST.values(), EXPIRED_PAST)),
     )
 
 
@@ -85,8 +87,8 @@ def chart_of(wizard: Wizard, time_to_live: str) -> Chart:
         _ways_on(built, wizard, step)
     for step in asking:
         _ways_back(built, wizard, step)
-        for stays in ("update", "extend"):
-            built.move(stays, step.name, step.name, *_OWN)
+        built.move("update", step.name, step.name, *_OWN, GuardUse("corrected"))
+        built.move("extend", step.name, step.name, *_OWN)
         built.move("bind", step.name, step.name, *_OWN, GuardUse("unbound"))
     work = [step.name for step in wizard.steps if step.kind == "work"]
     for name in work:
@@ -110,7 +112,7 @@ def chart_of(wizard: Wizard, time_to_live: str) -> Chart:
         ),
         actions=tuple(built.actions.values()),
         transitions=tuple(built.transitions),
-        timeouts=(Timeout(EXPIRE, "session_expired", IN_PROGRESS, time_to_live, EXPIRED, sliding=True),),
+        timeouts=(Timeout(EXPIRE, EXPIRED_PAST, IN_PROGRESS, time_to_live, EXPIRED, sliding=True),),
     )
 
 

@@ -21,10 +21,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from registration.core.chart_problems import NAME
 from registration.errors import InvalidWizard
+from registration.values.documents import digest_of
 from registration.values.pointers import pointer
 from registration.values.times import DURATION_FORM, duration_s
 
@@ -148,6 +150,12 @@ class Wizard:
     def place(self, name: str) -> int:
         """Which step it is, from 0. Raises KeyError when there is none."""
         return self._places[name]
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What a session says of the wizard that it was begun with: its name and version, and the digest of its data."""
+        said: dict[str, Any] = {"name": self.name, "version": self.version}
+        return said if self.data is None else said | {"digest": digest_of(self.data)}
 
     @property
     def review(self) -> WizardStep:
