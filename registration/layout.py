@@ -8,6 +8,7 @@
     <root>/policy.toml                       the rules besides the lifecycle's, where there are any
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
+    <root>/leases/<area>/<name>.json         who works on what alone, and until when
     <root>/quarantine/<name>/<offset>-<hash>.bytes
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -20,7 +21,7 @@ import hashlib
 import re
 
 from registration.errors import InvalidArgument
-from registration.values.ids import check_id, name_of
+from registration.values.ids import check_id, id_of, name_of
 
 FORMAT = 1
 REGISTRY_FILE = "registry.json"
@@ -32,8 +33,11 @@ TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
+LEASES = "leases"
 RULE_KINDS = ("lifecycles", "policies", "schemas")
 
+_AREA = re.compile(r"[a-z]{1,32}")
+_KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
@@ -73,6 +77,46 @@ def rule_file(digest: str) -> str:
 def is_rule_file(name: str) -> bool:
     """Whether that is the name of a kept rule."""
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
+
+
+def lease_key(id: str, area: str = MANIFESTS) -> str:
+    """The key of the lease on a stream: ``manifests/io.github.acme/weather@1.2.0``."""
+    return f"{area}/{id}"
+
+
+def lease_place(key: str) -> tuple[str, str]:
+    """The directory in `leases/`, and the name in it, of what is kept of a lease.
+
+    Raises:
+        InvalidArgument: when it is no key.
+    """
+    found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    if found is None:
+        raise InvalidArgument(
+            f"{key!r} is not the key of a lease.",
+            "A key is an area in small letters, a slash, and an id: `manifests/io.github.acme/weather@1.2.0`.",
+            key=key if isinstance(key, str) else repr(key),
+        )
+    return found[1], directory_of(found[2]) + ".json"
+
+
+def check_area(area: str) -> str:
+    """The area, where it can be one of a lease's key.
+
+    Raises:
+        InvalidArgument: when it can't.
+    """
+    if not _AREA.fullmatch(area):
+        raise InvalidArgument(
+            f"{area!r} is no area of leases.", "Areas are `manifests`, `sessions` and the like.", area=area
+        )
+    return area
+
+
+def lease_key_of(area: str, name: str) -> str | None:
+    """The key whose file has that name; None for a name that no key has."""
+    id = id_of(name.removesuffix(".json"))
+    return lease_key(id, area) if id is not None and name.endswith(".json") else None
 
 
 def quarantine_directory(id: str, area: str = MANIFESTS) -> str:

@@ -22,6 +22,8 @@ from registration.errors import (
     InvalidDefinition,
     InvalidDocument,
     InvalidPolicy,
+    LeaseHeld,
+    LeaseLost,
     LockTimeout,
     NotFound,
     PinMismatch,
@@ -29,6 +31,7 @@ from registration.errors import (
     RegistrationError,
     Rejected,
     SnapshotMismatch,
+    StaleFence,
     StoreError,
     UnknownEvent,
     VersionConflict,
@@ -43,6 +46,8 @@ PLAIN = (
     IllegalTransition,
     GuardRefused,
     PinMismatch,
+    LeaseLost,
+    StaleFence,
     ReceiptMismatch,
     IdempotencyMismatch,
     SnapshotMismatch,
@@ -63,6 +68,7 @@ SAMPLES = [
     VersionConflict("a", 3, 4),
     VersionConflict("a", 3),
     LockTimeout("a", 2.5),
+    LeaseHeld("manifests/a", holder="bea", host="desk", since="then", until="soon", number=3),
     CorruptLog("manifests/a/events.jsonl", line=3, offset_bytes=900, reason="r", sound_version=2, stream="a"),
     CorruptLog("manifests/a/events.jsonl", line=0, offset_bytes=0, reason="r", sound_version=0, stream="a"),
 ]
@@ -79,11 +85,14 @@ TREE = {
     "IllegalTransition": (Rejected,),
     "GuardRefused": (Rejected,),
     "PinMismatch": (Rejected,),
+    "LeaseLost": (Rejected,),
+    "StaleFence": (Rejected,),
     "ReceiptMismatch": (Rejected,),
     "IdempotencyMismatch": (Rejected,),
     "SnapshotMismatch": (Rejected,),
     "VersionConflict": (RegistrationError,),
     "LockTimeout": (RegistrationError,),
+    "LeaseHeld": (RegistrationError,),
     "StoreError": (RegistrationError,),
     "UnknownEvent": (StoreError,),
     "CorruptRegistry": (StoreError,),
@@ -224,6 +233,14 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             LockTimeout("a", 10.0),
             "'a' is being written by somebody else; waited 10 s for its lock. Try again, or wait longer.",
             {"what": "a", "timeout_s": 10.0},
+        ),
+        (
+            LeaseHeld("manifests/a", holder="bea", host="desk", since="S", until="U", number=3),
+            (
+                "'manifests/a' is held by 'bea' on desk, since S, until U. Wait until then, have it released, or take it "
+                "away from them: `registration locks break manifests/a --reason TEXT`."
+            ),
+            {"key": "manifests/a", "holder": "bea", "host": "desk", "since": "S", "until": "U", "number": 3},
         ),
         (
             InvalidDefinition("ticket", ["it has no way out"]),
