@@ -99,16 +99,21 @@ class _Records:
                     before = decode_record(read_whole(disk, fd), key=key, path=path)
                     after = change(before)
                     if after != before:
-                        replace_atomic(
-                            disk, directory, name, name + layout.TEMPORARY_SUFFIX, encode_record(after)
-                        )
-                        disk.sync(directory)
+                        self._replace(directory, name, encode_record(after))
                     return before, after
             except FileNotFoundError:
                 if create:
                     raise
                 empty = LeaseRecord(key)  # nothing was ever given out
                 return empty, change(empty)
+
+    def _replace(self, directory: int, name: str, data: bytes) -> None:
+        disk, temporary = self._disk, name + layout.TEMPORARY_SUFFIX
+        # One that a failed sync has left may be clean in the cache and not on the disk: never write into it once more.
+        with suppress(FileNotFoundError):
+            disk.unlink(temporary, dir_fd=directory)
+        replace_atomic(disk, directory, name, temporary, data)
+        disk.sync(directory)
 
     def look(self, key: str) -> LeaseRecord:
         area, name = layout.lease_place(key)
