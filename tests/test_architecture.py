@@ -39,6 +39,8 @@ LEVELS = {
     "leases": 4,
     "reader": 5,
     "pipeline": 5,
+    "claims": 5,
+    "waiting": 5,
     "results": 5,
     "testing": 5,
     "cli": 6,
