@@ -8,7 +8,7 @@ What to do with one is in its class:
 
 - `Rejected`, `AlreadyExists`: the domain says no. Trying again changes nothing.
 - `VersionConflict`: somebody else was first. Load again, decide again.
-- `LockTimeout`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
+- `LockTimeout`, `LeaseHeld`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
 - `ConsumerBlocked`: an entry of the feed keeps failing; somebody has to look.
 - `WaitTimeout`: what was waited for did not come in time.
 - `NotFound`, `InvalidArgument`: the question was wrong.
@@ -221,6 +221,24 @@ class PinMismatch(Rejected):
     code = "pin_mismatch"
 
 
+class LeaseLost(Rejected):
+    """The lease is not the caller's any more: it ended, and somebody else took it, or it was broken.
+
+    `details` holds the key, the number that it had, and, where somebody holds it now, who, where, since and until when.
+    """
+
+    code = "lease_lost"
+
+
+class StaleFence(Rejected):
+    """A write under a lease, after a write under a later one was seen. Nothing was written.
+
+    `details` holds the number that was given, the one that was seen, and who wrote under that at which version.
+    """
+
+    code = "stale_fence"
+
+
 class ReceiptMismatch(Rejected):
     """A receipt doesn't say what the log says. `details["problems"]` lists everything that differs."""
 
@@ -266,6 +284,25 @@ class LockTimeout(RegistrationError):
             "Try again, or wait longer.",
             what=what,
             timeout_s=timeout_s,
+        )
+
+
+class LeaseHeld(RegistrationError):
+    """Somebody else holds the lease. Nothing was written. Try again when it has ended."""
+
+    code = "lease_held"
+
+    def __init__(self, key: str, *, holder: str, host: str, since: str, until: str, number: int) -> None:
+        super().__init__(
+            f"{key!r} is held by {holder!r} on {host}, since {since}, until {until}.",
+            "Wait until then, have it released, or take it away from them: "
+            f"`registration locks break {key} --reason TEXT`.",
+            key=key,
+            holder=holder,
+            host=host,
+            since=since,
+            until=until,
+            number=number,
         )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
+    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
     from registration.verification import Finding, Verification
 
@@ -204,6 +205,7 @@ class RegistryReader(FeedReader):
         elif asked is None or asked not in definition.chart.own_transitions(None):
             raise self._unknown(manifest_id)
         policy = self._policy()
+        claim = self._claim(manifest_id) if state is not None else None
         request = Request.of(
             manifest_id,
             {
@@ -227,6 +229,7 @@ class RegistryReader(FeedReader):
                     reason=request.reason,
                     comment=request.comment,
                     context=request.context,
+                    claim=claim,
                     document=brought if definition.chart.action(name).document else None,
                 ),
                 policy=policy,
@@ -388,6 +391,10 @@ class RegistryReader(FeedReader):
     def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
         """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
         return state
+
+    def _claim(self, manifest_id: str) -> Lease | None:
+        """The lease that somebody has on the manifest, where there is somebody who keeps leases; there is nobody here."""
+        return None
 
     def _open(self) -> Store:
         if self._closed:

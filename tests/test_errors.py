@@ -27,6 +27,8 @@ from registration.errors import (
     InvalidHooks,
     InvalidPolicy,
     InvalidWizard,
+    LeaseHeld,
+    LeaseLost,
     LockTimeout,
     NotFound,
     NotYours,
@@ -38,6 +40,7 @@ from registration.errors import (
     SessionEnded,
     SessionExpired,
     SnapshotMismatch,
+    StaleFence,
     StoreError,
     UnknownEvent,
     VersionConflict,
@@ -60,6 +63,8 @@ PLAIN = (
     SessionActive,
     WorkFailed,
     PinMismatch,
+    LeaseLost,
+    StaleFence,
     ReceiptMismatch,
     IdempotencyMismatch,
     SnapshotMismatch,
@@ -86,6 +91,7 @@ SAMPLES = [
     ConsumerBusy("index", {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"}),
     ConsumerBusy("index", None),
     ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400"),
+    LeaseHeld("manifests/a", holder="bea", host="desk", since="then", until="soon", number=3),
     CorruptLog("manifests/a/events.jsonl", line=3, offset_bytes=900, reason="r", sound_version=2, stream="a"),
     CorruptLog("manifests/a/events.jsonl", line=0, offset_bytes=0, reason="r", sound_version=0, stream="a"),
 ]
@@ -110,6 +116,8 @@ TREE = {
     "SessionActive": (AlreadyExists,),
     "WorkFailed": (Rejected,),
     "PinMismatch": (Rejected,),
+    "LeaseLost": (Rejected,),
+    "StaleFence": (Rejected,),
     "ReceiptMismatch": (Rejected,),
     "IdempotencyMismatch": (Rejected,),
     "SnapshotMismatch": (Rejected,),
@@ -118,6 +126,7 @@ TREE = {
     "ConsumerBusy": (LockTimeout,),
     "ConsumerBlocked": (RegistrationError,),
     "WaitTimeout": (RegistrationError,),
+    "LeaseHeld": (RegistrationError,),
     "StoreError": (RegistrationError,),
     "UnknownEvent": (StoreError,),
     "CorruptRegistry": (StoreError,),
@@ -258,6 +267,14 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             LockTimeout("a", 10.0),
             "'a' is being written by somebody else; waited 10 s for its lock. Try again, or wait longer.",
             {"what": "a", "timeout_s": 10.0},
+        ),
+        (
+            LeaseHeld("manifests/a", holder="bea", host="desk", since="S", until="U", number=3),
+            (
+                "'manifests/a' is held by 'bea' on desk, since S, until U. Wait until then, have it released, or take it "
+                "away from them: `registration locks break manifests/a --reason TEXT`."
+            ),
+            {"key": "manifests/a", "holder": "bea", "host": "desk", "since": "S", "until": "U", "number": 3},
         ),
         (
             InvalidDefinition("ticket", ["it has no way out"]),

@@ -69,7 +69,7 @@ class Claims(Protocol):
 
 
 class FileClaims:
-    """On plain files: ``claims/<sha256 of the key>/claim.json``. The lock is on the directory, which is never replaced."""
+    """On plain files: ``active/<sha256 of the key>/session.json``. The lock is on the directory, which is never replaced."""
 
     def __init__(self, disk: Disk, root: str, *, lock_timeout_s: float = 10.0) -> None:
         self._disk = disk
@@ -78,9 +78,9 @@ class FileClaims:
 
     def holder(self, key: Key) -> str | None:
         """See `Claims.holder`. Two system calls and no lock."""
-        path = f"{self._root}/{layout.CLAIMS}/{_name(key)}"
+        path = f"{self._root}/{layout.ACTIVE}/{_name(key)}"
         with (
-            failures_named("reading", layout.CLAIMS),
+            failures_named("reading", layout.ACTIVE),
             suppress(FileNotFoundError),
             opened_directory(self._disk, path) as directory,
         ):
@@ -91,14 +91,14 @@ class FileClaims:
     def claiming(self, key: Key) -> Iterator[Claim]:
         """See `Claims.claiming`."""
         disk, name = self._disk, _name(key)
-        with failures_named("claiming in", layout.CLAIMS), opened_directory(disk, self._root) as root:
+        with failures_named("claiming in", layout.ACTIVE), opened_directory(disk, self._root) as root:
             # Each time: whoever made them may have died before they were on the disk.
-            ensure_directory(disk, layout.CLAIMS, dir_fd=root)
-            with opened_directory(disk, layout.CLAIMS, dir_fd=root) as claims:
+            ensure_directory(disk, layout.ACTIVE, dir_fd=root)
+            with opened_directory(disk, layout.ACTIVE, dir_fd=root) as claims:
                 ensure_directory(disk, name, dir_fd=claims)
                 directory = disk.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=claims)
         with given_back(disk, directory), let_go_by_children(disk, directory):
-            with failures_named("locking", layout.CLAIMS):
+            with failures_named("locking", layout.ACTIVE):
                 locked = disk.lock(directory, 0.0) or disk.lock(directory, self._lock_timeout_s)
             if not locked:
                 raise LockTimeout(" ".join(key), self._lock_timeout_s)
@@ -113,20 +113,20 @@ class _FileClaim:
 
     @property
     def session(self) -> str | None:
-        with failures_named("reading", layout.CLAIMS):
+        with failures_named("reading", layout.ACTIVE):
             return _session_in(self._disk, self._directory)
 
     def take(self, session: str) -> None:
         data = orjson.dumps({"session": session, "of": list(self._key)}, option=orjson.OPT_APPEND_NEWLINE)
-        temporary = layout.CLAIM_FILE + layout.TEMPORARY_SUFFIX
-        with failures_named("claiming in", layout.CLAIMS):
-            replace_atomic(self._disk, self._directory, layout.CLAIM_FILE, temporary, data)
+        temporary = layout.ACTIVE_FILE + layout.TEMPORARY_SUFFIX
+        with failures_named("claiming in", layout.ACTIVE):
+            replace_atomic(self._disk, self._directory, layout.ACTIVE_FILE, temporary, data)
             self._disk.sync(self._directory)
 
 
 def _session_in(disk: Disk, directory: int) -> str | None:
     try:
-        with given_back(disk, disk.open(layout.CLAIM_FILE, os.O_RDONLY, dir_fd=directory)) as fd:
+        with given_back(disk, disk.open(layout.ACTIVE_FILE, os.O_RDONLY, dir_fd=directory)) as fd:
             session = orjson.loads(read_whole(disk, fd))["session"]
     except FileNotFoundError:
         return None
