@@ -714,3 +714,35 @@ def test_settings_that_can_not_be_meant_are_refused(root, text, problem):
         FileBacking(root)
 
     assert any(problem in found for found in caught.value.details["problems"])
+
+
+# -- drafts ----------------------------------------------------------------------------------------------
+
+
+def test_what_was_answered_of_a_step_so_far_is_kept(sessions, clock):
+    """It needn't be whole, it renews the time, and it is gone once the step is answered."""
+    session = sessions.start("party", ADA)
+    clock.sleep_minutes(14)
+    drafted = sessions.draft(session.id, {"guests": 3}, ADA)
+    clock.sleep_minutes(14)
+
+    resumed = sessions.resume(session.id, ADA)
+
+    assert (drafted.state, resumed.draft, resumed.answers) == ("START", {"START": {"guests": 3}}, {})
+    assert sessions.process(session.id, ANSWERS["START"], ADA).draft == {}
+
+
+def test_no_secret_is_kept_however_it_is_brought(sessions):
+    """Not in an answer, not in a draft, not in what a session is begun with; and it isn't shown in the refusal."""
+    with pytest.raises(InvalidAnswer) as begun:
+        sessions.start("party", ADA, answers={"PRICE": {"key": "hunter2"}})
+    session = answered(sessions, sessions.start("party", ADA), until="PRICE")
+    with pytest.raises(InvalidAnswer) as drafted:
+        sessions.draft(session.id, {"key": "hunter2"}, ADA)
+    with pytest.raises(InvalidAnswer) as given:
+        sessions.process(session.id, {"per_guest": 1, "key": "hunter2"}, ADA)
+
+    for caught in (begun, drafted, given):
+        assert "PRICE/key: a secret is never given here" in str(caught.value)
+        assert "hunter2" not in str(caught.value.as_json())
+    assert not any(b"hunter2" in event.line for event in sessions.history(session.id))

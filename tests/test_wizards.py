@@ -28,7 +28,7 @@ def test_the_chart_has_every_way_of_the_wizard_and_no_other():
         place: {name: taken.place for name, taken in steps(chart, place).items()} for place in chart.leaves
     }
 
-    stays = ("update", "extend", "bind")
+    stays = ("update", "draft", "extend", "bind")
     ends = {"fail": "FAILED", "cancel": "CANCELLED"}
     assert table == {
         "START": {"process": "MENU", "goto_REVIEW": "REVIEW", **dict.fromkeys(stays, "START"), **ends},

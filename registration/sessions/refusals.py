@@ -69,21 +69,21 @@ def no_jump(session: Session, step: str, review: str) -> Rejected:
     )
 
 
-def in_words(refusal: GuardRefused, session: Session) -> RegistrationError:
-    """What guards said, in the words of sessions."""
+def in_words(refusal: GuardRefused, session: str, at: str | None = None) -> RegistrationError:
+    """What guards said, in the words of sessions. at: where the session stands."""
     wrong = {one["guard"]: one for one in refusal.details["verdicts"] if not one["agrees"]}
     for guard in ("owner", "client"):
         if guard in wrong:
             one = wrong[guard]
-            return NotYours(f"{session.id}: {one['reason']}.", one["remedy"], session=session.id)
+            return NotYours(f"{session}: {one['reason']}.", one["remedy"], session=session)
     found: dict[str, list[Problem]] = {}
     for one in wrong.values():
         for problem in one["evidence"].get("problems", ()):
             found.setdefault(problem["step"], []).append(Problem(problem["at"], problem["problem"]))
     if found:
-        return invalid(session, found)
+        return invalid(session, found, at)
     first = next(iter(wrong.values()))
-    return Rejected(f"{session.id}: {first['reason']}.", first["remedy"], session=session.id)
+    return Rejected(f"{session}: {first['reason']}.", first["remedy"], session=session)
 
 
 def check_step(wizard: Wizard, name: str) -> None:
@@ -98,13 +98,13 @@ def check_step(wizard: Wizard, name: str) -> None:
         )
 
 
-def invalid(session: Session, found: Mapping[str, list[Problem]]) -> InvalidAnswer:
-    """The error that names all that is wrong with answers."""
+def invalid(session: str, found: Mapping[str, list[Problem]], at: str | None = None) -> InvalidAnswer:
+    """The error that names all that is wrong with answers. at: where the session stands."""
     listed = [f"{step}{one.at}: {one.problem}" for step, problems in found.items() for one in problems]
     return InvalidAnswer(
-        f"{session.id} can't take that: {'; '.join(listed)}.",
-        "Correct it and answer again." if session.state in found else "Go back there and answer again.",
-        session=session.id,
+        f"{session} can't take that: {'; '.join(listed)}.",
+        "Correct it and answer again." if at is None or at in found else "Go back there and answer again.",
+        session=session,
         problems=listed,
         found=[
             {"step": step, "at": one.at, "problem": one.problem}

@@ -37,7 +37,7 @@ class Session:
     """A session as it stood after `version` events, and as of the time of the call: past `expires_at` it is EXPIRED.
 
     wizard: the one that it runs. scope, user, community, created_at: never change. attempt: which run through the steps it
-    is, from 1. answers: by step. expires_at: RFC 3339; None where it doesn't expire. bound: whether it is bound to a client.
+    is, from 1. answers: by step. draft: by step, what was answered of it so far. expires_at: RFC 3339; None where it doesn't expire. bound: whether it is bound to a client.
     stopped: where it failed or expired (`at`), and why (`reason`). work: what was last recorded of each thing that is done
     outside, by key, in order. manifest: `id`, `version` and `digest` of the one that it ended in.
     """
@@ -53,6 +53,7 @@ class Session:
     updated_at: str
     attempt: int = 1
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    draft: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     expires_at: str | None = None
     bound: bool = False
     stopped: Mapping[str, Any] | None = None
@@ -102,6 +103,7 @@ class Session:
             "bound": self.bound,
             "stopped": self.stopped,
             "answers": self.answers,
+            "draft": self.draft,
             "work": self.work,
             "manifest": self.manifest,
         }
@@ -125,6 +127,7 @@ def session_of(wizard: Wizard, state: StateSnapshot, now: str) -> Session:
         updated_at=state.updated_at,
         attempt=facts.get("attempt", 1),
         answers=facts.get("answers", {}),
+        draft=facts.get("draft", {}),
         expires_at=expires_at,
         bound=facts.get("client") is not None,
         stopped={"at": state.state, "reason": ""} if expired else facts.get("stopped"),

@@ -53,6 +53,7 @@ from registration.sessions.upkeep import Cleanup, cleanup_expired
 from registration.sessions.work import Work, Worker
 from registration.values.commands import Command
 from registration.values.times import Clock, system_clock
+from registration.wizards.forms import as_json
 from registration.wizards.statechart import action_to
 from registration.wizards.wizard import EXPIRED, Answer, Answers, Wizard
 
@@ -185,7 +186,7 @@ class Sessions(SessionReader):
         if not found and wizard.step(at).kind != "form":
             found = wizard.problems(session.answers)
         if found:
-            raise invalid(session, found)
+            raise invalid(id, found, at)
         context: dict[str, Any] = {"answers": {at: kept}} if wizard.step(at).kind == "form" else {}
         onward = wizard.onward(at, {**session.answers, **context.get("answers", {})})
         if onward is None:
@@ -242,8 +243,21 @@ class Sessions(SessionReader):
         check_step(run.wizard, step)
         kept, problems = run.wizard.check(step, answer, session.answers)
         if problems:
-            raise invalid(session, {step: problems})
+            raise invalid(id, {step: problems}, session.state)
         return self._act(run, session, "update", by, context={"answers": {step: kept}})
+
+    def draft(self, id: str, answer: Answer, by: Caller) -> Session:
+        """Keep what was answered of a step so far. It needn't be whole, and isn't looked at, but for secrets.
+
+        Raises:
+            InvalidAnswer: when it is no JSON object of at most 64 KiB, or may hold a secret.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+        """
+        run, session = self._opened(id, by)
+        kept, problems = as_json(answer)
+        if problems:
+            raise invalid(id, {session.state: problems}, session.state)
+        return self._act(run, session, "draft", by, context={"draft": {session.state: kept}})
 
     def extend(self, id: str, by: Caller) -> Session:
         """Renew a session's time. Raises: as `resume`."""
@@ -382,9 +396,12 @@ class Sessions(SessionReader):
         if answers:
             for name in answers:
                 check_step(run.wizard, name)
-            context["answers"] = {name: dict(answer) for name, answer in answers.items()}
+            context["answers"] = {name: _proposed(name, answer) for name, answer in answers.items()}
         command = self._command(id, "start", by, context, idempotency_key=id)
-        return self._session(run, run.engine.execute(command))
+        try:
+            return self._session(run, run.engine.execute(command))
+        except GuardRefused as refusal:
+            raise in_words(refusal, id) from None
 
     def _begun_again(
         self,
@@ -426,7 +443,7 @@ class Sessions(SessionReader):
         try:
             return self._session(run, run.engine.execute(command))
         except GuardRefused as refusal:
-            refused = in_words(refusal, session)
+            refused = in_words(refusal, session.id, session.state)
             if isinstance(refused, NotYours):
                 _log.warning("%s: refused to %r: %s", session.id, by.user, refused.problem)
             raise refused from None
@@ -481,3 +498,12 @@ class Sessions(SessionReader):
             )
             raise
         return self._look(run, session.id)
+
+
+def _proposed(step: str, answer: Answer) -> dict[str, Any]:
+    kept, problems = as_json(answer)
+    if problems:
+        raise InvalidArgument(
+            f"What is proposed for {step} can't be kept: {problems[0]}.", "Propose a JSON object."
+        )
+    return kept

@@ -24,7 +24,7 @@ PROBLEMS_MAX = 100
 def guards_of(wizard: Wizard) -> Mapping[str, Guard]:
     """By name, the guards of a wizard's lifecycle."""
     fixed = {"owner": owner, "client": client, "unbound": unbound, "reason_given": reason_given}
-    return {**fixed, **_about_answers(wizard), **_about_ways(wizard)}
+    return {**fixed, **_about_answers(wizard), **_about_others(wizard), **_about_ways(wizard)}
 
 
 def _about_answers(wizard: Wizard) -> dict[str, Guard]:
@@ -43,6 +43,14 @@ def _about_answers(wizard: Wizard) -> dict[str, Guard]:
             )
         return _judged({step: problems} if problems else {}, f"the answer to {step}")
 
+    def all_answered(state: StateSnapshot | None, _command: Command, _policy: Policy) -> Verdict:
+        """Nothing is missing, and nothing is wrong by now."""
+        return _judged(wizard.problems(_answers(state)), "the answers")
+
+    return {"answered": answered, "all_answered": all_answered}
+
+
+def _about_others(wizard: Wizard) -> dict[str, Guard]:
     def corrected(state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
         """What the command says anew are answers to forms, and nothing is wrong with them."""
         said = _said(command).get("answers", {})
@@ -55,11 +63,19 @@ def _about_answers(wizard: Wizard) -> dict[str, Guard]:
             return _no("an answer is not given as it is kept", "Give it as `Wizard.check` gives it.")
         return _judged(found, "the answers")
 
-    def all_answered(state: StateSnapshot | None, _command: Command, _policy: Policy) -> Verdict:
-        """Nothing is missing, and nothing is wrong by now."""
-        return _judged(wizard.problems(_answers(state)), "the answers")
+    def drafted(_state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
+        """What the command proposes, or has of an answer so far, is of steps that ask, and holds no secret."""
+        said = {**_said(command).get("draft", {}), **_said(command).get("answers", {})}
+        found = {}
+        for name, one in said.items():
+            form = wizard.step(name).form if wizard.has_step(name) else None
+            if form is None:
+                return _no(f"{name} asks nothing", "Name a step that asks.")
+            if leaks := list(form.leaks(one)):
+                found[name] = leaks
+        return _judged(found, "what is proposed")
 
-    return {"answered": answered, "corrected": corrected, "all_answered": all_answered}
+    return {"corrected": corrected, "drafted": drafted}
 
 
 def _about_ways(wizard: Wizard) -> dict[str, Guard]:

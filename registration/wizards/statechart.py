@@ -9,7 +9,8 @@ the last step              ``complete``                     COMPLETE            
 a form, the review         ``back``, ``back_to_X``          the one before, or X   ``state_changed``
 the review; a form         ``goto_X``; ``goto_REVIEW``      X; the review          ``state_changed``
 FAILED, EXPIRED            ``restart``                      the first step         ``state_changed``
-a form, the review         ``update``, ``extend``, ``bind`` (stays)                ``answers_updated``, …
+a form, the review         ``update``, ``draft``            (stays)                ``answers_updated``, …
+a form, the review         ``extend``, ``bind``             (stays)                ``session_extended``, …
 work                       ``record``                       (stays)                ``work_recorded``
 every step                 ``fail`` (a reason is required)  FAILED                 ``session_failed``
 a form, the review         ``cancel``                       CANCELLED              ``session_cancelled``
@@ -49,6 +50,7 @@ _PAST = {
     "goto": "state_changed",
     "restart": "state_changed",
     "update": "answers_updated",
+    "draft": "answers_drafted",
     "extend": "session_extended",
     "bind": "client_bound",
     "record": "work_recorded",
@@ -82,12 +84,13 @@ def chart_of(wizard: Wizard, time_to_live: str) -> Chart:
     built = _Built()
     asking = [step for step in wizard.steps if step.kind != "work"]
     first = wizard.steps[0].name
-    built.move("start", None, IN_PROGRESS, GuardUse("owner"))
+    built.move("start", None, IN_PROGRESS, GuardUse("owner"), GuardUse("drafted"))
     for step in wizard.steps:
         _ways_on(built, wizard, step)
     for step in asking:
         _ways_back(built, wizard, step)
         built.move("update", step.name, step.name, *_OWN, GuardUse("corrected"))
+        built.move("draft", step.name, step.name, *_OWN, GuardUse("drafted"))
         built.move("extend", step.name, step.name, *_OWN)
         built.move("bind", step.name, step.name, *_OWN, GuardUse("unbound"))
     work = [step.name for step in wizard.steps if step.kind == "work"]

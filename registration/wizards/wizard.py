@@ -82,6 +82,9 @@ class Form(Protocol):
     def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
         """The answer as it is kept, with what it left out where there are defaults; and all that is wrong with it."""
 
+    def leaks(self, answer: Answer) -> Iterator[Problem]:
+        """What may be a secret in an answer that needn't be whole yet; it is told without being shown."""
+
     def flaws(self) -> Iterator[str]:
         """What is wrong with the form itself."""
 
