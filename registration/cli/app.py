@@ -18,6 +18,7 @@ COMMANDS = {
     "init": "writing",
     "create": "writing",
     "import": "importing",
+    "wizard": "wizard",
     "revise": "writing",
     "submit": "writing",
     "approve": "writing",

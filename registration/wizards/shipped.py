@@ -11,7 +11,10 @@ from registration.errors import NotFound
 if TYPE_CHECKING:
     from registration.wizards.wizard import Wizard
 
-SHIPPED: dict[str, str] = {}
+SHIPPED = {
+    "mcp-server": "registration.wizards.mcp_server",
+    "agent-card": "registration.wizards.agent_card",
+}
 """By name, the module whose `WIZARD` it is."""
 
 
