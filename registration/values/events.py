@@ -87,6 +87,11 @@ class Event:
         """What was said with it, and what it is to other events: which approvals it ends, what it takes back. For people."""
         data = self.data
         told = [str(data[name]) for name in ("reason", "comment") if name in data]
+        if "tags" in data:
+            signs = [
+                sign + tag for word, sign in (("added", "+"), ("removed", "-")) for tag in data.get(word, ())
+            ]
+            told.insert(0, " ".join(signs))
         if lapsed := data.get("lapsed"):
             told.append(
                 f"ends the approvals of versions {', '.join(map(str, lapsed))}"
