@@ -74,6 +74,10 @@ class Context:
                 )
             here = above
 
+    def acting(self) -> str:
+        """Who acts: `--actor`, else REGISTRATION_ACTOR, else the login name."""
+        return self.actor if self.actor is not None else os.environ.get("REGISTRATION_ACTOR") or _login_name()
+
     def open(self) -> RegistrationPipeline:
         """The pipeline over the registry, which must be there."""
         from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
@@ -81,9 +85,8 @@ class Context:
         return RegistrationPipeline(
             self.root(),
             create=False,
-            actor=self.actor
-            if self.actor is not None
-            else os.environ.get("REGISTRATION_ACTOR") or _login_name(),
+            actor=self.acting(),
+            leases=os.environ.get("REGISTRATION_LEASES") or None,
             lock_timeout_s=self.lock_timeout_s,
             traceparent=_traceparent,
         )
@@ -184,6 +187,7 @@ def _states(
 
 id_argument = click.argument("id", shell_complete=_ids)
 optional_id_argument = click.argument("id", required=False, shell_complete=_ids)
+key_argument = click.argument("key", shell_complete=_ids)
 state_argument = click.argument("state", shell_complete=_states)
 state_option = click.option(
     "--state",

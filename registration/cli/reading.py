@@ -62,8 +62,10 @@ def show_command(
     if version is not None and time is not None:
         raise click.UsageError("Give --version or --at, not both.")
     with context.open() as pipeline:
+        claim = None
         if version is None and time is None:
             snapshot = pipeline.load_state(id)
+            claim = pipeline.claims.of(id)
         else:
             snapshot = pipeline.state_at(id, version=version, time=time)
     if only_document:
@@ -71,7 +73,7 @@ def show_command(
         click.echo(orjson.dumps(snapshot.document, option=option))
         return
     if context.as_json:
-        echo_json(snapshot_json(snapshot))
+        echo_json({**snapshot_json(snapshot), "claim": claim.as_json() if claim is not None else None})
         return
     echo(snapshot.manifest_id)
     rows = [
@@ -88,6 +90,11 @@ def show_command(
             for one in snapshot.approvals
         ),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
+        *(
+            (("  claimed", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)
+            if claim is not None
+            else ()
+        ),
         ("  log", layout.log_path(id)),
         ("  head", snapshot.position.head),
     ]
