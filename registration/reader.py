@@ -348,6 +348,11 @@ class RegistryReader(FeedReader, Finder):
         return self._store.source.removeprefix("urn:uuid:")
 
     @property
+    def actor(self) -> str | None:
+        """Who acts where a call doesn't say."""
+        return self._actor
+
+    @property
     def document_bytes_max(self) -> int:
         """How large a document this registry takes."""
         return self._store.document_bytes_max
