@@ -230,10 +230,10 @@ def resume_wizard(
 
 def _go_on(context: Context, opened: _Open, session: Session, given: dict[str, Any] | None) -> None:
     """Ask at a terminal; otherwise answer as far as what is given reaches."""
-    from registration.cli.wizard_run import AtWork, Run, fill, offer_to_wait, show_end  # noqa: PLC0415  # as above
+    from registration.cli.wizard_run import AtWork, Run, fill, holder_of, offer_to_wait, show_end  # noqa: PLC0415  # as above
 
     asking = given is None and _is_terminal(context)
-    holder = f"{opened.by.user}, process {os.getpid()}"
+    holder = holder_of(opened.by.user)
     wait = offer_to_wait if asking else _no_wait
     try:
         with AtWork(opened.keeper, session.id, holder, wait=wait) as at_work:
@@ -264,11 +264,11 @@ def _act(
 
     def made(act: Callable[..., Session]) -> click.Command:
         def run(context: Context, session: str | None, scope: str, client: str | None, **more: Any) -> None:
-            from registration.cli.wizard_run import AtWork  # noqa: PLC0415  # as above
+            from registration.cli.wizard_run import AtWork, holder_of  # noqa: PLC0415  # as above
 
             with _opened(context, scope, client) as opened:
                 id = opened.id_of(session)
-                holder = f"{opened.by.user}, process {os.getpid()}"
+                holder = holder_of(opened.by.user)
                 with AtWork(opened.keeper, id, holder, wait=_no_wait):
                     found = act(opened, id, **more)
             if context.as_json:

@@ -5,6 +5,8 @@ Whoever is at it holds the session's lease, and renews it with each answer; so o
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +17,7 @@ import click
 
 from registration.cli.asking import Asker, WentBack, tell
 from registration.cli.output import echo, printable, say, when
-from registration.errors import InvalidAnswer, LeaseHeld, RegistrationError, Rejected
+from registration.errors import InvalidAnswer, LeaseHeld, NotFound, RegistrationError, Rejected
 from registration.layout import SESSIONS, lease_key
 from registration.leases.keeper import LeaseKeeper
 from registration.sessions.session import Caller, Session
@@ -26,6 +28,24 @@ from registration.wizards.wizard import COMPLETE, Problem
 
 LEASE_S = 300.0
 """For how long whoever is at a session keeps others out, in seconds; each answer renews it."""
+
+
+_HOLDER = re.compile(r".*, process ([1-9][0-9]{0,9})", re.DOTALL | re.ASCII)
+
+
+def holder_of(user: str) -> str:
+    """What leases say of this process at work for somebody."""
+    return f"{user}, process {os.getpid()}"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 class AtWork:
@@ -49,9 +69,26 @@ class AtWork:
             try:
                 self._lease = self._keeper.acquire(self._key, holder=self._holder, ttl_s=LEASE_S)
             except LeaseHeld as held:
-                if not self._wait(held):
+                if not self._freed() and not self._wait(held):
                     raise
         return self
+
+    def _freed(self) -> bool:
+        """Whether who has it was a process of this machine that is gone, and had it taken away: killed, say.
+
+        A process id that another process has by now only means to wait.
+        """
+        found = self._keeper.find(self._key)
+        if found is None:
+            return True
+        process = _HOLDER.fullmatch(found.holder)
+        if process is None or found.host != os.uname().nodename or _is_alive(int(process[1])):
+            return False
+        with suppress(NotFound):  # somebody else was quicker
+            self._keeper.break_lease(
+                self._key, by=self._holder, reason="its process is gone", number=found.number
+            )
+        return True
 
     def __exit__(self, *_: object) -> None:
         if self._lease is not None:
