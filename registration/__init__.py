@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from registration.errors import InvalidDocument as InvalidDocument
     from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
+    from registration.errors import LeaseHeld as LeaseHeld
+    from registration.errors import LeaseLost as LeaseLost
     from registration.errors import LockTimeout as LockTimeout
     from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
@@ -55,12 +57,15 @@ if TYPE_CHECKING:
     from registration.errors import RegistrationError as RegistrationError
     from registration.errors import Rejected as Rejected
     from registration.errors import SnapshotMismatch as SnapshotMismatch
+    from registration.errors import StaleFence as StaleFence
     from registration.errors import StoreError as StoreError
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.errors import WaitTimeout as WaitTimeout
     from registration.feed.consumers import Consumer as Consumer
     from registration.feed.consumers import ConsumerStatus as ConsumerStatus
+    from registration.leases.keeper import LeaseKeeper as LeaseKeeper
+    from registration.leases.opening import open_leases as open_leases
     from registration.lifecycles.registration import LifecycleState as LifecycleState
     from registration.many import CreateItem as CreateItem
     from registration.many import ItemResult as ItemResult
@@ -78,6 +83,7 @@ if TYPE_CHECKING:
     from registration.stores.memory import MemoryStore as MemoryStore
     from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
+    from registration.values.leases import Lease as Lease
     from registration.values.snapshots import StateSnapshot as StateSnapshot
 
 __version__ = "0.1.0"
@@ -110,6 +116,8 @@ _HOME_OF = {
     "InvalidDocument": "registration.errors",
     "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
+    "LeaseHeld": "registration.errors",
+    "LeaseLost": "registration.errors",
     "LockTimeout": "registration.errors",
     "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
@@ -118,12 +126,15 @@ _HOME_OF = {
     "RegistrationError": "registration.errors",
     "Rejected": "registration.errors",
     "SnapshotMismatch": "registration.errors",
+    "StaleFence": "registration.errors",
     "StoreError": "registration.errors",
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
     "WaitTimeout": "registration.errors",
     "Consumer": "registration.feed.consumers",
     "ConsumerStatus": "registration.feed.consumers",
+    "LeaseKeeper": "registration.leases.keeper",
+    "open_leases": "registration.leases.opening",
     "LifecycleState": "registration.lifecycles.registration",
     "CreateItem": "registration.many",
     "ItemResult": "registration.many",
@@ -141,6 +152,7 @@ _HOME_OF = {
     "MemoryStore": "registration.stores.memory",
     "Command": "registration.values.commands",
     "Event": "registration.values.events",
+    "Lease": "registration.values.leases",
     "StateSnapshot": "registration.values.snapshots",
 }
 """Where each public name lives; a test holds this against the imports above, which the type checker reads."""

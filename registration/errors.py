@@ -8,7 +8,7 @@ What to do with one is in its class:
 
 - `Rejected`, `AlreadyExists`: the domain says no. Trying again changes nothing.
 - `VersionConflict`: somebody else was first. Load again, decide again.
-- `LockTimeout`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
+- `LockTimeout`, `LeaseHeld`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
 - `ConsumerBlocked`: an entry of the feed keeps failing; somebody has to look.
 - `WaitTimeout`: what was waited for did not come in time.
 - `NotFound`, `InvalidArgument`: the question was wrong.
@@ -96,6 +96,20 @@ class InvalidPolicy(InvalidArgument):
         )
 
 
+class InvalidWizard(InvalidArgument):
+    """A wizard contradicts itself. `details["problems"]` lists everything that is wrong with it."""
+
+    code = "invalid_wizard"
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        super().__init__(
+            f"The wizard {name!r} has {_count(problems, 'problem')}: {_listed(problems)}",
+            f"Mend {_them(problems)} and try again.",
+            name=name,
+            problems=problems,
+        )
+
+
 class InvalidHooks(InvalidArgument):
     """The file of hooks can't be meant. `details["problems"]` lists everything that is wrong with it."""
 
@@ -171,10 +185,64 @@ class GuardRefused(Rejected):
     code = "guard_refused"
 
 
+class InvalidAnswer(Rejected):
+    """An answer in a session can't be taken. `details["problems"]` lists all that is wrong, `details["found"]` as JSON."""
+
+    code = "invalid_answer"
+
+
+class NotYours(Rejected):
+    """The session belongs to somebody else, or is bound to another client."""
+
+    code = "not_yours"
+
+
+class SessionEnded(Rejected):
+    """The session is over: `details["state"]` says how. Where it can be started again, the next step says so."""
+
+    code = "session_ended"
+
+
+class SessionExpired(SessionEnded):
+    """The session was left alone for too long. It can be started again, with the answers that it has."""
+
+    code = "session_expired"
+
+
+class WorkFailed(Rejected):
+    """What a session was to do outside failed, and everything was undone. The session is FAILED."""
+
+    code = "work_failed"
+
+
+class SessionActive(AlreadyExists):
+    """There is an active session already. `details["session"]` is its id."""
+
+    code = "session_active"
+
+
 class PinMismatch(Rejected):
     """The document or the log is not what the caller has seen. `details` holds what was expected and found."""
 
     code = "pin_mismatch"
+
+
+class LeaseLost(Rejected):
+    """The lease is not the caller's any more: it ended, and somebody else took it, or it was broken.
+
+    `details` holds the key, the number that it had, and, where somebody holds it now, who, where, since and until when.
+    """
+
+    code = "lease_lost"
+
+
+class StaleFence(Rejected):
+    """A write under a lease, after a write under a later one was seen. Nothing was written.
+
+    `details` holds the number that was given, the one that was seen, and who wrote under that at which version.
+    """
+
+    code = "stale_fence"
 
 
 class ReceiptMismatch(Rejected):
@@ -222,6 +290,25 @@ class LockTimeout(RegistrationError):
             "Try again, or wait longer.",
             what=what,
             timeout_s=timeout_s,
+        )
+
+
+class LeaseHeld(RegistrationError):
+    """Somebody else holds the lease. Nothing was written. Try again when it has ended."""
+
+    code = "lease_held"
+
+    def __init__(self, key: str, *, holder: str, host: str, since: str, until: str, number: int) -> None:
+        super().__init__(
+            f"{key!r} is held by {holder!r} on {host}, since {since}, until {until}.",
+            "Wait until then, have it released, or take it away from them: "
+            f"`registration locks break {key} --reason TEXT`.",
+            key=key,
+            holder=holder,
+            host=host,
+            since=since,
+            until=until,
+            number=number,
         )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.core.store import Recovered
 from registration.engine import Engine, Outcome, Random
 from registration.errors import InvalidArgument, NotFound, RegistrationError
+from registration.layout import lease_key
 from registration.names.alias_logs import AliasLogs
 from registration.names.registry import Names
 from registration.naming import NamingPipeline
@@ -30,13 +32,17 @@ from registration.values.times import Clock, rfc3339, system_clock
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from registration.claims import Claims
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Loss, Store
+    from registration.leases.keeper import LeaseKeeper
     from registration.many import CreateItem, Results, TransitionItem
     from registration.retry import RetryPolicy
     from registration.values.events import Event
+    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
+    from registration.waiting import WaitingList
 
 C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
 S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
@@ -56,7 +62,8 @@ class RegistrationPipeline(NamingPipeline):
     lifecycle: what the registry is made with: a `Definition`, its data form, a TOML or JSON file, or the name of one that
     comes with the package; a registry that is there has its own. policy: the rules to use instead of those in the
     registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
-    actor: who acts where a call doesn't say.
+    actor: who acts where a call doesn't say. leases: who keeps the leases, which claims are: a keeper, or what
+    `registration.leases.opening.open_leases` takes; the registry's own files as usual.
     document_bytes_max: how large a document a registry takes that this call makes.
     snapshots: `each`: a manifest's `state.json` is current when a command returns. `idle`: it follows in the background, at
     `close`, and before the process ends. The log is on the disk in both when a command returns.
@@ -83,6 +90,7 @@ class RegistrationPipeline(NamingPipeline):
         policy: Policy | None = None,
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
+        leases: LeaseKeeper | str | os.PathLike[str] | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
         snapshots: Literal["each", "idle"] = "each",
         lock_timeout_s: float = 10.0,
@@ -151,12 +159,15 @@ class RegistrationPipeline(NamingPipeline):
         self._engine = Engine(
             store,
             policy=rules,
+            claims=self._claim,
             clock=clock,
             random_source=random,
             retry=retry,
             lock_timeout_s=lock_timeout_s,
             reservations=names,
         )
+        self._clock = clock
+        self._leases = leases if leases is not None else self._usual_leases(store)
         self._traceparent = traceparent
 
     def __enter__(self) -> Self:
@@ -284,6 +295,29 @@ class RegistrationPipeline(NamingPipeline):
         """
         return self.act(manifest_id, "register", **said)
 
+    @cached_property
+    def leases(self) -> LeaseKeeper:
+        """Who keeps the leases: of manifests under review (`claims`), and of whatever else a program works on alone."""
+        given = self._leases
+        if isinstance(given, str | os.PathLike):
+            from registration.leases.opening import open_leases  # noqa: PLC0415  # most programs name none
+
+            return open_leases(given, clock=self._clock)
+        return given() if callable(given) else given
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Who is at work on which manifest; see `registration.claims`."""
+        from registration.claims import Claims  # noqa: PLC0415  # not before somebody claims something
+
+        return Claims(self.leases, self._engine, self.load_state, self._actor)
+
+    def waiting_for(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
+        """The manifests on which somebody could act now, those that wait longest first; see `registration.waiting`."""
+        from registration.waiting import waiting_for  # noqa: PLC0415  # for this call alone
+
+        return waiting_for(self, name, state=state, limit=limit)
+
     def act(
         self,
         manifest_id: str,
@@ -297,16 +331,21 @@ class RegistrationPipeline(NamingPipeline):
         expected_version: int | None = None,
         expected_digest: str | None = None,
         expected_head: str | None = None,
+        fence: int | None = None,
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> TransitionResult:
         """Do what the lifecycle calls `action`. Otherwise as `transition_state`.
 
         document: for an action that brings one. expected_digest, expected_head: refuse unless the document has this digest,
-        and the log ends in this hash: what was looked at is what is acted on.
+        and the log ends in this hash: what was looked at is what is acted on. fence: the number of the lease on this manifest
+        (``manifests/<id>``) that the caller works under; the event keeps it, and one under a lease that has ended is
+        refused as soon as a later one is known. What the holder of a claim does carries the claim's number by itself.
 
         Raises:
             PinMismatch: when one of the two has moved.
+            StaleFence: when a later number is known.
+            LeaseHeld: when somebody else has claimed the manifest.
         """
         return self._transition(
             manifest_id,
@@ -314,6 +353,7 @@ class RegistrationPipeline(NamingPipeline):
             document=None if document is None else self._document(document),
             expected_digest=expected_digest,
             expected_head=expected_head,
+            fence=fence,
             actor=actor,
             reason=reason,
             comment=comment,
@@ -529,7 +569,26 @@ class RegistrationPipeline(NamingPipeline):
             return "create"
         return creating[0]
 
+    def _usual_leases(self, store: Store) -> LeaseKeeper | Callable[[], LeaseKeeper]:
+        """Those beside the store: in its files, or in memory."""
+        from registration.stores.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
+
+        if not isinstance(store, FileStore):
+            from registration.leases.memory import MemoryLeases  # noqa: PLC0415  # files have their own
+
+            return MemoryLeases(clock=self._clock)
+
+        def on_files() -> LeaseKeeper:
+            from registration.leases.files import FileLeases  # noqa: PLC0415  # not before something is written
+
+            return FileLeases(store.root, disk=store.disk, clock=self._clock)
+
+        return on_files
+
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _claim(self, manifest_id: str) -> Lease | None:
+        return self.leases.find(lease_key(manifest_id))
 
     def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
         if "due" not in state.facts:
@@ -573,6 +632,7 @@ class RegistrationPipeline(NamingPipeline):
             expected_version=request.expected_version,
             expected_digest=request.expected_digest,
             expected_head=request.expected_head,
+            fence=request.fence,
             undoes=undoes,
             tags=tags,
             idempotency_key=request.idempotency_key,
@@ -580,9 +640,12 @@ class RegistrationPipeline(NamingPipeline):
             traceparent=self._traceparent() if self._traceparent else None,
         )
         try:
-            return self._engine.execute(command)
+            outcome = self._engine.execute(command)
         except NotFound:
             raise self._unknown(manifest_id) from None
+        if command.fence is None and "fence" in outcome.events[-1].data:
+            self.claims.settle(outcome)
+        return outcome
 
 
 def _always(policy: Policy) -> Callable[[], Policy]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
+    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
     from registration.verification import Finding, Verification
 
@@ -192,6 +193,7 @@ class RegistryReader(FeedReader, Finder):
         elif asked is None or asked not in definition.chart.own_transitions(None):
             raise self._unknown(manifest_id)
         policy = self._policy()
+        claim = self._claim(manifest_id) if state is not None else None
         request = Request.of(
             manifest_id,
             {
@@ -217,6 +219,7 @@ class RegistryReader(FeedReader, Finder):
                     reason=request.reason,
                     comment=request.comment,
                     context=request.context,
+                    claim=claim,
                     document=brought if action_of(definition.chart, name).document else None,
                 ),
                 policy=policy,
@@ -345,6 +348,11 @@ class RegistryReader(FeedReader, Finder):
         return self._store.source.removeprefix("urn:uuid:")
 
     @property
+    def actor(self) -> str | None:
+        """Who acts where a call doesn't say."""
+        return self._actor
+
+    @property
     def document_bytes_max(self) -> int:
         """How large a document this registry takes."""
         return self._store.document_bytes_max
@@ -384,6 +392,10 @@ class RegistryReader(FeedReader, Finder):
     def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
         """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
         return state
+
+    def _claim(self, manifest_id: str) -> Lease | None:
+        """The lease that somebody has on the manifest, where there is somebody who keeps leases; there is nobody here."""
+        return None
 
     def _open(self) -> Store:
         if self._closed:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registration.core.chart import Action, Chart, GuardUse, State, Timeout, Transition
+from registration.core.chart_data import as_data, from_data
 from registration.core.definition import Definition
 from registration.core.diagram import dot, mermaid
 from registration.core.interpreter import enabled, entered, is_end, shortest_paths, step, steps
@@ -95,6 +96,7 @@ def test_event_types_are_in_the_past_tense_of_their_actions():
         "registration.rejected.v2",
         "registration.registered.v1",
         "registration.repaired.v1",  # no action leads to it
+        "registration.claim_broken.v1",  # nor to this one
         "registration.tagged.v1",  # what can be done in any lifecycle
         "registration.untagged.v1",
     }
@@ -240,6 +242,16 @@ def test_a_chart_without_an_end_is_sound():
     assert set(steps(found, "OFF")) == {"turn_on"}
 
 
+def test_actions_share_an_event_where_all_of_them_say_so():
+    """What happened has one word, however it came about; in the data form as well."""
+    actions = [Action("open", "moved", shared=True), Action("finish", "moved", shared=True)]
+
+    found = chart(actions=actions, moves=[FINISH])
+
+    assert [action.past for action in from_data(as_data(found, 1)).actions] == ["moved", "moved"]
+    assert from_data(as_data(found, 1)) == found
+
+
 def test_charts_are_values():
     """Two charts that say the same are equal, and can be keys."""
     assert chart(moves=[FINISH]) == chart(moves=[FINISH])
@@ -269,6 +281,19 @@ NOT_A_NAME = "is not a letter followed by up to 63 letters, digits, _ or -"
         ),
         (
             {"actions": [Action("open", "done"), Action("finish", "done")]},
+            "actions.finish.past: the event 'done' is given 2 times",
+        ),
+        (
+            {"actions": [Action("open", "done", shared=True), Action("finish", "done")]},
+            "actions.finish.past: the event 'done' is given 2 times",
+        ),
+        (
+            {
+                "actions": [
+                    Action("open", "done", shared=True),
+                    Action("finish", "done", shared=True, schema=2),
+                ]
+            },
             "actions.finish.past: the event 'done' is given 2 times",
         ),
         (
@@ -550,6 +575,8 @@ def timeout(**said):
          "actions.open.undone_by: there is no action 'close'"),
         ({"actions": [Action("open", "repaired")]},
          "actions.open.past: 'repaired' is the event of a repair; choose another word"),
+        ({"actions": [Action("open", "claim_broken")]},
+         "actions.open.past: 'claim_broken' is the event of a claim that was taken away; choose another word"),
     ],
 )  # fmt: skip
 def test_each_kind_of_mistake_with_regions_history_and_time_is_reported(wrong, problem):

@@ -289,7 +289,7 @@ SHAPES = {
     },
     "show": {
         "manifest_id", "state", "version", "digest", "created_at", "updated_at", "approvals", "due", "log",
-        "document", "name", "tags", "aliases",
+        "document", "name", "tags", "aliases", "claim",
     },
     "list": {"manifest_id", "state", "version", "digest", "created_at", "updated_at", "problem"},
     "verify": {"manifest_id", "sound_version", "damaged", "findings"},
@@ -838,7 +838,7 @@ def complete(words: str, root: Path) -> list[str]:
 def test_commands_ids_and_states_are_completed(drafted: Terminal, tmp_path: Path) -> None:
     """And where there is no registry, silence."""
     assert complete("registration re", drafted.root) == [
-        "revise", "reject", "register", "resolve", "receipt", "recover", "repair",
+        "revise", "reject", "register", "resolve", "release", "receipt", "recover", "repair",
     ]  # fmt: skip
     assert complete("registration show io", drafted.root) == [ID]
     assert complete(f"registration transition {ID} re", drafted.root) == ["REVIEWED", "REGISTERED"]

@@ -59,8 +59,10 @@ def show_command(
     if version is not None and time is not None:
         raise click.UsageError("Give --version or --at, not both.")
     with context.open() as pipeline:
+        claim = None
         if version is None and time is None:
             snapshot = pipeline.load_state(id)
+            claim = pipeline.claims.of(id)
         else:
             snapshot = pipeline.state_at(id, version=version, time=time)
         # Aliases are of today: those of another day are in `alias log`.
@@ -70,7 +72,8 @@ def show_command(
         click.echo(orjson.dumps(snapshot.document, option=option))
         return
     if context.as_json:
-        echo_json({**snapshot_json(snapshot), "aliases": aliases})
+        claimed = claim.as_json() if claim is not None else None
+        echo_json({**snapshot_json(snapshot), "aliases": aliases, "claim": claimed})
         return
     echo(snapshot.manifest_id)
     called = f"{snapshot.name} ({', '.join(aliases)})" if aliases else snapshot.name
@@ -90,6 +93,11 @@ def show_command(
             for one in snapshot.approvals
         ),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
+        *(
+            (("  claimed", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)
+            if claim is not None
+            else ()
+        ),
         ("  log", layout.log_path(id)),
         ("  head", snapshot.position.head),
     ]

@@ -60,6 +60,7 @@ class Action:
     approval: its event is an approval of the document as it stands. lapses: it ends the approvals that there are, as
     another document always does. required: what a request has to say: `actor`, `reason`, `comment`, or
     ``context.NAME``. undone_by: the action that takes it back. schema: of its event's data, from 1.
+    shared: other actions lead to the same event, and all of them say so: what happened has one word, however it came about.
     claims: it claims the name that the document gives itself; None: it does where its event is ``registered``.
     releases: it lets go of the name; None: it does where its event is ``withdrawn``.
     """
@@ -73,6 +74,7 @@ class Action:
     undone_by: str | None = None
     title: str = ""
     schema: int = 1
+    shared: bool = False
     claims: bool | None = None
     releases: bool | None = None
 

@@ -91,7 +91,7 @@ _STATE = {
 }  # fmt: skip
 _ACTION = {
     "past": None, "document": False, "approval": False, "lapses": False, "required": (), "undone_by": None,
-    "title": "", "schema": 1,
+    "title": "", "schema": 1, "shared": False,
 }  # fmt: skip
 
 

@@ -28,7 +28,12 @@ TIMEOUTS_MAX = 500
 NESTING_MAX = 20
 PROBLEMS_MAX = 100
 
-RESERVED = {"repaired": "a repair", "tagged": "a tag", "untagged": "a tag that is taken away"}
+RESERVED = {
+    "repaired": "a repair",
+    "claim_broken": "a claim that was taken away",
+    "tagged": "a tag",
+    "untagged": "a tag that is taken away",
+}
 """The words of events that no action of a lifecycle leads to."""
 
 _CHARACTERS_MAX = 600
@@ -100,8 +105,11 @@ def _malformed(chart: Chart) -> Iterator[str]:
 
 def _events(chart: Chart) -> Iterator[str]:
     taken = Counter(word for _, word in _words(chart))
+    # An event that several actions share on purpose is one event: of one schema, and of no time-out.
+    shared = Counter((one.past, one.schema) for one in chart.actions if one.shared)
+    on_purpose = {word for (word, _), times in shared.items() if times == taken[word]}
     for path, word in _words(chart):
-        if taken[word] > 1:
+        if taken[word] > 1 and word not in on_purpose:
             yield f"{path}: the event {_cut(word)!r} is given {taken[word]} times"
         if word in RESERVED:
             yield f"{path}: {word!r} is the event of {RESERVED[word]}; choose another word"

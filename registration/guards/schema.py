@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from registration.core.policy import Verdict
 from registration.guards.findings import PROBLEMS_MAX, Problem, judged, looked_at, shortened, shown
+from registration.values.documents import digest_of
 from registration.values.pointers import ABSENT, at_pointer, pointer
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ def check_schema(value: object, schema_pointer: str = "") -> list[str]:
     missing = _no_definition(value, schema_pointer)
     ends = list(dict.fromkeys(_loose_ends(value, validator)))
     return ends if missing is None else [missing, *ends]
+
+
+def schema_problems(value: Any, schema: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """What is wrong with a JSON value by a schema; a schema that can't be used is a problem as well."""
+    try:
+        return _problems_of(value, _validator(dict(schema), digest_of(schema), ""))
+    except _Missing:
+        return (Problem("", "schema", "it can't be checked: `pip install 'registration[schema]'`"),)
+    except _Unusable as error:
+        return (Problem("", "schema", f"it can't be checked: {error}"),)
 
 
 class _Missing(Exception):

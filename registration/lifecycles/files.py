@@ -157,6 +157,7 @@ class _Action(_Strict):
     to: str | None = None
     guards: _Uses | None = None
     moves: list[_Move] | None = None
+    shared: bool = False
     claims: bool | None = None
     releases: bool | None = None
     number: Any = Field(default=None, alias="schema")
@@ -309,7 +310,7 @@ def _schema(lifecycle: object, past: object) -> int:
     return own.get(str(past), 1)
 
 
-_AS_IT_IS = {"past", "document", "approval", "lapses", "undone_by", "title", "claims", "releases"}
+_AS_IT_IS = {"past", "document", "approval", "lapses", "undone_by", "title", "shared", "claims", "releases"}
 
 
 def _chart(said: _File, moves: _Moves) -> Chart:

@@ -383,6 +383,24 @@ class FileStore:
             files = self.inspect(stream)
             return plan_repair(files, stream=stream, source=self.source, definition=self._definition)
 
+    def delete(self, stream: str) -> bool:
+        """Remove a stream for good, its log included; False where there is none.
+
+        Nothing of a manifest is ever removed, and no command does so. Sessions hold what people said about themselves.
+
+        Raises:
+            LockTimeout: when somebody else held the lock for too long. Nothing was removed.
+            StoreError: when the disk failed: try again, what is half removed goes on.
+        """
+        with failures_named("removing", self._place.log_path(stream)):
+            try:
+                with self._place.locked(stream) as held:
+                    self._hot.drop(stream)
+                    self._place.remove(held)
+            except FileNotFoundError:
+                return False
+            return True
+
     def streams(self) -> Iterator[str]:
         """See `Store.streams`. Names that no id has are passed over."""
         with failures_named("listing", self._place.area):

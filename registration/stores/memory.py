@@ -125,6 +125,13 @@ class MemoryStore:
         self._events(stream)
         return None
 
+    def delete(self, stream: str) -> bool:
+        """See `FileStore.delete`."""
+        directory_of(stream)
+        with self._lock:
+            self._snapshots.pop(stream, None)
+            return self._logs.pop(stream, None) is not None
+
     def streams(self) -> Iterator[str]:
         """See `Store.streams`."""
         return iter(sorted(self._logs, key=directory_of))

@@ -375,6 +375,18 @@ class SimulatedDisk:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         directory.change(_Entry(path, None))
 
+    def remove_directory(self, path: str, *, dir_fd: int) -> None:
+        self._step("remove_directory")
+        directory = self._directory(dir_fd)
+        node = self._inodes[directory.live[path]] if path in directory.live else None
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        if isinstance(node, _File):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        if node.live:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+        directory.change(_Entry(path, None))
+
     def names(self, fd: int) -> list[str]:
         self._step("names", changes=False)
         return list(self._directory(fd).live)

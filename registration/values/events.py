@@ -98,6 +98,8 @@ class Event:
                 if len(lapsed) > 1
                 else f"ends the approval of version {lapsed[0]}"
             )
+        if "claim" in data:
+            told.append(f"takes the claim of {data['claim']['holder']} away")
         if "undoes" in data:
             told.append(f"undoes version {data['undoes']}")
         if "timeout" in data:

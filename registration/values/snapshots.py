@@ -63,6 +63,12 @@ class StateSnapshot:
         return tuple(self.facts.get("approvals", ()))
 
     @property
+    def fence(self) -> Mapping[str, Any] | None:
+        """The highest number of a lease that an event was made under: `number`, `actor`, `version`; None where none was."""
+        seen: Mapping[str, Any] | None = self.facts.get("fence")
+        return seen
+
+    @property
     def name(self) -> str | None:
         """The name that the manifest holds, such as ``weather@1.2.0``; None where it holds none."""
         name: str | None = self.facts.get("name")
