@@ -217,6 +217,12 @@ class SnapshotMismatch(Rejected):
     code = "snapshot_mismatch"
 
 
+class TargetRefused(Rejected):
+    """The place that something is deployed to says no. Nothing was done there."""
+
+    code = "target_refused"
+
+
 class VersionConflict(RegistrationError):
     """The manifest is at another version than the one the caller decided on. Nothing was written."""
 
@@ -251,6 +257,12 @@ class StoreError(RegistrationError):
     """The store failed, so the outcome is unknown: load again and look."""
 
     code = "store_error"
+
+
+class TargetUnavailable(StoreError):
+    """The place that something is deployed to gave no answer, so it can't be told whether it was done."""
+
+    code = "target_unavailable"
 
 
 class UnknownEvent(StoreError):

@@ -37,6 +37,7 @@ LEVELS = {
     "timetravel": 4,
     "differences": 4,
     "opening": 4,
+    "deploying": 4,
     "reader": 5,
     "pipeline": 5,
     "results": 5,
