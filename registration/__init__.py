@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from registration.asynchronous import AsyncRegistrationPipeline as AsyncRegistrationPipeline
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from registration.core.policy import Kind as Kind
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
+    from registration.core.store import FeedEntry as FeedEntry
     from registration.errors import AlreadyExists as AlreadyExists
+    from registration.errors import ConsumerBlocked as ConsumerBlocked
+    from registration.errors import ConsumerBusy as ConsumerBusy
     from registration.errors import CorruptLog as CorruptLog
     from registration.errors import CorruptRegistry as CorruptRegistry
     from registration.errors import GuardRefused as GuardRefused
@@ -40,7 +44,10 @@ if TYPE_CHECKING:
     from registration.errors import InvalidArgument as InvalidArgument
     from registration.errors import InvalidDefinition as InvalidDefinition
     from registration.errors import InvalidDocument as InvalidDocument
+    from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
+    from registration.errors import LeaseHeld as LeaseHeld
+    from registration.errors import LeaseLost as LeaseLost
     from registration.errors import LockTimeout as LockTimeout
     from registration.errors import NotFound as NotFound
     from registration.errors import PinMismatch as PinMismatch
@@ -48,10 +55,20 @@ if TYPE_CHECKING:
     from registration.errors import RegistrationError as RegistrationError
     from registration.errors import Rejected as Rejected
     from registration.errors import SnapshotMismatch as SnapshotMismatch
+    from registration.errors import StaleFence as StaleFence
     from registration.errors import StoreError as StoreError
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
+    from registration.errors import WaitTimeout as WaitTimeout
+    from registration.feed.consumers import Consumer as Consumer
+    from registration.feed.consumers import ConsumerStatus as ConsumerStatus
+    from registration.leases.keeper import LeaseKeeper as LeaseKeeper
+    from registration.leases.opening import open_leases as open_leases
     from registration.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.many import CreateItem as CreateItem
+    from registration.many import ItemResult as ItemResult
+    from registration.many import Results as Results
+    from registration.many import TransitionItem as TransitionItem
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
     from registration.results import Summary as Summary
@@ -60,11 +77,13 @@ if TYPE_CHECKING:
     from registration.stores.memory import MemoryStore as MemoryStore
     from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
+    from registration.values.leases import Lease as Lease
     from registration.values.snapshots import StateSnapshot as StateSnapshot
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "AsyncRegistrationPipeline": "registration.asynchronous",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -76,7 +95,10 @@ _HOME_OF = {
     "Kind": "registration.core.policy",
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",
+    "FeedEntry": "registration.core.store",
     "AlreadyExists": "registration.errors",
+    "ConsumerBlocked": "registration.errors",
+    "ConsumerBusy": "registration.errors",
     "CorruptLog": "registration.errors",
     "CorruptRegistry": "registration.errors",
     "GuardRefused": "registration.errors",
@@ -85,7 +107,10 @@ _HOME_OF = {
     "InvalidArgument": "registration.errors",
     "InvalidDefinition": "registration.errors",
     "InvalidDocument": "registration.errors",
+    "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
+    "LeaseHeld": "registration.errors",
+    "LeaseLost": "registration.errors",
     "LockTimeout": "registration.errors",
     "NotFound": "registration.errors",
     "PinMismatch": "registration.errors",
@@ -93,10 +118,20 @@ _HOME_OF = {
     "RegistrationError": "registration.errors",
     "Rejected": "registration.errors",
     "SnapshotMismatch": "registration.errors",
+    "StaleFence": "registration.errors",
     "StoreError": "registration.errors",
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
+    "WaitTimeout": "registration.errors",
+    "Consumer": "registration.feed.consumers",
+    "ConsumerStatus": "registration.feed.consumers",
+    "LeaseKeeper": "registration.leases.keeper",
+    "open_leases": "registration.leases.opening",
     "LifecycleState": "registration.lifecycles.registration",
+    "CreateItem": "registration.many",
+    "ItemResult": "registration.many",
+    "Results": "registration.many",
+    "TransitionItem": "registration.many",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
     "Summary": "registration.results",
@@ -105,6 +140,7 @@ _HOME_OF = {
     "MemoryStore": "registration.stores.memory",
     "Command": "registration.values.commands",
     "Event": "registration.values.events",
+    "Lease": "registration.values.leases",
     "StateSnapshot": "registration.values.snapshots",
 }
 """Where each public name lives; a test holds this against the imports above, which the type checker reads."""

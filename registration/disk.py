@@ -81,6 +81,9 @@ class Disk(Protocol):
     def unlink(self, path: str, *, dir_fd: int) -> None:
         """Remove a name. Not synced."""
 
+    def remove_directory(self, path: str, *, dir_fd: int) -> None:
+        """Rmdir: of an empty one. Not synced."""
+
     def names(self, fd: int) -> list[str]:
         """The names in an open directory, in no order."""
 
@@ -130,6 +133,9 @@ class PosixDisk:
 
     def unlink(self, path: str, *, dir_fd: int) -> None:
         os.unlink(path, dir_fd=dir_fd)
+
+    def remove_directory(self, path: str, *, dir_fd: int) -> None:
+        os.rmdir(path, dir_fd=dir_fd)
 
     def names(self, fd: int) -> list[str]:
         return os.listdir(fd)

@@ -25,6 +25,7 @@ import orjson
 from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import (
     decide,
+    decide_claim_broken,
     decide_timeout,
     due_timeout,
     fold,
@@ -34,6 +35,7 @@ from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
     GuardRefused,
     IdempotencyMismatch,
+    NotFound,
     RegistrationError,
     SnapshotMismatch,
     StoreError,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
     from registration.core.store import Loss, Store
     from registration.values.commands import Command
+    from registration.values.leases import Lease
 
 
 _log = logging.getLogger("registration")
@@ -101,7 +104,8 @@ class _Try:
 class Engine:
     """One store under one definition. Safe to share between threads.
 
-    policy: gives the rules in force; asked before each decision. clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
+    policy: gives the rules in force; asked before each decision. claims: gives the lease that somebody has on a stream; asked
+    as well. clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
     the store has its own for other processes.
     """
 
@@ -110,6 +114,7 @@ class Engine:
         store: Store,
         *,
         policy: Callable[[], Policy] = lambda: NO_POLICY,
+        claims: Callable[[str], Lease | None] = lambda _: None,
         clock: Clock = system_clock,
         random_source: Random | None = None,
         retry: RetryPolicy | None = None,
@@ -119,6 +124,7 @@ class Engine:
         self.store = store
         self.publisher = Publisher()
         self.policy = policy
+        self._claims = claims
         self._kept: set[str] = set()
         self._contended: dict[str, float] = {}
         self._clock = clock
@@ -156,6 +162,30 @@ class Engine:
             if after is None or not events:
                 return None
             return Outcome(after, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+
+        return self._retried(stream, attempt, pinned=False)
+
+    def record_broken_claim(self, stream: str, claim: Lease, *, actor: str | None, reason: str) -> Outcome:
+        """Record that somebody's claim is taken away from them; whoever keeps leases does that afterwards.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
+        """
+
+        def attempt(so_far: _Try) -> Outcome:
+            now_ns = self._clock()
+            _, before = self._fire(stream, self.store.load(stream), now_ns, so_far)
+            if before is None:
+                raise NotFound(f"There is no manifest {stream!r}.", manifest_id=stream)
+            time, event_id = self._stamp(now_ns)
+            policy = self.policy()
+            decided = decide_claim_broken(
+                self.store.definition, before, claim,
+                actor=actor, reason=reason, time=time, event_id=event_id, policy=policy,
+            )  # fmt: skip
+            events, state = self._commit(stream, before, decided, policy, so_far)
+            return Outcome(state, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
 
         return self._retried(stream, attempt, pinned=False)
 
@@ -272,6 +302,8 @@ class Engine:
         if before is not None and command.expected_version not in (None, before.version):
             raise VersionConflict(stream, command.expected_version or 0, before.version)
         policy = self.policy()
+        if before is not None and (claim := self._claims(stream)) is not None:
+            command = replace(command, claim=claim)
         time, event_id = self._stamp(now_ns)
         try:
             decided = decide(store.definition, before, command, time=time, event_id=event_id, policy=policy)

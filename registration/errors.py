@@ -8,7 +8,9 @@ What to do with one is in its class:
 
 - `Rejected`, `AlreadyExists`: the domain says no. Trying again changes nothing.
 - `VersionConflict`: somebody else was first. Load again, decide again.
-- `LockTimeout`: somebody else holds the manifest. Try again later.
+- `LockTimeout`, `LeaseHeld`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
+- `ConsumerBlocked`: an entry of the feed keeps failing; somebody has to look.
+- `WaitTimeout`: what was waited for did not come in time.
 - `NotFound`, `InvalidArgument`: the question was wrong.
 - `StoreError`: the disk or the files failed. After one, the outcome is unknown: load again and look.
 - `CorruptLog` and `CorruptRegistry`: bytes are not what was written. Nothing was changed.
@@ -108,6 +110,20 @@ class InvalidWizard(InvalidArgument):
         )
 
 
+class InvalidHooks(InvalidArgument):
+    """The file of hooks can't be meant. `details["problems"]` lists everything that is wrong with it."""
+
+    code = "invalid_hooks"
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        super().__init__(
+            f"The hooks {source} have {_count(problems, 'problem')}: {'; '.join(problems)}.",
+            "Mend them all; until then no hook is run.",
+            source=source,
+            problems=problems,
+        )
+
+
 class NotFound(RegistrationError, LookupError):
     """There is no such manifest, or no registry at that place."""
 
@@ -163,13 +179,13 @@ class GuardRefused(Rejected):
     code = "guard_refused"
 
 
-class InvalidAnswer(GuardRefused):
-    """An answer in a session can't be taken. `details["problems"]` lists everything that is wrong, each with its step."""
+class InvalidAnswer(Rejected):
+    """An answer in a session can't be taken. `details["problems"]` lists all that is wrong, `details["found"]` as JSON."""
 
     code = "invalid_answer"
 
 
-class NotYours(GuardRefused):
+class NotYours(Rejected):
     """The session belongs to somebody else, or is bound to another client."""
 
     code = "not_yours"
@@ -187,6 +203,12 @@ class SessionExpired(SessionEnded):
     code = "session_expired"
 
 
+class WorkFailed(Rejected):
+    """What a session was to do outside failed, and everything was undone. The session is FAILED."""
+
+    code = "work_failed"
+
+
 class SessionActive(AlreadyExists):
     """There is an active session already. `details["session"]` is its id."""
 
@@ -197,6 +219,24 @@ class PinMismatch(Rejected):
     """The document or the log is not what the caller has seen. `details` holds what was expected and found."""
 
     code = "pin_mismatch"
+
+
+class LeaseLost(Rejected):
+    """The lease is not the caller's any more: it ended, and somebody else took it, or it was broken.
+
+    `details` holds the key, the number that it had, and, where somebody holds it now, who, where, since and until when.
+    """
+
+    code = "lease_lost"
+
+
+class StaleFence(Rejected):
+    """A write under a lease, after a write under a later one was seen. Nothing was written.
+
+    `details` holds the number that was given, the one that was seen, and who wrote under that at which version.
+    """
+
+    code = "stale_fence"
 
 
 class ReceiptMismatch(Rejected):
@@ -251,6 +291,67 @@ class LockTimeout(RegistrationError):
             what=what,
             timeout_s=timeout_s,
         )
+
+
+class LeaseHeld(RegistrationError):
+    """Somebody else holds the lease. Nothing was written. Try again when it has ended."""
+
+    code = "lease_held"
+
+    def __init__(self, key: str, *, holder: str, host: str, since: str, until: str, number: int) -> None:
+        super().__init__(
+            f"{key!r} is held by {holder!r} on {host}, since {since}, until {until}.",
+            "Wait until then, have it released, or take it away from them: "
+            f"`registration locks break {key} --reason TEXT`.",
+            key=key,
+            holder=holder,
+            host=host,
+            since=since,
+            until=until,
+            number=number,
+        )
+
+
+class ConsumerBusy(LockTimeout):
+    """Somebody else is reading the feed under that name. `details["holder"]` says who."""
+
+    code = "consumer_busy"
+
+    def __init__(self, name: str, holder: dict[str, Any] | None) -> None:
+        who = "somebody else"
+        if holder:
+            who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
+        RegistrationError.__init__(
+            self,
+            f"The consumer {name!r} is at work in {who}.",
+            "Stop that one first, or work under another name.",
+            consumer=name,
+            holder=holder,
+        )
+
+
+class ConsumerBlocked(RegistrationError):
+    """A consumer met an entry that keeps failing, and goes no further, so that the order is kept."""
+
+    code = "consumer_blocked"
+
+    def __init__(self, name: str, entry: str, error: str, attempts: int, cursor: str) -> None:
+        tries = f"{attempts} attempt{'' if attempts == 1 else 's'}"
+        super().__init__(
+            f"The consumer {name!r} is stuck at {entry} after {tries}: {error}.",
+            f"`registration consumers retry {name}` tries again; `registration consumers skip {name} --reason TEXT` passes it.",
+            consumer=name,
+            entry=entry,
+            error=error,
+            tried=attempts,
+            cursor=cursor,
+        )
+
+
+class WaitTimeout(RegistrationError):
+    """What was waited for did not come in time. Nothing was written."""
+
+    code = "wait_timeout"
 
 
 class StoreError(RegistrationError):

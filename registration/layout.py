@@ -8,7 +8,14 @@
     <root>/policy.toml                       the rules besides the lifecycle's, where there are any
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
+    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
+    <root>/leases/<area>/<name>.json         who works on what alone, and until when
     <root>/quarantine/<name>/<offset>-<hash>.bytes
+    <root>/sessions/<name>/…                 guided sessions, the same two files
+    <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
+    <root>/active/<sha256>/session.json      which session is the active one of a scope, or of a user in it
+    <root>/clients.key                       what the clients that sessions are bound to are hashed with
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
 at most 240 bytes. Ids are checked before they come here, and checked again, so a path can't leave the root.
@@ -20,7 +27,7 @@ import hashlib
 import re
 
 from registration.errors import InvalidArgument
-from registration.values.ids import check_id, name_of
+from registration.values.ids import check_id, id_of, name_of
 
 FORMAT = 1
 REGISTRY_FILE = "registry.json"
@@ -32,9 +39,22 @@ TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
 RULES = "rules"
-RULE_KINDS = ("lifecycles", "policies", "schemas")
+LEASES = "leases"
+FEED = "feed"
+CONSUMERS = "consumers"
+DEAD_LETTERS = "dead-letters"
+HOOKS_FILE = "hooks.toml"
+RULE_KINDS = ("lifecycles", "policies", "schemas", "wizards")
+SESSIONS = "sessions"
+SESSION_SETTINGS_FILE = "sessions.toml"
+ACTIVE = "active"
+ACTIVE_FILE = "session.json"
+CLIENT_KEY_FILE = "clients.key"
 
+_AREA = re.compile(r"[a-z]{1,32}")
+_KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
 """What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
@@ -70,9 +90,60 @@ def rule_file(digest: str) -> str:
     return digest.removeprefix("sha256:") + ".json"
 
 
+def segment_file(number: int) -> str:
+    """The name, in `feed/`, of the segment of that number."""
+    return f"{number:06d}.jsonl"
+
+
+def segment_number(name: str) -> int | None:
+    """The number of the segment that has that name; None where it is no segment's."""
+    found = _SEGMENT.fullmatch(name)
+    return int(found[1]) if found and segment_file(int(found[1])) == name else None
+
+
 def is_rule_file(name: str) -> bool:
     """Whether that is the name of a kept rule."""
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
+
+
+def lease_key(id: str, area: str = MANIFESTS) -> str:
+    """The key of the lease on a stream: ``manifests/io.github.acme/weather@1.2.0``."""
+    return f"{area}/{id}"
+
+
+def lease_place(key: str) -> tuple[str, str]:
+    """The directory in `leases/`, and the name in it, of what is kept of a lease.
+
+    Raises:
+        InvalidArgument: when it is no key.
+    """
+    found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    if found is None:
+        raise InvalidArgument(
+            f"{key!r} is not the key of a lease.",
+            "A key is an area in small letters, a slash, and an id: `manifests/io.github.acme/weather@1.2.0`.",
+            key=key if isinstance(key, str) else repr(key),
+        )
+    return found[1], directory_of(found[2]) + ".json"
+
+
+def check_area(area: str) -> str:
+    """The area, where it can be one of a lease's key.
+
+    Raises:
+        InvalidArgument: when it can't.
+    """
+    if not _AREA.fullmatch(area):
+        raise InvalidArgument(
+            f"{area!r} is no area of leases.", "Areas are `manifests`, `sessions` and the like.", area=area
+        )
+    return area
+
+
+def lease_key_of(area: str, name: str) -> str | None:
+    """The key whose file has that name; None for a name that no key has."""
+    id = id_of(name.removesuffix(".json"))
+    return lease_key(id, area) if id is not None and name.endswith(".json") else None
 
 
 def quarantine_directory(id: str, area: str = MANIFESTS) -> str:

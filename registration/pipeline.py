@@ -7,12 +7,14 @@ their states are read, their histories replayed. Every call is a few lines over 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.engine import Engine, Outcome, Random
 from registration.errors import InvalidArgument, NotFound
+from registration.layout import lease_key
 from registration.publisher import Handler, StateChange
 from registration.reader import RegistryReader, as_dict
 from registration.results import TransitionResult, Words, WordsWithReason
@@ -25,12 +27,20 @@ from registration.values.times import Clock, rfc3339, system_clock
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from registration.claims import Claims
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Loss, Recovered, Store
+    from registration.leases.keeper import LeaseKeeper
+    from registration.many import CreateItem, Results, TransitionItem
     from registration.retry import RetryPolicy
     from registration.values.events import Event
+    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
+    from registration.waiting import WaitingList
+
+C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
+S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
 
 
 class RegistrationPipeline(RegistryReader):
@@ -41,7 +51,8 @@ class RegistrationPipeline(RegistryReader):
     lifecycle: what the registry is made with: a `Definition`, its data form, a TOML or JSON file, or the name of one that
     comes with the package; a registry that is there has its own. policy: the rules to use instead of those in the
     registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
-    actor: who acts where a call doesn't say.
+    actor: who acts where a call doesn't say. leases: who keeps the leases, which claims are: a keeper, or what
+    `registration.leases.opening.open_leases` takes; the registry's own files as usual.
     document_bytes_max: how large a document a registry takes that this call makes.
     snapshots: `each`: a manifest's `state.json` is current when a command returns. `idle`: it follows in the background, at
     `close`, and before the process ends. The log is on the disk in both when a command returns.
@@ -68,6 +79,7 @@ class RegistrationPipeline(RegistryReader):
         policy: Policy | None = None,
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
+        leases: LeaseKeeper | str | os.PathLike[str] | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
         snapshots: Literal["each", "idle"] = "each",
         lock_timeout_s: float = 10.0,
@@ -124,8 +136,16 @@ class RegistrationPipeline(RegistryReader):
             rules = _always(policy or NO_POLICY)
         super().__init__(store, rules, guards=guards, actor=actor)
         self._engine = Engine(
-            store, policy=rules, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s
+            store,
+            policy=rules,
+            claims=self._claim,
+            clock=clock,
+            random_source=random,
+            retry=retry,
+            lock_timeout_s=lock_timeout_s,
         )
+        self._clock = clock
+        self._leases = leases if leases is not None else self._usual_leases(store)
         self._traceparent = traceparent
 
     def __enter__(self) -> Self:
@@ -238,6 +258,29 @@ class RegistrationPipeline(RegistryReader):
         """APPROVED → REGISTERED, for good. Takes what `act` takes."""
         return self.act(manifest_id, "register", **said)
 
+    @cached_property
+    def leases(self) -> LeaseKeeper:
+        """Who keeps the leases: of manifests under review (`claims`), and of whatever else a program works on alone."""
+        given = self._leases
+        if isinstance(given, str | os.PathLike):
+            from registration.leases.opening import open_leases  # noqa: PLC0415  # most programs name none
+
+            return open_leases(given, clock=self._clock)
+        return given() if callable(given) else given
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Who is at work on which manifest; see `registration.claims`."""
+        from registration.claims import Claims  # noqa: PLC0415  # not before somebody claims something
+
+        return Claims(self.leases, self._engine, self.load_state, self._actor)
+
+    def waiting_for(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
+        """The manifests on which somebody could act now, those that wait longest first; see `registration.waiting`."""
+        from registration.waiting import waiting_for  # noqa: PLC0415  # for this call alone
+
+        return waiting_for(self, name, state=state, limit=limit)
+
     def act(
         self,
         manifest_id: str,
@@ -251,16 +294,21 @@ class RegistrationPipeline(RegistryReader):
         expected_version: int | None = None,
         expected_digest: str | None = None,
         expected_head: str | None = None,
+        fence: int | None = None,
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> TransitionResult:
         """Do what the lifecycle calls `action`. Otherwise as `transition_state`.
 
         document: for an action that brings one. expected_digest, expected_head: refuse unless the document has this digest,
-        and the log ends in this hash: what was looked at is what is acted on.
+        and the log ends in this hash: what was looked at is what is acted on. fence: the number of the lease on this manifest
+        (``manifests/<id>``) that the caller works under; the event keeps it, and one under a lease that has ended is
+        refused as soon as a later one is known. What the holder of a claim does carries the claim's number by itself.
 
         Raises:
             PinMismatch: when one of the two has moved.
+            StaleFence: when a later number is known.
+            LeaseHeld: when somebody else has claimed the manifest.
         """
         return self._transition(
             manifest_id,
@@ -268,6 +316,7 @@ class RegistrationPipeline(RegistryReader):
             document=None if document is None else self._document(document),
             expected_digest=expected_digest,
             expected_head=expected_head,
+            fence=fence,
             actor=actor,
             reason=reason,
             comment=comment,
@@ -359,6 +408,36 @@ class RegistrationPipeline(RegistryReader):
         outcome = self._engine.tick(check_id(manifest_id), dry_run=dry_run)
         return outcome.events if outcome is not None else ()
 
+    # -- many at once ----------------------------------------------------------------------------------------
+
+    def create_many(self, items: Iterable[C], *, workers: int = 8) -> Results[C, TransitionResult]:
+        """Make many manifests, their syncs overlapped; gives one result for each item, in order.
+
+        items: `CreateItem`s, or mappings with their members; taken in this thread, a window at a time, so they may have no
+        end. workers: how many threads carry them out, 1 to 64. An item that fails is told with its error, and stops no
+        other; see `registration.many.Results` for interrupts and for leaving early.
+
+        Raises:
+            InvalidArgument: when `workers` can't be meant.
+        """
+        from registration.many import carry_out, creation  # noqa: PLC0415  # most programs write one by one
+
+        self._open()
+        return carry_out(items, lambda item: creation(self, self._document, item), workers=workers)
+
+    def transition_many(self, items: Iterable[S], *, workers: int = 8) -> Results[S, TransitionResult]:
+        """Take many steps, as `create_many` makes many manifests; those of one manifest in the order given.
+
+        items: `TransitionItem`s, or mappings with their members.
+
+        Raises:
+            InvalidArgument: when `workers` can't be meant.
+        """
+        from registration.many import carry_out, transition  # noqa: PLC0415  # as above
+
+        self._open()
+        return carry_out(items, lambda item: transition(self, item), workers=workers)
+
     # -- the log and its snapshot ----------------------------------------------------------------------------
 
     def persist_state(self, manifest_id: str, snapshot: StateSnapshot) -> None:
@@ -447,7 +526,26 @@ class RegistrationPipeline(RegistryReader):
             return "create"
         return creating[0]
 
+    def _usual_leases(self, store: Store) -> LeaseKeeper | Callable[[], LeaseKeeper]:
+        """Those beside the store: in its files, or in memory."""
+        from registration.stores.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
+
+        if not isinstance(store, FileStore):
+            from registration.leases.memory import MemoryLeases  # noqa: PLC0415  # files have their own
+
+            return MemoryLeases(clock=self._clock)
+
+        def on_files() -> LeaseKeeper:
+            from registration.leases.files import FileLeases  # noqa: PLC0415  # not before something is written
+
+            return FileLeases(store.root, disk=store.disk, clock=self._clock)
+
+        return on_files
+
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _claim(self, manifest_id: str) -> Lease | None:
+        return self.leases.find(lease_key(manifest_id))
 
     def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
         if "due" not in state.facts:
@@ -490,15 +588,19 @@ class RegistrationPipeline(RegistryReader):
             expected_version=request.expected_version,
             expected_digest=request.expected_digest,
             expected_head=request.expected_head,
+            fence=request.fence,
             undoes=undoes,
             idempotency_key=request.idempotency_key,
             correlation_id=request.correlation_id,
             traceparent=self._traceparent() if self._traceparent else None,
         )
         try:
-            return self._engine.execute(command)
+            outcome = self._engine.execute(command)
         except NotFound:
             raise self._unknown(manifest_id) from None
+        if command.fence is None and "fence" in outcome.events[-1].data:
+            self.claims.settle(outcome)
+        return outcome
 
 
 def _always(policy: Policy) -> Callable[[], Policy]:

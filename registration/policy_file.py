@@ -20,6 +20,9 @@
     [refusals]
     log = true
 
+    [claims]
+    exclusive = ["approve", "reject"]              # what a claim keeps others from; all that is done, where it isn't said
+
 Every problem is reported at once, with its path in the file. The policy that comes of it has the digests of the schemas
 in the place of their file names, so its own digest stands for all that it demands.
 """
@@ -81,6 +84,10 @@ class _Refusals(_Strict):
     log: bool = False
 
 
+class _Claims(_Strict):
+    exclusive: list[_Name] | None = None
+
+
 class _File(_Strict):
     format: Annotated[int, Field(ge=1, le=1)] = 1
     name: str = ""
@@ -88,6 +95,7 @@ class _File(_Strict):
     kinds: list[_Kind] = Field(default_factory=list)
     guards: list[_Use] = Field(default_factory=list)
     refusals: _Refusals = _Refusals()
+    claims: _Claims = _Claims()
 
 
 def parse_policy(
@@ -118,6 +126,7 @@ def parse_policy(
         problems += [f"{path}.{problem}" for problem in _problems_of(use, said, chart, guards)]
         for action in use.actions:
             uses.setdefault(action, []).append(GuardUse(use.guard, dict(use.model_extra or {})))
+    problems += _unknown_actions("claims.exclusive", said.claims.exclusive or (), chart)
     if problems:
         raise _refused(source, problems)
     return Policy(
@@ -128,6 +137,7 @@ def parse_policy(
         uses={action: tuple(found) for action, found in uses.items()},
         guards={use.guard: guard_of(use.guard, guards) for use in said.guards},
         log_refusals=said.refusals.log,
+        exclusive=None if said.claims.exclusive is None else tuple(dict.fromkeys(said.claims.exclusive)),
     )
 
 
@@ -151,6 +161,7 @@ def policy_from(
             use["guard"]: guard_of(use["guard"], guards) for uses in data["guards"].values() for use in uses
         },
         log_refusals=data["log_refusals"],
+        exclusive=tuple(data["claims"]["exclusive"]) if "claims" in data else None,
     )
 
 
@@ -196,10 +207,7 @@ def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guar
     """What is wrong with one use of a guard; each with the rest of its path."""
     parameters = dict(use.model_extra or {})
     yield from problems_of_use(use.guard, parameters, guards)
-    known = [action.name for action in chart.actions]
-    for action in use.actions:
-        if action not in known:
-            yield f"actions: the lifecycle {chart.name!r} has no action {action!r}{_meant(action, known)}"
+    yield from _unknown_actions("actions", use.actions, chart)
     for role in _named(parameters, "any" if use.guard == "role" else "roles"):
         if role not in said.roles:
             where = "any" if use.guard == "role" else "roles"
@@ -210,6 +218,13 @@ def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guar
         for kind in _named(parameters, "kinds"):
             if kind not in kinds:
                 yield f"kinds: [[kinds]] has no {kind!r}{_meant(kind, kinds)}"
+
+
+def _unknown_actions(path: str, actions: Iterable[str], chart: Chart) -> Iterator[str]:
+    known = [action.name for action in chart.actions]
+    for action in actions:
+        if action not in known:
+            yield f"{path}: the lifecycle {chart.name!r} has no action {action!r}{_meant(action, known)}"
 
 
 def _meant(wanted: str, known: Iterable[str]) -> str:
@@ -292,6 +307,6 @@ def _wrong(wrong: Any) -> str:
 
 def _members(steps: tuple[int | str, ...]) -> list[str]:
     """The members that the table has whose member is at that path."""
-    models: dict[int, type[_Strict]] = {1: _File, 2: _Refusals}
-    model = models.get(len(steps), _Kind)
+    tables: dict[int | str, type[_Strict]] = {"refusals": _Refusals, "claims": _Claims}
+    model = _File if len(steps) == 1 else tables.get(steps[0], _Kind)
     return [info.alias or name for name, info in model.model_fields.items()]

@@ -70,7 +70,7 @@ def replay_decisions(
 ) -> Iterator[Decision]:
     """Every decision of one log, and of the refusals noted for it, in order.
 
-    Time-outs and repairs are nobody's decision. What an older lifecycle decided with an action that this one hasn't, and
+    Time-outs, repairs and broken claims are no decisions about the document. What an older lifecycle decided with an action that this one hasn't, and
     refusals of documents, which are not kept, can't be asked again and are passed over.
     """
     noted: dict[int, list[Mapping[str, Any]]] = {}
@@ -79,7 +79,7 @@ def replay_decisions(
     state: StateSnapshot | None = None
     refused: set[int] = set()
     for event in events:
-        if "timeout" not in event.data and "lost" not in event.data:
+        if event.data.keys().isdisjoint(("timeout", "lost", "claim")):
             met = _as_if(state, policy, refused)
             asked = _asked(definition, policy, met, _command(event), event.version, event.time, "accepted")
             if asked is not None:

@@ -14,6 +14,7 @@ from registration.core.decider import check_action, check_state, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
 from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.feed.following import FeedReader
 from registration.results import Summary
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
     from registration.core.store import Store
     from registration.differences import Blame, Difference
+    from registration.feed.waiting import Waiting
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
+    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
     from registration.verification import Finding, Verification
 
@@ -35,7 +38,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader:
+class RegistryReader(FeedReader):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
@@ -65,6 +68,10 @@ class RegistryReader:
             NotFound: when there is no such manifest; the nearest id is suggested.
         """
         return self._found(manifest_id, self._open().load(check_id(manifest_id))).detached()
+
+    def find_state(self, manifest_id: str) -> StateSnapshot | None:
+        """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
+        return self._open().load(check_id(manifest_id))
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -143,6 +150,28 @@ class RegistryReader:
 
         return tuple(blame(self.history(manifest_id), pointer))
 
+    def wait(self, manifest_id: str, state: str, timeout_s: float | None = None) -> StateSnapshot:
+        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+
+        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
+        this waited counts. timeout_s: None waits for ever.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state.
+            Rejected: as soon as the lifecycle has no way there any more.
+            WaitTimeout: when it didn't come there in time.
+        """
+        from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
+
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
+
+    def waiting(self, manifest_id: str, state: str, timeout_s: float | None = None) -> Waiting:
+        """The same wait, look by look, for whoever waits in another way; raises as `wait`."""
+        from registration.feed.waiting import Waiting  # noqa: PLC0415  # as above
+
+        return Waiting(self._open(), self.load_state(manifest_id), state, timeout_s)
+
     # -- why -----------------------------------------------------------------------------------------------
 
     def explain(
@@ -176,6 +205,7 @@ class RegistryReader:
         elif asked is None or asked not in definition.chart.own_transitions(None):
             raise self._unknown(manifest_id)
         policy = self._policy()
+        claim = self._claim(manifest_id) if state is not None else None
         request = Request.of(
             manifest_id,
             {
@@ -199,6 +229,7 @@ class RegistryReader:
                     reason=request.reason,
                     comment=request.comment,
                     context=request.context,
+                    claim=claim,
                     document=brought if definition.chart.action(name).document else None,
                 ),
                 policy=policy,
@@ -360,6 +391,10 @@ class RegistryReader:
     def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
         """The state with the time-outs that are due, where there is a clock to tell; it is as recorded here."""
         return state
+
+    def _claim(self, manifest_id: str) -> Lease | None:
+        """The lease that somebody has on the manifest, where there is somebody who keeps leases; there is nobody here."""
+        return None
 
     def _open(self) -> Store:
         if self._closed:

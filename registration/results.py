@@ -22,11 +22,12 @@ class Words(TypedDict, total=False):
 
 
 class WordsWithReason(Words, total=False):
-    """The same, and why; and what was looked at: its document's digest, and the hash that its log ended in."""
+    """The same, and why; what was looked at: its document's digest, and the hash that its log ended in; under which lease."""
 
     reason: str | None
     expected_digest: str | None
     expected_head: str | None
+    fence: int | None
 
 
 @dataclass(frozen=True, slots=True)

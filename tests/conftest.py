@@ -18,8 +18,8 @@ from registration.opening import open_registry
 from registration.verification import verify_files
 from tests.totals import print_totals
 
-# Its assertions shall say as much as a test's own: it must not be imported before this line.
-pytest.register_assert_rewrite("registration.testing.contract")
+# Their assertions shall say as much as a test's own: they must not be imported before this line.
+pytest.register_assert_rewrite("registration.testing.contract", "registration.testing.lease_contract")
 
 # No deadlines: a slow machine is no failure. The same examples each time, unless more are asked for.
 settings.register_profile(

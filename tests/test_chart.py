@@ -96,6 +96,7 @@ def test_event_types_are_in_the_past_tense_of_their_actions():
         "registration.rejected.v2",
         "registration.registered.v1",
         "registration.repaired.v1",  # no action leads to it
+        "registration.claim_broken.v1",  # nor to this one
     }
 
 
@@ -572,6 +573,8 @@ def timeout(**said):
          "actions.open.undone_by: there is no action 'close'"),
         ({"actions": [Action("open", "repaired")]},
          "actions.open.past: 'repaired' is the event of a repair; choose another word"),
+        ({"actions": [Action("open", "claim_broken")]},
+         "actions.open.past: 'claim_broken' is the event of a claim that was taken away; choose another word"),
     ],
 )  # fmt: skip
 def test_each_kind_of_mistake_with_regions_history_and_time_is_reported(wrong, problem):

@@ -675,7 +675,8 @@ def test_the_doctor_finds_a_local_disk_in_order(drafted: Terminal) -> None:
     ]  # fmt: skip
     assert {check["verdict"] for check in checks} <= {"ok", "warn"}
     assert "held against another process, and free after closing" in shown
-    assert sorted(path.name for path in drafted.root.iterdir()) == ["manifests", "registry.json", "rules"]
+    left = sorted(path.name for path in drafted.root.iterdir())
+    assert left == ["feed", "manifests", "registry.json", "rules"]
 
 
 def test_the_doctor_says_what_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import errno
 import logging
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import orjson
@@ -155,9 +156,9 @@ class Operation:
     snapshots: Snapshots = "each"
     slow: bool = False
 
-    def open(self, disk: SimulatedDisk, *, make: bool = False) -> RegistrationPipeline:
+    def open(self, disk: SimulatedDisk, *, make: bool = False, later_s: float = 0) -> RegistrationPipeline:
         pipeline = open_pipeline(
-            disk, make=make, registry=self.registry, policy=self.policy, later_s=self.later_s,
+            disk, make=make, registry=self.registry, policy=self.policy, later_s=self.later_s + later_s,
             snapshots=self.snapshots, slow=self.slow,
         )  # fmt: skip
         if not self.cold:
@@ -437,6 +438,104 @@ def test_a_time_out_is_recorded_before_the_command_that_waited_for_it(explored: 
             actions = [event.action for event in events]
             assert actions == ["create", "ask", "nudge", "answer"][: len(actions)]
             assert [e.time for e in events[2:3]] in ([], [events[1].data["due"]["nudge"]])
+
+
+# -- the feed ------------------------------------------------------------------------------------------------
+
+
+def fed(disk: SimulatedDisk, operation: Operation) -> list[str]:
+    """The hashes of what a fresh process reads in the feed, having checked that it is the log: each event once, in order."""
+    with operation.open(disk) as pipeline:
+        events = [entry.event for entry in pipeline.feed()]
+        try:
+            history = list(pipeline.history(ID))
+        except NotFound:
+            history = []
+        assert events == history
+        assert list(pipeline.feed(pipeline.feed_end())) == []
+        return [event.hash for event in events]
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_after_a_power_cut_the_feed_has_each_event_once(name: str, explored: Callable[[], None]) -> None:
+    """Whatever part of its lines the power cut took, and also where only the process was killed."""
+    operation = OPERATIONS[name]
+    for disk, acknowledged in cuts(prepared(operation), operation):
+        for found in (disk.killed(), *disk.after_power_cut(random.Random(disk.operations), 8)):
+            explored()
+            events = fed(found, operation)
+
+            assert not acknowledged or len(events) == version_before(operation) + operation.moves
+            assert fed(found.killed(), operation) == events
+            with operation.open(found, later_s=86_400) as pipeline:
+                more = pipeline.create("another", DOCUMENT)
+                assert [entry.event.hash for entry in pipeline.feed()] == [*events, more.position.head]
+
+
+@pytest.mark.parametrize("name", ["create", "approve", "batch"])
+def test_a_power_cut_while_the_feed_is_made_up_loses_nothing_of_it(
+    name: str, explored: Callable[[], None]
+) -> None:
+    """Looking for what it lost is itself interrupted anywhere, and by a kill as well; then the next one finds it."""
+    operation = OPERATIONS[name]
+    for disk, _ in cuts(prepared(operation), operation):
+        for found in disk.after_power_cut(random.Random(3), 2):
+            counted = found.killed()
+            told = fed(counted, operation)
+            for number in range(1, counted.operations + 1):
+                interrupted = found.killed()
+                interrupted.cut_at = number
+                with suppress(PowerCut):
+                    fed(interrupted, operation)
+                for later in (interrupted.killed(), *interrupted.after_power_cut(random.Random(number), 3)):
+                    explored()
+
+                    assert fed(later, operation) == told
+
+
+@pytest.mark.parametrize("name", ["create", "approve", "batch"])
+def test_a_disk_that_fails_while_the_feed_is_read_tells_no_lies(
+    name: str, explored: Callable[[], None]
+) -> None:
+    """Any error at any call, once or from then on: it says so, or gives what there is; the next one gives all of it."""
+    operation = OPERATIONS[name]
+    base = prepared(operation)
+    assert attempt(base, operation)
+    for found in base.after_power_cut(random.Random(4), 2):
+        counted = found.killed()
+        told = fed(counted, operation)
+        for call, times in counted.calls.items():
+            for nth in range(1, times + 1):
+                failing = found.killed()
+                # Who may not be told which run of the machine it is goes on in the last one's segment.
+                numbers = [number for number in ERRORS[call] if number != errno.EACCES]
+                failing.fault = Fault(call, nth, numbers[nth % len(numbers)], forever=nth % 2 == 0)
+                with suppress(StoreError, LockTimeout):
+                    fed(failing, operation)
+                failing.fault = None
+                for later in failing.after_power_cut(random.Random(nth), 2):
+                    explored()
+
+                    assert fed(later, operation) == told
+
+
+def test_a_feed_that_was_read_before_a_power_cut_goes_on_behind_its_cursor(
+    explored: Callable[[], None],
+) -> None:
+    """A reader that keeps its cursor misses nothing; what it gets again has the same id and comes in the same order."""
+    base = prepared(OPERATIONS["approve"])
+    with open_pipeline(base, make=False) as pipeline:
+        entries = list(pipeline.feed())
+        pipeline.approve(ID, actor="bea")
+    for found in base.after_power_cut(random.Random(5), 200):
+        explored()
+        with open_pipeline(found, make=False) as pipeline:
+            history = [event.id for event in pipeline.history(ID)]
+            for number, entry in enumerate(entries, 1):
+                rest = [later.event.id for later in pipeline.feed(entry.cursor)]
+
+                assert rest == history[-len(rest) :]
+                assert len(rest) >= len(history) - number
 
 
 # -- another lifecycle in force ------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import pytest
 from registration import errors
 from registration.errors import (
     AlreadyExists,
+    ConsumerBlocked,
+    ConsumerBusy,
     CorruptLog,
     CorruptRegistry,
     GuardRefused,
@@ -22,8 +24,11 @@ from registration.errors import (
     InvalidArgument,
     InvalidDefinition,
     InvalidDocument,
+    InvalidHooks,
     InvalidPolicy,
     InvalidWizard,
+    LeaseHeld,
+    LeaseLost,
     LockTimeout,
     NotFound,
     NotYours,
@@ -35,11 +40,14 @@ from registration.errors import (
     SessionEnded,
     SessionExpired,
     SnapshotMismatch,
+    StaleFence,
     StoreError,
     TargetRefused,
     TargetUnavailable,
     UnknownEvent,
     VersionConflict,
+    WaitTimeout,
+    WorkFailed,
 )
 
 PLAIN = (
@@ -55,7 +63,10 @@ PLAIN = (
     SessionEnded,
     SessionExpired,
     SessionActive,
+    WorkFailed,
     PinMismatch,
+    LeaseLost,
+    StaleFence,
     ReceiptMismatch,
     IdempotencyMismatch,
     SnapshotMismatch,
@@ -64,6 +75,7 @@ PLAIN = (
     TargetUnavailable,
     UnknownEvent,
     CorruptRegistry,
+    WaitTimeout,
 )
 """Those that take their words from whoever raises them."""
 
@@ -76,9 +88,14 @@ SAMPLES = [
     InvalidPolicy("policy.toml", ["one", "two"]),
     InvalidWizard("survey", ["one", "two"]),
     InvalidDocument("card.json", ["at /a: wrong"], more=True),
+    InvalidHooks("hooks.toml", ["one", "two"]),
     VersionConflict("a", 3, 4),
     VersionConflict("a", 3),
     LockTimeout("a", 2.5),
+    ConsumerBusy("index", {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"}),
+    ConsumerBusy("index", None),
+    ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400"),
+    LeaseHeld("manifests/a", holder="bea", host="desk", since="then", until="soon", number=3),
     CorruptLog("manifests/a/events.jsonl", line=3, offset_bytes=900, reason="r", sound_version=2, stream="a"),
     CorruptLog("manifests/a/events.jsonl", line=0, offset_bytes=0, reason="r", sound_version=0, stream="a"),
 ]
@@ -89,24 +106,32 @@ TREE = {
     "InvalidDefinition": (InvalidArgument,),
     "InvalidPolicy": (InvalidArgument,),
     "InvalidWizard": (InvalidArgument,),
+    "InvalidHooks": (InvalidArgument,),
     "NotFound": (RegistrationError, LookupError),
     "AlreadyExists": (RegistrationError,),
     "Rejected": (RegistrationError,),
     "InvalidDocument": (Rejected,),
     "IllegalTransition": (Rejected,),
     "GuardRefused": (Rejected,),
-    "InvalidAnswer": (GuardRefused,),
-    "NotYours": (GuardRefused,),
+    "InvalidAnswer": (Rejected,),
+    "NotYours": (Rejected,),
     "SessionEnded": (Rejected,),
     "SessionExpired": (SessionEnded,),
     "SessionActive": (AlreadyExists,),
+    "WorkFailed": (Rejected,),
     "PinMismatch": (Rejected,),
+    "LeaseLost": (Rejected,),
+    "StaleFence": (Rejected,),
     "ReceiptMismatch": (Rejected,),
     "IdempotencyMismatch": (Rejected,),
     "SnapshotMismatch": (Rejected,),
     "TargetRefused": (Rejected,),
     "VersionConflict": (RegistrationError,),
     "LockTimeout": (RegistrationError,),
+    "ConsumerBusy": (LockTimeout,),
+    "ConsumerBlocked": (RegistrationError,),
+    "WaitTimeout": (RegistrationError,),
+    "LeaseHeld": (RegistrationError,),
     "StoreError": (RegistrationError,),
     "TargetUnavailable": (StoreError,),
     "UnknownEvent": (StoreError,),
@@ -250,6 +275,14 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             {"what": "a", "timeout_s": 10.0},
         ),
         (
+            LeaseHeld("manifests/a", holder="bea", host="desk", since="S", until="U", number=3),
+            (
+                "'manifests/a' is held by 'bea' on desk, since S, until U. Wait until then, have it released, or take it "
+                "away from them: `registration locks break manifests/a --reason TEXT`."
+            ),
+            {"key": "manifests/a", "holder": "bea", "host": "desk", "since": "S", "until": "U", "number": 3},
+        ),
+        (
             InvalidDefinition("ticket", ["it has no way out"]),
             "The lifecycle 'ticket' has 1 problem: it has no way out. Mend it and try again.",
             {"name": "ticket", "problems": ["it has no way out"]},
@@ -263,6 +296,39 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             {
                 "source": "acme/policy.toml",
                 "problems": ["roles: it is missing", "kinds[0].name: it is missing"],
+            },
+        ),
+        (
+            InvalidHooks("acme/hooks.toml", ["hooks[0].url: it is missing"]),
+            (
+                "The hooks acme/hooks.toml have 1 problem: hooks[0].url: it is missing. Mend them all; until then no hook "
+                "is run."
+            ),
+            {"source": "acme/hooks.toml", "problems": ["hooks[0].url: it is missing"]},
+        ),
+        (
+            ConsumerBusy("index", {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"}),
+            (
+                "The consumer 'index' is at work in process 7 on vm, since 2026-01-01T00:00:00.000000Z. Stop that one first, "
+                "or work under another name."
+            ),
+            {
+                "consumer": "index",
+                "holder": {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"},
+            },
+        ),
+        (
+            ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400"),
+            (
+                "The consumer 'index' is stuck at a version 2 (approve) after 8 attempts: OSError: no. `registration consumers "
+                "retry index` tries again; `registration consumers skip index --reason TEXT` passes it."
+            ),
+            {
+                "consumer": "index",
+                "entry": "a version 2 (approve)",
+                "error": "OSError: no",
+                "tried": 8,
+                "cursor": "1-0123abcd:400",
             },
         ),
         (

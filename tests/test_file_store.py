@@ -95,7 +95,7 @@ def quarantined(root):
 
 
 def test_the_layout_is_that_of_the_format(open_store, root):
-    """A registry is `registry.json` and two files a manifest, under its encoded id; nothing temporary stays."""
+    """A registry is `registry.json`, two files a manifest, under its encoded id, and the feed; nothing temporary stays."""
     append(open_store(), "io.github.acme/weather:x@1.0")
 
     directory = "manifests/io.github.acme%2Fweather%3Ax@1.0"
@@ -105,6 +105,8 @@ def test_the_layout_is_that_of_the_format(open_store, root):
         directory,
         f"{directory}/{LOG}",
         f"{directory}/{SNAPSHOT}",
+        "feed",
+        "feed/000001.jsonl",
     }
 
 
@@ -461,7 +463,7 @@ def test_of_several_processes_that_make_a_registry_one_does(root, tmp_path):
     opened = FileStore(root, REGISTRATION)
     assert set(sources) == {opened.source}
     assert list(opened.streams()) == ["m0", "m1", "m2", "m3"]
-    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests", "rules"}
+    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests", "rules", "feed"}
 
 
 def test_a_registry_whose_making_was_killed_anywhere_can_be_made(tmp_path):
@@ -1224,7 +1226,8 @@ def test_a_read_between_write_and_sync_waits_for_the_commit(store, open_store, p
 def test_short_writes_are_completed(store, open_store, place, bytes_max):
     """Where the system takes fewer bytes than it was given, the rest follows."""
     disk = ScriptedDisk()
-    disk.shorten("write", bytes_max, times=20)
+    for name in (LOG, TEMPORARY):
+        disk.shorten("write", bytes_max, name=name, times=20)
 
     append(open_store(disk), "a")
 
@@ -1469,6 +1472,7 @@ def test_an_error_leaves_no_descriptor_open(store, open_store):
         disk.fail_call(made + number, errno.EIO)
         with suppress(RegistrationError, OSError):
             append(watched, "a")
+        watched.close()
         if len(disk.calls) < made + number:
             break
 

@@ -138,7 +138,7 @@ def test_guards_are_asked_in_the_order_of_the_file():
 
 # -- mistakes that people make -----------------------------------------------------------------------------
 
-NOT_HERE = "it takes format, name, roles, kinds, guards, refusals"
+NOT_HERE = "it takes format, name, roles, kinds, guards, refusals, claims"
 GUARDS = (
     "The guards are a2a_agent_card, a2a_card_compatible, approvals, mcp_server, name, not_the_author, reason_given, "
     "role, schema, version."

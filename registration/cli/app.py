@@ -17,6 +17,8 @@ from registration.errors import RegistrationError
 COMMANDS = {
     "init": "writing",
     "create": "writing",
+    "import": "importing",
+    "wizard": "wizard",
     "revise": "writing",
     "submit": "writing",
     "approve": "writing",
@@ -34,6 +36,10 @@ COMMANDS = {
     "list": "reading",
     "receipt": "evidence",
     "verify-receipt": "evidence",
+    "follow": "following",
+    "wait": "following",
+    "consumers": "following",
+    "hooks": "hooking",
     "verify": "reading",
     "recover": "recovering",
     "repair": "recovering",
@@ -41,6 +47,7 @@ COMMANDS = {
     "lifecycle": "governing",
     "policy": "governing",
     "graph": "reading",
+    "bench": "bench",
     "demo": "demo",
     "completion": "completion",
 }

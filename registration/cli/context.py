@@ -74,6 +74,10 @@ class Context:
                 )
             here = above
 
+    def acting(self) -> str:
+        """Who acts: `--actor`, else REGISTRATION_ACTOR, else the login name."""
+        return self.actor if self.actor is not None else os.environ.get("REGISTRATION_ACTOR") or _login_name()
+
     def open(self) -> RegistrationPipeline:
         """The pipeline over the registry, which must be there."""
         from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
@@ -81,9 +85,7 @@ class Context:
         return RegistrationPipeline(
             self.root(),
             create=False,
-            actor=self.actor
-            if self.actor is not None
-            else os.environ.get("REGISTRATION_ACTOR") or _login_name(),
+            actor=self.acting(),
             lock_timeout_s=self.lock_timeout_s,
             traceparent=_traceparent,
         )

@@ -9,15 +9,17 @@ from registration.errors import (
     CorruptLog,
     CorruptRegistry,
     InvalidArgument,
+    LeaseHeld,
     LockTimeout,
     NotFound,
     RegistrationError,
     Rejected,
     UnknownEvent,
     VersionConflict,
+    WaitTimeout,
 )
 
-OK, FAILURE, USAGE, NOT_FOUND, REFUSED, CONFLICT, LOCKED, DAMAGE = range(8)
+OK, FAILURE, USAGE, NOT_FOUND, REFUSED, CONFLICT, LOCKED, DAMAGE, WAITED = range(9)
 
 EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
     (OK, "done", ()),
@@ -26,8 +28,9 @@ EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
     (NOT_FOUND, "not found: no such manifest, file or registry", (NotFound,)),
     (REFUSED, "refused: an illegal move, a guard, a bad document, a taken id", (Rejected, AlreadyExists)),
     (CONFLICT, "version conflict: somebody else was first", (VersionConflict,)),
-    (LOCKED, "lock time-out: somebody else is writing", (LockTimeout,)),
+    (LOCKED, "locked: somebody else is writing, or has claimed it", (LockTimeout, LeaseHeld)),
     (DAMAGE, "damage found: nothing was changed", (CorruptLog, CorruptRegistry, UnknownEvent)),
+    (WAITED, "waited in vain: the state did not come in time", (WaitTimeout,)),
 )
 """Code, meaning, and the errors that end in it. The most derived class decides."""
 

@@ -7,6 +7,7 @@ object; a command that lists prints one object a line (JSON Lines). An error in 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -103,14 +104,18 @@ def told_here() -> Iterator[None]:
 class Progress:
     """A count on stderr while something long goes on; nothing where stderr is no terminal.
 
-    done: what is being done, as in ``1,200 replayed``.
+    done: what is being done, as in ``1,200 replayed``. rated: show how many a second as well, and, with `total`, how long the
+    rest will take.
     """
 
-    def __init__(self, done: str, *, shown: bool) -> None:
+    def __init__(self, done: str, *, shown: bool, rated: bool = False, total: int | None = None) -> None:
         self._done = done
+        self._rated = rated
+        self._total = total
         self._shown = shown and sys.stderr.isatty()
         self._count = 0
-        self._next_s = time.monotonic() + 0.5
+        self._begun_s = time.monotonic()
+        self._next_s = self._begun_s + 0.5
 
     def __enter__(self) -> Self:
         return self
@@ -123,12 +128,53 @@ class Progress:
         self._count += 1
         if self._shown and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + 0.1
-            click.echo(f"\r{self._count:,} {self._done} …", err=True, nl=False)
+            click.echo(f"\r{self._told()} …", err=True, nl=False)
 
     def clear(self) -> None:
         """Make room for a line of text."""
         if self._shown:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+    def _told(self) -> str:
+        if not self._rated:
+            return f"{self._count:,} {self._done}"
+        per_s = self._count / max(time.monotonic() - self._begun_s, 1e-9)
+        if self._total is None:
+            return f"{self._count:,} {self._done}, {per_s:,.0f}/s\x1b[K"
+        left_s = round((self._total - self._count) / per_s)
+        return f"{self._count:,} of {self._total:,} {self._done}, {per_s:,.0f}/s, {left_s // 60}:{left_s % 60:02} left\x1b[K"
+
+
+class Unbroken:
+    """An interrupt (Ctrl-C) that comes while something is being told waits until it was told: nothing is told by halves."""
+
+    def __init__(self) -> None:
+        self._telling = False
+        self._interrupted = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt after the block, not in it."""
+        self._telling = True
+        try:
+            yield
+        finally:
+            self._telling = False
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        if not self._telling:
+            raise KeyboardInterrupt
+        self._interrupted = True
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> None:

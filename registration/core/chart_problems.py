@@ -33,6 +33,7 @@ _CHARACTERS_MAX = 600
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 """What a lifecycle, a state, an action and an event may be called."""
 
+_TAKEN = {"repaired": "a repair", "claim_broken": "a claim that was taken away"}
 _REQUIRED = re.compile(r"actor|reason|comment|context\.[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -101,8 +102,8 @@ def _events(chart: Chart) -> Iterator[str]:
     for path, word in _words(chart):
         if taken[word] > 1 and word not in on_purpose:
             yield f"{path}: the event {_cut(word)!r} is given {taken[word]} times"
-        if word == "repaired":
-            yield f"{path}: 'repaired' is the event of a repair; choose another word"
+        if word in _TAKEN:
+            yield f"{path}: {word!r} is the event of {_TAKEN[word]}; choose another word"
 
 
 def _given_twice(chart: Chart) -> Iterator[str]:

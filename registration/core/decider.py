@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration import __version__
 from registration.core.explanation import Explanation, ask, explained
+from registration.core.fences import FENCE, check_fence, fence_of, with_fence
 from registration.core.interpreter import Step, entered, step, steps, time_out
 from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from registration.core.chart import Chart, Timeout
     from registration.core.definition import Definition
     from registration.values.commands import Command
+    from registration.values.leases import Lease
 
 KEYS_KEPT_MAX = 64
 """How many idempotency keys of one manifest a snapshot remembers: the ones used last."""
@@ -60,15 +62,21 @@ def decide(
         AlreadyExists: when creation meets one.
         InvalidArgument: when the chart has no such action or state, or a document is missing or misplaced.
         PinMismatch: when the document or the log is not what the caller expects.
+        StaleFence: when the lease that it is done under has ended, as far as the log and the claim tell.
         IllegalTransition: when the chart has no such move from the state.
         GuardRefused: when a guard says no; every guard of the move is asked.
+        LeaseHeld: when nothing but somebody else's claim is in the way.
     """
     if state is not None:
         _check_pins(state, command)
+        check_fence(state, command)
     taken = _step(definition.chart, state, command)
     _check_document(definition.chart, taken, command)
     answers = ask(definition, policy, state, command, taken)
-    if not all(answer.verdict.agrees for answer in answers):
+    refusing = [answer for answer in answers if not answer.verdict.agrees]
+    if command.claim is not None and [answer.origin for answer in refusing] == ["claim"]:
+        raise command.claim.refusal()
+    if refusing:
         raise _refused(explained(definition, policy, state, command, taken, answers))
     at = max(time, state.updated_at) if state else time
     return [
@@ -135,6 +143,45 @@ def decide_timeout(
     ]
 
 
+def decide_claim_broken(
+    definition: Definition,
+    state: StateSnapshot,
+    claim: Lease,
+    *,
+    actor: str | None,
+    reason: str,
+    time: str,
+    event_id: str,
+    policy: Policy = NO_POLICY,
+) -> list[NewEvent]:
+    """What taking somebody's claim away leads to: nothing moves, and whoever had it writes no more under its number.
+
+    What is remembered and what is due stands in the event as it was, so that no fold has to know of it.
+    """
+    data = {
+        "action": "break_claim",
+        "from": state.state,
+        "to": state.state,
+        "actor": actor,
+        "reason": reason,
+        "claim": {name: value for name, value in claim.as_json().items() if name != "key"},
+        **_grounds(definition, policy),
+        **{name: dict(state.facts[name]) for name in ("history", "due") if name in state.facts},
+        FENCE: claim.number + 1,
+    }
+    if state.digest is not None:
+        data["digest"] = state.digest
+    return [
+        NewEvent(
+            id=event_id,
+            type=definition.claim_broken,
+            time=max(time, state.updated_at),
+            data=data,
+            correlation_id=event_id,
+        )
+    ]
+
+
 def fold(
     definition: Definition, state: StateSnapshot | None, events: Iterable[Event]
 ) -> StateSnapshot | None:
@@ -163,7 +210,7 @@ def fold(
         if "document" in data:
             document = data["document"]
         digest = data.get("digest", digest)
-        facts = evolve(facts, event)
+        facts = with_fence(facts, evolve(facts, event), event)
         if event.idempotency_key is not None:
             keys = list(state.keys if state else ()) if keys is None else keys
             keys.append((event.idempotency_key, event.version))
@@ -375,6 +422,8 @@ def _told(
         data["lapsed"] = [one["version"] for one in approvals]
     if command.undoes is not None:
         data["undoes"] = command.undoes
+    if (fence := fence_of(command)) is not None:
+        data[FENCE] = fence
     if digest is not None:
         data["digest"] = digest
     if command.document is not None:

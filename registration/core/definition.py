@@ -77,7 +77,7 @@ class Definition:
         stray = {f"the upcaster of {type} is of no event" for type in self.upcasters.keys() - older}
         if problems := [*sorted(unknown), *sorted(gaps), *sorted(stray)]:
             raise InvalidDefinition(self.chart.name, problems)
-        known = {*written, *older, *self.earlier, self.repaired}
+        known = {*written, *older, *self.earlier, self.repaired, self.claim_broken}
         object.__setattr__(self, "event_types", frozenset(known))
 
     @property
@@ -89,6 +89,11 @@ class Definition:
     def repaired(self) -> str:
         """The type of the event that tells of a repair. No action leads to it: it is what the store has to say."""
         return f"{self.name}.repaired.v1"
+
+    @property
+    def claim_broken(self) -> str:
+        """The type of the event that tells of a claim that was taken away. No action leads to it either."""
+        return f"{self.name}.claim_broken.v1"
 
     @cached_property
     def data(self) -> Mapping[str, Any]:

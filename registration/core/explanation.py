@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Guard
     from registration.values.commands import Command
+    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
 
 CANDIDATES_MAX = 100
@@ -36,7 +37,7 @@ class Answer:
     """What one guard said. origin: who asked for it."""
 
     guard: str
-    origin: Literal["lifecycle", "policy"]
+    origin: Literal["lifecycle", "policy", "claim"]
     verdict: Verdict
 
     def as_json(self) -> dict[str, Any]:
@@ -120,7 +121,10 @@ def ask(
     command: Command,
     taken: Step,
 ) -> tuple[Answer, ...]:
-    """What every guard says of a command that takes `taken`: the lifecycle's, then the policy's. All are asked."""
+    """What every guard says of a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
+
+    Where somebody has claimed the manifest, that comes last.
+    """
     action = definition.chart.action(taken.label)
     asked = command if command.action == action.name else replace(command, action=action.name, target=None)
     answers = []
@@ -133,6 +137,8 @@ def ask(
     for use in policy.uses.get(action.name, ()):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
+    if command.claim is not None and policy.is_exclusive(action.name):
+        answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command)))
     return tuple(answers)
 
 
@@ -236,6 +242,19 @@ def _says_required(action: Action, command: Command) -> Verdict:
     )
 
 
+def _says_claim(claim: Lease, command: Command) -> Verdict:
+    evidence = {"claim": claim.as_json()}
+    if claim.holder == command.actor or claim.number == command.fence:
+        return Verdict(agrees=True, reason="the claim is one's own", evidence=evidence)
+    return Verdict(
+        agrees=False,
+        reason=f"{claim.holder!r} on {claim.host} has claimed it until {claim.until}",
+        evidence=evidence,
+        remedy="Wait until then, have it released, or take it away from them: "
+        f"`{shlex.join(['registration', 'locks', 'break', command.stream])} --reason TEXT`.",
+    )
+
+
 def _option(name: str) -> str:
     _, dot, member = name.partition(".")
     return f"`--context '{{\"{member}\": …}}'`" if dot else f"`--{name} TEXT`"
@@ -276,7 +295,8 @@ def _who(
 
 def _people(policy: Policy, state: StateSnapshot | None, command: Command) -> list[str]:
     facts = state.facts if state else {}
-    named: list[str | None] = [command.actor, *(one["actor"] for one in facts.get("approvals", ()))]
+    named: list[str | None] = [command.actor, command.claim.holder if command.claim else None]
+    named += [one["actor"] for one in facts.get("approvals", ())]
     named += facts.get("authors", ())
     # One of each role before the rest: of a role that nobody is looked at for, anybody would seem to have it.
     named += [actors[0] for actors in policy.roles.values() if actors]

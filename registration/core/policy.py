@@ -70,7 +70,8 @@ class Policy:
 
     uses: by action, the guards that are asked besides those of the lifecycle, in order; guards: what each name means.
     roles: by role, who has it. kinds: in the order in which they are tried. schemas: by digest, the JSON Schemas that the
-    kinds name. log_refusals: whether refusals are recorded in `refusals.jsonl`. parameters: those of the use that is
+    kinds name. log_refusals: whether refusals are recorded in `refusals.jsonl`. exclusive: the actions that somebody's claim
+    on a manifest keeps all others from; None: all. parameters: those of the use that is
     being asked.
     """
 
@@ -80,14 +81,17 @@ class Policy:
     kinds: tuple[Kind, ...] = ()
     schemas: Mapping[str, Any] = field(default_factory=dict)
     log_refusals: bool = False
+    exclusive: tuple[str, ...] | None = None
     name: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> dict[str, Any] | None:
         """The policy as JSON values: what is kept under its digest. None where there are no rules at all."""
-        if not (self.uses or self.roles or self.kinds or self.name or self.log_refusals):
+        said = self.uses or self.roles or self.kinds or self.name or self.log_refusals
+        if not said and self.exclusive is None:
             return None
+        claims = {} if self.exclusive is None else {"claims": {"exclusive": sorted(self.exclusive)}}
         return {
             "format": 1,
             "name": self.name,
@@ -106,6 +110,7 @@ class Policy:
                 action: [{"guard": use.name, **use.parameters} for use in uses]
                 for action, uses in self.uses.items()
             },
+            **claims,
         }
 
     @cached_property
@@ -121,6 +126,10 @@ class Policy:
         # What was worked out once holds for the copy as well.
         asked.__dict__.update(data=self.data, digest=self.digest)
         return asked
+
+    def is_exclusive(self, action: str) -> bool:
+        """Whether somebody's claim keeps all others from an action."""
+        return self.exclusive is None or action in self.exclusive
 
     def roles_of(self, actor: str | None) -> list[str]:
         """The roles that somebody has, sorted."""

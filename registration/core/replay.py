@@ -14,6 +14,7 @@ import orjson
 
 from registration.core.codec import SEAL_BEGIN, SEAL_BYTES, SEAL_END
 from registration.core.decider import KEYS_KEPT_MAX
+from registration.core.fences import FENCE, with_fence
 from registration.values.events import Event
 from registration.values.snapshots import Position, StateSnapshot
 
@@ -45,9 +46,8 @@ def _replay(  # one loop: a call for each line would cost as much as the rest
 ) -> StateSnapshot | None:
     known, upcasters = definition.event_types, definition.upcasters
     evolve = definition.evolve
-    quiet = (
-        frozenset(("to",)) if definition.evolves_on is None else definition.evolves_on
-    )  # each event has a `to`
+    # Each event has a `to`.
+    quiet = frozenset(("to",)) if definition.evolves_on is None else definition.evolves_on | {FENCE}
     sha256, loads = hashlib.sha256, orjson.loads
     version, head, size = 0, "", 0
     created_at, document, digest = "", None, None
@@ -109,7 +109,7 @@ def _replay(  # one loop: a call for each line would cost as much as the rest
             if type_ in upcasters:
                 event = definition.upcast(event)
                 said = event.data
-            facts = evolve(facts, event)
+            facts = with_fence(facts, evolve(facts, event), event)
         if "document" in said:
             document = said["document"]
         if "digest" in said:

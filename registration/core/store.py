@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from registration.core.definition import Definition
     from registration.values.events import Event, NewEvent
@@ -94,8 +95,68 @@ class Stray:
     damaged: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One committed event in the feed of a registry.
+
+    cursor: the place after it, for going on there. area: what kind of stream it is of; `manifests` for manifests.
+    """
+
+    cursor: str
+    area: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the feed holds behind a cursor.
+
+    events: how many, with those that were announced and never committed. since: the time of the first commit among them,
+    RFC 3339; None where there is none.
+    """
+
+    events: int
+    since: str | None
+
+
 Record = Callable[["Loss", "StateSnapshot"], "NewEvent"]
 """From a loss, and the state that is kept, to the event that records the repair."""
+
+
+class ConsumerKeeper(Protocol):
+    """Where named consumers of the feed are kept: one small piece of bytes for each, and a lock. Safe between threads.
+
+    folder: the directory whose files change whenever something is announced; None where there is none.
+    """
+
+    @property
+    def folder(self) -> str | None:
+        """See above."""
+
+    def names(self) -> list[str]:
+        """The names that something is kept under, sorted."""
+
+    def read(self, name: str) -> bytes | None:
+        """What is kept under a name; None where nothing is."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep it in the place of what is kept: after a kill or a power cut, it is the old or the new one, whole."""
+
+    def remove(self, name: str) -> None:
+        """Keep nothing any more under that name; harmless where nothing is. The caller holds it."""
+
+    def held(self, name: str, by: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Keep everybody else from working under that name for as long as the block lasts.
+
+        by: who does, for the others to be told.
+
+        Raises:
+            ConsumerBusy: when somebody else is at it, at once.
+            StoreError: when the disk refuses.
+        """
+
+    def holder(self, name: str) -> Mapping[str, Any] | None:
+        """Who is working under that name at this moment; None where nobody is."""
 
 
 class Store(Protocol):
@@ -112,6 +173,10 @@ class Store(Protocol):
     @property
     def document_bytes_max(self) -> int:
         """How large a document this registry takes."""
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """Where the named consumers of its feed are kept."""
 
     def load(self, stream: str) -> StateSnapshot | None:
         """The state after the last acknowledged event; None where there is none.
@@ -222,6 +287,41 @@ class Store(Protocol):
 
     def refusals(self) -> Iterator[bytes]:
         """The lines that were noted, in order; one that was cut short is left out."""
+
+    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+        """The committed events of all streams behind a cursor, as of now: each once, in commit order for each stream.
+
+        after: a cursor that the feed gave; None or ``start``: from the first event; ``now``: none. limit: at most so many.
+        After a power cut, events that were read before it may come again, with the same ids.
+
+        Raises (while iterating):
+            InvalidArgument: when the cursor is none, or is of another feed.
+            CorruptLog, LockTimeout, StoreError: as above; `details["cursor"]` is then the place behind what can't be read.
+        """
+
+    def feed_end(self) -> str:
+        """The cursor behind the last event: every commit that was acknowledged before is before it.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
+
+    def feed_backlog(self, after: str | None = None) -> Backlog:
+        """How much the feed holds behind a cursor, without reading the logs.
+
+        Raises:
+            InvalidArgument, LockTimeout, StoreError: as `feed`.
+        """
+
+    def reconcile_feed(self) -> int:
+        """Look for events that the feed doesn't have, and add them at its end; how many there were.
+
+        They were put there by somebody else: by an earlier release, by copying a log. What a power cut took is looked for
+        by whoever reads first.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
 
     def close(self) -> None:
         """Let go of everything. Closing twice is harmless."""

@@ -42,6 +42,8 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.feed.journal import Journal
+from registration.feed.segments import Segments
 from registration.recovery import Witness, corrupt, plan_repair, witness
 from registration.stores.behind import SnapshotsBehind
 from registration.stores.hot import Hot, HotStates, signature
@@ -65,6 +67,8 @@ from registration.values.snapshots import Position, StateSnapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from registration.core.store import Backlog, ConsumerKeeper, FeedEntry
+    from registration.feed.reading import Feed
     from registration.values.events import Event
 
 _log = logging.getLogger("registration")
@@ -127,6 +131,10 @@ class FileStore:
         self._hot = HotStates()
         self._syncs = Syncs(self.disk)
         self._behind = SnapshotsBehind(self._write_behind) if snapshots == "idle" else None
+        self.segments = Segments(self.disk, self.root, self.registry.source, lock_timeout_s=lock_timeout_s)
+        self.journal = Journal(self.segments)
+        self.areas: dict[str, FileStore] = {}
+        """The stores of this registry's other areas, by the names that their commits are announced with."""
 
     @property
     def source(self) -> str:
@@ -137,6 +145,13 @@ class FileStore:
     def definition(self) -> Definition:
         """What the logs are folded with."""
         return self._definition
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Store.consumers`."""
+        from registration.feed.keeping import ConsumerFiles  # noqa: PLC0415  # as for `_feed`
+
+        return ConsumerFiles(self.segments, self.root)
 
     @property
     def document_bytes_max(self) -> int:
@@ -210,6 +225,7 @@ class FileStore:
             )
             if not unmoved and not self._place.ends_at(held.log, after):
                 raise VersionConflict(stream, after.version)
+            self._announce(stream, after, events)
             try:
                 write_whole(self.disk, held.log, lines)
                 prepared = self._sync(held, snapshot, creating=creating)
@@ -237,18 +253,20 @@ class FileStore:
             self._check_in_force()  # and once more under the lock: nothing is made for who comes too late
             self._place.make(stream)
             return self._place.hold(stream, create=True)
-        with _absence_as(VersionConflict(stream, after.version, 0)):
+        try:
             held = None
             if known is not None:
                 held = self._place.hold_known(known, with_directory=self._behind is None)
             return held or self._place.hold(stream)
+        except FileNotFoundError:
+            raise VersionConflict(stream, after.version, 0) from None
 
     def _sync(self, held: Held, snapshot: StateSnapshot, *, creating: bool) -> bool:
         """Bring what was written to the disk. This is the commit; whether a new snapshot is prepared beside the old one.
 
         Where the disk's syncs are slow, they overlap. The snapshot gets its name after the log is on the disk, never before.
         """
-        prepare = None if self._behind else partial(prepare_snapshot, self._place, held, snapshot)
+        prepare = None if self._behind is not None else partial(prepare_snapshot, self._place, held, snapshot)
         log = (self.disk.sync_data, held.log)
         if not creating:
             return self._syncs.all(log, beside=prepare)
@@ -348,11 +366,36 @@ class FileStore:
                 create = snapshot is not None and record is not None
                 with self._place.locked(stream, create=create, writing=record is not None) as held:
                     self._hot.drop(stream)
-                    loss = repair(self._place, held, record, source=self.source, definition=self._definition)
+                    loss = repair(
+                        self._place,
+                        held,
+                        record,
+                        source=self.source,
+                        definition=self._definition,
+                        announce=self._announce,
+                    )
                     self._doubtful.discard(stream)
                     return loss
             files = self.inspect(stream)
             return plan_repair(files, stream=stream, source=self.source, definition=self._definition)
+
+    def delete(self, stream: str) -> bool:
+        """Remove a stream for good, its log included; False where there is none.
+
+        Nothing of a manifest is ever removed, and no command does so. Sessions hold what people said about themselves.
+
+        Raises:
+            LockTimeout: when somebody else held the lock for too long. Nothing was removed.
+            StoreError: when the disk failed: try again, what is half removed goes on.
+        """
+        with failures_named("removing", self._place.log_path(stream)):
+            try:
+                with self._place.locked(stream) as held:
+                    self._hot.drop(stream)
+                    self._place.remove(held)
+            except FileNotFoundError:
+                return False
+            return True
 
     def streams(self) -> Iterator[str]:
         """See `Store.streams`. Names that no id has are passed over."""
@@ -385,6 +428,42 @@ class FileStore:
                         yield from _of_nobody(self.disk.names(directory), path + "/")
             yield from stray_rules(self.disk, self.root)
 
+    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+        """See `Store.feed`."""
+        return self._feed().entries(after, limit=limit)
+
+    def feed_end(self) -> str:
+        """See `Store.feed_end`."""
+        return self._feed().end()
+
+    def feed_backlog(self, after: str | None = None) -> Backlog:
+        """See `Store.feed_backlog`."""
+        return self._feed().backlog(after)
+
+    def reconcile_feed(self) -> int:
+        """See `Store.reconcile_feed`."""
+        return self._feed().reconcile()
+
+    def log_bytes(self, stream: str, start: int, end: int) -> bytes:
+        """A log's bytes from `start` to `end`, as they stand; fewer where it ends before, none where there is none."""
+        with failures_named("reading", self._place.log_path(stream)), suppress(FileNotFoundError):
+            with self._place.opened(stream) as directory:
+                log = self.disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
+            with given_back(self.disk, log):
+                return read_span(self.disk, log, start, end)
+        return b""
+
+    def log_sizes(self) -> list[tuple[str, int]]:
+        """The ids of all logs, each with its size as it stands. Sorted as `streams`."""
+        sizes = []
+        with failures_named("listing", self._place.area), self._place.opened_area() as manifests:
+            for name in sorted(self.disk.names(manifests)):
+                if (id := id_of(name)) is not None:
+                    with suppress(FileNotFoundError, NotADirectoryError):
+                        log = self.disk.status_at(f"{name}/{layout.LOG_FILE}", dir_fd=manifests)
+                        sizes.append((id, log.st_size))
+        return sizes
+
     def keep(self, kind: str, digest: str, value: Any) -> None:
         """See `Store.keep`."""
         with failures_named("keeping the rules in", self.root):
@@ -414,10 +493,11 @@ class FileStore:
         return (line for line in raw.splitlines(keepends=True) if line.endswith(b"}\n"))
 
     def close(self) -> None:
-        """See `Store.close`. Snapshots that are behind are written; nothing is held open between calls."""
+        """See `Store.close`. Snapshots that are behind are written. Between calls, only the feed's segment is held open."""
         if self._behind is not None:
             self._behind.close()
         self._syncs.close()
+        self.journal.close()
 
     def _settle(self, held: Held, *, from_first_byte: bool) -> Recovered:
         recovered = settle(
@@ -446,6 +526,25 @@ class FileStore:
                     "Open the registry again.",
                 )
             self._seen = now
+
+    def _feed(self) -> Feed:
+        from registration.feed.reading import Feed  # noqa: PLC0415  # most programs don't follow what they write
+
+        return Feed(self.segments, {self._place.area: self, **self.areas}, self.journal)
+
+    def _announce(self, stream: str, after: Position, events: Sequence[Event]) -> None:
+        """Tell the feed of a commit that is about to be written. Where that fails, nothing was written."""
+        last = events[-1]
+        self.journal.note(
+            self._place.area,
+            stream,
+            version=last.version,
+            count=len(events),
+            start_bytes=after.size_bytes,
+            size_bytes=after.size_bytes + sum(len(event.line) for event in events),
+            head=last.hash,
+            time=last.time,
+        )
 
     def _witness(self, directory: int, stream: str) -> Witness:
         return witness_of(self._place, directory, stream, source=self.source, definition=self._definition)

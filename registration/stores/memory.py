@@ -5,17 +5,21 @@ For tests of what is built on a registry, and as the model that the store on fil
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
-from registration.core.store import Files, Loss, Record, Recovered, Stray
+from registration.core.store import Backlog, FeedEntry, Files, Loss, Record, Recovered, Stray
 from registration.errors import NotFound, VersionConflict
-from registration.layout import directory_of, rule_file
+from registration.feed.keeping import ConsumersInMemory
+from registration.feed.records import NOW, START, Cursor, check_limit, not_of_this_feed, parse_cursor
+from registration.layout import MANIFESTS, directory_of, rule_file
 from registration.stores.rules import rule_not_found
 from registration.values.documents import DOCUMENT_BYTES_MAX, canonical
 from registration.values.snapshots import Position, StateSnapshot
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from registration.core.definition import Definition
+    from registration.core.store import ConsumerKeeper
     from registration.values.events import Event
 
 
@@ -41,6 +46,9 @@ class MemoryStore:
         self._snapshots: dict[str, StateSnapshot] = {}
         self._rules: dict[tuple[str, str], bytes] = {}
         self._refusals: list[bytes] = []
+        self._feed: list[Event] = []
+        self._feed_id = os.urandom(4).hex()
+        self._consumers = ConsumersInMemory()
 
     @property
     def source(self) -> str:
@@ -51,6 +59,11 @@ class MemoryStore:
     def definition(self) -> Definition:
         """What the logs are folded with."""
         return self._definition
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Store.consumers`."""
+        return self._consumers
 
     @property
     def document_bytes_max(self) -> int:
@@ -71,6 +84,7 @@ class MemoryStore:
                 raise VersionConflict(stream, after.version, now.version if now else 0)
             self._logs.setdefault(stream, []).extend(events)
             self._snapshots[stream] = snapshot
+            self._feed.extend(events)
         return 0.0
 
     def queue(self, stream: str) -> AbstractContextManager[float]:
@@ -106,6 +120,13 @@ class MemoryStore:
         self._events(stream)
         return None
 
+    def delete(self, stream: str) -> bool:
+        """See `FileStore.delete`."""
+        directory_of(stream)
+        with self._lock:
+            self._snapshots.pop(stream, None)
+            return self._logs.pop(stream, None) is not None
+
     def streams(self) -> Iterator[str]:
         """See `Store.streams`."""
         return iter(sorted(self._logs, key=directory_of))
@@ -133,8 +154,46 @@ class MemoryStore:
         """See `Store.refusals`."""
         return iter(list(self._refusals))
 
+    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+        """See `Store.feed`."""
+        check_limit(limit)
+        return islice(self._entries(after), limit)
+
+    def feed_end(self) -> str:
+        """See `Store.feed_end`."""
+        return self._cursor(len(self._feed))
+
+    def feed_backlog(self, after: str | None = None) -> Backlog:
+        """See `Store.feed_backlog`."""
+        left = self._feed[self._begin(after) :]
+        return Backlog(len(left), left[0].time if left else None)
+
+    def reconcile_feed(self) -> int:
+        """See `Store.reconcile_feed`: nobody else gets in here."""
+        return 0
+
     def close(self) -> None:
         """See `Store.close`."""
+
+    def _entries(self, after: str | None) -> Iterator[FeedEntry]:
+        begin = self._begin(after)
+        for place, event in enumerate(self._feed[begin:], begin + 1):
+            yield FeedEntry(self._cursor(place), MANIFESTS, event)
+
+    def _cursor(self, place: int) -> str:
+        return str(Cursor(1, self._feed_id, place))
+
+    def _begin(self, after: str | None) -> int:
+        if after in (None, START, NOW):
+            return len(self._feed) if after == NOW else 0
+        cursor = parse_cursor(after or "")
+        if (
+            (cursor.segment, cursor.id) != (1, self._feed_id)
+            or cursor.taken
+            or cursor.offset > len(self._feed)
+        ):
+            raise not_of_this_feed(str(cursor))
+        return cursor.offset
 
     def _events(self, stream: str) -> list[Event]:
         with self._lock:

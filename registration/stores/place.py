@@ -334,6 +334,24 @@ class Place:
         with self.opened_area() as area, suppress(FileExistsError):
             self.disk.make_directory(layout.directory_of(stream), DIRECTORY_MODE, dir_fd=area)
 
+    def remove(self, held: Held) -> None:
+        """Remove a stream's files for good, and its directory where nothing else is in it. On the disk when it returns.
+
+        The snapshot goes first: one without a log would be damage, a log without one is not. Who waits for the lock
+        meanwhile finds that the file under the log's name is gone.
+        """
+        disk = self.disk
+        for name in (layout.SNAPSHOT_FILE, TEMPORARY_SNAPSHOT):
+            with suppress(FileNotFoundError):
+                disk.unlink(name, dir_fd=held.directory)
+        disk.sync(held.directory)
+        disk.unlink(layout.LOG_FILE, dir_fd=held.directory)
+        disk.sync(held.directory)
+        with self.opened_area() as area:
+            with suppress(OSError):  # something of nobody's is in it: it stays, as an empty stream
+                disk.remove_directory(layout.directory_of(held.stream), dir_fd=area)
+            disk.sync(area)
+
     def sync(self, held: Held) -> None:
         """See to it that a stream's directory, and the log in it, are found after a power cut."""
         self.disk.sync(held.directory)

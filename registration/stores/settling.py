@@ -30,8 +30,11 @@ from registration.stores.place import TEMPORARY_SNAPSHOT
 from registration.values.snapshots import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from registration.core.definition import Definition
     from registration.stores.place import Held, Place
+    from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
 
 _log = logging.getLogger("registration")
@@ -81,9 +84,17 @@ def settle(
 
 
 def repair(
-    place: Place, held: Held, record: Record | None, *, source: str, definition: Definition
+    place: Place,
+    held: Held,
+    record: Record | None,
+    *,
+    source: str,
+    definition: Definition,
+    announce: Callable[[str, Position, Sequence[Event]], None],
 ) -> Loss | None:
     """Cut a damaged log back to what checks out, and record that as its next event. See `Store.repair`.
+
+    announce: tells the feed of that event before it is written.
 
     Killed at any point, the damage is named again or the repair is done: the old snapshot, which tells of more than the
     log then has, goes last. Where nothing checks out there is no log to record it in, and the manifest is gone.
@@ -116,6 +127,7 @@ def repair(
             # A kill before the old snapshot is replaced must not leave one that seems to cover this very log.
             place.disk.unlink(layout.SNAPSHOT_FILE, dir_fd=held.directory)
             place.disk.sync(held.directory)
+        announce(held.stream, kept, sealed)
         write_whole(place.disk, held.log, sealed[0].line)
         place.disk.sync_data(held.log)
         repaired = fold(definition, loss.state, sealed)

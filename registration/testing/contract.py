@@ -27,9 +27,9 @@ from typing import Any, ClassVar
 from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import fold
 from registration.core.interpreter import entered
-from registration.core.store import Store
+from registration.core.store import Backlog, Store
 from registration.errors import InvalidArgument, NotFound, VersionConflict
-from registration.layout import RULE_KINDS
+from registration.layout import MANIFESTS, RULE_KINDS
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
 from registration.values.ids import name_of, uuid7
@@ -446,6 +446,128 @@ class StoreContract:
             mine = [line for line in lines if line.startswith(b'{"by":%d,' % index)]
             assert [int(line.split(b'"n":')[1].split(b",")[0]) for line in mine] == list(range(25))
 
+    # -- the feed --------------------------------------------------------------------------------------
+
+    def test_the_feed_has_every_event_once_in_order(self, open_store: OpenStore) -> None:
+        """What was appended to any stream, by any handle, is in the feed once, in the order of the commits."""
+        stores = (open_store(), open_store())
+        appended = [
+            event
+            for number, stream in enumerate(("b", "a", "b", "c/x", "a", "b"))
+            for event in append(stores[number % 2], stream, count=1 + number % 3)[0]
+        ]
+
+        entries = list(open_store().feed())
+
+        assert [entry.event for entry in entries] == appended
+        assert {entry.area for entry in entries} == {MANIFESTS}
+        assert len({entry.cursor for entry in entries}) == len(entries)
+
+    def test_a_cursor_goes_on_behind_its_event(self, open_store: OpenStore) -> None:
+        """After each cursor comes the rest, also in the middle of a batch, and what is appended later."""
+        store = open_store()
+        for count in (1, 3, 2):
+            append(store, "a", count=count)
+        entries = list(store.feed())
+        later, _ = append(store, "b")
+
+        for number, entry in enumerate(entries, 1):
+            rest = [found.event for found in open_store().feed(entry.cursor)]
+
+            assert rest == [*(one.event for one in entries[number:]), *later]
+
+    def test_the_feed_gives_no_more_than_was_asked_for(self, open_store: OpenStore) -> None:
+        """`limit` bounds the entries; going on behind the last gives the next."""
+        store = open_store()
+        append(store, "a", count=4)
+        every = [entry.event for entry in store.feed("start")]
+
+        first = list(store.feed(limit=3))
+
+        assert [entry.event for entry in first] == every[:3]
+        assert [entry.event for entry in store.feed(first[-1].cursor, limit=3)] == every[3:]
+        assert list(store.feed(limit=0)) == []
+        with _refused(InvalidArgument):
+            list(store.feed(limit=-1))
+
+    def test_the_end_of_the_feed_is_behind_all_that_was_acknowledged(self, open_store: OpenStore) -> None:
+        """Behind `feed_end` comes what is appended afterwards, and nothing else; it moves with each commit."""
+        store = open_store()
+        ends = [store.feed_end()]
+        append(store, "a")
+        ends.append(store.feed_end())
+        later, _ = append(store, "a", count=2)
+        ends.append(open_store().feed_end())
+
+        assert [entry.event for entry in store.feed(ends[1])] == later
+        assert list(store.feed(ends[2])) == list(store.feed("now")) == []
+        assert len(set(ends)) == 3
+        assert len(list(store.feed(ends[0]))) == 3
+
+    def test_what_was_refused_is_not_in_the_feed(self, open_store: OpenStore) -> None:
+        """A conflict leaves no entry."""
+        store = open_store()
+        append(store, "a")
+        late = _batch(store, "a")
+        append(store, "a")
+
+        with _refused(VersionConflict):
+            store.append("a", *late)
+
+        assert [entry.event.version for entry in store.feed()] == [1, 2]
+
+    def test_what_is_no_cursor_is_refused(self, open_store: OpenStore) -> None:
+        """A cursor that the feed did not give is an error, and never an empty answer."""
+        store = open_store()
+        append(store, "a")
+        end = store.feed_end()
+        segment, _, rest = end.partition("-")
+        id, _, offset = rest.partition(":")
+        other = "0" * 8 if id != "0" * 8 else "1" * 8
+        given = ("", "0", "start ", "1:0", f"{segment}-{other}:{offset}", f"99{end}", f"{end}0", f"{end}\n")
+
+        for cursor in given:
+            with _refused(InvalidArgument):
+                list(store.feed(cursor))
+            with _refused(InvalidArgument):
+                store.feed_backlog(cursor)
+
+    def test_the_backlog_counts_what_is_behind_a_cursor(self, open_store: OpenStore) -> None:
+        """How many events there are, and the time of the first of them."""
+        store = open_store()
+        assert store.feed_backlog() == Backlog(0, None)
+        events, _ = append(store, "a")
+        append(store, "b", count=2)
+        first = next(iter(store.feed()))
+
+        assert store.feed_backlog() == Backlog(3, events[0].time)
+        assert store.feed_backlog(first.cursor).events == 2
+        assert store.feed_backlog(store.feed_end()) == store.feed_backlog("now") == Backlog(0, None)
+
+    def test_a_feed_that_misses_nothing_is_left_alone(self, open_store: OpenStore) -> None:
+        """`reconcile_feed` adds what others put there, and there is none."""
+        store = open_store()
+        append(store, "a", count=3)
+        before = list(store.feed())
+
+        assert store.reconcile_feed() == 0
+        assert list(store.feed()) == before
+
+    def test_the_feed_of_several_threads_has_each_event_once(self, open_store: OpenStore) -> None:
+        """However many append at once, each event is there once, and each stream's are in order."""
+        stores = [open_store() for _ in range(4)]
+
+        def work(index: int) -> None:
+            for number in range(12):
+                append(stores[index], f"s{index}" if number % 2 else f"t{index}", count=1 + number % 2)
+
+        _run_threads([partial(work, index) for index in range(len(stores))])
+
+        events = [entry.event for entry in open_store().feed()]
+        assert len(events) == len({event.hash for event in events}) == 4 * 18
+        for stream in open_store().streams():
+            assert [e for e in events if e.subject == stream] == list(open_store().read(stream))
+
     # -- closing ---------------------------------------------------------------------------------------
 
     def test_reopening_shows_the_same(self, open_store: OpenStore) -> None:
@@ -459,6 +581,7 @@ class StoreContract:
         append(store, "b")
         store.keep("policies", digest_of({}), {})
         store.log_refusal(b"{}\n")
+        entries = list(store.feed())
         before = {stream: (store.load(stream), store.inspect(stream)) for stream in store.streams()}
 
         store.close()
@@ -466,6 +589,7 @@ class StoreContract:
 
         assert reopened.kept("policies", digest_of({})) == {}
         assert list(reopened.refusals()) == [b"{}\n"]
+        assert list(reopened.feed()) == entries
         assert {s: (reopened.load(s), reopened.inspect(s)) for s in reopened.streams()} == before
         assert _versions(reopened, "a") == [1, 2]
 

@@ -14,6 +14,8 @@ the files in it, nor its own name in the directory above. A sync that fails leav
 a later sync will not write it either, and the page cache may have dropped it. This is what made PostgreSQL lose data
 ("fsyncgate", 2018); see Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
 
+Each run of the machine has an id, in ``/proc/sys/kernel/random/boot_id``, as on Linux: another one after a power cut.
+
 Where this goes further than known file systems (ext4 syncs a new file's name with the file), it is on purpose: POSIX
 promises no more.
 """
@@ -30,6 +32,7 @@ from random import Random
 
 BLOCK_BYTES = 128
 _ROOT = 1
+_BOOT_ID = ("proc", "sys", "kernel", "random", "boot_id")
 
 
 class PowerCut(BaseException):
@@ -198,6 +201,7 @@ class SimulatedDisk:
         self._open: dict[int, _Open] = {}
         self._next_fd = 3
         self._locks: dict[int, int] = {}
+        self._boot()
 
     # -- what happens to a machine ---------------------------------------------------------------------------
 
@@ -223,8 +227,9 @@ class SimulatedDisk:
             picks = self._some_picks([len(reachable[number]) for number in numbers], random, states_max)
         for pick in picks:
             disk = self._copy()
+            disk._boot(self._boots + 1)  # noqa: SLF001  # a copy of our own
             for number, index in zip(numbers, pick, strict=True):
-                node = disk._inodes[number]  # noqa: SLF001  # a copy of our own
+                node = disk._inodes[number]  # noqa: SLF001  # as above
                 if isinstance(node, _File):
                     image = reachable[number][index]
                     assert isinstance(image, bytes)
@@ -244,6 +249,7 @@ class SimulatedDisk:
 
     def _copy(self) -> SimulatedDisk:
         disk = SimulatedDisk()
+        disk._boots = self._boots
         disk._next_inode = self._next_inode
         for number, node in self._inodes.items():
             if isinstance(node, _File):
@@ -369,6 +375,18 @@ class SimulatedDisk:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         directory.change(_Entry(path, None))
 
+    def remove_directory(self, path: str, *, dir_fd: int) -> None:
+        self._step("remove_directory")
+        directory = self._directory(dir_fd)
+        node = self._inodes[directory.live[path]] if path in directory.live else None
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        if isinstance(node, _File):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        if node.live:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+        directory.change(_Entry(path, None))
+
     def names(self, fd: int) -> list[str]:
         self._step("names", changes=False)
         return list(self._directory(fd).live)
@@ -378,6 +396,21 @@ class SimulatedDisk:
         return self._locks.setdefault(self._open[fd].inode, fd) == fd
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _boot(self, number: int = 1) -> None:
+        """Start the machine: the file that says which run of it this is says something new."""
+        self._boots = number
+        above = self._inodes[_ROOT]
+        for name in _BOOT_ID[:-1]:
+            assert isinstance(above, _Directory)
+            child = above.live.get(name) or self._new(_Directory())
+            above.live[name] = above.durable[name] = child
+            above = self._inodes[child]
+        assert isinstance(above, _Directory)
+        content = f"run-{number}\n".encode()
+        file = above.live.get(_BOOT_ID[-1]) or self._new(_File())
+        above.live[_BOOT_ID[-1]] = above.durable[_BOOT_ID[-1]] = file
+        self._inodes[file] = _File(bytearray(content), content)
 
     def _step(self, operation: str, *, changes: bool = True) -> None:
         """Count an operation; cut the power or fail where that is due."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registration.values.documents import Document
+    from registration.values.leases import Lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,8 @@ class Command:
     leads there. document: what `create` and `revise` carry. context: more JSON values to keep with the
     event. expected_version: refuse unless the manifest is at this version. expected_digest, expected_head: refuse
     unless these are its document's digest and the hash that its log ends in. idempotency_key: give the first
-    answer again where this key was used before. undoes: the version of the event that this one takes back.
+    answer again where this key was used before. fence: the number of the lease that this is done under; claim: the lease that
+    somebody has on the manifest at this moment. undoes: the version of the event that this one takes back.
     """
 
     stream: str
@@ -32,6 +34,8 @@ class Command:
     expected_version: int | None = None
     expected_digest: str | None = None
     expected_head: str | None = None
+    fence: int | None = None
+    claim: Lease | None = None
     idempotency_key: str | None = None
     correlation_id: str | None = None
     causation_id: str | None = None

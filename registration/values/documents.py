@@ -44,11 +44,11 @@ class Document:
 
 
 def parse_document(
-    raw: bytes, *, source: str = "The document", size_bytes_max: int = DOCUMENT_BYTES_MAX
+    raw: bytes, *, source: str = "The document", size_bytes_max: int = DOCUMENT_BYTES_MAX, first_line: int = 1
 ) -> Document:
     """Read a document from JSON text in UTF-8; a byte order mark is refused, as RFC 8259 asks.
 
-    source: what to call it in an error, such as a file's name.
+    source: what to call it in an error, such as a file's name. first_line: where in that file it begins, from 1.
 
     Raises:
         InvalidDocument: when it is not I-JSON, not an object, too large or too deep.
@@ -73,7 +73,7 @@ def parse_document(
     try:
         value = json.loads(text, object_pairs_hook=members, parse_constant=float, parse_int=_integer)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
+        where = f"line {error.lineno + first_line - 1}, column {error.colno}"
         raise InvalidDocument(source, [f"it is not JSON: {error.msg} at {where}"]) from None
     except RecursionError:
         raise InvalidDocument(source, [f"it is nested deeper than {DEPTH_MAX} levels"]) from None

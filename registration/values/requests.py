@@ -81,6 +81,7 @@ class Request(BaseModel):
     expected_version: Annotated[int, Field(ge=0)] | None = None
     expected_digest: Digest | None = None
     expected_head: Head | None = None
+    fence: Annotated[int, Field(ge=1, lt=2**53)] | None = None
     idempotency_key: Label | None = None
     correlation_id: Label | None = None
 

@@ -62,6 +62,12 @@ class StateSnapshot:
         """Who approved this very document, in order: `actor`, `time`, `version`, `digest`."""
         return tuple(self.facts.get("approvals", ()))
 
+    @property
+    def fence(self) -> Mapping[str, Any] | None:
+        """The highest number of a lease that an event was made under: `number`, `actor`, `version`; None where none was."""
+        seen: Mapping[str, Any] | None = self.facts.get("fence")
+        return seen
+
     def detached(self) -> StateSnapshot:
         """The same, sharing nothing that can be changed: stores keep hot states, and what callers do to theirs is their own."""
         facts = orjson.loads(orjson.dumps(self.facts)) if self.facts else {}

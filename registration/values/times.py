@@ -58,3 +58,8 @@ def later(time: str, seconds: int) -> str:
     except OverflowError:
         return "9999-12-31T23:59:59.999999Z"
     return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """How many seconds lie between two times, both as text; below 0 where the first is the later one."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -23,7 +23,7 @@ def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 
     wizard: name, version and, of one that was read from data, its digest. owner: `scope` and `user`. community: an id or
-    None. answers: by step. attempt: which run through the steps this is, from 1. client: the keyed hash of the one that the
+    None. answers: by step; draft: by step, what was answered of it so far. attempt: which run through the steps this is, from 1. client: the keyed hash of the one that the
     session is bound to. work: by key, what was last recorded of it, in order. manifest: `id`, `version` and `digest` of the
     one that it ended in. stopped: where it stood when it failed or expired, and the reason. due: by time-out, when.
     """
@@ -32,8 +32,13 @@ def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     said: Mapping[str, Any] = event.data.get("context", {})
     kept = _moved(facts, event, said)
     if said.get("forget"):
-        kept["answers"] = {}
+        kept |= {"answers": {}, "draft": {}}
+    if "draft" in said:
+        kept["draft"] = {**kept.get("draft", {}), **_copy(said["draft"])}
     if "answers" in said:
+        kept["draft"] = {
+            step: one for step, one in kept.get("draft", {}).items() if step not in said["answers"]
+        }
         kept["answers"] = {**kept.get("answers", {}), **_copy(said["answers"])}
     if "work" in said:
         record = _copy(said["work"])

@@ -62,7 +62,7 @@ class ModelForm:
 
     def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
         """See `Form.check`."""
-        taken, problems = _taken(answer, self._size_bytes_max)
+        taken, problems = as_json(answer, self._size_bytes_max)
         if problems:
             return taken, problems
         try:
@@ -71,7 +71,11 @@ class ModelForm:
         except ValidationError as error:
             return taken, [_told(taken, wrong) for wrong in error.errors(include_url=False)]
         kept: dict[str, Any] = read.model_dump(mode="json", by_alias=True)
-        return kept, list(_no_references(kept, self._references))
+        return kept, list(self.leaks(kept))
+
+    def leaks(self, answer: Answer) -> Iterator[Problem]:
+        """See `Form.leaks`."""
+        return _no_references(answer, self._references)
 
     def flaws(self) -> Iterator[str]:
         """See `Form.flaws`."""
@@ -94,12 +98,16 @@ class SchemaForm:
 
     def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
         """See `Form.check`."""
-        taken, problems = _taken(answer)
+        taken, problems = as_json(answer)
         if problems:
             return taken, problems
         kept = _with_defaults(taken, self.schema)
         problems = [Problem(one.at, one.problem) for one in schema_problems(kept, self.schema)]
-        return kept, problems or list(_no_references(kept, self._references))
+        return kept, problems or list(self.leaks(kept))
+
+    def leaks(self, answer: Answer) -> Iterator[Problem]:
+        """See `Form.leaks`."""
+        return _no_references(answer, self._references)
 
     def flaws(self) -> Iterator[str]:
         """See `Form.flaws`."""
@@ -135,8 +143,8 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
     return schema
 
 
-def _taken(answer: Answer, size_bytes_max: int = ANSWER_BYTES_MAX) -> tuple[dict[str, Any], list[Problem]]:
-    """An answer as JSON values of its own."""
+def as_json(answer: Answer, size_bytes_max: int = ANSWER_BYTES_MAX) -> tuple[dict[str, Any], list[Problem]]:
+    """An answer as JSON values of its own; what is wrong with it where it can't be, and it is then empty."""
     try:
         given = dict(answer) if isinstance(answer, Mapping) else answer
         return check_document(given, source="The answer", size_bytes_max=size_bytes_max).value, []

@@ -23,7 +23,11 @@ PROBLEMS_MAX = 100
 
 def guards_of(wizard: Wizard) -> Mapping[str, Guard]:
     """By name, the guards of a wizard's lifecycle."""
+    fixed = {"owner": owner, "client": client, "unbound": unbound, "reason_given": reason_given}
+    return {**fixed, **_about_answers(wizard), **_about_others(wizard), **_about_ways(wizard)}
 
+
+def _about_answers(wizard: Wizard) -> dict[str, Guard]:
     def answered(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
         """The command brings an answer to the step that it is about, and nothing is wrong with it."""
         step = policy.parameters["step"]
@@ -43,6 +47,38 @@ def guards_of(wizard: Wizard) -> Mapping[str, Guard]:
         """Nothing is missing, and nothing is wrong by now."""
         return _judged(wizard.problems(_answers(state)), "the answers")
 
+    return {"answered": answered, "all_answered": all_answered}
+
+
+def _about_others(wizard: Wizard) -> dict[str, Guard]:
+    def corrected(state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
+        """What the command says anew are answers to forms, and nothing is wrong with them."""
+        said = _said(command).get("answers", {})
+        forms = {name for name in said if wizard.has_step(name) and wizard.step(name).kind == "form"}
+        if not said or forms != said.keys():
+            return _no("it corrects no answer, or one to a step that asks nothing", "Name a step that asks.")
+        checked = {name: wizard.check(name, one, {**_answers(state), **said}) for name, one in said.items()}
+        found = {name: problems for name, (_, problems) in checked.items() if problems}
+        if not found and any(kept != said[name] for name, (kept, _) in checked.items()):
+            return _no("an answer is not given as it is kept", "Give it as `Wizard.check` gives it.")
+        return _judged(found, "the answers")
+
+    def drafted(_state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
+        """What the command proposes, or has of an answer so far, is of steps that ask, and holds no secret."""
+        said = {**_said(command).get("draft", {}), **_said(command).get("answers", {})}
+        found = {}
+        for name, one in said.items():
+            form = wizard.step(name).form if wizard.has_step(name) else None
+            if form is None:
+                return _no(f"{name} asks nothing", "Name a step that asks.")
+            if leaks := list(form.leaks(one)):
+                found[name] = leaks
+        return _judged(found, "what is proposed")
+
+    return {"corrected": corrected, "drafted": drafted}
+
+
+def _about_ways(wizard: Wizard) -> dict[str, Guard]:
     def onward(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
         """The next step that isn't skipped is the one that this leads to."""
         step, to = policy.parameters["step"], policy.parameters["to"]
@@ -61,17 +97,7 @@ def guards_of(wizard: Wizard) -> Mapping[str, Guard]:
             return _no(f"{to} has nothing to ask, by the answers so far", "Go to another step.")
         return Verdict(agrees=True, reason=f"{to} is asked for")
 
-    return {
-        "owner": owner,
-        "client": client,
-        "unbound": unbound,
-        "reason_given": reason_given,
-        "answered": answered,
-        "all_answered": all_answered,
-        "onward": onward,
-        "backward": backward,
-        "asked_for": asked_for,
-    }
+    return {"onward": onward, "backward": backward, "asked_for": asked_for}
 
 
 def owner(state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:

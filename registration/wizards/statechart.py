@@ -9,7 +9,8 @@ the last step              ``complete``                     COMPLETE            
 a form, the review         ``back``, ``back_to_X``          the one before, or X   ``state_changed``
 the review; a form         ``goto_X``; ``goto_REVIEW``      X; the review          ``state_changed``
 FAILED, EXPIRED            ``restart``                      the first step         ``state_changed``
-a form, the review         ``update``, ``extend``, ``bind`` (stays)                ``answers_updated``, …
+a form, the review         ``update``, ``draft``            (stays)                ``answers_updated``, …
+a form, the review         ``extend``, ``bind``             (stays)                ``session_extended``, …
 work                       ``record``                       (stays)                ``work_recorded``
 every step                 ``fail`` (a reason is required)  FAILED                 ``session_failed``
 a form, the review         ``cancel``                       CANCELLED              ``session_cancelled``
@@ -38,8 +39,8 @@ from registration.wizards.wizard import CANCELLED, COMPLETE, EXPIRED, FAILED, IN
 if TYPE_CHECKING:
     from registration.wizards.wizard import Wizard, WizardStep
 
-EXPIRE = "expire"
-"""The name of the time-out."""
+EXPIRE, EXPIRED_PAST = "expire", "session_expired"
+"""The time-out, and the word of its event."""
 
 _PAST = {
     "start": "session_created",
@@ -49,6 +50,7 @@ _PAST = {
     "goto": "state_changed",
     "restart": "state_changed",
     "update": "answers_updated",
+    "draft": "answers_drafted",
     "extend": "session_extended",
     "bind": "client_bound",
     "record": "work_recorded",
@@ -72,6 +74,8 @@ def definition_of(wizard: Wizard, time_to_live: str | None = None) -> Definition
         guards=guards_of(wizard),
         evolve=keep_session,
         version=wizard.version,
+        # Another version of the wizard may have, or have had, steps of another kind.
+        earlier=frozenset(f"{wizard.name}.{past}.v1" for past in (*_PAST.values(), EXPIRED_PAST)),
     )
 
 
@@ -80,13 +84,14 @@ def chart_of(wizard: Wizard, time_to_live: str) -> Chart:
     built = _Built()
     asking = [step for step in wizard.steps if step.kind != "work"]
     first = wizard.steps[0].name
-    built.move("start", None, IN_PROGRESS, GuardUse("owner"))
+    built.move("start", None, IN_PROGRESS, GuardUse("owner"), GuardUse("drafted"))
     for step in wizard.steps:
         _ways_on(built, wizard, step)
     for step in asking:
         _ways_back(built, wizard, step)
-        for stays in ("update", "extend"):
-            built.move(stays, step.name, step.name, *_OWN)
+        built.move("update", step.name, step.name, *_OWN, GuardUse("corrected"))
+        built.move("draft", step.name, step.name, *_OWN, GuardUse("drafted"))
+        built.move("extend", step.name, step.name, *_OWN)
         built.move("bind", step.name, step.name, *_OWN, GuardUse("unbound"))
     work = [step.name for step in wizard.steps if step.kind == "work"]
     for name in work:
@@ -110,7 +115,7 @@ def chart_of(wizard: Wizard, time_to_live: str) -> Chart:
         ),
         actions=tuple(built.actions.values()),
         transitions=tuple(built.transitions),
-        timeouts=(Timeout(EXPIRE, "session_expired", IN_PROGRESS, time_to_live, EXPIRED, sliding=True),),
+        timeouts=(Timeout(EXPIRE, EXPIRED_PAST, IN_PROGRESS, time_to_live, EXPIRED, sliding=True),),
     )
 
 

@@ -21,10 +21,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from registration.core.chart_problems import NAME
 from registration.errors import InvalidWizard
+from registration.values.documents import digest_of
 from registration.values.pointers import pointer
 from registration.values.times import DURATION_FORM, duration_s
 
@@ -79,6 +81,9 @@ class Form(Protocol):
 
     def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
         """The answer as it is kept, with what it left out where there are defaults; and all that is wrong with it."""
+
+    def leaks(self, answer: Answer) -> Iterator[Problem]:
+        """What may be a secret in an answer that needn't be whole yet; it is told without being shown."""
 
     def flaws(self) -> Iterator[str]:
         """What is wrong with the form itself."""
@@ -149,6 +154,12 @@ class Wizard:
         """Which step it is, from 0. Raises KeyError when there is none."""
         return self._places[name]
 
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What a session says of the wizard that it was begun with: its name and version, and the digest of its data."""
+        said: dict[str, Any] = {"name": self.name, "version": self.version}
+        return said if self.data is None else said | {"digest": digest_of(self.data)}
+
     @property
     def review(self) -> WizardStep:
         """The step that shows all answers."""
@@ -188,13 +199,17 @@ class Wizard:
             one: answers[one] for one in step.needs if one in answers and not self.is_skipped(one, answers)
         }
 
+    def counted_steps(self, answers: Answers) -> list[str]:
+        """The forms that aren't skipped, in order."""
+        return [
+            step.name
+            for step in self.steps
+            if step.kind == "form" and not self.is_skipped(step.name, answers)
+        ]
+
     def counted(self, answers: Answers) -> Answers:
         """The answers that count, in the order of the steps: those of skipped steps don't."""
-        return {
-            step.name: answers[step.name]
-            for step in self.steps
-            if step.kind == "form" and step.name in answers and not self.is_skipped(step.name, answers)
-        }
+        return {name: answers[name] for name in self.counted_steps(answers) if name in answers}
 
     def options_at(self, name: str, answers: Answers) -> Options:
         """By place in a step's answer, what can be chosen there."""

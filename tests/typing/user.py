@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
 from registration import (
+    AsyncRegistrationPipeline,
     Chart,
     Command,
+    CreateItem,
     Definition,
     Event,
     Explanation,
+    ItemResult,
     LifecycleState,
     Policy,
     RegistrationError,
@@ -19,6 +22,7 @@ from registration import (
     StateChange,
     StateSnapshot,
     Summary,
+    TransitionItem,
     TransitionResult,
     Verdict,
 )
@@ -77,3 +81,38 @@ def use(root: Path) -> None:
             pipeline.persist_state("acme/weather", snapshot)
         except RegistrationError as error:
             assert_type(error.next_step, str)
+
+
+def import_all(root: Path, documents: Iterator[bytes]) -> None:
+    with RegistrationPipeline(root) as pipeline:
+        with pipeline.create_many(CreateItem(document=raw) for raw in documents) as results:
+            for one in results:
+                assert_type(one, ItemResult[CreateItem, TransitionResult])
+                assert_type(one.item, CreateItem)
+                assert_type(one.error, RegistrationError | None)
+                assert_type(one.value(), TransitionResult)
+        steps = [TransitionItem(manifest_id="a", action="approve")]
+        for step in pipeline.transition_many(steps, workers=2):
+            assert_type(step.item.manifest_id, str)
+        for given in pipeline.create_many([{"manifest_id": "a", "document": {"name": "a"}}]):
+            assert_type(given.result, TransitionResult | None)
+        CreateItem(document={}, actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
+        pipeline.transition_many([1])  # type: ignore[type-var]  # not an item
+
+
+async def serve(root: Path) -> None:
+    async with AsyncRegistrationPipeline(root, actor="ada", threads=4) as pipeline:
+        assert_type(pipeline, AsyncRegistrationPipeline)
+        assert_type(await pipeline.create("a", {"name": "a"}, idempotency_key="k"), StateSnapshot)
+        assert_type(await pipeline.reject("a", reason="no licence", actor="bea"), TransitionResult)
+        assert_type(await pipeline.load_state("a"), StateSnapshot)
+        assert_type(pipeline.history("a"), AsyncGenerator[Event, None])
+        async for summary in pipeline.list("DRAFT"):
+            assert_type(summary, Summary)
+        async for one in pipeline.create_many([CreateItem(document={})], workers=2):
+            assert_type(one, ItemResult[CreateItem, TransitionResult])
+        assert_type(pipeline.on("state_change", tell), Callable[[], None])
+        assert_type(pipeline.policy, Policy)
+        await pipeline.approve("a", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
+        await pipeline.reject("a")  # type: ignore[call-arg]  # it needs a reason
+        await pipeline.load_state(7)  # type: ignore[arg-type]  # not an id

@@ -1,0 +1,145 @@
+"""Claims: who is at work on which manifest, so that two reviewers don't read the same one.
+
+A claim is the lease on a manifest, held by a person, under the name that they act by (an actor is a name that somebody gave,
+so whoever acts under it may renew and release it). While it holds:
+
+- only its holder acts on the manifest; all others get `LeaseHeld`, which says who has it and until when. The policy may say
+  that it keeps them from some actions only (``[claims]`` in `policy.toml`), or from none. Reading is free, and time-outs run;
+- what its holder does carries its number (`data.fence`), so that a program that still works under an earlier one is refused.
+
+It ends with what it was for: when the holder's action moved the manifest on, or was an approval. And by its time; by
+`release`; and when somebody takes it away, which needs a reason and is an event in the manifest's log.
+
+It is a courtesy between people, not what keeps the log right: a command that was being decided when the claim was made may
+still come through. Pin the version, the digest or the head for that.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from registration import layout
+from registration.errors import InvalidArgument, LeaseLost, NotFound, RegistrationError
+from registration.leases.record import not_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from registration.engine import Engine, Outcome
+    from registration.leases.keeper import LeaseKeeper
+    from registration.values.leases import Lease
+    from registration.values.snapshots import StateSnapshot
+
+_log = logging.getLogger("registration")
+
+CLAIM_S = 1_800
+"""For how long a claim is where nobody says: half an hour, to read one manifest without a hurry."""
+
+
+class Claims:
+    """The claims on the manifests of one registry. Safe to share between threads.
+
+    keeper: who keeps the leases. load: gives a manifest's state, or raises NotFound. actor: who acts where a call doesn't say.
+
+    What every call can raise: `NotFound` when there is no such manifest, `InvalidArgument` when nobody is named, and what
+    `registration.leases.keeper.LeaseKeeper` says.
+    """
+
+    def __init__(
+        self,
+        keeper: LeaseKeeper,
+        engine: Engine,
+        load: Callable[[str], StateSnapshot],
+        actor: str | None,
+    ) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._load = load
+        self._actor = actor
+
+    def of(self, manifest_id: str) -> Lease | None:
+        """The claim that holds on a manifest now; None where nobody has one."""
+        return self._keeper.find(layout.lease_key(manifest_id))
+
+    def list(self) -> Iterator[Lease]:
+        """All claims that hold now, sorted by manifest."""
+        return self._keeper.list(layout.MANIFESTS)
+
+    def take(self, manifest_id: str, *, for_s: float = CLAIM_S, actor: str | None = None) -> Lease:
+        """Claim a manifest for `for_s` seconds. Whoever has it already has it for that long from now.
+
+        Raises:
+            LeaseHeld: when somebody else has it.
+        """
+        state = self._load(manifest_id)
+        who = self._named(actor)
+        held = self.of(manifest_id)
+        if held is not None and held.holder == who:
+            with suppress(LeaseLost):  # it ended at this very moment
+                return self._keeper.renew(held, ttl_s=for_s)
+        seen = state.fence["number"] if state.fence is not None else 0
+        return self._keeper.acquire(layout.lease_key(manifest_id), holder=who, ttl_s=for_s, above=seen)
+
+    def release(self, manifest_id: str, *, actor: str | None = None) -> bool:
+        """End one's own claim. Whether there was one.
+
+        Raises:
+            LeaseHeld: when it is somebody else's.
+        """
+        who = self._named(actor)
+        held = self.of(manifest_id)
+        if held is None:
+            self._load(manifest_id)
+            return False
+        if held.holder != who:
+            raise held.refusal()
+        return self._keeper.release(held)
+
+    def take_away(self, manifest_id: str, *, reason: str, actor: str | None = None) -> Lease:
+        """End somebody's claim, and record that in the manifest's log; gives what it was.
+
+        The event comes first: killed in between, the log has it, and doing it again ends the claim. Whoever had it writes no
+        more under its number.
+
+        Raises:
+            NotFound: when nobody has claimed it.
+        """
+        who = self._named(actor)
+        state = self._load(manifest_id)
+        key = layout.lease_key(manifest_id)
+        held = self.of(manifest_id)
+        if held is None:
+            raise not_held(key)
+        if not reason.strip():
+            raise InvalidArgument(
+                f"Taking {held.holder!r} the claim on {state.stream!r} away needs a reason.",
+                "Say why: they will want to know.",
+            )
+        self._engine.record_broken_claim(manifest_id, held, actor=who, reason=reason.strip())
+        with suppress(NotFound):  # it has ended meanwhile
+            self._keeper.break_lease(key, by=who, reason=reason, number=held.number)
+        return held
+
+    def settle(self, outcome: Outcome) -> None:
+        """End the claim that a command was made under, where that was what it was for. Failing to is logged."""
+        event = outcome.events[-1]
+        number = event.data.get("fence")
+        moved = event.from_state != event.to_state or "approval" in event.data
+        if number is None or outcome.replayed or not moved:
+            return
+        try:
+            held = self.of(event.subject)
+            if held is not None and held.number == number:
+                self._keeper.release(held)
+        except RegistrationError as error:  # what was done is done; the claim ends by its time
+            _log.warning("%s: its claim could not be ended: %s", event.subject, error)
+
+    def _named(self, actor: str | None) -> str:
+        who = actor if actor is not None else self._actor
+        if who is None:
+            raise InvalidArgument(
+                "A claim needs somebody who has it.", "Say who: `actor=`, or `--actor NAME`."
+            )
+        return who

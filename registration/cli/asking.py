@@ -1,0 +1,320 @@
+"""Asking at a terminal: an answer by the shape of its form, field by field, each looked at as soon as it is given.
+
+At every question: ``?`` explains, ``<`` goes back a step, ``-`` leaves out what may be left out, Enter takes what stands in
+brackets. Text that is one of these, or empty, is typed in quotation marks: ``"-"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+import orjson
+
+from registration.cli.output import printable
+from registration.values.pointers import ABSENT, pointer
+from registration.wizards.shapes import Shape, item_names, summary_of
+from registration.wizards.wizard import Option, Problem
+
+Check = Callable[[dict[str, Any]], list[Problem]]
+"""From an answer, that may not be whole yet, to all that is wrong with it."""
+
+Keep = Callable[[dict[str, Any]], None]
+"""Keep what was answered so far."""
+
+HELP = "? explains, < goes back a step, - leaves it out, Enter takes what is in brackets, Ctrl-C leaves and keeps everything."
+
+
+class WentBack(Exception):  # no error: somebody typed <
+    """Whoever is asked wants to go back a step."""
+
+
+class Asker:
+    """Asks for one answer. check: what is wrong with it so far. keep: called after each field of the answer's first level."""
+
+    def __init__(self, check: Check, keep: Keep) -> None:
+        self._check = check
+        self._keep = keep
+        self._answer: dict[str, Any] = {}
+
+    def ask(
+        self, shape: Shape, known: Mapping[str, Any], only: frozenset[str] | None = None
+    ) -> dict[str, Any]:
+        """A whole answer. known: what to propose. only: ask no other fields, and keep what is known of them.
+
+        Raises:
+            WentBack: when somebody typed ``<``.
+            click.Abort: when somebody typed Ctrl-C, or the input ends.
+        """
+        self._answer = {}
+        for name, member in (shape.members or {}).items():
+            if only is not None and name not in only:
+                if name in known:
+                    self._answer[name] = known[name]
+                continue
+            value = self._value(member, (name,), known.get(name, ABSENT))
+            if value is not ABSENT:
+                self._answer[name] = value
+                self._keep({**known, **self._answer})
+        return self._answer
+
+    # -- one value -----------------------------------------------------------------------------------------
+
+    def _value(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        """Ask until nothing is wrong with what was said at this place."""
+        while True:
+            value = self._said(shape, path, known)
+            problems = self._problems(path, value)
+            if not problems:
+                return value
+            for problem in problems:
+                tell(problem)
+            known = value if shape.kind in ("object", "list", "table") else known
+
+    def _said(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        if shape.kind == "fixed":
+            return shape.value
+        ways = {"table": self._table, "object": self._object, "variants": self._variant, "list": self._items}
+        way = ways.get(shape.kind, self._one)
+        if shape.kind == "list" and shape.item is not None and shape.item.kind in _SINGLE:
+            way = self._words
+        return way(shape, path, known)
+
+    def _one(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        """A single value: text, a number, yes or no, a choice, or JSON."""
+        default = known if known is not ABSENT else shape.default
+        if shape.kind == "choice":
+            show_options(shape.options)
+        while True:
+            typed = prompt(label(shape, path), shown(default), shape)
+            if typed == "":
+                if default is not ABSENT:
+                    return default
+                if not shape.required:
+                    return ABSENT
+                tell(Problem("", "it is required; ? explains"))
+            elif typed == "-" and not shape.required:
+                return ABSENT
+            else:
+                value = read(shape, typed)
+                if value is not ABSENT:
+                    return value
+                tell(Problem("", f"{typed!r} is not {_WANTED[shape.kind]}"))
+
+    def _words(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        """A list of single values, on one line, with commas between them."""
+        assert shape.item is not None
+        default = known if known is not ABSENT else shape.default
+        if shape.item.options:
+            show_options(shape.item.options)
+        while True:
+            typed = prompt(f"{label(shape, path)} (several: with commas)", shown(default), shape)
+            if typed == "":
+                if default is not ABSENT:
+                    return default
+                if not shape.required or not shape.at_least:
+                    return [] if shape.required else ABSENT
+                tell(Problem("", f"at least {shape.at_least} of them have to be said; ? explains"))
+                continue
+            if typed == "-":
+                return [] if shape.required else ABSENT
+            values = [read(shape.item, word.strip()) for word in typed.split(",") if word.strip()]
+            if ABSENT not in values:
+                return values
+            tell(Problem("", f"one of them is not {_WANTED[shape.item.kind]}"))
+
+    def _items(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        """A list of objects: one after the other, or changed one by one where there are some."""
+        assert shape.item is not None
+        items: list[Any] = list(known) if isinstance(known, list) else []
+        click.secho(f"{label(shape, path)}:", bold=True)
+        if (
+            not items
+            and not shape.at_least
+            and not confirm(f"Add {singular(shape.name)}?", default=shape.required)
+        ):
+            return [] if shape.required else ABSENT
+        if not items:
+            items.append(self._value(shape.item, (*path, 0), ABSENT))
+        while True:
+            for number, one in enumerate(item_names(items), 1):
+                click.echo(f"  {number}  {printable(one)}")
+            said = prompt("add, change N, remove N, or done", "done", shape)
+            word, _, rest = said.partition(" ")
+            index = int(rest) - 1 if rest.isascii() and rest.isdecimal() else -1
+            if word in ("", "done"):
+                return items
+            if word == "add":
+                items.append(self._value(shape.item, (*path, len(items)), ABSENT))
+            elif word == "change" and 0 <= index < len(items):
+                items[index] = self._value(shape.item, (*path, index), items[index])
+            elif word == "remove" and 0 <= index < len(items):
+                del items[index]
+            else:
+                tell(Problem("", "say `add`, `change 1`, `remove 1` or `done`"))
+
+    def _table(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        """An object with names of one's own, until none is given."""
+        assert shape.item is not None
+        entries: dict[str, Any] = dict(known) if isinstance(known, Mapping) else {}
+        click.secho(f"{label(shape, path)}:", bold=True)
+        while True:
+            for name, one in entries.items():
+                click.echo(f"  {printable(name)}: {printable(summary_of(one))}")
+            name = prompt("a name to add or change, -NAME removes it, Enter is done", "", shape)
+            if name == "":
+                return entries if entries or shape.required else ABSENT
+            if name.startswith("-"):
+                entries.pop(name[1:], None)
+            else:
+                entries[name] = self._value(shape.item, (*path, name), entries.get(name, ABSENT))
+
+    def _object(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        there = isinstance(known, Mapping)
+        if not shape.required and not confirm(f"{label(shape, path)}: say something of it?", default=there):
+            return ABSENT
+        found = {}
+        for name, member in (shape.members or {}).items():
+            value = self._said(member, (*path, name), known.get(name, ABSENT) if there else ABSENT)
+            if value is not ABSENT:
+                found[name] = value
+        return found
+
+    def _variant(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+        names = [one.name or one.kind for one in shape.variants]
+        click.echo(f"{label(shape, path)}, one of:")
+        for number, name in enumerate(names, 1):
+            click.echo(f"  {number}  {printable(name)}")
+        default = next(
+            (name for name, one in zip(names, shape.variants, strict=True) if fits(one, known)), ""
+        )
+        while True:
+            typed = prompt("which", default, shape) or default
+            if typed == "-" and not shape.required:
+                return ABSENT
+            index = int(typed) - 1 if typed.isascii() and typed.isdecimal() else -1
+            if typed in names:
+                index = names.index(typed)
+            if 0 <= index < len(names):
+                chosen = shape.variants[index]
+                return self._said(chosen, path, known if fits(chosen, known) else ABSENT)
+            tell(Problem("", f"say a number from 1 to {len(names)}"))
+
+    def _problems(self, path: tuple[str | int, ...], value: Any) -> list[Problem]:
+        """What is wrong at this place, and below it, now that this is said; only where it is of the first level whole."""
+        if value is ABSENT or len(path) != 1:
+            return []
+        at = pointer(path)
+        trial = {**self._answer, str(path[0]): value}
+        return [one for one in self._check(trial) if one.at == at or one.at.startswith(f"{at}/")]
+
+
+_SINGLE = ("text", "integer", "number", "choice")
+_WANTED = {
+    "integer": "a whole number", "number": "a number", "boolean": "yes or no", "choice": "one of them", "json": "JSON",
+    "text": "text",
+}  # fmt: skip
+
+
+def read(shape: Shape, typed: str) -> Any:
+    """What was typed, as a value of that shape; `ABSENT` where it is none."""
+    if shape.kind == "choice":
+        return chosen(shape.options, typed)
+    if shape.kind == "boolean":
+        return {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}.get(
+            typed.lower(), ABSENT
+        )
+    value = _json(typed)
+    if shape.kind == "text":
+        return value if typed[:1] == '"' and isinstance(value, str) else typed
+    kinds = {"integer": (int,), "number": (int, float)}.get(shape.kind)
+    return value if kinds is None or type(value) in kinds else ABSENT
+
+
+def chosen(options: Sequence[Option], typed: str) -> Any:
+    """The option that was meant: its number, its value or its title."""
+    for one in options:
+        if typed == str(one.value):
+            return one.value
+    for number, one in enumerate(options, 1):
+        if typed == str(number) or (one.title and typed.casefold() == one.title.casefold()):
+            return one.value
+    return ABSENT
+
+
+def fits(shape: Shape, value: Any) -> bool:
+    """Whether a value may be meant by that variant."""
+    if not isinstance(value, Mapping):
+        return shape.kind not in ("object", "table", "list") and value is not ABSENT
+    fixed = {name: one.value for name, one in (shape.members or {}).items() if one.kind == "fixed"}
+    return shape.kind == "object" and all(value.get(name) == one for name, one in fixed.items())
+
+
+def prompt(text: str, default: str, shape: Shape) -> str:
+    """What was typed; ``?`` is answered here.
+
+    Raises:
+        WentBack: for ``<``.
+    """
+    while True:
+        shown_default = f" [{printable(default)}]" if default else ""
+        typed = click.prompt(f"{text}{shown_default}", default="", show_default=False, prompt_suffix=": ")
+        typed = str(typed).strip()
+        if typed == "<":
+            raise WentBack
+        if typed != "?":
+            return typed
+        click.echo(f"  {printable(shape.help or 'There is no more to say of it.')}")
+        for one in shape.options or (shape.item.options if shape.item else ()):
+            if one.help:
+                click.echo(f"  {printable(str(one.value))}: {printable(one.help)}")
+        click.secho(f"  {HELP}", dim=True)
+
+
+def confirm(text: str, *, default: bool) -> bool:
+    """Yes or no."""
+    return click.confirm(text, default=default)
+
+
+def label(shape: Shape, path: tuple[str | int, ...]) -> str:
+    """How a place is called: the name, and in a list the number before it."""
+    words = [f"{step + 1}." if isinstance(step, int) else step.replace("_", " ") for step in path]
+    needed = "" if shape.required else " (may be left out)"
+    return printable(" ".join(words)) + needed
+
+
+def singular(name: str) -> str:
+    """One of them."""
+    word = name.replace("_", " ")
+    return f"one of the {printable(word)}" if word else "one"
+
+
+def show_options(options: Sequence[Option]) -> None:
+    """A numbered list."""
+    for number, one in enumerate(options, 1):
+        title = f"  {one.title}" if one.title and one.title != str(one.value) else ""
+        click.echo(f"  {number}  {printable(str(one.value))}{printable(title)}")
+
+
+def shown(value: Any) -> str:
+    """A value as a default in brackets."""
+    if value is ABSENT or value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def tell(problem: Problem) -> None:
+    """What is wrong, on stderr."""
+    click.secho(f"  ! {printable(str(problem))}", fg="red", err=True)
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ABSENT

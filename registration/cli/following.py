@@ -1,0 +1,359 @@
+"""Commands that follow a registry: follow, wait, consumers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from registration.cli.context import (
+    Context,
+    Subcommands,
+    examples,
+    id_argument,
+    shared_options,
+    state_name,
+)
+from registration.cli.exits import FAILURE
+from registration.cli.output import (
+    echo,
+    echo_json,
+    event_row,
+    printable,
+    say,
+    snapshot_json,
+    table,
+    when,
+)
+from registration.errors import InvalidArgument
+from registration.values.times import duration_s
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from registration.core.store import FeedEntry
+    from registration.feed.consumers import Consumer, ConsumerStatus
+    from registration.pipeline import RegistrationPipeline
+
+_COMMIT_EVERY = 100
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set: whoever follows ends between two entries. A second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def end(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command(
+    "follow",
+    short_help="Show what happens in the registry, as it happens.",
+    epilog=examples(
+        "registration follow",
+        "registration follow --from start --once",
+        "registration follow --json --consumer search-index | ./index",
+    ),
+)
+@click.option(
+    "--from",
+    "after",
+    metavar="CURSOR",
+    help="`start`, `now`, or a cursor of before.  [default: now; with --once, start]",
+)
+@click.option(
+    "--consumer", "name", metavar="NAME", help="Go on where that named consumer was, and keep its place."
+)
+@click.option("--once", is_flag=True, help="End where the registry is now, instead of waiting for more.")
+@shared_options
+@click.pass_obj
+def follow_command(context: Context, after: str | None, name: str | None, once: bool) -> None:
+    """Show every committed event of the registry, in the order of the commits, and go on as more come.
+
+    Ctrl-C ends it, and says with which cursor to go on. With --json, one object a line: the cursor behind the event, the
+    area, and the event itself, a CloudEvents 1.0 event.
+
+    With --consumer, the place is kept under a name, after the lines were written: a program that is killed gets the last ones
+    again, with the same event ids. One that is new begins at `start`, or where --from says.
+    """
+    shown = _Shown(context)
+    with context.open() as pipeline, stopped_by_signals() as stop:
+        if name is not None:
+            consumer = pipeline.consumer(name, start=after or "start")
+            if after is not None and name in pipeline.consumer_names():
+                raise InvalidArgument(
+                    f"The consumer {name!r} has a place already.",
+                    f"Leave out --from, or move it: `registration consumers reset {name} --to {after}`.",
+                )
+            with consumer:
+                _follow_as(consumer, pipeline, shown, stop, once=once)
+            return
+        if once:
+            shown.all(pipeline.feed(after or "start"), stop)
+        else:
+            shown.cursor = pipeline.feed_end() if after in (None, "now") else after
+            shown.all(pipeline.follow(shown.cursor, stop=stop), stop)
+    if shown.cursor is not None:
+        say(f"Go on with: registration follow --from {shown.cursor}")
+
+
+class _Shown:
+    """Prints entries, and remembers the cursor behind the last of them."""
+
+    def __init__(self, context: Context) -> None:
+        self._as_json = context.as_json
+        self.cursor: str | None = None
+
+    def one(self, entry: FeedEntry) -> None:
+        """Print an entry; it is on its way when this returns."""
+        if self._as_json:
+            head = orjson.dumps({"cursor": entry.cursor, "area": entry.area})[:-1]
+            click.echo(head + b',"event":' + entry.event.line[:-1] + b"}")
+        else:
+            version, time, actor, action, move, said = event_row(entry.event)
+            cells = (time, entry.event.subject, version, actor, action, move, said)
+            echo("  ".join(printable(cell) for cell in cells if cell))
+        self.cursor = entry.cursor
+
+    def all(self, entries: Iterator[FeedEntry], stop: threading.Event) -> None:
+        """Print entries until there are no more, or somebody stops it."""
+        for entry in entries:
+            self.one(entry)
+            if stop.is_set():
+                return
+
+
+def _follow_as(
+    consumer: Consumer, pipeline: RegistrationPipeline, shown: _Shown, stop: threading.Event, *, once: bool
+) -> None:
+    """Print what is behind a named consumer's cursor, and what comes; it moves when the lines have been written."""
+    watch = pipeline.watch(stop=stop)
+    while not stop.is_set():
+        end = pipeline.feed_end()
+        for number, entry in enumerate(consumer, 1):
+            shown.one(entry)
+            if stop.is_set() or number % _COMMIT_EVERY == 0:
+                consumer.commit(entry)
+            if stop.is_set():
+                return
+        if shown.cursor not in (None, consumer.cursor):
+            consumer.commit(shown.cursor or end)
+        if once:
+            return
+        watch.wait(end)
+
+
+@click.command(
+    "wait",
+    short_help="Wait until a manifest is in a state.",
+    epilog=examples(
+        "registration wait io.github.acme/weather@1.2.0 --for REGISTERED --timeout 10m",
+        "registration wait io.github.acme/weather@1.2.0 --for APPROVED && ./deploy",
+    ),
+)
+@id_argument
+@click.option(
+    "--for", "state", metavar="STATE", required=True, help="A state; IN_REVIEW stands for its children."
+)
+@click.option("--timeout", "timeout", metavar="TIME", help="Such as 30s, 10m, 2h.  [default: for ever]")
+@shared_options
+@click.pass_obj
+def wait_command(context: Context, id: str, state: str, timeout: str | None) -> None:
+    """Wait until a manifest is in STATE; at once where it is there.
+
+    Ends with 8 where that didn't happen in time, and with 4 as soon as the lifecycle has no way there any more. A state
+    that the manifest only came through counts.
+    """
+    timeout_s = None if timeout is None else duration_s(timeout)
+    if timeout is not None and timeout_s is None:
+        raise InvalidArgument(f"{timeout!r} is not a time.", "Write 30s, 45m or 36h.")
+    with context.open() as pipeline:
+        snapshot = pipeline.wait(id, state_name(pipeline.lifecycle, state), timeout_s)
+    if context.as_json:
+        echo_json(snapshot_json(snapshot))
+    else:
+        echo(printable(f"{snapshot.manifest_id}  {snapshot.state}  (version {snapshot.version})"))
+
+
+def _names(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem | str]:
+    from registration.errors import RegistrationError  # noqa: PLC0415  # for a shell's completion alone
+
+    try:
+        names = context.ensure_object(Context).open().consumer_names()
+    except RegistrationError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+_name = click.argument("name", shell_complete=_names)
+_optional_name = click.argument("name", required=False, shell_complete=_names)
+
+
+class _Consumers(Subcommands):
+    """In the order in which they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    "consumers",
+    cls=_Consumers,
+    short_help="See how named consumers of the feed stand, and help them on.",
+    epilog=examples(
+        "registration consumers status",
+        "registration consumers retry search-index",
+        "registration consumers skip search-index --reason 'its document is too large for the index'",
+    ),
+)
+def consumers_command() -> None:
+    """Named consumers of the feed keep their place: those of `follow --consumer`, of programs, and of hooks.
+
+    An entry that keeps failing blocks its consumer, so that nothing comes out of order: `retry` lets it be tried again,
+    `skip` passes it.
+    """
+
+
+@consumers_command.command(
+    "status",
+    short_help="Show how far each is, and what failed.",
+    epilog=examples("registration consumers status", "registration consumers status --json search-index"),
+)
+@_optional_name
+@shared_options
+@click.pass_obj
+def status_command(context: Context, name: str | None) -> None:
+    """Show how far behind each consumer is, in events and in seconds, and which entry failed.
+
+    Ends with 1 where one is blocked, or can't be read.
+    """
+    with context.open() as pipeline:
+        found = [pipeline.consumer(name).status()] if name is not None else list(pipeline.consumers())
+    if context.as_json:
+        for status in found:
+            echo_json(status.as_json())
+    elif found:
+        table([_status_row(status) for status in found])
+        for status in found:
+            _tell_trouble(status)
+    else:
+        say("There is no consumer yet: `registration follow --consumer NAME` makes one.")
+    if any(status.state == "blocked" or status.problem for status in found):
+        click.get_current_context().exit(FAILURE)
+
+
+def _status_row(status: ConsumerStatus) -> tuple[str, ...]:
+    events = "1 event" if status.lag_events == 1 else f"{status.lag_events:,} events"
+    lag = f"{events} behind, {status.lag_s:,.0f} s" if status.lag_events else "up to date"
+    done = f"last {when(status.committed_at)}" if status.committed_at else "nothing done yet"
+    return (status.name, status.state, lag, done)
+
+
+def _tell_trouble(status: ConsumerStatus) -> None:
+    failing = status.failing
+    if failing is not None:
+        tries = "1 attempt" if failing.attempts == 1 else f"{failing.attempts} attempts"
+        say(
+            printable(f"{status.name}: {failing.what}: {failing.error} ({tries} since {when(failing.since)})")
+        )
+    if failing is not None and failing.blocked:
+        say(printable(f"Next: registration consumers retry {status.name}"))
+    if status.problem is not None:
+        say(printable(f"{status.name}: {status.problem}"))
+
+
+@consumers_command.command(
+    "retry",
+    short_help="Let the entry that failed be tried again.",
+    epilog=examples("registration consumers retry search-index"),
+)
+@_name
+@shared_options
+@click.pass_obj
+def retry_command(context: Context, name: str) -> None:
+    """Let the entry that failed be tried again, from the first attempt on, when the consumer runs next."""
+    with context.open() as pipeline:
+        failing = pipeline.consumer(name).retry()
+    if context.as_json:
+        echo_json({"consumer": name, "retried": failing.what, "event_id": failing.event_id})
+    else:
+        echo(printable(f"{name} will try {failing.what} again."))
+
+
+@consumers_command.command(
+    "skip",
+    short_help="Pass the entry that failed.",
+    epilog=examples("registration consumers skip search-index --reason 'too large for the index'"),
+)
+@_name
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept.")
+@shared_options
+@click.pass_obj
+def skip_command(context: Context, name: str, reason: str) -> None:
+    """Pass the entry that failed: this consumer never gets it. What was passed, and why, is kept."""
+    with context.open() as pipeline:
+        skipped = pipeline.consumer(name).skip(reason)
+    if context.as_json:
+        echo_json(
+            {
+                "consumer": name,
+                "skipped": skipped.what,
+                "event_id": skipped.event_id,
+                "reason": skipped.reason,
+            }
+        )
+    else:
+        echo(printable(f"{name} passes {skipped.what}."))
+
+
+@consumers_command.command(
+    "reset",
+    short_help="Put one at the start, at the end, or at a cursor.",
+    epilog=examples("registration consumers reset search-index --to start"),
+)
+@_name
+@click.option("--to", metavar="CURSOR", required=True, help="`start`, `now`, or a cursor.")
+@shared_options
+@click.pass_obj
+def reset_command(context: Context, name: str, to: str) -> None:
+    """Put a consumer somewhere else: from `start`, it gets everything again. One that is new is made there."""
+    with context.open() as pipeline:
+        cursor = pipeline.consumer(name).reset(to)
+    if context.as_json:
+        echo_json({"consumer": name, "cursor": cursor})
+    else:
+        echo(printable(f"{name} is at {cursor}."))
+
+
+@consumers_command.command(
+    "delete", short_help="Forget one.", epilog=examples("registration consumers delete search-index")
+)
+@_name
+@shared_options
+@click.pass_obj
+def delete_command(context: Context, name: str) -> None:
+    """Forget a consumer, with its place: under that name, everything begins anew."""
+    with context.open() as pipeline:
+        pipeline.consumer(name).delete()
+    if context.as_json:
+        echo_json({"consumer": name, "deleted": True})
+    else:
+        echo(printable(f"{name} is forgotten."))

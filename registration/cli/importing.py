@@ -1,0 +1,170 @@
+"""The import command: many documents, from a folder or from lines of JSON, each made a manifest once."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from registration.cli.context import Context, actor_option, examples, lock_timeout_option, shared_options
+from registration.cli.exits import worst
+from registration.cli.output import Progress, Unbroken, echo, echo_json, printable, say, show_error
+from registration.errors import AlreadyExists, RegistrationError
+
+if TYPE_CHECKING:
+    from registration.importing import Imported, Offer
+    from registration.many import ItemResult
+
+OUTCOMES = ("created", "unchanged", "different", "refused")
+
+
+@click.command(
+    "import",
+    short_help="Make manifests of many documents; what is there already is skipped.",
+    epilog=examples(
+        "registration import servers/",
+        "registration import --dry-run servers.jsonl",
+        "registration import --submit --actor ada servers.jsonl",
+        "curl -s https://example.com/export.jsonl | registration import -",
+    ),
+)
+@click.argument("source", metavar="DIR|FILE|-", type=click.Path(allow_dash=True))
+@click.option("--submit", is_flag=True, help="Hand each in for review, where its line doesn't say.")
+@click.option("--dry-run", is_flag=True, help="Check and decide everything, and write nothing.")
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="How many are written at once.",
+)
+@click.option(
+    "--continue-from",
+    metavar="PLACE",
+    help="Pass over what stands before this line (of a file of lines) or this file (of a folder).",
+)
+@actor_option
+@lock_timeout_option
+@shared_options
+@click.pass_obj
+def import_command(
+    context: Context, source: str, submit: bool, dry_run: bool, workers: int, continue_from: str | None
+) -> None:
+    """Make a manifest of each document in a folder, in a file, or on standard input (-).
+
+    Of a folder, those are its .json files and those of the folders in it; of a .jsonl file, its lines. A line is a document, or
+    says more of it: {"id": "…", "document": {…}, "actor": "…", "comment": "…", "submit": true}.
+
+    Each is told: created; unchanged, where it is there with the same document; different, where it is there with another one,
+    which stays; or refused. One that fails stops no other. An import that was interrupted or killed is begun again with the
+    same line: what is there already is skipped.
+    """
+    from registration.import_sources import open_source  # noqa: PLC0415  # `--help` needs none of it
+    from registration.importing import Importer  # noqa: PLC0415  # as above
+    from registration.many import carry_out  # noqa: PLC0415  # as above
+
+    problems: list[RegistrationError] = []
+    counts: Counter[str] = Counter()
+    interrupted = False
+    with context.open() as pipeline:
+        importer = Importer(pipeline, submit=submit, actor=context.acting(), dry_run=dry_run)
+        shown = not context.as_json
+        found = open_source(
+            source,
+            stdin=_stdin,
+            document_bytes_max=pipeline.document_bytes_max,
+            continue_from=continue_from,
+            counted=shown and sys.stderr.isatty(),
+        )
+        with (
+            Progress(
+                "looked at" if dry_run else "imported", shown=shown, rated=True, total=found.total
+            ) as progress,
+            carry_out(found.offers, importer.prepare, workers=workers) as results,
+            Unbroken() as unbroken,
+        ):
+
+            def take(one: ItemResult[Offer, Imported]) -> None:
+                with unbroken.telling():
+                    progress.step()
+                    counts[_outcome(one)] += 1
+                    counts["submitted"] += one.result is not None and one.result.submitted
+                    if (problem := _problem(one)) is not None:
+                        problems.append(problem)
+                    _tell(context, progress, one)
+
+            try:
+                for one in results:
+                    take(one)
+            except KeyboardInterrupt:
+                interrupted = True
+                for (
+                    one
+                ) in results.close():  # where it came between two results: what was begun is told as well
+                    take(one)
+    if not context.as_json:
+        _sum_up(counts, dry_run=dry_run)
+    if interrupted:
+        say("Interrupted. Run it again: what is there already is skipped.")
+        raise click.Abort
+    if problems:
+        click.get_current_context().exit(worst(problems))
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin.isatty():
+        say("Type or paste JSON objects, one a line, then Ctrl-D.")
+    return sys.stdin.buffer
+
+
+def _problem(one: ItemResult[Offer, Imported]) -> RegistrationError | None:
+    return one.error if one.result is None else one.result.problem
+
+
+def _outcome(one: ItemResult[Offer, Imported]) -> str:
+    if one.result is not None:
+        return one.result.outcome
+    return "different" if isinstance(one.error, AlreadyExists) else "refused"
+
+
+def _tell(context: Context, progress: Progress, one: ItemResult[Offer, Imported]) -> None:
+    outcome, problem, offer = _outcome(one), _problem(one), one.item
+    state = one.result.state if one.result is not None else None
+    if context.as_json:
+        echo_json(_as_json(one))
+        return
+    progress.clear()
+    told = f"{state.manifest_id}  {state.state}  ({offer.place})" if state is not None else offer.place
+    echo(printable(f"{outcome:<9}  {told}"))
+    if problem is not None:
+        show_error(problem, as_json=False)
+
+
+def _as_json(one: ItemResult[Offer, Imported]) -> dict[str, Any]:
+    """What became of one document."""
+    offer, done, problem = one.item, one.result, _problem(one)
+    state = done.state if done is not None else None
+    return {
+        "source": offer.source,
+        "line": offer.line or None,
+        "outcome": _outcome(one),
+        "submitted": done is not None and done.submitted,
+        "manifest_id": state.manifest_id if state is not None else offer.manifest_id,
+        "state": state.state if state is not None else None,
+        "version": state.version if state is not None else 0,
+        "digest": offer.document.digest if offer.document is not None else None,
+        "problem": problem.as_json() if problem is not None else None,
+    }
+
+
+def _sum_up(counts: Counter[str], *, dry_run: bool) -> None:
+    total = counts.total() - counts["submitted"]
+    documents = "1 document" if total == 1 else f"{total:,} documents"
+    told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    handed_in = f"; {counts['submitted']:,} handed in for review" if counts["submitted"] else ""
+    say(f"{documents}: {told}{handed_in}." if told else "There was no document.")
+    if dry_run:
+        say("This was a dry run: nothing was changed.")

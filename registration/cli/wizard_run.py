@@ -1,0 +1,255 @@
+"""A session at a terminal, step by step: asked, checked, gone back, reviewed, ended. And the same from a file of answers.
+
+Whoever is at it holds the session's lease, and renews it with each answer; so of two terminals one asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Self
+
+import click
+
+from registration.cli.asking import Asker, WentBack, tell
+from registration.cli.output import echo, printable, say, when
+from registration.errors import InvalidAnswer, LeaseHeld, RegistrationError, Rejected
+from registration.layout import SESSIONS, lease_key
+from registration.leases.keeper import LeaseKeeper
+from registration.sessions.session import Caller, Session
+from registration.sessions.sessions import Sessions
+from registration.values.leases import Lease
+from registration.wizards.shapes import shape_of, summary_of
+from registration.wizards.wizard import COMPLETE, Problem
+
+LEASE_S = 300.0
+"""For how long whoever is at a session keeps others out, in seconds; each answer renews it."""
+
+
+class AtWork:
+    """The lease on a session for as long as somebody is at it.
+
+    Raises (on entering):
+        LeaseHeld: when somebody else is, and nobody wants to wait.
+    """
+
+    def __init__(
+        self, keeper: LeaseKeeper, session: str, holder: str, *, wait: Callable[[LeaseHeld], bool]
+    ) -> None:
+        self._keeper = keeper
+        self._key = lease_key(session, SESSIONS)
+        self._holder = holder
+        self._wait = wait
+        self._lease: Lease | None = None
+
+    def __enter__(self) -> Self:
+        while self._lease is None:
+            try:
+                self._lease = self._keeper.acquire(self._key, holder=self._holder, ttl_s=LEASE_S)
+            except LeaseHeld as held:
+                if not self._wait(held):
+                    raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lease is not None:
+            with suppress(RegistrationError):  # it ends by itself
+                self._keeper.release(self._lease)
+
+    def renew(self) -> None:
+        """Somebody is still there.
+
+        Raises:
+            LeaseLost: when somebody else has taken over meanwhile.
+        """
+        assert self._lease is not None
+        self._lease = self._keeper.renew(self._lease, ttl_s=LEASE_S)
+
+
+def offer_to_wait(held: LeaseHeld) -> bool:
+    """Tell who is at it, and wait until their lease has ended, where somebody wants that."""
+    until = held.details["until"]
+    say(
+        f"{held.details['holder']} on {held.details['host']} is at it since {when(held.details['since'])}, and has it"
+    )
+    say(f"until {when(until)}, unless it is renewed.")
+    if not click.confirm("Wait, and take over then?", default=False, err=True):
+        return False
+    with suppress(ValueError):
+        time.sleep(max(0.2, datetime.fromisoformat(until).timestamp() - time.time()))
+    return True
+
+
+class Run:
+    """One session at a terminal. by: whose it is. at_work: the lease."""
+
+    def __init__(self, sessions: Sessions, session: Session, by: Caller, at_work: AtWork) -> None:
+        self._sessions = sessions
+        self._by = by
+        self._at_work = at_work
+        self.session = session
+        self._from_review = False
+
+    def through(self) -> Session:
+        """Ask until the session has ended.
+
+        Raises:
+            click.Abort: when somebody typed Ctrl-C, or the input ends. All that was answered is kept.
+            LeaseLost, SessionExpired, …: when somebody else went on with it, or it was left alone for too long.
+        """
+        while self.session.is_active:
+            step = self.session.wizard.step(self.session.state)
+            self._head()
+            {"form": self._form, "review": self._review, "work": self._work}[step.kind]()
+        return self.session
+
+    def _head(self) -> None:
+        session, progress = self.session, self.session.progress
+        step = session.wizard.step(session.state)
+        echo()
+        click.secho(f"{progress.bar()}  {printable(step.title)}", bold=True)
+        if step.help:
+            echo(printable(step.help))
+
+    # -- forms ---------------------------------------------------------------------------------------------
+
+    def _form(self) -> None:
+        session, wizard, name = self.session, self.session.wizard, self.session.state
+        step = wizard.step(name)
+        assert step.form is not None
+        options = wizard.options_at(name, session.answers)
+        shape = shape_of(step.form.schema, options)
+        suggested = step.suggest(wizard.seen_by(name, session.answers)) if step.suggest else {}
+        known: dict[str, Any] = {**suggested, **session.answers.get(name, {}), **session.draft.get(name, {})}
+        asker = Asker(lambda answer: wizard.check(name, answer, session.answers)[1], self._keep)
+        only: frozenset[str] | None = None
+        while True:
+            try:
+                known = asker.ask(shape, known, only)
+                self._at_work.renew()
+                self.session = self._sessions.process(session.id, known, self._by, step=name)
+            except WentBack:
+                return self._back()
+            except InvalidAnswer as error:
+                found = [Problem(one["at"], one["problem"]) for one in error.details.get("found", ())]
+                if not found:
+                    raise
+                for problem in found:
+                    tell(problem)
+                fields = frozenset(one.at.split("/")[1] for one in found if one.at)
+                only = fields & (shape.members or {}).keys() or None
+            else:
+                return self._answered(name)
+
+    def _keep(self, answer: dict[str, Any]) -> None:
+        self._at_work.renew()
+        self.session = self._sessions.draft(self.session.id, answer, self._by)
+
+    def _answered(self, name: str) -> None:
+        step = self.session.wizard.step(name)
+        click.secho(
+            f"  {printable(step.title)}: {printable(summary_of(self.session.answers[name]))}", dim=True
+        )
+        review = self.session.wizard.review.name
+        if self._from_review and self.session.is_active and self.session.state != review:
+            with suppress(InvalidAnswer):  # a later answer doesn't hold any more: it is asked next
+                self.session = self._sessions.goto(self.session.id, review, self._by)
+
+    def _back(self) -> None:
+        try:
+            self.session = self._sessions.back(self.session.id, self._by)
+        except Rejected:
+            tell(Problem("", "this is the first step: there is no way back"))
+
+    # -- the review, and work ------------------------------------------------------------------------------
+
+    def _review(self) -> None:
+        names = self.session.wizard.counted_steps(self.session.answers)
+        show_answers(self.session)
+        self._from_review = True
+        typed = str(
+            click.prompt(
+                "Enter ends it, a number changes that step, cancel ends it for good",
+                default="",
+                show_default=False,
+            )
+        ).strip()
+        try:
+            if typed == "cancel":
+                self.session = self._sessions.cancel(self.session.id, self._by)
+            elif typed == "<":
+                self._back()
+            elif typed.isascii() and typed.isdecimal() and 0 < int(typed) <= len(names):
+                self.session = self._sessions.goto(self.session.id, names[int(typed) - 1], self._by)
+            elif typed in names:
+                self.session = self._sessions.goto(self.session.id, typed, self._by)
+            elif typed:
+                tell(Problem("", f"say a number from 1 to {len(names)}, `cancel`, or press Enter"))
+            else:
+                self._at_work.renew()
+                self.session = self._sessions.process(self.session.id, {}, self._by, step=self.session.state)
+        except (InvalidAnswer, RegistrationError) as error:
+            if (
+                not isinstance(error, InvalidAnswer)
+                and error.code != "already_exists"
+                and error.code not in _MENDED
+            ):
+                raise
+            for problem in error.details.get("problems") or [error.problem]:
+                tell(Problem("", str(problem)))
+            say(printable(error.next_step))
+
+    def _work(self) -> None:
+        self._at_work.renew()
+        self.session = self._sessions.process(self.session.id, {}, self._by, step=self.session.state)
+
+
+_MENDED = ("invalid_document", "guard_refused")
+"""What the registry refuses, that other answers may mend."""
+
+
+def fill(
+    sessions: Sessions, session: Session, by: Caller, answers: Mapping[str, Mapping[str, Any]]
+) -> Session:
+    """Answer step by step from what is given, as far as it reaches; the review, and work, need nothing.
+
+    Raises:
+        InvalidAnswer: when one is wrong; those before it are kept.
+    """
+    given = dict(answers)
+    while session.is_active:
+        step = session.wizard.step(session.state)
+        answer = given.pop(session.state, None) if step.kind == "form" else {}
+        if answer is None:
+            break
+        session = sessions.process(session.id, answer, by, step=session.state)
+    return session
+
+
+def show_answers(session: Session) -> None:
+    """A numbered table of what was answered; what the wizard sums up, where it does."""
+    wizard = session.wizard
+    if wizard.summary is not None and not wizard.problems(session.answers):
+        for title, text in wizard.summary(wizard.counted(session.answers)):
+            echo(f"      {printable(title)}: {printable(text)}")
+    for number, name in enumerate(wizard.counted_steps(session.answers), 1):
+        answer = session.answers.get(name)
+        echo(f"  {number:>2}  {printable(wizard.step(name).title)}")
+        for field, value in (answer or {"": "not answered yet"}).items():
+            echo(
+                f"        {printable(field.replace('_', ' '))}{': ' if field else ''}{printable(summary_of(value, 90))}"
+            )
+
+
+def show_end(session: Session) -> None:
+    """What a session has come to, and what to type next."""
+    if session.state == COMPLETE and session.manifest is not None:
+        manifest = session.manifest
+        echo(f"{session.id}  COMPLETE: {manifest['id']} is a DRAFT now (version {manifest['version']})")
+        say(f"Next: registration submit {printable(str(manifest['id']))}")
+    else:
+        echo(f"{session.id}  {session.state}")
+        if session.can_restart:
+            say(f"Next: registration wizard restart {session.id}")

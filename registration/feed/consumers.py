@@ -1,0 +1,510 @@
+"""Named consumers: readers of the feed whose place is kept, so that they go on where they were, whatever happens to them.
+
+Each event is handed on at least once, in commit order for each manifest: the cursor moves after the handler returned, so
+whoever is killed in between gets the entry again, with the same event id. An entry that keeps failing blocks its consumer:
+it is passed by nobody but a person who says why (`skip`). Of several processes, one works under a name at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from registration.core.store import FeedEntry, Store
+from registration.errors import (
+    ConsumerBlocked,
+    CorruptLog,
+    InvalidArgument,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    StoreError,
+    UnknownEvent,
+)
+from registration.feed.records import NOW, START, parse_cursor
+from registration.feed.watching import Watch
+from registration.retry import RetryPolicy
+from registration.values.times import Clock, rfc3339, seconds_between, system_clock
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HANDLING = RetryPolicy(attempts_max=8, base_s=0.5, cap_s=60.0)
+"""How often an entry is tried before it blocks its consumer, and the waits in between."""
+
+SKIPPED_MAX = 100
+"""How many passed entries a consumer remembers."""
+
+NAME_CHARACTERS_MAX = 64
+_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~@+-")
+_ERROR_CHARACTERS_MAX = 500
+
+Handler = Callable[[FeedEntry], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """An entry that failed, and goes before all others.
+
+    cursor: the place behind it. what: the entry in words. event_id: None where it could not even be read. attempts: how
+    often it was tried. since: when it failed first; next_at: when it may be tried again. blocked: only a person goes on.
+    """
+
+    cursor: str
+    what: str
+    event_id: str | None
+    attempts: int
+    error: str
+    since: str
+    next_at: str | None = None
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An entry that somebody passed, and why."""
+
+    what: str
+    event_id: str | None
+    error: str
+    reason: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a consumer.
+
+    cursor: the place behind the last entry that it is done with. skipped: the last of the passed entries, oldest first.
+    """
+
+    name: str
+    cursor: str
+    created_at: str
+    committed_at: str | None = None
+    failing: Failing | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    def encode(self) -> bytes:
+        """The file's bytes: indented JSON."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """How a consumer stands.
+
+    state: `running` (somebody is at it), `failing` (an entry failed and is tried again), `blocked`, or `idle`. lag_events:
+    how many events are before it, those that were announced and never committed included. lag_s: how long the first of
+    them has been waiting, in seconds; 0 where there is none.
+    """
+
+    name: str
+    state: str
+    cursor: str
+    lag_events: int
+    lag_s: float
+    committed_at: str | None
+    failing: Failing | None
+    skipped: tuple[Skipped, ...]
+    holder: dict[str, Any] | None = None
+    problem: RegistrationError | None = field(default=None, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as JSON values."""
+        members = {
+            name: value for name, value in asdict(replace(self, problem=None)).items() if name != "problem"
+        }
+        return {**members, "problem": self.problem.as_json() if self.problem else None}
+
+
+class Consumer:
+    """One named reader of a feed. Work with it in a `with` block, which keeps others from working under its name.
+
+    ::
+
+        with pipeline.consumer("search-index") as consumer:
+            for entry in consumer:          # what is behind its cursor, as of now
+                index(entry.event)
+                consumer.commit(entry)      # from now on, it begins behind this one
+
+        pipeline.consumer("search-index").run(lambda entry: index(entry.event))     # and goes on waiting for more
+
+    start: where one begins that is new: ``start``, ``now`` or a cursor. Not for several threads.
+
+    Raises (by the `with` block):
+        ConsumerBusy: when somebody else works under that name.
+        InvalidArgument: when the name or the start can't be meant.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        start: str = START,
+        clock: Clock = system_clock,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = check_name(name)
+        if start not in (START, NOW):
+            parse_cursor(start)
+        self._store = store
+        self._keeper = store.consumers
+        self._start = start
+        self._clock = clock
+        self._draw = draw
+        self._held: ExitStack | None = None
+        self._kept: Kept | None = None
+        self._done: FeedEntry | None = None  # handled, and its cursor not kept yet
+
+    def __enter__(self) -> Self:
+        if self._held is not None:
+            raise StoreError(f"The consumer {self.name!r} is open already.", "Use the one that is.")
+        with ExitStack() as stack:
+            stack.enter_context(self._keeper.held(self.name, _who(self._now())))
+            kept = _read(self._store, self.name)
+            if kept is None:
+                kept = Kept(self.name, self._place(self._start), self._now())
+                self._keeper.write(self.name, kept.encode())
+            self._kept = kept
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        held, self._held, self._kept = self._held, None, None
+        if held is not None:
+            held.close()
+
+    def __iter__(self) -> Iterator[FeedEntry]:
+        """The entries behind its cursor, as of now. The cursor stays where it is until `commit`.
+
+        Raises (while iterating): as `registration.core.store.Store.feed`.
+        """
+        yield from self._store.feed(self._own().cursor)
+
+    @property
+    def cursor(self) -> str:
+        """The place behind the last entry that it is done with."""
+        return self._own().cursor
+
+    @property
+    def failing(self) -> Failing | None:
+        """The entry that failed, and goes before all others; None where there is none."""
+        return self._own().failing
+
+    def commit(self, done: FeedEntry | str) -> None:
+        """Keep that everything up to an entry, or a cursor, is done with: it is not handed on any more.
+
+        Raises:
+            StoreError: when it can't be kept; then it is handed on again.
+        """
+        cursor = done.cursor if isinstance(done, FeedEntry) else str(parse_cursor(done))
+        self._done = None
+        self._keep(replace(self._own(), cursor=cursor, committed_at=self._now(), failing=None))
+
+    def note_failure(self, entry: FeedEntry, error: str, *, wait_s: float | None) -> Failing:
+        """Keep that an entry failed once more. wait_s: when it may be tried again; None: only a person goes on.
+
+        Returns it as it stands.
+        """
+        return self._note(entry.cursor, describe(entry), entry.event.id, error, wait_s)
+
+    def note_unreadable(self, error: RegistrationError) -> Failing:
+        """Keep that the entry behind its cursor can't be read: only a person goes on. Returns it as it stands.
+
+        error: what the feed raised, with the place behind the entry in its details.
+        """
+        what = f"an event of {error.details.get('manifest_id', 'a manifest')} that can't be read"
+        return self._note(error.details["cursor"], what, None, error.problem, None)
+
+    def refuse_blocked(self) -> None:
+        """Go no further where only a person can.
+
+        Raises:
+            ConsumerBlocked: when an entry keeps failing.
+        """
+        failing = self._own().failing
+        if failing is not None and failing.blocked:
+            raise ConsumerBlocked(self.name, failing.what, failing.error, failing.attempts, failing.cursor)
+
+    def run(
+        self,
+        handler: Handler,
+        *,
+        retry: RetryPolicy = HANDLING,
+        once: bool = False,
+        stop: threading.Event | None = None,
+        commit_every: int = 1,
+    ) -> int:
+        """Hand each entry to a handler, and commit it when that returned. How many were handled.
+
+        Goes on waiting for more, until `stop` is set; once: ends where the feed ends now. A handler that raises is asked
+        again, after full-jitter waits, as often as `retry` says; then the consumer is blocked. commit_every: keep the cursor
+        only after so many, and before every wait.
+
+        Raises:
+            ConsumerBlocked: when an entry keeps failing, at once where it did before: `retry` or `skip` it first.
+            ConsumerBusy: when somebody else works under that name.
+        """
+        if self._held is None:
+            with self:
+                return self.run(handler, retry=retry, once=once, stop=stop, commit_every=commit_every)
+        self.refuse_blocked()
+        watch = Watch(self._store, stop=stop)
+        handled = 0
+        while not watch.stop.is_set():
+            end = self._store.feed_end()
+            handled += self._run_to_end(handler, retry, watch.stop, commit_every)
+            if once:
+                break
+            watch.wait(end)
+        return handled
+
+    # -- by people -----------------------------------------------------------------------------------------------
+
+    def status(self) -> ConsumerStatus:
+        """How it stands. Needs no `with` block.
+
+        Raises:
+            NotFound: when there is no such consumer.
+        """
+        kept = self._there()
+        holder = self._keeper.holder(self.name)
+        problem: RegistrationError | None = None
+        events, lag_s = 0, 0.0
+        try:
+            backlog = self._store.feed_backlog(kept.cursor)
+            events = backlog.events
+            lag_s = max(0.0, seconds_between(backlog.since, self._now())) if backlog.since else 0.0
+        except RegistrationError as error:
+            problem = error
+        state = "idle" if holder is None else "running"
+        if kept.failing is not None:
+            state = "blocked" if kept.failing.blocked else "failing"
+        return ConsumerStatus(
+            self.name, state, kept.cursor, events, round(lag_s, 3), kept.committed_at, kept.failing, kept.skipped,
+            None if holder is None else dict(holder), problem,
+        )  # fmt: skip
+
+    def retry(self) -> Failing:
+        """Let the entry that failed be tried again, from the first attempt on. Gives it.
+
+        Raises:
+            NotFound: when there is no such consumer.
+            InvalidArgument: when nothing failed.
+            ConsumerBusy: when somebody is at it.
+        """
+        with self._for_a_moment() as kept:
+            failing = _failing(kept)
+            self._keep(replace(kept, failing=None))
+            return failing
+
+    def skip(self, reason: str) -> Skipped:
+        """Pass the entry that failed; it is remembered, with the reason.
+
+        Raises: as `retry`.
+        """
+        if not isinstance(reason, str) or not reason.strip():
+            raise InvalidArgument("There is no reason.", "Say why the entry is passed.")
+        with self._for_a_moment() as kept:
+            failing = _failing(kept)
+            skipped = Skipped(failing.what, failing.event_id, failing.error, reason, self._now())
+            self._keep(
+                replace(
+                    kept, cursor=failing.cursor, failing=None, skipped=(*kept.skipped, skipped)[-SKIPPED_MAX:]
+                )
+            )
+            return skipped
+
+    def reset(self, to: str) -> str:
+        """Put it at ``start``, at ``now``, or at a cursor; gives that cursor. It is made where it is not there.
+
+        Raises:
+            InvalidArgument: when the cursor is none, or is not of this feed.
+            ConsumerBusy: when somebody is at it.
+        """
+        place = self._place(to)
+        if to not in (START, NOW):
+            self._store.feed_backlog(place)  # refuses what leads nowhere
+        with self:
+            self._keep(replace(self._own(), cursor=place, failing=None))
+            return place
+
+    def delete(self) -> None:
+        """Forget it, with its place.
+
+        Raises:
+            NotFound: when there is no such consumer.
+            ConsumerBusy: when somebody is at it.
+        """
+        with self._for_a_moment():
+            self._keeper.remove(self.name)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _run_to_end(
+        self, handler: Handler, retry: RetryPolicy, stop: threading.Event, commit_every: int
+    ) -> int:
+        handled = 0
+        try:
+            for entry in self:
+                if stop.is_set() or not self._handle(handler, entry, retry, stop):
+                    break
+                handled, self._done = handled + 1, entry
+                if handled % commit_every == 0:
+                    self._keep_done()
+        except (CorruptLog, UnknownEvent) as error:
+            self.note_unreadable(error)
+            self.refuse_blocked()
+        except LockTimeout:
+            pass  # a writer that takes its time: looked at again soon
+        finally:
+            self._keep_done()
+        return handled
+
+    def _keep_done(self) -> None:
+        if self._done is not None:
+            self.commit(self._done)
+
+    def _handle(self, handler: Handler, entry: FeedEntry, retry: RetryPolicy, stop: threading.Event) -> bool:
+        """Hand on one entry until that works; False where it was stopped before."""
+        own = self._own()
+        tried = own.failing.attempts if own.failing and own.failing.cursor == entry.cursor else 0
+        waits = islice(retry.waits_s(self._draw), tried, None)
+        while True:
+            try:
+                handler(entry)
+            except Exception as error:
+                wait_s = next(waits, None)
+                self.note_failure(entry, f"{type(error).__name__}: {error}", wait_s=wait_s)
+                if wait_s is None:
+                    self.refuse_blocked()
+                elif stop.wait(wait_s):
+                    return False
+            else:
+                return True
+
+    def _note(
+        self, cursor: str, what: str, event_id: str | None, error: str, wait_s: float | None
+    ) -> Failing:
+        self._keep_done()
+        own, now_ns = self._own(), self._clock()
+        before = own.failing if own.failing and own.failing.cursor == cursor else None
+        failing = Failing(
+            cursor=cursor,
+            what=what,
+            event_id=event_id,
+            attempts=before.attempts + 1 if before else 1,
+            error=error[:_ERROR_CHARACTERS_MAX],
+            since=before.since if before else rfc3339(now_ns),
+            next_at=None if wait_s is None else rfc3339(now_ns + round(wait_s * 1e9)),
+            blocked=wait_s is None,
+        )
+        self._keep(replace(own, failing=failing))
+        return failing
+
+    @contextmanager
+    def _for_a_moment(self) -> Iterator[Kept]:
+        self._there()
+        with self:
+            yield self._own()
+
+    def _there(self) -> Kept:
+        kept = _read(self._store, self.name)
+        if kept is None:
+            raise NotFound(
+                f"There is no consumer {self.name!r}.",
+                "`registration consumers status` lists them.",
+                consumer=self.name,
+            )
+        return kept
+
+    def _own(self) -> Kept:
+        if self._kept is None:
+            raise StoreError(
+                f"The consumer {self.name!r} is not open.",
+                "Work with it in a block: `with pipeline.consumer(NAME) as …`.",
+            )
+        return self._kept
+
+    def _keep(self, kept: Kept) -> None:
+        self._keeper.write(self.name, kept.encode())
+        self._kept = kept
+
+    def _place(self, said: str) -> str:
+        if said == NOW:
+            return self._store.feed_end()
+        return said if said == START else str(parse_cursor(said))
+
+    def _now(self) -> str:
+        return rfc3339(self._clock())
+
+
+def check_name(name: object) -> str:
+    """The name where it can be a consumer's: letters, digits and ``._~@+-``; after ``hook:``, a hook's.
+
+    Raises:
+        InvalidArgument: when it can't.
+    """
+    own = name.removeprefix("hook:") if isinstance(name, str) else ""
+    if not (0 < len(own) <= NAME_CHARACTERS_MAX and own[0].isalnum() and set(own) <= _CHARACTERS):
+        raise InvalidArgument(
+            f"{name!r} can't be a consumer's name: 1 to {NAME_CHARACTERS_MAX} letters, digits and `._~@+-` are expected, a "
+            "letter or digit first.",
+            "Take another one.",
+        )
+    assert isinstance(name, str)
+    return name
+
+
+def describe(entry: FeedEntry) -> str:
+    """An entry in words: which manifest, which version, what was done."""
+    return f"{entry.event.subject} version {entry.event.version} ({entry.event.action})"
+
+
+def _failing(kept: Kept) -> Failing:
+    if kept.failing is None:
+        raise InvalidArgument(
+            f"Nothing failed for the consumer {kept.name!r}.",
+            f"`registration consumers status {kept.name}` shows it.",
+        )
+    return kept.failing
+
+
+def _who(now: str) -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+
+
+def _read(store: Store, name: str) -> Kept | None:
+    raw = store.consumers.read(name)
+    if raw is None:
+        return None
+    try:
+        members = orjson.loads(raw)
+        failing = Failing(**members.pop("failing")) if members["failing"] else members.pop("failing")
+        skipped = tuple(Skipped(**one) for one in members.pop("skipped"))
+        kept = Kept(**members, failing=failing, skipped=skipped)
+        if kept.cursor != START:
+            parse_cursor(kept.cursor)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
+        raise StoreError(
+            f"What is kept of the consumer {name!r} can't be read: {error}.",
+            f"Delete feed/consumers/{name.replace(':', '%3A')}.json, and put it where it belongs: "
+            f"`registration consumers reset {name} --to CURSOR`.",
+        ) from None
+    return kept

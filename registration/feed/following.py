@@ -1,0 +1,117 @@
+"""`FeedReader`: what a pipeline can be asked of the feed. `registration.reader` is made of it.
+
+Every committed event once, in commit order for each manifest, with cursors over the whole registry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from registration.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from registration.core.store import FeedEntry, Store
+    from registration.feed.consumers import Consumer, ConsumerStatus
+    from registration.feed.dead_letters import DeadLetters
+    from registration.feed.hooks import Hooks, Tell
+    from registration.feed.watching import Watch
+    from registration.stores.files import FileStore
+
+
+class FeedReader:
+    """The half of a reader that follows a registry."""
+
+    def _open(self) -> Store:
+        raise NotImplementedError  # the reader that is made of it knows its store
+
+    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+        """The committed events of the whole registry behind a cursor, as of now: each once, a manifest's in order.
+
+        after: the cursor of an entry, for going on behind it; None or ``start``: from the first event; ``now``: none.
+        limit: at most so many. After a power cut, events that were read before it may come again, with the same ids.
+
+        Raises (while iterating):
+            InvalidArgument: when the cursor is none, or is not of this feed.
+            CorruptLog: when an event was damaged; `details["cursor"]` is the place behind it.
+            LockTimeout: when a writer was waited for in vain.
+        """
+        return self._open().feed(after, limit=limit)
+
+    def follow(self, after: str | None = None, *, stop: threading.Event | None = None) -> Iterator[FeedEntry]:
+        """As `feed`, and then whatever is committed, by anybody, as it comes; it ends when `stop` is set.
+
+        Looks every 50 ms, more seldom where little happens; where watchfiles is installed (extra `watch`), it is told.
+        """
+        from registration.feed.watching import follow  # noqa: PLC0415  # most programs don't wait
+
+        return follow(self._open(), after, self.watch(stop=stop))
+
+    def watch(self, *, stop: threading.Event | None = None) -> Watch:
+        """What waits until the feed's end is another one than before; see `Watch.wait`."""
+        from registration.feed.watching import Watch  # noqa: PLC0415  # as above
+
+        return Watch(self._open(), stop=stop)
+
+    def feed_end(self) -> str:
+        """The cursor behind the last event: every commit that was acknowledged before this call is before it.
+
+        It moves whenever something is committed, so whoever waits for something new compares it.
+        """
+        return self._open().feed_end()
+
+    def consumer(self, name: str, *, start: str = "start") -> Consumer:
+        """A named consumer of the feed, which goes on where it was, at least once for each event; see `Consumer`.
+
+        start: where one begins that is new: ``start``, ``now`` or a cursor.
+
+        Raises:
+            InvalidArgument: when the name or the start can't be meant.
+        """
+        from registration.feed.consumers import Consumer  # noqa: PLC0415  # as above
+
+        return Consumer(self._open(), name, start=start)
+
+    def consumers(self) -> Iterator[ConsumerStatus]:
+        """How each named consumer stands, hooks among them, sorted by their names."""
+        store = self._open()
+        for name in store.consumers.names():
+            yield self.consumer(name).status()
+
+    def consumer_names(self) -> list[str]:
+        """The names of all consumers, sorted; those of hooks begin with ``hook:``."""
+        return self._open().consumers.names()
+
+    def hooks(self, *, tell: Tell = lambda _: None) -> Hooks:
+        """The hooks of `hooks.toml`, to be run, tried, or helped on; see `Hooks`.
+
+        tell: is called for whatever becomes of an event, from the hooks' threads.
+
+        Raises:
+            NotFound: when there is no such file.
+            InvalidHooks: when it can't be meant; every problem is named.
+        """
+        from registration.feed.hooks import Hooks  # noqa: PLC0415  # few programs run them
+
+        return Hooks(self._on_files(), tell=tell)
+
+    def dead_letters(self) -> DeadLetters:
+        """The events that hooks gave up."""
+        from registration.feed.dead_letters import DeadLetters  # noqa: PLC0415  # as above
+
+        return DeadLetters(self._on_files().segments)
+
+    def _on_files(self) -> FileStore:
+        store = self._open()
+        if store.consumers.folder is None:
+            raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
+        return cast("FileStore", store)
+
+    def reconcile_feed(self) -> int:
+        """Look for events that the feed doesn't have, and add them at its end; how many there were.
+
+        Needed only where somebody else put them there: an earlier release that wrote meanwhile, a log that was copied in.
+        """
+        return self._open().reconcile_feed()
