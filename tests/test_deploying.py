@@ -35,7 +35,6 @@ from registration.engine import Engine
 from registration.errors import (
     GuardRefused,
     IdempotencyMismatch,
-    IllegalTransition,
     InvalidArgument,
     InvalidDocument,
     NotFound,
@@ -446,16 +445,33 @@ def test_a_deployment_that_was_given_up_is_taken_back(root, place):
     assert deployments.give_up(ID, "again").snapshot == done.snapshot
 
 
-def test_a_step_that_was_begun_is_settled_before_giving_up(root, place):
-    """Nobody knows what became of it yet."""
+def test_a_step_that_was_begun_goes_back_too(root, place):
+    """Nobody knows what became of it, so it is taken back as if it had been done."""
+    before = before_it(place)
     deployments = open_deployments(root)
     deployments.start(ID, SMALL)
     target = Interrupted(place)
     with pytest.raises(KeyboardInterrupt):
         deployments.run(ID, target)
 
-    with pytest.raises(IllegalTransition, match="can't do 'give_up'"):
-        deployments.give_up(ID, "enough")
+    deployments.give_up(ID, "enough")
+
+    assert deployments.run(ID, JsonTarget(place)).is_undone
+    assert JsonTarget(place).content() == before
+
+
+def test_what_is_deployed_can_be_given_up(root, place):
+    """All of it goes back, and why is told."""
+    before = before_it(place)
+    deployments = open_deployments(root)
+    deployments.start(ID, SMALL)
+    assert deployments.run(ID, JsonTarget(place)).is_deployed
+
+    deployments.give_up(ID, "nobody came")
+
+    done = deployments.run(ID, JsonTarget(place))
+    assert done.describe().endswith("what was done was taken back: it was given up: nobody came.")
+    assert JsonTarget(place).content() == before
 
 
 # -- starting ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ READY      begin        DOING      a step is going to be done
 DOING      finish       READY      it was done, and this is its id
 DOING      fail         RETURNING  it was not, or nobody knows: all goes back
 READY      give_up      RETURNING  somebody doesn't want it any more
+DOING      give_up      RETURNING  the same; the step that was begun goes back as well
+DEPLOYED   give_up      RETURNING  the same, though every step was done
 RETURNING  begin_undo   UNDOING    a step is going to be taken back
 UNDOING    finish_undo  RETURNING  it was taken back
 UNDOING    fail_undo    STUCK      it could not be; somebody has to look
@@ -47,7 +49,7 @@ CHART = Chart(
         State("RETURNING", title="going back"),
         State("UNDOING", title="taking a step back"),
         State("STUCK", title="stuck on the way back"),
-        State("DEPLOYED", final=True, title="deployed"),
+        State("DEPLOYED", title="deployed"),
         State("UNDONE", final=True, title="taken back"),
     ),
     actions=(
@@ -69,6 +71,8 @@ CHART = Chart(
         Transition("finish", "DOING", "READY", (_TURN,)),
         Transition("fail", "DOING", "RETURNING", (_TURN, _WHY)),
         Transition("give_up", "READY", "RETURNING", (_WHY,)),
+        Transition("give_up", "DOING", "RETURNING", (_WHY,)),
+        Transition("give_up", "DEPLOYED", "RETURNING", (_WHY,)),
         Transition("begin_undo", "RETURNING", "UNDOING", (_TURN,)),
         Transition("finish_undo", "UNDOING", "RETURNING", (_TURN,)),
         Transition("fail_undo", "UNDOING", "STUCK", (_TURN, _WHY)),
@@ -99,7 +103,8 @@ def keep_progress(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
             kept["back"] = said["step"] + 1  # what failed may have been done all the same
             kept["failure"] = {"step": said["step"], "reason": data["reason"]}
         case "give_up":
-            kept["back"] = len(facts.get("ids", ()))
+            begun = event.from_state == "DOING"  # it may have been done all the same
+            kept["back"] = len(facts.get("ids", ())) + begun
             kept["failure"] = {"step": None, "reason": data["reason"]}
         case "finish_undo":
             kept["back"] = said["step"]

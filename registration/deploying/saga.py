@@ -95,7 +95,7 @@ class Deployment:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will be done any more."""
+        """Whether a run would do nothing more."""
         return self.is_deployed or self.is_undone
 
     @property
@@ -220,17 +220,17 @@ class Deployments:
         return found
 
     def give_up(self, id: str, reason: str, *, actor: str | None = None) -> Deployment:
-        """Don't go on: the next `run` takes back what was done. A deployment that goes back already, or has ended, stays as it is.
+        """Don't go on: the next `run` takes back what was done, all of it where it is deployed. One that goes back already,
+        or has gone, stays as it is.
 
-        Only between two steps; one that was begun and not finished is settled by `run` first.
+        A step that was begun goes back too: a call that is still on its way for it finds its key closed.
 
         Raises:
             NotFound: when there is no such deployment.
-            IllegalTransition: when a step was begun and isn't settled.
         """
         while True:
             state = self._load(id)
-            if state.state not in ("READY", "DOING"):
+            if state.state not in ("READY", "DOING", "DEPLOYED"):
                 return Deployment(state)
             try:
                 command = Command(
