@@ -132,7 +132,7 @@ class Asker:
         if (
             not items
             and not shape.at_least
-            and not confirm(f"Add {singular(shape.name)}?", default=shape.required)
+            and not confirm(f"Add {singular(shape.name)}?", shape, default=shape.required)
         ):
             return [] if shape.required else ABSENT
         if not items:
@@ -172,7 +172,9 @@ class Asker:
 
     def _object(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
         there = isinstance(known, Mapping)
-        if not shape.required and not confirm(f"{label(shape, path)}: say something of it?", default=there):
+        if not shape.required and not confirm(
+            f"{label(shape, path)}: say something of it?", shape, default=there
+        ):
             return ABSENT
         found = {}
         for name, member in (shape.members or {}).items():
@@ -210,6 +212,7 @@ class Asker:
         return [one for one in self._check(trial) if one.at == at or one.at.startswith(f"{at}/")]
 
 
+_YES_OR_NO = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 _SINGLE = ("text", "integer", "number", "choice")
 _WANTED = {
     "integer": "a whole number", "number": "a number", "boolean": "yes or no", "choice": "one of them", "json": "JSON",
@@ -222,9 +225,7 @@ def read(shape: Shape, typed: str) -> Any:
     if shape.kind == "choice":
         return chosen(shape.options, typed)
     if shape.kind == "boolean":
-        return {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}.get(
-            typed.lower(), ABSENT
-        )
+        return _YES_OR_NO.get(typed.lower(), ABSENT)
     value = _json(typed)
     if shape.kind == "text":
         return value if typed[:1] == '"' and isinstance(value, str) else typed
@@ -272,15 +273,19 @@ def prompt(text: str, default: str, shape: Shape) -> str:
         click.secho(f"  {HELP}", dim=True)
 
 
-def confirm(text: str, *, default: bool) -> bool:
-    """Yes or no."""
-    return click.confirm(text, default=default)
+def confirm(text: str, shape: Shape, *, default: bool) -> bool:
+    """Yes or no. Raises: as `prompt`."""
+    while True:
+        typed = prompt(f"{text} (yes or no)", "yes" if default else "no", shape).lower()
+        if typed in _YES_OR_NO or typed == "":
+            return _YES_OR_NO.get(typed, default)
+        tell(Problem("", "say yes or no"))
 
 
 def label(shape: Shape, path: tuple[str | int, ...]) -> str:
     """How a place is called: the name, and in a list the number before it."""
     words = [f"{step + 1}." if isinstance(step, int) else step.replace("_", " ") for step in path]
-    needed = "" if shape.required else " (may be left out)"
+    needed = "" if shape.required or shape.default not in (ABSENT, None) else " (may be left out)"
     return printable(" ".join(words)) + needed
 
 

@@ -123,7 +123,7 @@ class Run:
         shape = shape_of(step.form.schema, options)
         suggested = step.suggest(wizard.seen_by(name, session.answers)) if step.suggest else {}
         known: dict[str, Any] = {**suggested, **session.answers.get(name, {}), **session.draft.get(name, {})}
-        asker = Asker(lambda answer: wizard.check(name, answer, session.answers)[1], self._keep)
+        asker = Asker(lambda answer: wizard.check_so_far(name, answer, session.answers), self._keep)
         only: frozenset[str] | None = None
         while True:
             try:

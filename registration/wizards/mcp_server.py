@@ -295,6 +295,7 @@ WIZARD = Wizard(
             "How the server is called, what it does, and in which version.",
             form=form_of(_Identity),
             validate=_identity,
+            by_field=True,
         ),
         WizardStep(
             "LINKS",
@@ -302,6 +303,7 @@ WIZARD = Wizard(
             "Its repository and a page about it; both may be left out.",
             form=form_of(_Links),
             validate=_links,
+            by_field=True,
         ),
         WizardStep(
             "OFFER",

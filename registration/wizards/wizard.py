@@ -97,7 +97,8 @@ class WizardStep:
     review or work. options: what can be chosen, or how to tell from earlier answers. suggest: what to propose where nothing
     was answered yet. validate: what is wrong with an answer that the form takes. needs: the earlier steps whose answers
     `options`, `suggest`, `validate` and `skip_if` are given, as the last argument; a review, and work, are given all.
-    skip_if: whether nothing has to be asked.
+    skip_if: whether nothing has to be asked. by_field: whether `validate` can be asked about an answer that isn't whole yet, so
+    that a terminal tells after each field what is wrong with it.
     """
 
     name: str
@@ -110,6 +111,7 @@ class WizardStep:
     validate: Callable[[Answer, Answers], Iterable[Problem]] | None = None
     needs: tuple[str, ...] = ()
     skip_if: Callable[[Answers], bool] | None = None
+    by_field: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,16 @@ class Wizard:
         if not problems and step.validate is not None:
             problems = list(step.validate(kept, self.seen_by(name, answers)))
         return kept, problems
+
+    def check_so_far(self, name: str, answer: Answer, answers: Answers) -> list[Problem]:
+        """What is wrong with an answer that isn't whole yet: with what is there, and what is missing by its form."""
+        step = self.step(name)
+        problems = self.check(name, answer, answers)[1]
+        if problems and step.by_field and step.validate is not None:
+            problems += [
+                one for one in step.validate(answer, self.seen_by(name, answers)) if one not in problems
+            ]
+        return problems
 
     def problems(self, answers: Answers) -> dict[str, list[Problem]]:
         """By step, in order, all that stands in the way of the end: answers that are missing, or wrong by now.
