@@ -209,6 +209,12 @@ class WorkFailed(Rejected):
     code = "work_failed"
 
 
+class WorkStuck(Rejected):
+    """What a session has done outside can't be undone now. The session stays where it is; going on with it tries again."""
+
+    code = "work_stuck"
+
+
 class SessionActive(AlreadyExists):
     """There is an active session already. `details["session"]` is its id."""
 

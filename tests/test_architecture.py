@@ -51,6 +51,7 @@ LEVELS = {
     "import_sources": 5,
     "bench": 5,
     "sessions": 5,
+    "onboarding": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 6,

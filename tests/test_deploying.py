@@ -52,7 +52,6 @@ from registration.wizards.community.proposals import proposed_roles
 from tests.builders import SOURCE, tries
 from tests.communities import ANSWERS, answers_with
 from tests.conftest import check_store
-from tests.disks import Killed, ScriptedDisk
 from tests.totals import counter
 
 ID = "wiz_1.1"
@@ -821,15 +820,3 @@ def test_several_processes_that_run_it_at_once_do_no_harm(root, place, plan):
 
     assert [runner.exitcode for runner in runners] == [0] * 4
     check_ended(root, place, plan, before)
-
-
-def test_killed_is_what_a_scripted_disk_raises(root, place):
-    """The guard of the tests above: a kill is no error that the saga would handle."""
-    disk = ScriptedDisk()
-    disk.kill(60)
-
-    with pytest.raises(Killed):
-        deploy(root, place, SMALL, disk)
-
-    deploy(root, place, SMALL, None)
-    assert JsonTarget(place).content()["channels"].keys() == {"c2", "c3"}

@@ -48,6 +48,7 @@ from registration.errors import (
     VersionConflict,
     WaitTimeout,
     WorkFailed,
+    WorkStuck,
 )
 
 PLAIN = (
@@ -64,6 +65,7 @@ PLAIN = (
     SessionExpired,
     SessionActive,
     WorkFailed,
+    WorkStuck,
     PinMismatch,
     LeaseLost,
     StaleFence,
@@ -119,6 +121,7 @@ TREE = {
     "SessionExpired": (SessionEnded,),
     "SessionActive": (AlreadyExists,),
     "WorkFailed": (Rejected,),
+    "WorkStuck": (Rejected,),
     "PinMismatch": (Rejected,),
     "LeaseLost": (Rejected,),
     "StaleFence": (Rejected,),

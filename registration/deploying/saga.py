@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from registration import layout
 from registration.deploying.lifecycle import DEPLOYMENT, turn_of
 from registration.deploying.plans import Plan, Step, plan_from
 from registration.deploying.target import UNDO_OF, Target
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("registration")
 
-AREA = "deployments"
+AREA = layout.DEPLOYMENTS
 REASON_CHARACTERS_MAX = 1000
 
 Told = Callable[["Deployment"], None]
@@ -220,10 +221,9 @@ class Deployments:
         return found
 
     def give_up(self, id: str, reason: str, *, actor: str | None = None) -> Deployment:
-        """Don't go on: the next `run` takes back what was done, all of it where it is deployed. One that goes back already,
-        or has gone, stays as it is.
+        """Don't go on: the next `run` takes back what was done, also where all of it was.
 
-        A step that was begun goes back too: a call that is still on its way for it finds its key closed.
+        A deployment that goes back already, or has gone back, stays as it is. A step that was begun goes back too: a call that is still on its way for it finds its key closed.
 
         Raises:
             NotFound: when there is no such deployment.

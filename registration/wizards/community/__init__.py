@@ -7,3 +7,5 @@ from __future__ import annotations
 
 from registration.wizards.community.manifest import CommunityManifest as CommunityManifest
 from registration.wizards.community.wizard import COMMUNITY as COMMUNITY
+
+WIZARD = COMMUNITY
