@@ -100,7 +100,7 @@ def keep_progress(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
         case "finish":
             kept["ids"] = [*facts.get("ids", ()), said["id"]]
         case "fail":
-            kept["back"] = said["step"]  # what failed may have been done all the same
+            kept["back"] = said["step"] + 1  # what failed may have been done all the same
             kept["failure"] = {"step": said["step"], "reason": data["reason"]}
         case "give_up":
             begun = event.from_state == "DOING"  # it may have been done all the same
