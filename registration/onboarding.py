@@ -77,7 +77,8 @@ class CommunityDeployer:
         id, target = self._begun(work)
         deployments = self._opened()
         try:
-            deployments.start(id, plan_for(work.document))
+            if deployments.get(id) is None:  # whoever planned it may have been somebody else
+                deployments.start(id, plan_for(work.document))
             done = self._run(deployments, id, target, work.session)
         finally:
             deployments.close()
