@@ -20,7 +20,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registration.asynchronous import AsyncRegistrationPipeline as AsyncRegistrationPipeline
+    from registration.asynchronous.pipeline import AsyncRegistrationPipeline as AsyncRegistrationPipeline
+    from registration.catalog.statistics import Statistics as Statistics
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
     from registration.core.chart import GuardUse as GuardUse
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from registration.errors import LeaseHeld as LeaseHeld
     from registration.errors import LeaseLost as LeaseLost
     from registration.errors import LockTimeout as LockTimeout
+    from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
     from registration.errors import PinMismatch as PinMismatch
     from registration.errors import ReceiptMismatch as ReceiptMismatch
@@ -69,8 +71,12 @@ if TYPE_CHECKING:
     from registration.many import ItemResult as ItemResult
     from registration.many import Results as Results
     from registration.many import TransitionItem as TransitionItem
+    from registration.names.answers import NameStatus as NameStatus
+    from registration.names.answers import Resolution as Resolution
+    from registration.names.answers import Target as Target
     from registration.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.publisher import StateChange as StateChange
+    from registration.results import Listing as Listing
     from registration.results import Summary as Summary
     from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
@@ -83,7 +89,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME_OF = {
-    "AsyncRegistrationPipeline": "registration.asynchronous",
+    "AsyncRegistrationPipeline": "registration.asynchronous.pipeline",
+    "Statistics": "registration.catalog.statistics",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
     "GuardUse": "registration.core.chart",
@@ -112,6 +119,7 @@ _HOME_OF = {
     "LeaseHeld": "registration.errors",
     "LeaseLost": "registration.errors",
     "LockTimeout": "registration.errors",
+    "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
     "PinMismatch": "registration.errors",
     "ReceiptMismatch": "registration.errors",
@@ -132,8 +140,12 @@ _HOME_OF = {
     "ItemResult": "registration.many",
     "Results": "registration.many",
     "TransitionItem": "registration.many",
+    "Target": "registration.names.answers",
+    "NameStatus": "registration.names.answers",
+    "Resolution": "registration.names.answers",
     "RegistrationPipeline": "registration.pipeline",
     "StateChange": "registration.publisher",
+    "Listing": "registration.results",
     "Summary": "registration.results",
     "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",

@@ -22,6 +22,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
@@ -310,3 +311,20 @@ def _advice(number: int | None) -> str:
         errno.ENOTDIR: "Something else stands where a directory belongs; a symbolic link is not followed.",
         errno.EIO: "The disk reported an I/O error: see the system's log, and load again to see what holds.",
     }.get(number or 0, "Load again to see what holds.")
+
+
+def lock_span(fd: int, start: int, size_bytes: int) -> bool:
+    """Take an exclusive lock of bytes of an open file, without waiting; it ends when the descriptor is closed.
+
+    It excludes the POSIX locks of everybody, this process included, which `flock` does not. Beware: closing any
+    descriptor of a file ends all POSIX locks that this process has on it.
+    """
+    # struct flock: type, whence, start, length, and a process id that has to be 0 for a lock of a descriptor.
+    request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, size_bytes, 0)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True

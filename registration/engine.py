@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -51,7 +52,7 @@ from registration.values.times import Clock, rfc3339, system_clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registration.core.store import Loss, Store
+    from registration.core.store import Loss, Reservations, Store
     from registration.values.commands import Command
     from registration.values.leases import Lease
 
@@ -106,7 +107,7 @@ class Engine:
 
     policy: gives the rules in force; asked before each decision. claims: gives the lease that somebody has on a stream; asked
     as well. clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
-    the store has its own for other processes.
+    the store has its own for other processes. reservations: what is held while events are committed.
     """
 
     def __init__(
@@ -120,11 +121,15 @@ class Engine:
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         lock_timeout_s: float = 10.0,
+        reservations: Reservations | None = None,
     ) -> None:
         self.store = store
+        self.reservations = reservations
         self.publisher = Publisher()
         self.policy = policy
         self._claims = claims
+        self.committed = 0
+        """How many events this engine committed, roughly: threads may miss one another's."""
         self._kept: set[str] = set()
         self._contended: dict[str, float] = {}
         self._clock = clock
@@ -139,6 +144,7 @@ class Engine:
         Raises:
             Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide` says.
             IdempotencyMismatch: when the key was used for another request.
+            NameTaken: as the reservations say.
             VersionConflict: when the manifest is not at the expected version, or others were faster at every
                 attempt.
             LockTimeout, StoreError, CorruptLog: as `registration.core.store.Store` says.
@@ -356,8 +362,13 @@ class Engine:
         assert state is not None
         if not dry_run:
             self._keep_rules(policy)
-            so_far.waited_s += store.append(stream, after, events, state)
-            self.publisher.put(stream, changes)
+            reserved = (
+                self.reservations.held_for(stream, after, events) if self.reservations else nullcontext()
+            )
+            with reserved:
+                so_far.waited_s += store.append(stream, after, events, state)
+                self.publisher.put(stream, changes)
+            self.committed += len(events)
         return tuple(events), state
 
     def _keep_rules(self, policy: Policy) -> None:
@@ -374,7 +385,12 @@ class Engine:
 
     def _note(self, refusal: GuardRefused, command: Command, time: str) -> None:
         """Note a refusal. Failing to is logged: the answer is no in any case."""
-        said = {"actor": command.actor, "document": command.document.digest if command.document else None}
+        said: dict[str, object] = {
+            "actor": command.actor,
+            "document": command.document.digest if command.document else None,
+        }
+        if command.tags:
+            said["tags"] = list(command.tags)
         line = {
             "time": time,
             "source": self.store.source,

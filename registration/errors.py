@@ -136,6 +136,12 @@ class AlreadyExists(RegistrationError):
     code = "already_exists"
 
 
+class NameTaken(AlreadyExists):
+    """Another manifest holds the name that the document gives itself. Nothing was written."""
+
+    code = "name_taken"
+
+
 class Rejected(RegistrationError):
     """The domain says no. Nothing was written; the same request will be rejected again."""
 

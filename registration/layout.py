@@ -9,8 +9,11 @@
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
     <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.feed.journal`
+    <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
     <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/leases/<area>/<name>.json         who works on what alone, and until when
+    <root>/names/<name>/<version>.json       a claim: which manifest holds the document's name
+    <root>/aliases/<name>/events.jsonl, …    where the aliases of a name point; two files, as for a manifest
     <root>/quarantine/<name>/<offset>-<hash>.bytes
     <root>/sessions/<name>/…                 guided sessions, the same two files
     <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
@@ -30,16 +33,20 @@ import re
 
 from registration.errors import InvalidArgument
 from registration.values.ids import check_id, id_of, name_of
+from registration.values.names import Name, split_name
 
 FORMAT = 1
 REGISTRY_FILE = "registry.json"
 MANIFESTS = "manifests"
+ALIASES = "aliases"
+NAMES = "names"
 QUARANTINE = "quarantine"
 LOG_FILE = "events.jsonl"
 SNAPSHOT_FILE = "state.json"
 TEMPORARY_SUFFIX = ".tmp"
 POLICY_FILE = "policy.toml"
 REFUSALS_FILE = "refusals.jsonl"
+CATALOG_FILE = "catalog.sqlite"
 RULES = "rules"
 LEASES = "leases"
 FEED = "feed"
@@ -57,6 +64,9 @@ CLIENT_KEY_FILE = "clients.key"
 
 _AREA = re.compile(r"[a-z]{1,32}")
 _KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
+_CLAIM_SUFFIX = ".json"
+_NO_VERSION = "-"  # no version begins with it
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
@@ -81,6 +91,32 @@ def log_path(id: str, area: str = MANIFESTS) -> str:
 def snapshot_path(id: str, area: str = MANIFESTS) -> str:
     """The path of a snapshot, relative to the root."""
     return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
+
+
+def claim_path(full: str) -> str:
+    """The path of the claim to a name in full, relative to the root: what messages call it."""
+    return "/".join((NAMES, *claim_parts(full)))
+
+
+def claim_parts(full: str) -> tuple[str, str]:
+    """The directory below `names/`, and the file in it, of the claim to a name in full.
+
+    Raises:
+        InvalidArgument: when no document can be called that.
+    """
+    name, version = split_name(check_id(full))
+    return name_of(name), (_NO_VERSION if version is None else name_of(version)) + _CLAIM_SUFFIX
+
+
+def claimed_by_file(name: str, file: str) -> str | None:
+    """The name in full that a file in the directory of `name` claims; None where it is no claim's file."""
+    if not file.endswith(_CLAIM_SUFFIX):
+        return None
+    version = file[: -len(_CLAIM_SUFFIX)]
+    decoded = None if version == _NO_VERSION else version.replace("%3A", ":").replace("%2F", "/")
+    full = str(Name(name, decoded))
+    fits = id_of(name_of(full)) == full and split_name(full) == Name(name, decoded)
+    return full if fits and claim_parts(full) == (name_of(name), file) else None
 
 
 def rule_file(digest: str) -> str:

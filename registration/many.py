@@ -40,6 +40,9 @@ WORKERS_MAX = 64
 IN_FLIGHT_PER_WORKER = 8
 """How many items are taken and not told yet, for each thread: enough that none waits while the first one takes its time."""
 
+_LOOK_S = 0.5
+"""How long a wait lasts at a time: an interrupt just before the system falls asleep in it is seen only when it wakes."""
+
 _log = logging.getLogger("registration")
 
 T = TypeVar("T")
@@ -194,7 +197,8 @@ class Results(Iterator[ItemResult[T, R]]):
     def _first(self) -> _Job[T, R] | None:
         """The first job that is settled, once it is; None where there is none left."""
         while self._window:
-            self._window[0].settled.wait()
+            while not self._window[0].settled.wait(_LOOK_S):
+                pass
             job = self._window.popleft()
             if job.begun:
                 return job

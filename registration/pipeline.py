@@ -6,17 +6,22 @@ their states are read, their histories replayed. Every call is a few lines over 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
+from registration.core.store import Recovered
 from registration.engine import Engine, Outcome, Random
-from registration.errors import InvalidArgument, NotFound
+from registration.errors import InvalidArgument, NotFound, RegistrationError
 from registration.layout import lease_key
+from registration.names.alias_logs import AliasLogs
+from registration.names.registry import Names
+from registration.naming import NamingPipeline
 from registration.publisher import Handler, StateChange
-from registration.reader import RegistryReader, as_dict
+from registration.reader import as_dict
 from registration.results import TransitionResult, Words, WordsWithReason
 from registration.retry import LOCK_TIMEOUT_S_MAX
 from registration.values.commands import Command
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from registration.claims import Claims
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
-    from registration.core.store import Loss, Recovered, Store
+    from registration.core.store import Loss, Store
     from registration.leases.keeper import LeaseKeeper
     from registration.many import CreateItem, Results, TransitionItem
     from registration.retry import RetryPolicy
@@ -43,7 +48,13 @@ C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
 S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
 
 
-class RegistrationPipeline(RegistryReader):
+_log = logging.getLogger("registration")
+
+CAUGHT_UP_AFTER = 300
+"""How many events a pipeline commits before it brings the catalog up to date when it is closed."""
+
+
+class RegistrationPipeline(NamingPipeline):
     """One registry. Safe to share between threads, and between processes through its files.
 
     root: the registry's directory. It is made where it is missing, unless `create` is False.
@@ -134,7 +145,17 @@ class RegistrationPipeline(RegistryReader):
             self.made = store.made
         if policy is not None or rules is None:
             rules = _always(policy or NO_POLICY)
-        super().__init__(store, rules, guards=guards, actor=actor)
+        logs = AliasLogs(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s)
+        names = Names(store, logs)
+        super().__init__(
+            store,
+            rules,
+            names=names,
+            guards=guards,
+            actor=actor,
+            clock=clock,
+            lock_timeout_s=lock_timeout_s,
+        )
         self._engine = Engine(
             store,
             policy=rules,
@@ -143,6 +164,7 @@ class RegistrationPipeline(RegistryReader):
             random_source=random,
             retry=retry,
             lock_timeout_s=lock_timeout_s,
+            reservations=names,
         )
         self._clock = clock
         self._leases = leases if leases is not None else self._usual_leases(store)
@@ -160,8 +182,17 @@ class RegistrationPipeline(RegistryReader):
         self.close()
 
     def close(self) -> None:
-        """Let go of everything; later calls are refused. Closing twice is harmless."""
+        """Let go of everything; later calls are refused. Closing twice is harmless.
+
+        Whoever committed much brings the catalog up to date first, so that the next list doesn't have to.
+        """
+        if not self._closed and self._engine.committed > CAUGHT_UP_AFTER:
+            try:
+                self.catch_up_catalog()
+            except RegistrationError as error:  # the next list says so, if it is still true then
+                _log.info("The catalog was not brought up to date: %s", error)
         self._closed = True
+        self._names.close()
         self._store.close()
 
     # -- commands ------------------------------------------------------------------------------------------
@@ -255,7 +286,13 @@ class RegistrationPipeline(RegistryReader):
         return self.act(manifest_id, "reject", reason=reason, **said)
 
     def register(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
-        """APPROVED → REGISTERED, for good. Takes what `act` takes."""
+        """APPROVED → REGISTERED, for good. Takes what `act` takes.
+
+        The manifest then holds the name that its document gives itself (``name@version``), where it gives itself one.
+
+        Raises:
+            NameTaken: when another manifest holds it.
+        """
         return self.act(manifest_id, "register", **said)
 
     @cached_property
@@ -468,9 +505,15 @@ class RegistrationPipeline(RegistryReader):
     def recover(self, manifest_id: str, *, dry_run: bool = False) -> Recovered:
         """As `recover_from_events`, saying what was set right; without a state where nothing was acknowledged.
 
+        The claim of the name that the manifest holds is made again where it is missing.
+
         dry_run: change nothing, and say what would be done.
         """
-        return self._open().recover(check_id(manifest_id), dry_run=dry_run)
+        found = self._open().recover(check_id(manifest_id), dry_run=dry_run)
+        if found.state is None or found.state.name is None:
+            return found
+        steps = self._mend(found.state, dry_run=dry_run)
+        return Recovered(found.state, (*found.steps, *steps)) if steps else found
 
     def repair(self, manifest_id: str, *, accept_loss: bool = False, actor: str | None = None) -> Loss | None:
         """What keeping only the events before the damage would lose; None where nothing is damaged.
@@ -567,6 +610,7 @@ class RegistrationPipeline(RegistryReader):
         target: str | None = None,
         document: Document | None = None,
         undoes: int | None = None,
+        tags: tuple[str, ...] = (),
         **said: Any,
     ) -> Outcome:
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
@@ -590,6 +634,7 @@ class RegistrationPipeline(RegistryReader):
             expected_head=request.expected_head,
             fence=request.fence,
             undoes=undoes,
+            tags=tags,
             idempotency_key=request.idempotency_key,
             correlation_id=request.correlation_id,
             traceparent=self._traceparent() if self._traceparent else None,

@@ -39,6 +39,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from registration.core.chart import GuardUse
 from registration.core.chart_problems import in_one_line
 from registration.core.decider import nearest
+from registration.core.naming import TAGGING
 from registration.core.policy import Guard, Kind, Policy
 from registration.errors import InvalidDocument, InvalidPolicy
 from registration.guards.registry import BUILTIN, guard_of, problems_of_use
@@ -221,7 +222,7 @@ def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guar
 
 
 def _unknown_actions(path: str, actions: Iterable[str], chart: Chart) -> Iterator[str]:
-    known = [action.name for action in chart.actions]
+    known = [*(action.name for action in chart.actions), *TAGGING]
     for action in actions:
         if action not in known:
             yield f"{path}: the lifecycle {chart.name!r} has no action {action!r}{_meant(action, known)}"

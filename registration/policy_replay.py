@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from registration.core.decider import fold
-from registration.core.explanation import Explanation, ask, explained
-from registration.core.interpreter import step
+from registration.core.explanation import Explanation, ask, explained, step_from
 from registration.values.commands import Command
 from registration.values.documents import Document
 
@@ -111,6 +110,7 @@ def read_refusals(lines: Iterable[bytes]) -> dict[str, list[Mapping[str, Any]]]:
                 and all(isinstance(name, str) for name in named)
                 and all(word is None or isinstance(word, str) for word in words)
                 and isinstance(said.get("context") or {}, dict)
+                and isinstance(said.get("tags", []), list)
             ):
                 found.setdefault(refusal["manifest_id"], []).append(noted)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
@@ -128,10 +128,7 @@ def _asked(
     was: Fell,
 ) -> Decision | None:
     """A decision asked again; None where the lifecycle has no such move any more."""
-    chart = definition.chart
-    place = state.state if state else None
-    history = state.facts.get("history", {}) if state else {}
-    taken = step(chart, place, command.action or "", history)
+    taken = step_from(definition.chart, state, command.action or "")
     if taken is None:
         return None
     answers = ask(definition, policy, state, command, taken)
@@ -165,6 +162,7 @@ def _command(event: Event) -> Command:
         reason=data.get("reason"),
         comment=data.get("comment"),
         context=data.get("context"),
+        tags=tuple(data.get("added", data.get("removed", ()))),
     )
 
 
@@ -179,4 +177,5 @@ def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command 
         reason=said.get("reason"),
         comment=said.get("comment"),
         context=said.get("context"),
+        tags=tuple(tag for tag in said.get("tags", ()) if isinstance(tag, str)),
     )

@@ -1,32 +1,38 @@
 """`RegistryReader`: everything that can be asked of a registry, and changes nothing.
 
 States now and earlier, histories, differences, who set what, why something can or can't be done, receipts, and whether
-every byte is what was written. `registration.pipeline` adds the commands.
+every byte is what was written. What is asked of all manifests at once is in `registration.finder`;
+`registration.pipeline` adds the commands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from registration.core.decider import check_action, check_state, nearest
+from registration.core.decider import check_action, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.interpreter import steps
-from registration.errors import InvalidDocument, LockTimeout, NotFound, StoreError
+from registration.core.naming import TAGGING, action_of
+from registration.errors import InvalidDocument, NotFound, StoreError
 from registration.feed.following import FeedReader
-from registration.results import Summary
+from registration.finder import Finder
 from registration.values.commands import Command
 from registration.values.documents import Document, check_document, parse_document
 from registration.values.ids import check_id
+from registration.values.times import Clock, system_clock
 
 if TYPE_CHECKING:
+    import threading
+
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Store
     from registration.differences import Blame, Difference
-    from registration.feed.waiting import Waiting
+    from registration.names.registry import Names
     from registration.policy_replay import Decision
     from registration.receipts import ReceiptCheck
     from registration.values.events import Event
@@ -38,7 +44,7 @@ SUGGESTIONS_MAX = 10_000
 """How many ids are looked at for the one that was probably meant."""
 
 
-class RegistryReader(FeedReader):
+class RegistryReader(FeedReader, Finder):
     """The reading half of a pipeline over one store. Safe to share between threads.
 
     What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
@@ -50,13 +56,19 @@ class RegistryReader(FeedReader):
         store: Store,
         policy: Callable[[], Policy],
         *,
+        names: Names,
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
+        clock: Clock = system_clock,
+        lock_timeout_s: float = 10.0,
     ) -> None:
         self._store = store
+        self._names = names
         self._guards = guards
         self._policy = policy
         self._actor = actor
+        self._clock = clock
+        self._lock_timeout_s = lock_timeout_s
         self._closed = False
 
     # -- states --------------------------------------------------------------------------------------------
@@ -71,7 +83,8 @@ class RegistryReader(FeedReader):
 
     def find_state(self, manifest_id: str) -> StateSnapshot | None:
         """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
-        return self._open().load(check_id(manifest_id))
+        found = self._open().load(check_id(manifest_id))
+        return None if found is None else found.detached()
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """All acknowledged events, in order, each checked against the chain from the first byte.
@@ -82,33 +95,6 @@ class RegistryReader(FeedReader):
         """
         self._found(manifest_id, self._open().load(check_id(manifest_id)))
         yield from self._open().read(manifest_id)
-
-    def list(self, state: str | None = None) -> Iterator[Summary]:
-        """All manifests, sorted by their file names.
-
-        state: only those in it; a parent state, such as IN_REVIEW, stands for its children. A manifest that
-        can't be read is given with its `problem`, whatever the filter, and ends nothing.
-
-        Raises:
-            InvalidArgument: when there is no such state.
-        """
-        store, chart = self._open(), self._store.definition.chart
-        if state is not None:
-            check_state(chart, state)
-        return self._summaries(store, state)
-
-    def _summaries(self, store: Store, state: str | None) -> Iterator[Summary]:
-        chart = store.definition.chart
-        for stream in store.streams():
-            try:
-                found = store.load(stream)
-            except (StoreError, LockTimeout) as problem:
-                yield Summary(stream, problem=problem)
-                continue
-            if found is not None and (state is None or state in chart.active(found.state)):
-                yield Summary(
-                    found.stream, found.state, found.version, found.digest, found.created_at, found.updated_at
-                )
 
     # -- time travel ---------------------------------------------------------------------------------------
 
@@ -150,27 +136,28 @@ class RegistryReader(FeedReader):
 
         return tuple(blame(self.history(manifest_id), pointer))
 
-    def wait(self, manifest_id: str, state: str, timeout_s: float | None = None) -> StateSnapshot:
+    def wait(
+        self,
+        manifest_id: str,
+        state: str,
+        timeout_s: float | None = None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> StateSnapshot:
         """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
 
         state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
-        this waited counts. timeout_s: None waits for ever.
+        this waited counts. timeout_s: None waits for ever. stop: ends the waiting when it is set.
 
         Raises:
             NotFound: when there is no such manifest.
             InvalidArgument: when there is no such state.
             Rejected: as soon as the lifecycle has no way there any more.
-            WaitTimeout: when it didn't come there in time.
+            WaitTimeout: when it didn't come there in time, or `stop` was set.
         """
         from registration.feed.waiting import wait_for  # noqa: PLC0415  # most programs don't wait
 
-        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s)
-
-    def waiting(self, manifest_id: str, state: str, timeout_s: float | None = None) -> Waiting:
-        """The same wait, look by look, for whoever waits in another way; raises as `wait`."""
-        from registration.feed.waiting import Waiting  # noqa: PLC0415  # as above
-
-        return Waiting(self._open(), self.load_state(manifest_id), state, timeout_s)
+        return wait_for(self._open(), self.load_state(manifest_id), state, timeout_s=timeout_s, stop=stop)
 
     # -- why -----------------------------------------------------------------------------------------------
 
@@ -198,7 +185,8 @@ class RegistryReader(FeedReader):
         from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads states
 
         definition = self._store.definition
-        asked = None if action is None else check_action(definition.chart, action)
+        tagging = isinstance(action, str) and action in TAGGING
+        asked = action if action is None or tagging else check_action(definition.chart, action)
         state = self._open().load(check_id(manifest_id))
         if state is not None:
             state = self._as_of_now(state)
@@ -218,7 +206,9 @@ class RegistryReader(FeedReader):
         offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
         names = list(offered) if asked is None else [asked]
         brought = None if document is None else self._document(document)
-        return tuple(
+        standing = state.document if state is not None else None
+        looked_at = standing if brought is None else brought.value
+        explained = (
             explain(
                 definition,
                 state,
@@ -230,12 +220,13 @@ class RegistryReader(FeedReader):
                     comment=request.comment,
                     context=request.context,
                     claim=claim,
-                    document=brought if definition.chart.action(name).document else None,
+                    document=brought if action_of(definition.chart, name).document else None,
                 ),
                 policy=policy,
             )
             for name in names
         )
+        return tuple(self._names.explained(one, definition, looked_at) for one in explained)
 
     def rule(self, kind: Literal["lifecycles", "policies", "schemas"], digest: str) -> Any:
         """What an event names by digest, as JSON values: it is kept for as long as the registry lasts.
@@ -313,7 +304,7 @@ class RegistryReader(FeedReader):
     # -- the files -----------------------------------------------------------------------------------------
 
     def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
-        """Check a manifest's files from the first byte, changing nothing.
+        """Check a manifest's files from the first byte, and the claim of the name that it holds, changing nothing.
 
         quick: only the snapshot, and the size of the log.
 
@@ -330,13 +321,18 @@ class RegistryReader(FeedReader):
             raise self._unknown(manifest_id) from None
         except StoreError as error:
             return unreadable(manifest_id, error)
-        return verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
+        found = verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
+        if quick or found.findings or (state := store.load(manifest_id)) is None:
+            return found
+        from registration.names.upkeep import findings_of  # noqa: PLC0415  # as above
+
+        return replace(found, findings=tuple(findings_of(self._names, state)))
 
     def strays(self) -> Iterator[Finding]:
         """What stands in the registry and belongs to no manifest, was left there by a crash, or is a changed rule."""
         from registration.verification import Finding  # noqa: PLC0415  # as above
 
-        for stray in self._open().strays():
+        for stray in chain(self._open().strays(), self._names.strays()):
             if stray.damaged:
                 yield Finding("damage", stray.path, 0, 0, stray.reason)
             else:
@@ -350,6 +346,11 @@ class RegistryReader(FeedReader):
     def registry_id(self) -> str:
         """The registry's own id, a UUID: every event names it in its `source`."""
         return self._store.source.removeprefix("urn:uuid:")
+
+    @property
+    def actor(self) -> str | None:
+        """Who acts where a call doesn't say."""
+        return self._actor
 
     @property
     def document_bytes_max(self) -> int:

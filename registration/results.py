@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -55,3 +55,38 @@ class Summary:
     created_at: str = ""
     updated_at: str = ""
     problem: RegistrationError | None = None
+
+
+Place = tuple[str, str]
+"""Where a manifest stands in the order of a list: its key, and its id."""
+
+
+class Listing(Iterator[Summary]):
+    """Manifests in a list, one after the other. Not to be shared between threads.
+
+    Once it was gone through, `next_page` says where the next page begins; None where that was all.
+    """
+
+    def __init__(
+        self,
+        found: Iterator[tuple[Place | None, Summary]],
+        limit: int | None,
+        cursor_of: Callable[[Place], str],
+    ) -> None:
+        self._found = found
+        self._left = limit
+        self._cursor_of = cursor_of
+        self._last: Place | None = None
+        self.next_page: str | None = None
+
+    def __next__(self) -> Summary:
+        """The next manifest; those that can't be read don't count for the limit."""
+        place, summary = next(self._found)
+        if self._left == 0 and self._last is not None:
+            self.next_page = self._cursor_of(self._last)
+            self._found = iter(())
+            raise StopIteration
+        if place is not None:
+            self._last = place
+            self._left = None if self._left is None else self._left - 1
+        return summary

@@ -33,12 +33,13 @@ _TIME = re.compile(
 )
 
 
-def at_time(text: str) -> str:
+def at_time(text: str, *, earliest: bool = False) -> str:
     """A time as people write it, in the form of `registration.values.times`, which is the form of events.
 
     It is RFC 3339, with any offset, less exact where that will do: ``2026-01-31T09:30:00.25+02:00``,
     ``2026-01-31 09:30Z``, ``2026-01-31``. What is not said is taken as late as it can be: a date is the end of that
     day in UTC, a second its last microsecond. So a time as it is shown, cut to the second, includes its event.
+    earliest: as early as it can be instead: what something is to be at or after.
 
     Raises:
         InvalidArgument: when it is no such time, or doesn't say in which time zone it is.
@@ -53,10 +54,11 @@ def at_time(text: str) -> str:
     try:
         if found is None:
             raise ValueError(text)
-        fraction = (found["fraction"] or "").ljust(6, "9")  # more digits are cut
+        minute, second, digit = ("00:00", ":00", "0") if earliest else ("23:59", ":59", "9")
+        fraction = (found["fraction"] or "").ljust(6, digit)  # more digits are cut
         zone = (found["zone"] or "Z").upper().replace("Z", "+00:00")
-        latest = f"{found['date']}T{found['minute'] or '23:59'}{found['second'] or ':59'}.{fraction}{zone}"
-        moment = datetime.fromisoformat(latest).astimezone(UTC)
+        exactly = f"{found['date']}T{found['minute'] or minute}{found['second'] or second}.{fraction}{zone}"
+        moment = datetime.fromisoformat(exactly).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidArgument(
             f"{text!r} is no time.",

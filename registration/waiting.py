@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,13 +110,18 @@ def waiting_for(
 def _waiting(
     pipeline: RegistrationPipeline, summary: Summary, name: str, claim: Lease | None
 ) -> Waiting | None:
+    acting = "" if name == pipeline.actor else f" --actor {shlex.quote(name)}"
     state = pipeline.load_state(summary.manifest_id)
     choices = tuple(
         Choice(
             one.action,
             one.to or "",
-            tuple(answer.verdict.reason for answer in one.answers if answer.verdict.agrees),
-            one.next,
+            tuple(
+                answer.verdict.reason
+                for answer in one.answers
+                if answer.verdict.agrees and answer.origin != "claim"
+            ),
+            one.next + acting if one.next and " --actor " not in one.next else one.next,
         )
         for one in pipeline.explain(summary.manifest_id, actor=name)
         if _could(one) and _concerns(pipeline, state, one, name)

@@ -23,14 +23,19 @@ from registration import (
     NotFound,
     RegistrationPipeline,
     StoreError,
-    WaitTimeout,
 )
+from registration.asynchronous.following import AsyncConsumer, AsyncWatch
 from registration.disk import PosixDisk
+from registration.errors import ConsumerBusy, WaitTimeout
+from registration.feed.consumers import Consumer
+from registration.feed.watching import Watch
 from registration.lifecycles.registration import REGISTRATION
 from registration.stores.files import FileStore
 from registration.stores.registry_file import RegistryFile
 
 pytestmark = pytest.mark.anyio
+
+WAITS_S = (0, 0.001, 0.003, 0.01, 0.03, 0.3)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -89,10 +94,26 @@ def test_the_same_names_with_the_same_arguments(name):
     theirs, ours = inspect.signature(plain), inspect.signature(mine)
     assert list(ours.parameters.values()) == list(theirs.parameters.values())
     returned = theirs.return_annotation.partition("[")[0]
+    if returned in ("Watch", "Consumer"):  # handed out at once; what they do is awaited
+        assert ours.return_annotation == f"Async{returned}"
+        return
     if returned in ("Iterator", "Results"):
         assert inspect.isasyncgenfunction(mine) or ours.return_annotation.startswith("AsyncGenerator[")
+    elif returned == "Listing":
+        assert ours.return_annotation == returned
     else:
         assert inspect.iscoroutinefunction(mine) or name == "on"
+
+
+@pytest.mark.parametrize(("plain", "mine"), [(Consumer, AsyncConsumer), (Watch, AsyncWatch)])
+def test_what_is_handed_out_has_the_same_names_too(plain, mine):
+    """Consumers and watches: each method of theirs with its arguments, awaited; each property as it is."""
+    assert public(plain) - {"stop"} == public(mine) - {"stop", "name"}
+    for name in public(plain):
+        theirs, ours = inspect.getattr_static(plain, name), inspect.getattr_static(mine, name)
+        if not isinstance(theirs, property):
+            assert inspect.iscoroutinefunction(ours)
+            assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters
 
 
 def test_no_other_names():
@@ -101,6 +122,27 @@ def test_no_other_names():
     theirs = inspect.signature(RegistrationPipeline).parameters
     mine = inspect.signature(AsyncRegistrationPipeline).parameters
     assert [p for name, p in mine.items() if name != "threads"] == list(theirs.values())
+
+
+async def test_a_list_in_pages(root):
+    """What it gives, and where the next page begins, is the same as without a loop; left early, nothing is left open."""
+    async with AsyncRegistrationPipeline(root, actor="ada") as pipeline:
+        for id in "abc":
+            await pipeline.create(id, {})
+        first = pipeline.list(limit=2)
+        ids = [one.manifest_id async for one in first]
+        rest = pipeline.list(limit=2, after=first.next_page)
+        ids += [one.manifest_id async for one in rest]
+        async with aclosing(pipeline.list()) as left_early:
+            assert (await anext(left_early)).manifest_id == "a"
+
+        assert ids == ["a", "b", "c"]
+        assert rest.next_page is None
+        assert await pipeline.count("DRAFT") == 3
+        assert (await pipeline.stats()).manifests == 3
+        assert (await pipeline.query("select count(*) from events")).rows == ((3,),)
+        with pytest.raises(InvalidArgument):
+            await anext(pipeline.list("NONE"))
 
 
 async def test_a_manifest_from_its_draft_to_its_registration(root):
@@ -290,19 +332,17 @@ async def test_commands_cancelled_at_any_moment(root, scoped, anyio_backend):
     """Creations cancelled at random: after each, the manifest is there whole or not at all, and stays so."""
     if not scoped and anyio_backend == "trio":
         return  # trio has no other way
-    source = random.Random(1)
-    # At once, and hardly ever, however slow the machine is; the others anywhere between.
-    moments = [0, 60, *(source.choice([0.002, 0.02, 0.2]) * source.random() for _ in range(58))]
+    moments = random.Random(1)
     seen = {}
     async with AsyncRegistrationPipeline(root, threads=2) as pipeline:
 
         async def create(number):
             if scoped:
-                with anyio.move_on_after(moments[number]):
+                with anyio.move_on_after(moments.choice(WAITS_S)):
                     await pipeline.create(f"m{number}", {"n": number})
             else:
                 task = asyncio.ensure_future(pipeline.create(f"m{number}", {"n": number}))
-                await asyncio.wait([task], timeout=moments[number])
+                await asyncio.sleep(moments.choice(WAITS_S))
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             with RegistrationPipeline(root, create=False) as plain:
@@ -395,6 +435,111 @@ async def test_an_iteration_that_is_left_early_lets_go(root):
     assert first.manifest_id == "a"
 
 
+async def test_the_feed_is_followed_and_following_can_be_cancelled(root):
+    """Entries come as they are committed, by anybody; a cancelled follower ends at once, and goes on at its cursor."""
+    seen = []
+    async with AsyncRegistrationPipeline(root) as pipeline:
+        await pipeline.create("a", {})
+
+        async def keep(after):
+            async for entry in pipeline.follow(after):
+                seen.extend([(entry.event.subject, entry.cursor)])
+
+        async def until(count):
+            with anyio.fail_after(60):
+                while len(seen) < count:  # noqa: ASYNC110  # it is what is waited for that is under test
+                    await anyio.sleep(0.005)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep, None)
+            await until(1)
+            with RegistrationPipeline(root) as other:
+                other.create("b", {})
+            await until(2)
+            tasks.cancel_scope.cancel()
+        await pipeline.create("c", {})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep, seen[-1][1])
+            await until(3)
+            tasks.cancel_scope.cancel()
+        stop = threading.Event()
+        threading.Timer(0.1, stop.set).start()
+        rest = [entry async for entry in pipeline.follow("now", stop=stop)]
+        limited = [entry.event.subject async for entry in pipeline.feed(limit=2)]
+
+    assert [subject for subject, _ in seen] == ["a", "b", "c"]
+    assert (rest, limited) == ([], ["a", "b"])
+
+
+async def test_a_watch_can_be_cancelled_and_asked_again(root):
+    """A wait that is given up leaves the watch as it was."""
+    async with AsyncRegistrationPipeline(root) as pipeline:
+        await pipeline.create("a", {})
+        watch, end = pipeline.watch(), await pipeline.feed_end()
+        with anyio.move_on_after(0.05) as scope:
+            await watch.wait(end)
+        in_time = await watch.wait(end, timeout_s=0.05)
+        await pipeline.create("b", {})
+
+        assert scope.cancelled_caught
+        assert not in_time
+        assert await watch.wait(end)
+
+
+async def test_waiting_for_a_state_can_be_cancelled(root):
+    """Whoever waits gets the state as soon as it is there; a wait that is cancelled ends, and holds nothing back."""
+    async with AsyncRegistrationPipeline(root, threads=1) as pipeline:
+        await pipeline.create("a", {})
+        with anyio.move_on_after(0.05) as scope:
+            await pipeline.wait("a", "REVIEWED")
+        with pytest.raises(WaitTimeout):
+            await pipeline.wait("a", "REVIEWED", timeout_s=0.01)
+        found = []
+        async with anyio.create_task_group() as tasks:
+
+            async def wait():
+                found.append(await pipeline.wait("a", "REVIEWED"))
+
+            tasks.start_soon(wait)
+            await anyio.sleep(0.05)
+            await pipeline.submit_for_review("a")  # the only thread is free while others wait
+
+        assert scope.cancelled_caught
+        assert [state.state for state in found] == ["REVIEWED"]
+
+
+async def test_a_consumer_goes_on_where_it_was(root):
+    """As a context, and by `run`, whose cancellation finishes the entry that is being handled."""
+    async with AsyncRegistrationPipeline(root) as pipeline:
+        for id in "abcd":
+            await pipeline.create(id, {})
+        async with pipeline.consumer("index") as consumer:
+            with pytest.raises(ConsumerBusy):
+                await pipeline.consumer("index").run(print, once=True)
+            first, *_ = [entry async for entry in consumer]
+            await consumer.commit(first)
+        handled, begun = [], threading.Event()
+
+        def handle(entry):
+            begun.set()
+            threading.Event().wait(0.05)
+            handled.append(entry.event.subject)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pipeline.consumer("index").run, handle)
+            await anyio.to_thread.run_sync(begun.wait)
+            tasks.cancel_scope.cancel()
+        at_cancel = list(handled)
+        rest = await pipeline.consumer("index").run(handle, once=True)
+        (status,) = [one async for one in pipeline.consumers()]
+
+    assert first.event.subject == "a"
+    assert at_cancel == handled[: len(at_cancel)]
+    assert at_cancel
+    assert handled == ["b", "c", "d"]
+    assert (rest, status.name, status.lag_events) == (3 - len(at_cancel), "index", 0)
+
+
 async def test_handlers_can_lead_back_to_the_loop(root):
     """A handler runs in the thread of a writer, from where `anyio.from_thread` calls the loop."""
     async with AsyncRegistrationPipeline(root) as pipeline:
@@ -426,53 +571,3 @@ def test_without_anyio_it_says_what_to_install(tmp_path):
     assert run.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: AsyncRegistrationPipeline needs anyio. Install it: pip install 'registration[async]'"
     )
-
-
-# -- the feed ----------------------------------------------------------------------------------------------------------
-
-
-async def test_the_feed_is_followed_from_its_beginning_as_it_grows(root):
-    """What is there comes first, then whatever is committed; `stop` ends it."""
-    stop = threading.Event()
-    seen = []
-    async with AsyncRegistrationPipeline(root, actor="ada") as pipeline:
-        await pipeline.create("a", {"n": 1})
-
-        async def write():
-            await pipeline.submit_for_review("a")
-            await pipeline.approve("a")
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(write)
-            async with aclosing(pipeline.follow(stop=stop)) as entries:
-                async for entry in entries:
-                    seen.append(entry.event.action)
-                    if len(seen) == 3:
-                        stop.set()
-        cursor = await pipeline.feed_end()
-
-        assert seen == ["create", "submit_for_review", "approve"]
-        assert [entry async for entry in pipeline.feed(cursor)] == []
-
-
-async def test_waiting_for_a_state_ends_when_it_is_there(root):
-    """A state that was only passed through counts; a task that is cancelled stops waiting at once."""
-    async with AsyncRegistrationPipeline(root, actor="ada") as pipeline:
-        await pipeline.create("a", {"n": 1})
-
-        async def write_again_and_again():
-            while True:
-                await pipeline.submit_for_review("a")
-                await pipeline.reject("a", reason="no")
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(write_again_and_again)
-            found = await pipeline.wait("a", "REVIEWED", 60)
-            tasks.cancel_scope.cancel()
-        with anyio.move_on_after(0.1) as scope:
-            await pipeline.wait("a", "REGISTERED")
-
-        assert found.state == "REVIEWED"
-        assert scope.cancelled_caught
-        with pytest.raises(WaitTimeout):
-            await pipeline.wait("a", "REGISTERED", 0)

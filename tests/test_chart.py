@@ -97,6 +97,8 @@ def test_event_types_are_in_the_past_tense_of_their_actions():
         "registration.registered.v1",
         "registration.repaired.v1",  # no action leads to it
         "registration.claim_broken.v1",  # nor to this one
+        "registration.tagged.v1",  # what can be done in any lifecycle
+        "registration.untagged.v1",
     }
 
 

@@ -289,7 +289,7 @@ SHAPES = {
     },
     "show": {
         "manifest_id", "state", "version", "digest", "created_at", "updated_at", "approvals", "due", "log",
-        "document",
+        "document", "name", "tags", "aliases", "claim",
     },
     "list": {"manifest_id", "state", "version", "digest", "created_at", "updated_at", "problem"},
     "verify": {"manifest_id", "sound_version", "damaged", "findings"},
@@ -635,8 +635,9 @@ def test_a_quick_look_sees_snapshots_and_sizes(drafted: Terminal) -> None:
 
 @pytest.mark.damaged
 def test_a_file_where_a_manifest_belongs_is_named(drafted: Terminal) -> None:
-    """It does not hide the others."""
+    """It does not hide the others. A list has it once the catalog was compared with what there is."""
     (drafted.root / "manifests" / "aaa").touch()
+    assert drafted.type("catalog", "refresh").exit_code == 7
 
     verified, recovered, listed = (drafted.type(name) for name in ("verify", "recover", "list"))
 
@@ -837,7 +838,7 @@ def complete(words: str, root: Path) -> list[str]:
 def test_commands_ids_and_states_are_completed(drafted: Terminal, tmp_path: Path) -> None:
     """And where there is no registry, silence."""
     assert complete("registration re", drafted.root) == [
-        "revise", "reject", "register", "receipt", "recover", "repair",
+        "revise", "reject", "register", "resolve", "release", "receipt", "recover", "repair",
     ]  # fmt: skip
     assert complete("registration show io", drafted.root) == [ID]
     assert complete(f"registration transition {ID} re", drafted.root) == ["REVIEWED", "REGISTERED"]

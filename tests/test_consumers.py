@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -21,10 +22,13 @@ from registration.errors import (
     StoreError,
 )
 from registration.feed.consumers import SKIPPED_MAX, Consumer
+from registration.feed.keeping import ConsumerFiles
 from registration.lifecycles.registration import REGISTRATION
 from registration.retry import RetryPolicy
+from registration.stores.files import FileStore
 from registration.testing import FakeClock
 from tests.builders import SOURCE
+from tests.disks import ScriptedDisk
 
 AT_ONCE = RetryPolicy(attempts_max=3, base_s=0, cap_s=0)
 
@@ -457,15 +461,22 @@ def test_a_cursor_of_a_feed_that_was_deleted_is_named(root, on_files):
     assert sorted(handled_by(on_files.consumer("index"))) == [("a", 1), ("b", 1), ("c", 1)]
 
 
-def test_a_lock_file_that_was_deleted_parts_nobody(root, on_files):
-    """Whoever waits for a lock that is deleted meanwhile gets the one that stands there then."""
+def test_a_lock_file_that_is_deleted_meanwhile_parts_nobody(root, on_files):
+    """Whoever gets the lock of a file that stands there no longer is not alone: the one that stands there is the lock."""
+    disk = ScriptedDisk()
+    late = ConsumerFiles(FileStore(root, REGISTRATION, disk=disk).segments, str(root))
     lock = root / "feed" / "consumers" / "index.lock"
-    consumer = on_files.consumer("index")
-    with consumer:
-        consumer._keeper.remove("index")
-        assert not lock.exists()
-        with on_files.consumer("index"):
-            assert json.loads(lock.read_text())["pid"] == os.getpid()
+    with ExitStack() as stack:
+
+        def overtake():
+            lock.unlink()
+            stack.enter_context(on_files.consumer("index"))
+
+        disk.before("lock", overtake, name="index.lock")
+        with pytest.raises(ConsumerBusy), late.held("index", {"pid": 1}):
+            pass
+
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
     assert lock.read_text() == ""
 
 

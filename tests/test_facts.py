@@ -257,7 +257,7 @@ def old_fold(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
 
 def as_format_1(log: Log) -> bytes:
     """A log's history as release 0.1.0 would have written it."""
-    later = {"lifecycle", "release", "approval", "lapsed"}
+    later = {"lifecycle", "release", "approval", "lapsed", "claimed"}
     return forge(
         {
             **members,

@@ -440,9 +440,11 @@ def test_what_waits_for_somebody_is_what_they_could_do(pipeline):
 
     assert [(one.manifest_id, one.state, one.version) for one in found] == [(ID, "REVIEWED", 2)]
     assert [(choice.action, choice.to, choice.next) for choice in found[0].choices] == [
-        ("approve", "APPROVED", f"registration approve {ID}"),
-        ("reject", "DRAFT", f"registration reject {ID} --reason TEXT"),
+        ("approve", "APPROVED", f"registration approve {ID} --actor bea"),
+        ("reject", "DRAFT", f"registration reject {ID} --reason TEXT --actor bea"),
     ]
+    own = pipeline.waiting_for("ada").found[0]  # who acts there anyway
+    assert own.choices[0].next == f"registration approve {ID}"
 
 
 def test_what_others_have_claimed_does_not_wait(pipeline):

@@ -1044,7 +1044,7 @@ def test_an_event_is_synced_before_the_snapshot_is_touched(store, open_store):
     assert orders(
         disk.calls,
         ("lock", LOG),
-        ("status", LOG),
+        ("status_at", LOG),
         ("write", LOG),
         ("sync_data", LOG),
         ("open", TEMPORARY),
@@ -1477,5 +1477,7 @@ def test_an_error_leaves_no_descriptor_open(store, open_store):
             break
 
     assert number > 15
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert (
+        set(os.listdir("/proc/self/fd")) <= before
+    )  # stores of other tests may have been forgotten meanwhile
     assert store.load("a").version > 3

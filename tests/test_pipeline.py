@@ -958,7 +958,7 @@ def test_reading_loads_nothing_that_only_writing_needs(pipeline, root):
         "from registration import RegistrationPipeline\n"
         f"with RegistrationPipeline({str(root)!r}, create=False) as pipeline:\n"
         "    assert pipeline.load_state('a').version == 1\n"
-        "    assert len(list(pipeline.list())) == len(list(pipeline.history('a'))) == 1\n"
+        "    assert len(list(pipeline.manifest_ids())) == len(list(pipeline.history('a'))) == 1\n"
         "print()"
     )
 

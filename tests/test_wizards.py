@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -14,7 +15,9 @@ from registration.core.interpreter import steps
 from registration.errors import InvalidWizard
 from registration.wizards.files import parse_wizard
 from registration.wizards.forms import form_of
+from registration.wizards.matrix import markdown_of, matrix_of
 from registration.wizards.progress import display_name, next_steps, progress_of
+from registration.wizards.shipped import SHIPPED, shipped
 from registration.wizards.statechart import chart_of, definition_of
 from registration.wizards.wizard import Problem, Wizard, WizardStep
 from tests.wizards import ANSWERS, Named, party
@@ -344,3 +347,27 @@ def test_whatever_is_answered_is_taken_or_told_what_is_wrong(answer):
     for step in ("START", "MENU", "PRICE"):
         kept, problems = party().check(step, answer, ANSWERS)
         assert problems or party().check(step, kept, ANSWERS) == (kept, [])
+
+
+# -- the matrix ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_the_matrix_in_the_documents_is_the_wizards(name):
+    """Word for word what `registration wizard matrix` prints."""
+    text = (Path(__file__).parent.parent / "WIZARDS.md").read_text(encoding="utf-8")
+
+    section = text.partition(f"## {name}\n\n")[2].partition("\n\n")[0].rstrip("\n") + "\n"
+
+    assert section == markdown_of(shipped(name))
+
+
+def test_the_matrix_is_what_the_chart_does():
+    """Every way of every state, and an end for a wizard that waits too long; nothing leads out of an end for good."""
+    found = matrix_of(party())
+
+    assert found["MENU"]["on"] == ("PRICE", "REVIEW")
+    assert (found["MENU"]["back"], found["MENU"]["expire"]) == (("START",), ("EXPIRED",))
+    assert found["REVIEW"]["goto"] == ("START", "MENU", "PRICE")
+    assert not any(found["COMPLETE"].values())
+    assert found["EXPIRED"]["restart"] == ("START",)

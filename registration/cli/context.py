@@ -86,6 +86,7 @@ class Context:
             self.root(),
             create=False,
             actor=self.acting(),
+            leases=os.environ.get("REGISTRATION_LEASES") or None,
             lock_timeout_s=self.lock_timeout_s,
             traceparent=_traceparent,
         )
@@ -186,6 +187,7 @@ def _states(
 
 id_argument = click.argument("id", shell_complete=_ids)
 optional_id_argument = click.argument("id", required=False, shell_complete=_ids)
+key_argument = click.argument("key", shell_complete=_ids)
 state_argument = click.argument("state", shell_complete=_states)
 state_option = click.option(
     "--state",

@@ -196,6 +196,8 @@ def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
         "updated_at": snapshot.updated_at,
         "approvals": list(snapshot.approvals),
         "due": dict(snapshot.facts.get("due", {})),
+        "name": snapshot.name,
+        "tags": list(snapshot.tags),
         "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
         "document": snapshot.document,
     }

@@ -1,4 +1,4 @@
-"""Commands that only read: show, log, list, verify, graph. They load neither pydantic nor portalocker."""
+"""Commands that only read: show, log, verify, graph. They load neither pydantic, portalocker nor SQLite."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import orjson
 from registration import layout
 from registration.cli.context import (
     Context,
-    creating_lines,
     examples,
     id_argument,
     lifecycle_said,
     optional_id_argument,
     shared_options,
-    state_name,
-    state_option,
 )
 from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import (
@@ -31,13 +28,13 @@ from registration.cli.output import (
     say,
     show_error,
     snapshot_json,
-    summary_json,
     table,
     when,
 )
-from registration.errors import LockTimeout, RegistrationError
+from registration.errors import LockTimeout, RegistrationError, StoreError
 
 if TYPE_CHECKING:
+    from registration.pipeline import RegistrationPipeline
     from registration.verification import Finding
 
 
@@ -62,21 +59,29 @@ def show_command(
     if version is not None and time is not None:
         raise click.UsageError("Give --version or --at, not both.")
     with context.open() as pipeline:
+        claim = None
         if version is None and time is None:
             snapshot = pipeline.load_state(id)
+            claim = pipeline.claims.of(id)
         else:
             snapshot = pipeline.state_at(id, version=version, time=time)
+        # Aliases are of today: those of another day are in `alias log`.
+        aliases = pipeline.aliases_of(snapshot) if version is None and time is None else []
     if only_document:
         option = 0 if context.as_json else orjson.OPT_INDENT_2
         click.echo(orjson.dumps(snapshot.document, option=option))
         return
     if context.as_json:
-        echo_json(snapshot_json(snapshot))
+        claimed = claim.as_json() if claim is not None else None
+        echo_json({**snapshot_json(snapshot), "aliases": aliases, "claim": claimed})
         return
     echo(snapshot.manifest_id)
+    called = f"{snapshot.name} ({', '.join(aliases)})" if aliases else snapshot.name
     rows = [
         ("  state", snapshot.state),
         ("  version", str(snapshot.version)),
+        *([("  name", called)] if called else []),
+        *([("  tags", ", ".join(snapshot.tags))] if snapshot.tags else []),
         ("  digest", snapshot.digest or "there is no document"),
         ("  created", when(snapshot.created_at)),
         ("  updated", when(snapshot.updated_at)),
@@ -88,6 +93,11 @@ def show_command(
             for one in snapshot.approvals
         ),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
+        *(
+            (("  claimed", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)
+            if claim is not None
+            else ()
+        ),
         ("  log", layout.log_path(id)),
         ("  head", snapshot.position.head),
     ]
@@ -131,38 +141,6 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
             table(rows)  # where the log is damaged, what stands before the damage
 
 
-@click.command("list", epilog=examples("registration list", "registration list --state REVIEWED --json"))
-@state_option
-@shared_options
-@click.pass_obj
-def list_command(context: Context, state: str | None) -> None:
-    """List the manifests, or those in one state."""
-    shown = 0
-    problems: list[RegistrationError] = []
-    rows: list[tuple[str, ...]] = []
-    with context.open() as pipeline:
-        wanted = None if state is None else state_name(pipeline.lifecycle, state)
-        creating = creating_lines(pipeline.lifecycle)[0]
-        for summary in pipeline.list(wanted):
-            shown += 1
-            if context.as_json:
-                echo_json(summary_json(summary))
-            elif summary.problem is None:
-                rows.append(
-                    (summary.manifest_id, summary.state, str(summary.version), when(summary.updated_at))
-                )
-            if summary.problem is not None:
-                problems.append(summary.problem)
-                if not context.as_json:
-                    show_error(summary.problem, as_json=False)
-    if rows:
-        table(rows)
-    elif not shown and not context.as_json:
-        say("There is no manifest" + (f" in {wanted}." if wanted else f" yet. Next: {creating}"))
-    if problems:
-        click.get_current_context().exit(worst(problems))
-
-
 @click.command(
     "verify",
     short_help="Check every byte of one manifest, or of all.",
@@ -200,6 +178,11 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
                 sound = "" if quick else f"; sound to version {found.sound_version}"
                 echo(_finding(finding) + sound)
         strays = list(pipeline.strays()) if id is None else []
+        names, unread = _verified_names(pipeline) if id is None and not quick else ([], [])
+        busy += unread
+        for problem in unread:
+            show_error(problem, as_json=context.as_json)
+        strays += names
         progress.clear()
     if context.as_json:
         if strays:
@@ -216,6 +199,18 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
     damaged += any(finding.kind == "damage" for finding in strays)
     if damaged or busy:
         click.get_current_context().exit(DAMAGE if damaged else worst(busy))
+
+
+def _verified_names(pipeline: RegistrationPipeline) -> tuple[list[Finding], list[RegistrationError]]:
+    """What is wrong with the names and their aliases, and what could not be looked at."""
+    found: list[Finding] = []
+    problems: list[RegistrationError] = []
+    for name in pipeline.known_names():
+        try:
+            found += pipeline.verify_name(name)
+        except (StoreError, LockTimeout) as error:
+            problems.append(error)
+    return found, problems
 
 
 def _speaks_utf8() -> bool:

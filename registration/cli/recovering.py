@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,10 @@ from registration.cli.context import (
 from registration.cli.exits import DAMAGE, FAILURE, exit_code, worst
 from registration.cli.output import Progress, echo, echo_json, printable, say, show_error, table, told_here
 from registration.core.store import Loss, Recovered, Step
-from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError
+from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError, VersionConflict
+
+if TYPE_CHECKING:
+    from registration.pipeline import RegistrationPipeline
 
 
 @click.command(
@@ -40,7 +43,8 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     """Settle what a crash left: replay each log from its first byte, and write its snapshot anew.
 
     Bytes of a write that was never acknowledged are moved to quarantine/. Damage is named and left alone: see
-    `registration repair`. Others may go on writing meanwhile.
+    `registration repair`. Claims to names that are worth nothing are taken back, those that are missing made again.
+    Others may go on writing meanwhile.
     """
     healed = seen = 0
     problems: list[RegistrationError] = []
@@ -66,16 +70,55 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
                 echo(f"{one}: {_told(step)}")
             if problem is not None:
                 show_error(problem, as_json=False)
+        progress.clear()
+        mended = _recover_names(context, pipeline, problems, dry_run=dry_run) if id is None else 0
     if not context.as_json:
         manifests = "1 manifest" if seen == 1 else f"{seen} manifests"
         done = "to set right" if dry_run else "set right"
         damaged = sum(exit_code(problem) == DAMAGE for problem in problems)
         failed = f", {len(problems) - damaged} not reached" if len(problems) > damaged else ""
-        say(f"{manifests} replayed: {healed} {done}, {damaged} damaged{failed}.")
+        names = f" {mended} {'name' if mended == 1 else 'names'} {done}." if mended else ""
+        say(f"{manifests} replayed: {healed} {done}, {damaged} damaged{failed}.{names}")
         if dry_run:
             say("This was a dry run: nothing was changed.")
     if problems:
         click.get_current_context().exit(worst(problems))
+
+
+def _recover_names(
+    context: Context, pipeline: RegistrationPipeline, problems: list[RegistrationError], *, dry_run: bool
+) -> int:
+    """Settle what a crash left of names, and tell it; gives of how many."""
+    mended = 0
+    for name in pipeline.known_names():
+        steps: tuple[Step, ...] = ()
+        problem: RegistrationError | None = None
+        try:
+            steps = pipeline.recover_name(name, dry_run=dry_run)
+        except (StoreError, LockTimeout, VersionConflict) as error:
+            problem = error
+            problems.append(error)
+        mended += bool(steps)
+        if context.as_json and (steps or problem is not None):
+            echo_json(_recovered_name_json(name, steps, problem, dry_run=dry_run))
+        elif not context.as_json:
+            for step in steps:
+                echo(f"{name}: {_told(step)}")
+            if problem is not None:
+                show_error(problem, as_json=False)
+    return mended
+
+
+def _recovered_name_json(
+    name: str, steps: tuple[Step, ...], problem: RegistrationError | None, *, dry_run: bool
+) -> dict[str, Any]:
+    """What was found of a name's claims and aliases, and done."""
+    return {
+        "name": name,
+        "dry_run": dry_run,
+        "steps": [{"found": step.found, "done": step.done, "kept_as": step.kept_as} for step in steps],
+        "problem": problem.as_json() if problem else None,
+    }
 
 
 def _told(step: Step) -> str:

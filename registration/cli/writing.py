@@ -68,6 +68,12 @@ _HEAD = click.option(
     metavar="HASH",
     help="Refuse unless the log ends in this hash: what was looked at (`show` tells it as `head`).",
 )
+_FENCE = click.option(
+    "--fence",
+    metavar="N",
+    type=click.IntRange(1),
+    help="The number of the lease that this is done under: refuse where a later one is known (`claim --json` tells it).",
+)
 _NEXT = {
     "DRAFT": "submit_for_review",
     "REVIEWED": "approve",
@@ -178,7 +184,16 @@ def _action_command(name: str, action: str, help: str, *example: str) -> click.C
 
     run.__doc__ = help
     function: Callable[..., None] = run
-    for decorate in (click.pass_obj, writing_options, _HEAD, _DIGEST, _EXPECTED, _REASON, id_argument):
+    for decorate in (
+        click.pass_obj,
+        writing_options,
+        _FENCE,
+        _HEAD,
+        _DIGEST,
+        _EXPECTED,
+        _REASON,
+        id_argument,
+    ):
         function = decorate(function)
     return click.command(name, epilog=examples(*example))(function)
 
@@ -225,6 +240,7 @@ register_command = _action_command(
 @_EXPECTED
 @_DIGEST
 @_HEAD
+@_FENCE
 @writing_options
 @click.pass_obj
 def act_command(context: Context, /, id: str, action: str, file: str | None, **said: Any) -> None:

@@ -30,6 +30,9 @@ from registration.core.chart_problems import in_one_line, problems_of
 from registration.core.interpreter import KNOWN_PLACES_MAX
 from registration.errors import InvalidDefinition
 
+CLAIMING, RELEASING = "registered", "withdrawn"
+"""The events that claim a document's name, and let go of it, where a lifecycle says nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -58,6 +61,8 @@ class Action:
     another document always does. required: what a request has to say: `actor`, `reason`, `comment`, or
     ``context.NAME``. undone_by: the action that takes it back. schema: of its event's data, from 1.
     shared: other actions lead to the same event, and all of them say so: what happened has one word, however it came about.
+    claims: it claims the name that the document gives itself; None: it does where its event is ``registered``.
+    releases: it lets go of the name; None: it does where its event is ``withdrawn``.
     """
 
     name: str
@@ -70,6 +75,18 @@ class Action:
     title: str = ""
     schema: int = 1
     shared: bool = False
+    claims: bool | None = None
+    releases: bool | None = None
+
+    @property
+    def claims_name(self) -> bool:
+        """Whether its event claims the document's name."""
+        return self.past == CLAIMING if self.claims is None else self.claims
+
+    @property
+    def releases_name(self) -> bool:
+        """Whether its event lets go of the name that the manifest holds."""
+        return self.past == RELEASING if self.releases is None else self.releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,7 @@ class Timeout:
     """Where a state leads by itself. name: imperative. past: the word of its event.
 
     after: how long after the state was entered, as text: ``30s``, ``45m``, ``36h``, ``14d`` or ``2w``.
-    sliding: counted from the last event instead.
+    sliding: counted from the last event instead. releases: as for an action. None claims: it could be refused.
     """
 
     name: str
@@ -104,6 +121,12 @@ class Timeout:
     after: str
     target: str
     sliding: bool = False
+    releases: bool | None = None
+
+    @property
+    def releases_name(self) -> bool:
+        """Whether its event lets go of the name that the manifest holds."""
+        return self.past == RELEASING if self.releases is None else self.releases
 
     @property
     def transition(self) -> Transition:

@@ -9,7 +9,8 @@
      "timeouts": [{"name": "expire", "past": "expired", "state": "DRAFT", "after": "14d", "to": "EXPIRED"}]}
 
 What is as usual (false, empty, none) is left out, so that one lifecycle has one form and one digest. A guard is its
-name, or where it is asked with parameters an object that has its name as ``guard`` beside them.
+name, or where it is asked with parameters an object that has its name as ``guard`` beside them. `claims` and `releases`
+stand there only where they are not what follows from the word of the event.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from registration.core.chart import Action, Chart, GuardUse, State, Timeout, Transition
+from registration.core.chart import CLAIMING, RELEASING, Action, Chart, GuardUse, State, Timeout, Transition
 
 FORMAT = 1
 
@@ -32,6 +33,7 @@ def as_data(chart: Chart, version: int) -> dict[str, Any]:
         {
             "name": action.name,
             **_without_usual(_ACTION, action),
+            **_names(action),
             "moves": [_move(move) for move in chart.transitions if move.action == action.name],
         }
         for action in chart.actions
@@ -40,6 +42,7 @@ def as_data(chart: Chart, version: int) -> dict[str, Any]:
         data["timeouts"] = [
             {"name": one.name, "past": one.past, "state": one.state, "after": one.after, "to": one.target}
             | ({"sliding": True} if one.sliding else {})
+            | _names(one)
             for one in chart.timeouts
         ]
     return data
@@ -70,7 +73,13 @@ def from_data(data: Mapping[str, Any]) -> Chart:
         ),
         timeouts=tuple(
             Timeout(
-                one["name"], one["past"], one["state"], one["after"], one["to"], one.get("sliding", False)
+                one["name"],
+                one["past"],
+                one["state"],
+                one["after"],
+                one["to"],
+                one.get("sliding", False),
+                one.get("releases"),
             )
             for one in data.get("timeouts", ())
         ),
@@ -93,6 +102,16 @@ def _without_usual(usual: Mapping[str, Any], of: State | Action) -> dict[str, An
         for name, value in said.items()
         if value != usual[name]
     }
+
+
+def _names(of: Action | Timeout) -> dict[str, Any]:
+    """What becomes of the name, where it is not as usual for an event of that word."""
+    said: dict[str, Any] = {}
+    if isinstance(of, Action) and of.claims_name != (of.past == CLAIMING):
+        said["claims"] = of.claims_name
+    if of.releases_name != (of.past == RELEASING):
+        said["releases"] = of.releases_name
+    return said
 
 
 def _move(move: Transition) -> dict[str, Any]:

@@ -28,12 +28,19 @@ TIMEOUTS_MAX = 500
 NESTING_MAX = 20
 PROBLEMS_MAX = 100
 
+RESERVED = {
+    "repaired": "a repair",
+    "claim_broken": "a claim that was taken away",
+    "tagged": "a tag",
+    "untagged": "a tag that is taken away",
+}
+"""The words of events that no action of a lifecycle leads to."""
+
 _CHARACTERS_MAX = 600
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 """What a lifecycle, a state, an action and an event may be called."""
 
-_TAKEN = {"repaired": "a repair", "claim_broken": "a claim that was taken away"}
 _REQUIRED = re.compile(r"actor|reason|comment|context\.[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -89,6 +96,8 @@ def _malformed(chart: Chart) -> Iterator[str]:
                     f"actions.{action.name}.required: {_cut(wanted)!r} is none of actor, reason, comment and "
                     "context.NAME"
                 )
+        if action.claims_name and action.releases_name:
+            yield f"actions.{action.name}.claims: it releases the name as well; say `releases = false`, or claim none"
     for timeout in chart.timeouts:
         if duration_s(timeout.after) is None:
             yield f"timeouts.{timeout.name}.after: {_cut(timeout.after)!r} is no time; {DURATION_FORM}"
@@ -102,12 +111,15 @@ def _events(chart: Chart) -> Iterator[str]:
     for path, word in _words(chart):
         if taken[word] > 1 and word not in on_purpose:
             yield f"{path}: the event {_cut(word)!r} is given {taken[word]} times"
-        if word in _TAKEN:
-            yield f"{path}: {word!r} is the event of {_TAKEN[word]}; choose another word"
+        if word in RESERVED:
+            yield f"{path}: {word!r} is the event of {RESERVED[word]}; choose another word"
 
 
 def _given_twice(chart: Chart) -> Iterator[str]:
     doings = [action.name for action in chart.actions] + [timeout.name for timeout in chart.timeouts]
+    for name in ("tag", "untag"):
+        if name in doings:
+            yield f"actions.{name}: whatever the lifecycle, that is how tags are given; choose another name"
     for what, names in (("states", [state.name for state in chart.states]), ("actions", doings)):
         for name, times in Counter(names).items():
             if times > 1:

@@ -16,6 +16,16 @@ from registration import __version__
 from registration.core.explanation import Explanation, ask, explained
 from registration.core.fences import FENCE, check_fence, fence_of, with_fence
 from registration.core.interpreter import Step, entered, step, steps, time_out
+from registration.core.naming import (
+    LABELS,
+    TAGGING,
+    action_of,
+    keep_labels,
+    said_of_name,
+    said_of_tags,
+    same_tags,
+    tagging_step,
+)
 from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
     AlreadyExists,
@@ -60,6 +70,7 @@ def decide(
     Raises:
         NotFound: when a command other than creation meets no manifest.
         AlreadyExists: when creation meets one.
+        Rejected: when tagging would change nothing.
         InvalidArgument: when the chart has no such action or state, or a document is missing or misplaced.
         PinMismatch: when the document or the log is not what the caller expects.
         StaleFence: when the lease that it is done under has ended, as far as the log and the claim tell.
@@ -129,6 +140,7 @@ def decide_timeout(
         "timeout": {"state": timeout.state, "after": timeout.after, "due": due, "fired": time},
         **_grounds(definition, policy),
         **_consequences(definition.chart, state, taken, at),
+        **said_of_name(timeout, state, state.document),
     }
     if state.digest is not None:
         data["digest"] = state.digest
@@ -211,6 +223,8 @@ def fold(
             document = data["document"]
         digest = data.get("digest", digest)
         facts = with_fence(facts, evolve(facts, event), event)
+        if not LABELS.isdisjoint(data):
+            facts = keep_labels(facts, event)
         if event.idempotency_key is not None:
             keys = list(state.keys if state else ()) if keys is None else keys
             keys.append((event.idempotency_key, event.version))
@@ -248,7 +262,8 @@ def is_same_request(definition: Definition, command: Command, event: Event) -> b
     brought = data.get("digest") if "document" in data else None
     # By their digests, since Python calls True and 1 equal.
     same_words = digest_of(said) == digest_of(command.payload())
-    return led_here and data["actor"] == command.actor and same_words and given == brought
+    same = data["actor"] == command.actor and same_words and given == brought
+    return led_here and same and same_tags(command, data)
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str:
@@ -302,7 +317,9 @@ def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
     """The step that the command asks for."""
     place = state.state if state else None
     history = state.facts.get("history", {}) if state else {}
-    if command.action is not None:
+    if isinstance(command.action, str) and command.action in TAGGING:
+        found = [taken for taken in (tagging_step(state, command.action),) if taken is not None]
+    elif command.action is not None:
         check_action(chart, command.action)
         found = [taken for taken in (step(chart, place, command.action, history),) if taken is not None]
     else:
@@ -363,7 +380,7 @@ def _illegal(chart: Chart, state: StateSnapshot, command: Command, found: list[S
 
 
 def _check_document(chart: Chart, taken: Step, command: Command) -> None:
-    wanted = chart.action(taken.label).document
+    wanted = action_of(chart, taken.label).document
     if wanted and command.document is None:
         raise InvalidArgument(
             f"{taken.label!r} needs a document, and none was given.",
@@ -401,8 +418,9 @@ def _told(
     time: str,
 ) -> dict[str, Any]:
     """What an event says of a decision, in the order of the format; the document comes last."""
-    action = definition.chart.action(taken.label)
+    action = action_of(definition.chart, taken.label)
     digest = command.document.digest if command.document else (state.digest if state else None)
+    document = command.document.value if command.document else (state.document if state else None)
     data = {
         **_moved(taken, state, command.actor),
         **command.payload(),
@@ -424,6 +442,9 @@ def _told(
         data["undoes"] = command.undoes
     if (fence := fence_of(command)) is not None:
         data[FENCE] = fence
+    data |= said_of_name(action, state, document)
+    if action.name in TAGGING:
+        data |= said_of_tags(state, command)
     if digest is not None:
         data["digest"] = digest
     if command.document is not None:

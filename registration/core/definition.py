@@ -13,6 +13,7 @@ from typing import Any
 
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
+from registration.core.naming import TAGGING, action_of
 from registration.core.policy import Guard
 from registration.errors import InvalidDefinition
 from registration.values.documents import digest_of
@@ -77,7 +78,8 @@ class Definition:
         stray = {f"the upcaster of {type} is of no event" for type in self.upcasters.keys() - older}
         if problems := [*sorted(unknown), *sorted(gaps), *sorted(stray)]:
             raise InvalidDefinition(self.chart.name, problems)
-        known = {*written, *older, *self.earlier, self.repaired, self.claim_broken}
+        tagged = {self.event_type(action) for action in TAGGING}
+        known = {*written, *older, *self.earlier, self.repaired, self.claim_broken, *tagged}
         object.__setattr__(self, "event_types", frozenset(known))
 
     @property
@@ -107,7 +109,7 @@ class Definition:
 
     def event_type(self, action: str) -> str:
         """The type of the event that an action leads to, in the schema that is written today."""
-        found = self.chart.action(action)
+        found = action_of(self.chart, action)
         return f"{self.name}.{found.past}.v{found.schema}"
 
     def is_behind(self, event: Event) -> bool:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from registration.core.interpreter import Spot, Step, onward, step
+from registration.core.naming import TAGGING, action_of, tagging_step
 from registration.core.policy import NO_POLICY, Policy, Verdict
 
 if TYPE_CHECKING:
-    from registration.core.chart import Action
+    from registration.core.chart import Action, Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard
     from registration.values.commands import Command
@@ -125,7 +126,7 @@ def ask(
 
     Where somebody has claimed the manifest, that comes last.
     """
-    action = definition.chart.action(taken.label)
+    action = action_of(definition.chart, taken.label)
     asked = command if command.action == action.name else replace(command, action=action.name, target=None)
     answers = []
     if action.required:
@@ -172,8 +173,7 @@ def explain(
 ) -> Explanation:
     """Why a command that names an action could be carried out, or couldn't."""
     assert command.action is not None
-    place = state.state if state else None
-    taken = step(definition.chart, place, command.action, _history(state))
+    taken = step_from(definition.chart, state, command.action)
     answers = ask(definition, policy, state, command, taken) if taken is not None else ()
     return explained(definition, policy, state, command, taken, answers)
 
@@ -208,7 +208,14 @@ def explained(
     )
 
 
-def command_line(action: Action, stream: str, options: Mapping[str, str]) -> str:
+def step_from(chart: Chart, state: StateSnapshot | None, action: str) -> Step | None:
+    """What an action leads to from a state, tagging included; None where it can't be done."""
+    if action in TAGGING:
+        return tagging_step(state, action)
+    return step(chart, state.state if state else None, action, _history(state))
+
+
+def command_line(action: Action, stream: str, options: Mapping[str, str], tags: tuple[str, ...] = ()) -> str:
     """The line that takes an action at a terminal."""
     words = ["registration"]
     if action.name in _COMMANDS:
@@ -216,6 +223,8 @@ def command_line(action: Action, stream: str, options: Mapping[str, str]) -> str
         words += [] if action.name == "create" else [stream]
     elif action.name == "submit_for_review":
         words += ["submit", stream]
+    elif action.name in TAGGING:
+        words += ["tag", "add" if action.name == "tag" else "remove", stream, *(tags or ("TAG",))]
     else:
         words += ["act", stream, action.name]
     if action.document:
@@ -322,7 +331,7 @@ def _next(
     answers, and what `_who` says, where they were asked already.
     """
     chart = definition.chart
-    taken = step(chart, state.state if state else None, action, _history(state))
+    taken = step_from(chart, state, action)
     if taken is None:
         first = _first_towards(definition, state, action) if steps_max else None
         if first is None:
@@ -341,7 +350,7 @@ def _next(
             return _next(definition, policy, state, command, before, did, steps_max - 1)
         options |= {name: value for name, value in answer.verdict.needs.items() if name != "action"}
     who, useful = found or _who(definition, policy, state, asked, taken)
-    if not useful and not chart.action(action).document:
+    if not useful and not action_of(chart, action).document:
         return ""
     if who.anybody:
         who = replace(who, excluded=tuple(sorted({*who.excluded, *done})))
@@ -353,7 +362,7 @@ def _next(
     if not actor and command.actor is not None:
         options.pop("actor", None)
     said = {name: value for name, value in _said(asked).items() if name not in options}
-    return command_line(chart.action(action), command.stream, options | actor | said)
+    return command_line(action_of(chart, action), command.stream, options | actor | said, command.tags)
 
 
 def _plain(command: Command, action: str) -> Command:

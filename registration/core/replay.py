@@ -15,6 +15,7 @@ import orjson
 from registration.core.codec import SEAL_BEGIN, SEAL_BYTES, SEAL_END
 from registration.core.decider import KEYS_KEPT_MAX
 from registration.core.fences import FENCE, with_fence
+from registration.core.naming import LABELS, keep_labels
 from registration.values.events import Event
 from registration.values.snapshots import Position, StateSnapshot
 
@@ -41,13 +42,14 @@ def replay(
         return None
 
 
-def _replay(  # one loop: a call for each line would cost as much as the rest
+def _replay(  # noqa: C901  # one loop: a call for each line would cost as much as the rest
     definition: Definition, base: StateSnapshot | None, data: bytes, stream: str, source: str
 ) -> StateSnapshot | None:
     known, upcasters = definition.event_types, definition.upcasters
     evolve = definition.evolve
     # Each event has a `to`.
     quiet = frozenset(("to",)) if definition.evolves_on is None else definition.evolves_on | {FENCE}
+    telling = quiet | LABELS
     sha256, loads = hashlib.sha256, orjson.loads
     version, head, size = 0, "", 0
     created_at, document, digest = "", None, None
@@ -87,7 +89,7 @@ def _replay(  # one loop: a call for each line would cost as much as the rest
             or not ("from" in said and "action" in said and "actor" in said)
         ):
             return None
-        if type_ in upcasters or not quiet.isdisjoint(said) or not quiet.isdisjoint(facts):
+        if type_ in upcasters or not telling.isdisjoint(said) or not quiet.isdisjoint(facts):
             event = Event(
                 id=members["id"],
                 source=source,
@@ -110,6 +112,8 @@ def _replay(  # one loop: a call for each line would cost as much as the rest
                 event = definition.upcast(event)
                 said = event.data
             facts = with_fence(facts, evolve(facts, event), event)
+            if not LABELS.isdisjoint(said):
+                facts = keep_labels(facts, event)
         if "document" in said:
             document = said["document"]
         if "digest" in said:

@@ -159,6 +159,59 @@ class ConsumerKeeper(Protocol):
         """Who is working under that name at this moment; None where nobody is."""
 
 
+class Slot(Protocol):
+    """The place of one claim, under its lock: nobody else makes, changes or removes that claim meanwhile."""
+
+    def read(self) -> bytes:
+        """What is there; empty where nothing is."""
+
+    def write(self, data: bytes) -> None:
+        """Put a claim into the empty place; it is on the disk when this returns. Not atomic: see `FileClaims`."""
+
+    def remove(self) -> None:
+        """Remove it. Not on the disk when this returns: a power cut may bring it back."""
+
+
+class ClaimPlace(Protocol):
+    """Where the claims to names are kept: for each name in full, one place that one claim can be in.
+
+    Bytes only: what they say, and what they are worth, is for `registration.names.claims`. Safe to share between threads.
+    All raise StoreError when the disk fails.
+    """
+
+    def read(self, full: str) -> bytes | None:
+        """What is in a place, without a lock: it may be half written. None where nothing is."""
+
+    def locked(
+        self, full: str, *, create: bool, timeout_s: float | None = None
+    ) -> AbstractContextManager[Slot | None]:
+        """Hold a place's lock. create: make the place where there is none; otherwise None stands for it.
+
+        timeout_s: how long to wait for somebody else; None: as long as for a manifest's lock.
+
+        Raises:
+            LockTimeout: when somebody else held it all the time.
+        """
+
+    def claims_of(self, name: str) -> list[str]:
+        """The names in full, versions of `name`, that have something in their place. In no order."""
+
+    def claimed_names(self) -> Iterator[str]:
+        """The names (without versions) that have, or had, claims, sorted by their file names."""
+
+
+class Reservations(Protocol):
+    """What has to be held while events are committed, such as the name that one of them claims."""
+
+    def held_for(self, stream: str, after: Position, events: Sequence[Event]) -> AbstractContextManager[None]:
+        """Hold it for the block, in which the events are appended to a log that ends at `after`.
+
+        Raises (on entering):
+            NameTaken: when somebody else has it. Nothing was written.
+            LockTimeout, StoreError, CorruptLog: as `Store`. Nothing was written to the log.
+        """
+
+
 class Store(Protocol):
     """The logs and snapshots of one registry, under one definition. Safe to share between threads."""
 
@@ -296,7 +349,9 @@ class Store(Protocol):
 
         Raises (while iterating):
             InvalidArgument: when the cursor is none, or is of another feed.
-            CorruptLog, LockTimeout, StoreError: as above; `details["cursor"]` is then the place behind what can't be read.
+            CorruptLog, UnknownEvent: when an event can't be read; `details` has its `area`, its `stream`, and the `cursor` behind
+                it.
+            LockTimeout, StoreError: as above.
         """
 
     def feed_end(self) -> str:
@@ -322,6 +377,16 @@ class Store(Protocol):
         Raises:
             LockTimeout, StoreError: as above.
         """
+
+    def beside(self, area: str, definition: Definition) -> Store:
+        """Other logs of the same registry, under a definition of their own: the same place whenever it is asked for.
+
+        area: what they are called, such as ``aliases``: a name for a directory.
+        """
+
+    @property
+    def claims(self) -> ClaimPlace:
+        """Where the registry's claims to names are."""
 
     def close(self) -> None:
         """Let go of everything. Closing twice is harmless."""

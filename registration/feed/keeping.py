@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from registration.feed.segments import Segments
 
 _STATE, _LOCK = ".json", ".lock"
-_GLANCE_S = 0.1
-"""For how long somebody may hold the lock only to see whether anybody does."""
+_TRIES, _TRY_S = 5, 0.02
+"""How often, and how far apart, a lock is tried: somebody may hold it only to see whether anybody does."""
 
 
 class ConsumerFiles:
@@ -88,7 +89,7 @@ class ConsumerFiles:
                 fd = disk.open(_file(name, _LOCK), os.O_RDWR | os.O_CREAT, dir_fd=directory)
             with given_back(disk, fd), let_go_by_children(disk, fd):
                 with _named("locking", name):
-                    if not disk.lock(fd, _GLANCE_S):
+                    if not self._locked(fd):
                         raise ConsumerBusy(name, _who(read_whole(disk, fd)))
                     if not self._is_still(fd, name):
                         continue  # it was deleted meanwhile: the one that stands there now is the lock
@@ -110,7 +111,7 @@ class ConsumerFiles:
             self._opened() as directory,
             given_back(disk, disk.open(_file(name, _LOCK), os.O_RDONLY, dir_fd=directory)) as fd,
         ):
-            return None if disk.lock(fd, 0) else _who(read_whole(disk, fd)) or {}
+            return None if disk.lock(fd, 0) else _who(read_whole(disk, fd))
         return None
 
     @contextmanager
@@ -128,6 +129,15 @@ class ConsumerFiles:
                 ensure_directory(self._disk, layout.CONSUMERS, dir_fd=feed)
             with opened_directory(self._disk, layout.CONSUMERS, dir_fd=feed) as directory:
                 yield directory
+
+    def _locked(self, fd: int) -> bool:
+        # Not by waiting in the kernel: a wait that is given up takes the lock for a moment once it is free.
+        for tries_left in reversed(range(_TRIES)):
+            if self._disk.lock(fd, 0):
+                return True
+            if tries_left:
+                time.sleep(_TRY_S)
+        return False
 
     def _bytes(self, directory: int, name: str) -> bytes:
         with given_back(self._disk, self._disk.open(name, os.O_RDONLY, dir_fd=directory)) as fd:

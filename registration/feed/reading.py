@@ -4,13 +4,14 @@ A line is resolved by loading its stream, which never shows what a power cut cou
 yet, it is loaded once more under its lock: whoever wrote the line is done by then, or dead. The bytes that the line names
 end in the hash that it names, or that commit never was, and the line is passed over. A hash stands in one line only.
 
-What can't be read is raised, and says with which cursor to go on behind it: nothing is left out silently.
+An event that was damaged is raised, with the cursor for going on behind it: nothing is left out silently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +19,7 @@ from registration import layout
 from registration.core.codec import TAIL_BYTES, BadLine, Fault, decode_line, head_of_tail
 from registration.core.store import Backlog, FeedEntry
 from registration.disk import failures_named, read_span
-from registration.errors import RegistrationError
+from registration.errors import CorruptLog, RegistrationError, UnknownEvent
 from registration.feed.records import (
     NOW,
     START,
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from registration.values.snapshots import StateSnapshot
 
 _READ_BYTES = 1 << 16
+
+_LINES_AHEAD_MAX = 256
+_BYTES_AHEAD_MAX = 4 * 1024 * 1024
+"""How many lines are looked up together, and how much of their logs: a stream that has several is read once."""
 
 
 class Logs(Protocol):
@@ -63,6 +68,19 @@ class Logs(Protocol):
 
     def log_sizes(self) -> list[tuple[str, int]]:
         """The ids of all logs, each with its size as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was looked up of a stream: its bytes from `begin` on. size_bytes: how far they are acknowledged, and read."""
+
+    size_bytes: int
+    begin: int
+    data: bytes
+
+    def between(self, start: int, end: int) -> bytes:
+        """The bytes between; none where they were not all read."""
+        return self.data[start - self.begin : end - self.begin] if end <= self.size_bytes else b""
 
 
 class Feed:
@@ -101,16 +119,46 @@ class Feed:
             return reconcile_late(self._segments, self._areas, last.number, self._journal)
 
     def _entries(self, after: str | None) -> Iterator[FeedEntry]:
-        for record, ends, taken in self._records(after):
-            try:
-                events = self._resolved(record)
-            except RegistrationError as error:
-                error.details["cursor"] = str(ends[-1])
-                raise
-            for event, cursor in list(zip(events, ends, strict=False))[
-                taken:
-            ]:  # a commit that never was has no events
-                yield FeedEntry(str(cursor), record.area, event)
+        records = self._records(after)
+        size = 1  # who wants one event shall not wait for many
+        while ahead := list(islice(records, size)):
+            known = self._looked_up([record for record, _, _ in ahead])
+            for record, ends, taken in ahead:
+                try:
+                    events = self._resolved(record, known.get((record.area, record.stream)))
+                except (CorruptLog, UnknownEvent) as error:
+                    # Waiting doesn't help: whoever wants to can go on behind it.
+                    error.details |= {"cursor": str(ends[-1]), "area": record.area, "stream": record.stream}
+                    raise
+                # A commit that never was has no events.
+                for event, cursor in list(zip(events, ends, strict=False))[taken:]:
+                    yield FeedEntry(str(cursor), record.area, event)
+            size = min(2 * size, _LINES_AHEAD_MAX)
+
+    def _looked_up(self, records: list[Record]) -> dict[tuple[str, str], _Known]:
+        """The streams of several lines, each loaded once, with the bytes that all its lines name.
+
+        What can't be looked up is left out: it is looked up, and said, when its line's turn comes.
+        """
+        spans: dict[tuple[str, str], tuple[int, int]] = {}
+        for record in records:
+            key = record.area, record.stream
+            start, end = spans.get(key, (record.start_bytes, 0))
+            spans[key] = min(start, record.start_bytes), max(end, record.size_bytes)
+        known = {}
+        left = _BYTES_AHEAD_MAX
+        for (area, stream), (start, end) in spans.items():
+            logs = self._areas.get(area)
+            left -= end - start
+            if logs is None or left < 0:
+                continue
+            with suppress(RegistrationError):
+                state = logs.load(stream)
+                if state is not None:
+                    begin = max(0, start - TAIL_BYTES)
+                    until = min(end, state.position.size_bytes)
+                    known[area, stream] = _Known(until, begin, logs.log_bytes(stream, begin, until))
+        return known
 
     def _records(self, after: str | None) -> Iterator[tuple[Record, list[Cursor], int]]:
         """The lines behind a cursor, each with the cursors behind its events, and how many of those are before `after`."""
@@ -176,24 +224,27 @@ class Feed:
         with self._segments.open_in(feed, cursor.segment) as fd:
             return cursor.offset == 0 or self._segments.disk.read(fd, 1, cursor.offset - 1) == b"\n"
 
-    def _resolved(self, record: Record) -> list[Event]:
+    def _resolved(self, record: Record, known: _Known | None) -> list[Event]:
         """The events of a commit; none where it never was, and where its area is not known here."""
         logs = self._areas.get(record.area)
         if logs is None:
             return []
+        before = max(0, record.start_bytes - TAIL_BYTES)
+        split = record.start_bytes - before
+        data = b"" if known is None else known.between(before, record.size_bytes)
+        if head_of_tail(data[-TAIL_BYTES:]) == record.head:
+            return _events(record, data[split:], head_of_tail(data[:split]), logs.source)
         state = logs.load(record.stream)
         if state is None or state.version < record.version:
             state = logs.load(record.stream, waiting=True)
         if state is None or state.position.size_bytes < record.size_bytes:
             return []
-        before = max(0, record.start_bytes - TAIL_BYTES)
         data = logs.log_bytes(record.stream, before, record.size_bytes)
         if head_of_tail(data[-TAIL_BYTES:]) != record.head:
             # Another commit has that place; or damage has, and that is not passed over.
             for _ in logs.read(record.stream):
                 pass
             return []
-        split = record.start_bytes - before
         return _events(record, data[split:], head_of_tail(data[:split]), logs.source)
 
 

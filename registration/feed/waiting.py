@@ -37,68 +37,28 @@ def wait_for(
         Rejected: as soon as the lifecycle has no way there any more.
         WaitTimeout: when it didn't come there in time, or `stop` was set.
     """
-    waiting = Waiting(store, begun, state, timeout_s)
+    chart = store.definition.chart
+    check_state(chart, state)
+    if timeout_s is not None and not timeout_s >= 0:  # so that NaN is refused
+        raise InvalidArgument(
+            f"`timeout_s` is {timeout_s!r}; seconds from 0 on are expected.", "Say how long to wait."
+        )
     stop = stop or threading.Event()
-    while (found := waiting.look()) is None:
-        if stop.wait(waiting.pause_s):
-            raise waiting.in_vain()
-    return found
-
-
-class Waiting:
-    """One wait, look by look, for whoever waits between the looks in another way.
-
-    pause_s: how long to wait before the next look.
-
-    Raises:
-        InvalidArgument: when the lifecycle has no such state, or the time-out is none.
-    """
-
-    def __init__(
-        self, store: Store, begun: StateSnapshot, state: str, timeout_s: float | None = None
-    ) -> None:
-        check_state(store.definition.chart, state)
-        if timeout_s is not None and not timeout_s >= 0:  # so that NaN is refused
-            raise InvalidArgument(
-                f"`timeout_s` is {timeout_s!r}; seconds from 0 on are expected.", "Say how long to wait."
-            )
-        self._store = store
-        self._state = state
-        self._timeout_s = timeout_s
-        self._deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._now = begun
-        self._looked_at = 0
-        self._ceiling_s = LOOK_S
-        self.pause_s = 0.0
-
-    def look(self) -> StateSnapshot | None:
-        """The manifest as it was when it was in the state; None where it wasn't yet.
-
-        Raises:
-            Rejected: when the lifecycle has no way there any more.
-            WaitTimeout: when the time is up.
-        """
-        if self._looked_at:
-            self._now = self._store.load(self._now.stream) or self._now
-        chart, now = self._store.definition.chart, self._now
-        if now.version != self._looked_at:
-            if self._state in chart.active(now.state):
-                return now.detached()
-            if (passed := _passed(self._store, now.stream, self._looked_at, self._state)) is not None:
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    now, looked_at, pause_s = begun, 0, LOOK_S
+    while True:
+        if now.version != looked_at:
+            if state in chart.active(now.state):
+                return now
+            if (passed := _passed(store, now.stream, looked_at, state)) is not None:
                 return passed
-            _refuse_without_way(chart, now, self._state)
-            self._looked_at, self._ceiling_s = now.version, LOOK_S
-        left_s = self._ceiling_s
-        if self._deadline_s is not None:
-            left_s = min(left_s, self._deadline_s - time.monotonic())
-        if left_s <= 0:
-            raise self.in_vain()
-        self.pause_s, self._ceiling_s = left_s, min(self._ceiling_s * 1.5, LOOK_S_MAX)
-        return None
-
-    def in_vain(self) -> WaitTimeout:
-        """What to say to whoever stops waiting."""
-        return _in_vain(self._now, self._state, self._timeout_s)
+            _refuse_without_way(chart, now, state)
+            looked_at, pause_s = now.version, LOOK_S
+        left_s = pause_s if deadline_s is None else min(pause_s, deadline_s - time.monotonic())
+        if left_s <= 0 or stop.wait(left_s):
+            raise _in_vain(now, state, timeout_s)
+        pause_s = min(pause_s * 1.5, LOOK_S_MAX)
+        now = store.load(now.stream) or now
 
 
 def _passed(store: Store, stream: str, looked_at: int, state: str) -> StateSnapshot | None:

@@ -23,6 +23,7 @@ from registration.guards.findings import (
     text_problems,
 )
 from registration.values.ids import id_from_document
+from registration.values.names import SEMVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +37,6 @@ CHARACTERS_MAX = 200
 VERSION_CHARACTERS_MAX = 255
 """As in the JSON Schema of MCP servers."""
 
-# The regular expression that semver.org gives, without the names of its groups.
-_SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
-    r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?",
-    re.ASCII,
-)
 _COMPARED = re.compile(r"(^|[\s,|])([~^<>=]|!=)")
 _FROM_TO = re.compile(r"^v?\d\S*\s+-\s+v?\d", re.IGNORECASE)
 _NUMBER = re.compile(r"v?\d+", re.ASCII | re.IGNORECASE)
@@ -108,7 +102,7 @@ def version_problems(owner: Mapping[str, Any], at: str = "", *, semver: bool = F
     elif (range_of := _range_in(version.strip())) is not None:
         problem = f"`version` has to name one version, and {shown(version)} is a range ({range_of})"
         yield Problem(place, "M4", problem)
-    elif semver and not _SEMVER.fullmatch(version):
+    elif semver and not SEMVER.fullmatch(version):
         problem = f"`version` has to be Semantic Versioning 2.0.0, such as '1.0.2', not {shown(version)}"
         yield Problem(place, "semver", problem)
 

@@ -158,6 +158,8 @@ class _Action(_Strict):
     guards: _Uses | None = None
     moves: list[_Move] | None = None
     shared: bool = False
+    claims: bool | None = None
+    releases: bool | None = None
     number: Any = Field(default=None, alias="schema")
 
 
@@ -167,6 +169,7 @@ class _Timeout(_Strict):
     after: str
     to: str
     sliding: bool = False
+    releases: bool | None = None
 
 
 class _File(_Strict):
@@ -307,6 +310,9 @@ def _schema(lifecycle: object, past: object) -> int:
     return own.get(str(past), 1)
 
 
+_AS_IT_IS = {"past", "document", "approval", "lapses", "undone_by", "title", "shared", "claims", "releases"}
+
+
 def _chart(said: _File, moves: _Moves) -> Chart:
     return Chart(
         name=said.name,
@@ -317,9 +323,7 @@ def _chart(said: _File, moves: _Moves) -> Chart:
                 name,
                 required=tuple(action.required),
                 schema=_schema(said.name, action.past),
-                **action.model_dump(
-                    include={"past", "document", "approval", "lapses", "undone_by", "title", "shared"}
-                ),
+                **action.model_dump(include=_AS_IT_IS),
             )
             for name, action in said.actions.items()
         ),
@@ -330,7 +334,7 @@ def _chart(said: _File, moves: _Moves) -> Chart:
             for source in move.sources or (None,)
         ),
         timeouts=tuple(
-            Timeout(name, one.past, one.state, one.after, one.to, one.sliding)
+            Timeout(name, one.past, one.state, one.after, one.to, one.sliding, one.releases)
             for name, one in said.timeouts.items()
         ),
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -46,6 +47,7 @@ from registration.feed.journal import Journal
 from registration.feed.segments import Segments
 from registration.recovery import Witness, corrupt, plan_repair, witness
 from registration.stores.behind import SnapshotsBehind
+from registration.stores.claims import FileClaims
 from registration.stores.hot import Hot, HotStates, signature
 from registration.stores.place import TEMPORARY_SNAPSHOT, Held, Place, let_go_by_children
 from registration.stores.registry_file import RegistryFile, make_registry, read_registry
@@ -126,6 +128,7 @@ class FileStore:
         self._place = Place(
             self.disk, self.root, area=area, lock_timeout_s=lock_timeout_s, root_synced=self.made
         )
+        self._claims = FileClaims(self.disk, self.root, lock_timeout_s=lock_timeout_s)
         self._lock_timeout_s = lock_timeout_s
         self._doubtful: set[str] = set()
         self._hot = HotStates()
@@ -133,6 +136,7 @@ class FileStore:
         self._behind = SnapshotsBehind(self._write_behind) if snapshots == "idle" else None
         self.segments = Segments(self.disk, self.root, self.registry.source, lock_timeout_s=lock_timeout_s)
         self.journal = Journal(self.segments)
+        self._beside = threading.Lock()
         self.areas: dict[str, FileStore] = {}
         """The stores of this registry's other areas, by the names that their commits are announced with."""
 
@@ -399,11 +403,14 @@ class FileStore:
 
     def streams(self) -> Iterator[str]:
         """See `Store.streams`. Names that no id has are passed over."""
-        with (
-            failures_named("listing", self._place.area),
-            self._place.opened_area() as manifests,
-        ):
-            names = sorted(self.disk.names(manifests))
+        with failures_named("listing", self._place.area):
+            try:
+                with self._place.opened_area() as manifests:
+                    names = sorted(self.disk.names(manifests))
+            except FileNotFoundError:
+                if self._place.area == layout.MANIFESTS:
+                    raise
+                names = []
         return (id for name in names if (id := id_of(name)) is not None)
 
     def strays(self) -> Iterator[Stray]:
@@ -411,9 +418,9 @@ class FileStore:
         with failures_named("listing", self.root):
             temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
             with opened_directory(self.disk, self.root) as root:
-                if temporary in self.disk.names(root):
+                if temporary in self.disk.names(root) and self._place.area == layout.MANIFESTS:
                     yield Stray(temporary, _LEFT, unfinished=True)
-            with self._place.opened_area() as manifests:
+            with suppress(FileNotFoundError), self._place.opened_area() as manifests:
                 names = sorted(self.disk.names(manifests))
                 for name in names:
                     path = f"{self._place.area}/{name}"
@@ -426,7 +433,9 @@ class FileStore:
                         opened_directory(self.disk, name, dir_fd=manifests) as directory,
                     ):
                         yield from _of_nobody(self.disk.names(directory), path + "/")
-            yield from stray_rules(self.disk, self.root)
+            if self._place.area == layout.MANIFESTS:
+                yield from stray_rules(self.disk, self.root)
+                yield from self._claims.strays()
 
     def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
         """See `Store.feed`."""
@@ -492,10 +501,28 @@ class FileStore:
             raw = self._place.bytes_of(root, layout.REFUSALS_FILE) or b""
         return (line for line in raw.splitlines(keepends=True) if line.endswith(b"}\n"))
 
+    def beside(self, area: str, definition: Definition) -> FileStore:
+        """See `Store.beside`. They announce their commits in the same feed."""
+        with self._beside:
+            if area not in self.areas:
+                store = FileStore(
+                    self.root, definition, area=area, lock_timeout_s=self._lock_timeout_s, disk=self.disk
+                )
+                store.segments, store.journal = self.segments, self.journal
+                self.areas[area] = store
+            return self.areas[area]
+
+    @property
+    def claims(self) -> FileClaims:
+        """See `Store.claims`."""
+        return self._claims
+
     def close(self) -> None:
         """See `Store.close`. Snapshots that are behind are written. Between calls, only the feed's segment is held open."""
         if self._behind is not None:
             self._behind.close()
+        for store in self.areas.values():
+            store.close()
         self._syncs.close()
         self.journal.close()
 
@@ -519,6 +546,8 @@ class FileStore:
 
     def _check_in_force(self) -> None:
         """Whoever decided under a lifecycle that is not in force any more, since it was migrated, has to open again."""
+        if self._place.area != layout.MANIFESTS:
+            return
         if (now := self._signature()) != self._seen:
             if read_registry(self.disk, self.root).lifecycle != self.registry.lifecycle:
                 raise StoreError(

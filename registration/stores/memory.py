@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ import orjson
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
 from registration.core.store import Backlog, FeedEntry, Files, Loss, Record, Recovered, Stray
-from registration.errors import NotFound, VersionConflict
+from registration.errors import LockTimeout, NotFound, VersionConflict
 from registration.feed.keeping import ConsumersInMemory
 from registration.feed.records import NOW, START, Cursor, check_limit, not_of_this_feed, parse_cursor
 from registration.layout import MANIFESTS, directory_of, rule_file
 from registration.stores.rules import rule_not_found
 from registration.values.documents import DOCUMENT_BYTES_MAX, canonical
+from registration.values.ids import name_of
+from registration.values.names import check_name
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class MemoryStore:
         self._feed: list[Event] = []
         self._feed_id = os.urandom(4).hex()
         self._consumers = ConsumersInMemory()
+        self._beside: dict[str, MemoryStore] = {}
+        self._claims = MemoryClaims()
 
     @property
     def source(self) -> str:
@@ -172,6 +177,19 @@ class MemoryStore:
         """See `Store.reconcile_feed`: nobody else gets in here."""
         return 0
 
+    def beside(self, area: str, definition: Definition) -> MemoryStore:
+        """See `Store.beside`. They share the rules that are kept."""
+        with self._lock:
+            if area not in self._beside:
+                self._beside[area] = MemoryStore(self._source, definition)
+                self._beside[area]._rules = self._rules  # noqa: SLF001  # one of its own
+            return self._beside[area]
+
+    @property
+    def claims(self) -> MemoryClaims:
+        """See `Store.claims`."""
+        return self._claims
+
     def close(self) -> None:
         """See `Store.close`."""
 
@@ -204,3 +222,54 @@ class MemoryStore:
         if stream not in self._logs:
             raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
         return self._logs[stream]
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySlot:
+    """One claim, locked."""
+
+    claims: dict[str, bytes]
+    full: str
+
+    def read(self) -> bytes:
+        return self.claims.get(self.full, b"")
+
+    def write(self, data: bytes) -> None:
+        self.claims[self.full] = data
+
+    def remove(self) -> None:
+        self.claims.pop(self.full, None)
+
+
+class MemoryClaims:
+    """The claims of one registry in memory. One lock for all of them: nobody waits for a disk here."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, bytes] = {}
+        self._lock = threading.RLock()
+
+    def read(self, full: str) -> bytes | None:
+        """See `ClaimPlace.read`."""
+        check_name(full)
+        return self._claims.get(full)
+
+    @contextmanager
+    def locked(
+        self, full: str, *, create: bool, timeout_s: float | None = None
+    ) -> Iterator[MemorySlot | None]:
+        """See `ClaimPlace.locked`."""
+        check_name(full)
+        if not self._lock.acquire(timeout=10.0 if timeout_s is None else timeout_s):
+            raise LockTimeout(full, 10.0 if timeout_s is None else timeout_s)
+        try:
+            yield MemorySlot(self._claims, full) if create or full in self._claims else None
+        finally:
+            self._lock.release()
+
+    def claims_of(self, name: str) -> list[str]:
+        """See `ClaimPlace.claims_of`."""
+        return [full for full in list(self._claims) if check_name(full).name == name]
+
+    def claimed_names(self) -> Iterator[str]:
+        """See `ClaimPlace.claimed_names`."""
+        return iter(sorted({check_name(full).name for full in list(self._claims)}, key=name_of))

@@ -85,7 +85,8 @@ class Held:
 class Place:
     """One area of a registry on one disk: a directory of streams. Holds nothing open between calls.
 
-    root_synced: whether the root's own entries are known to be on the disk, as they are after making it.
+    root_synced: whether the root's own entries are known to be on the disk, as they are after making it. area: which of
+    its directories the logs are in.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Place:
         self.path = f"{root}/{area}"
         self._lock_timeout_s = lock_timeout_s
         self._root_synced = root_synced
+        self.area = area
 
     def directory_path(self, stream: str) -> str:
         """The absolute path of a stream's directory."""
@@ -178,27 +180,30 @@ class Place:
         with_directory: open the directory as well, and all else through it.
         """
         disk, stream = self.disk, known.state.stream
-        directory = None
+        directory = log = None
         path = f"{known.directory}/{layout.LOG_FILE}"
         try:
             if with_directory:
                 directory = disk.open(known.directory, os.O_RDONLY | os.O_DIRECTORY)
                 path = layout.LOG_FILE
             log = disk.open(path, os.O_RDWR | os.O_APPEND, dir_fd=directory)
-            held = self._hold(stream, directory, log, path, directory)
+            _locked_now.add((disk, log))
+            waited_s = self._lock(stream, log)
+            # What stands there now is what stood there before it was opened, so it is what was opened.
+            there = disk.status_at(path, dir_fd=directory)
         except BaseException as error:
+            if log is not None:
+                self._let_go(log)
             if directory is not None:
                 with suppress(OSError):
                     disk.close(directory)
             if isinstance(error, FileNotFoundError | NotADirectoryError):
                 return None
             raise
-        if held is not None and (held.status.st_dev, held.status.st_ino) != known.signature[:2]:
+        held = Held(self, stream, directory, log, there, waited_s)
+        if (there.st_dev, there.st_ino) != known.signature[:2]:
             held.release()
             return None
-        if held is None and directory is not None:
-            with suppress(OSError):
-                disk.close(directory)
         return held
 
     def _hold(
@@ -322,6 +327,9 @@ class Place:
 
     def make(self, stream: str) -> None:
         """A directory for a new manifest. Synced by `sync`, once its log is in it."""
+        if self.area != layout.MANIFESTS:  # which is there since the registry is
+            with opened_directory(self.disk, self.root) as root:
+                ensure_directory(self.disk, self.area, dir_fd=root)
         self.sync_root()
         try:
             self._make_in_area(stream)

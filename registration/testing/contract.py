@@ -28,7 +28,7 @@ from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import fold
 from registration.core.interpreter import entered
 from registration.core.store import Backlog, Store
-from registration.errors import InvalidArgument, NotFound, VersionConflict
+from registration.errors import InvalidArgument, LockTimeout, NotFound, VersionConflict
 from registration.layout import MANIFESTS, RULE_KINDS
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
@@ -115,6 +115,91 @@ class StoreContract:
         assert one.source == other.source
         assert one.definition is other.definition
         assert one.document_bytes_max == other.document_bytes_max > 0
+
+    # -- what is beside the logs -------------------------------------------------------------------------
+
+    def test_other_logs_of_the_same_place_are_apart(self, open_store: OpenStore) -> None:
+        """Areas share the source and the rules, and no stream; asked for twice, an area is the same place."""
+        store = open_store()
+        append(store, "a")
+
+        _, snapshot = append(store.beside("aliases", store.definition), "a", count=2)
+
+        assert store.beside("aliases", store.definition).load("a") == snapshot
+        assert _versions(store, "a") == [1]
+        assert list(store.beside("aliases", store.definition).streams()) == ["a"]
+        assert list(store.beside("other", store.definition).streams()) == []
+        assert store.beside("other", store.definition).load("a") is None
+        assert store.beside("other", store.definition).source == store.source
+        rule = {"a": "rule"}
+        store.beside("aliases", store.definition).keep("policies", digest_of(rule), rule)
+        assert store.kept("policies", digest_of(rule)) == rule
+
+    def test_a_claim_is_in_a_place_of_its_own(self, open_store: OpenStore) -> None:
+        """What is written under its lock is read by everybody, until it is removed."""
+        store = open_store()
+        assert store.claims.read("weather@1") is None
+        with store.claims.locked("weather@1", create=False) as slot:
+            assert slot is None
+
+        with store.claims.locked("weather@1", create=True) as slot:
+            assert slot is not None
+            assert slot.read() == b""
+            slot.write(b"one")
+        with store.claims.locked("weather", create=True) as slot:
+            assert slot is not None
+            slot.write(b"two")
+
+        assert store.claims.read("weather@1") == b"one"
+        assert store.claims.read("weather") == b"two"
+        assert sorted(store.claims.claims_of("weather")) == ["weather", "weather@1"]
+        assert list(store.claims.claimed_names()) == ["weather"]
+        with store.claims.locked("weather@1", create=False) as slot:
+            assert slot is not None
+            assert slot.read() == b"one"
+            slot.remove()
+        assert store.claims.read("weather@1") is None
+        assert store.claims.claims_of("weather") == ["weather"]
+
+    def test_a_claim_has_one_lock(self, open_store: OpenStore) -> None:
+        """Nobody else gets it meanwhile; who waited finds what the other left."""
+        store = open_store()
+        found: list[bytes] = []
+
+        def wait() -> None:
+            with store.claims.locked("weather@1", create=True) as slot:
+                assert slot is not None
+                found.append(slot.read())
+
+        def try_at_once() -> None:
+            with store.claims.locked("weather@1", create=True, timeout_s=0):
+                found.append(b"not locked")
+
+        with store.claims.locked("weather@1", create=True) as slot:
+            assert slot is not None
+            with _refused(LockTimeout):
+                _in_a_thread(try_at_once)
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            slot.write(b"gone")
+            slot.remove()
+        waiting.join()
+        with store.claims.locked("weather@1", create=True) as slot:
+            assert slot is not None
+            slot.write(b"there")
+        _in_a_thread(wait)
+
+        assert found == [b"", b"there"]
+
+    def test_what_is_no_name_has_no_claim(self, open_store: OpenStore) -> None:
+        """It is refused before a path is made of it."""
+        claims = open_store().claims
+
+        for name in NOT_IDS:
+            with _refused(InvalidArgument):
+                claims.read(name)
+            with _refused(InvalidArgument), claims.locked(name, create=True):
+                pass
 
     # -- batches ---------------------------------------------------------------------------------------
 
@@ -675,6 +760,23 @@ def _run_threads(works: list[Callable[[], None]]) -> None:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def _in_a_thread(do: Callable[[], None]) -> None:
+    """Do it in another thread, and raise here what it raises there."""
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            do()
+        except Exception as error:  # handed on below
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    for error in raised:
+        raise error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Command:
     unless these are its document's digest and the hash that its log ends in. idempotency_key: give the first
     answer again where this key was used before. fence: the number of the lease that this is done under; claim: the lease that
     somebody has on the manifest at this moment. undoes: the version of the event that this one takes back.
+    tags: those to give or to take away. members: more that the event's data says, from the program and not from people.
     """
 
     stream: str
@@ -41,8 +42,10 @@ class Command:
     causation_id: str | None = None
     traceparent: str | None = None
     undoes: int | None = None
+    tags: tuple[str, ...] = ()
+    members: Mapping[str, Any] | None = None
 
     def payload(self) -> dict[str, Any]:
         """What the event will say of the request besides its action, in the order of the format."""
         said = {"reason": self.reason, "comment": self.comment, "context": self.context}
-        return {name: value for name, value in said.items() if value}
+        return {name: value for name, value in said.items() if value} | dict(self.members or {})

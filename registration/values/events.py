@@ -87,12 +87,19 @@ class Event:
         """What was said with it, and what it is to other events: which approvals it ends, what it takes back. For people."""
         data = self.data
         told = [str(data[name]) for name in ("reason", "comment") if name in data]
+        if "tags" in data:
+            signs = [
+                sign + tag for word, sign in (("added", "+"), ("removed", "-")) for tag in data.get(word, ())
+            ]
+            told.insert(0, " ".join(signs))
         if lapsed := data.get("lapsed"):
             told.append(
                 f"ends the approvals of versions {', '.join(map(str, lapsed))}"
                 if len(lapsed) > 1
                 else f"ends the approval of version {lapsed[0]}"
             )
+        if "claim" in data:
+            told.append(f"takes the claim of {data['claim']['holder']} away")
         if "undoes" in data:
             told.append(f"undoes version {data['undoes']}")
         if "timeout" in data:

@@ -88,6 +88,14 @@ def id_from_document(document: Mapping[str, Any]) -> str:
     return id
 
 
+def own_name(document: Mapping[str, Any]) -> str | None:
+    """The same, for a document that may well have no name, or none that an id can be made from: then None."""
+    try:
+        return id_from_document(document)
+    except InvalidDocument:
+        return None
+
+
 def uuid7(unix_ms: int, randomness: bytes) -> str:
     """A UUID version 7 (RFC 9562, section 5.7) as text.
 

@@ -68,6 +68,17 @@ class StateSnapshot:
         seen: Mapping[str, Any] | None = self.facts.get("fence")
         return seen
 
+    @property
+    def name(self) -> str | None:
+        """The name that the manifest holds, such as ``weather@1.2.0``; None where it holds none."""
+        name: str | None = self.facts.get("name")
+        return name
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags, sorted."""
+        return tuple(self.facts.get("tags", ()))
+
     def detached(self) -> StateSnapshot:
         """The same, sharing nothing that can be changed: stores keep hot states, and what callers do to theirs is their own."""
         facts = orjson.loads(orjson.dumps(self.facts)) if self.facts else {}

@@ -16,11 +16,13 @@ from registration import (
     Explanation,
     ItemResult,
     LifecycleState,
+    Listing,
     Policy,
     RegistrationError,
     RegistrationPipeline,
     StateChange,
     StateSnapshot,
+    Statistics,
     Summary,
     TransitionItem,
     TransitionResult,
@@ -65,7 +67,12 @@ def use(root: Path) -> None:
         assert_type(pipeline.load_state("acme/weather"), StateSnapshot)
         assert_type(pipeline.recover_from_events("acme/weather"), StateSnapshot)
         assert_type(pipeline.history("acme/weather"), Iterator[Event])
-        assert_type(pipeline.list("DRAFT"), Iterator[Summary])
+        assert_type(pipeline.list("DRAFT", sort="-updated", limit=20), Listing)
+        assert_type(next(pipeline.list(where={"/version": "1.0.0"}, text="weather")), Summary)
+        assert_type(pipeline.list().next_page, str | None)
+        assert_type(pipeline.count("DRAFT", actor="bea"), int)
+        assert_type(pipeline.stats(since="2026-01-01"), Statistics)
+        assert_type(pipeline.query("select 1").rows, tuple[tuple[Any, ...], ...])
         unsubscribe = pipeline.on("state_change", tell)
         assert_type(unsubscribe, Callable[[], None])
         pinned = pipeline.approve("acme/weather", expected_digest=snapshot.digest, expected_head="0" * 64)
@@ -113,6 +120,11 @@ async def serve(root: Path) -> None:
             assert_type(one, ItemResult[CreateItem, TransitionResult])
         assert_type(pipeline.on("state_change", tell), Callable[[], None])
         assert_type(pipeline.policy, Policy)
+        assert_type(await pipeline.wait("a", "APPROVED", timeout_s=1), StateSnapshot)
+        async for entry in pipeline.follow():
+            assert_type(entry.event, Event)
+        async with pipeline.consumer("index") as consumer:
+            assert_type(await consumer.run(lambda entry: print(entry.cursor), once=True), int)
         await pipeline.approve("a", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
         await pipeline.reject("a")  # type: ignore[call-arg]  # it needs a reason
         await pipeline.load_state(7)  # type: ignore[arg-type]  # not an id

@@ -1,0 +1,336 @@
+"""`Catalog`: one registry's `catalog.sqlite`, caught up before each answer.
+
+What is asked is in `filters`; who answers where there is no catalog is `registration.finder`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from registration import layout
+from registration.catalog.file import (
+    CatalogFile,
+    Unusable,
+    damaged,
+    in_memory,
+    read_meta,
+    transaction,
+    write_meta,
+)
+from registration.catalog.projection import Projection, keep_kinds, keep_places
+from registration.catalog.rows import Unreadable
+from registration.catalog.selecting import count, select_page, unreadable
+from registration.errors import InvalidArgument, LockTimeout, RegistrationError, StoreError
+
+if TYPE_CHECKING:
+    from registration.catalog.checking import Checked
+    from registration.catalog.filters import Filters, Order
+    from registration.catalog.queries import Answer, Parameters
+    from registration.catalog.rows import Row
+    from registration.catalog.statistics import Statistics
+    from registration.catalog.status import Status
+    from registration.core.policy import Policy
+    from registration.core.store import Store
+    from registration.disk import Disk
+    from registration.values.events import Event
+
+EVENTS_AT_ONCE = 2_000
+BYTES_AT_ONCE = 8 * 1024 * 1024
+"""How much is folded in one transaction, at most: others, readers at the end of it included, have to wait for it."""
+
+SELECTED_AGAIN_MAX = 3
+"""How often a page is selected again since a log of it had changed: under steady writing that would never end."""
+
+CHECKED_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """Some rows, in order, and all manifests that can't be read, sorted by id."""
+
+    rows: Sequence[Row]
+    unreadable: Sequence[Unreadable]
+
+
+@dataclass(slots=True, eq=False)
+class _CaughtUp:
+    """What catching up came to. problems: why manifests that the feed told of can't be read."""
+
+    events: int = 0
+    problems: dict[str, RegistrationError] = field(default_factory=dict)
+    done: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """What is folded at once. cursor: the place behind it; None where there was nothing more."""
+
+    cursor: str | None = None
+    events: list[Event] = field(default_factory=list)
+    size_bytes: int = 0
+    problems: dict[str, RegistrationError] = field(default_factory=dict)
+
+
+class Catalog:
+    """The catalog of one registry on files. Safe to share between threads and processes.
+
+    Every call raises `Unusable` where the catalog can't be had; then the answer has to come from the logs.
+    """
+
+    def __init__(self, store: Store, *, disk: Disk, root: str, busy_timeout_s: float) -> None:
+        self._store = store
+        self._disk = disk
+        self._root = root
+        self._file = CatalogFile(disk, root, store.source, busy_timeout_s=busy_timeout_s)
+
+    def catch_up(self) -> int:
+        """Fold what was committed since; how many events that were."""
+        return self._file.ask(lambda db: self._catch_up(db).events)
+
+    def page(
+        self,
+        filters: Filters,
+        order: Order,
+        *,
+        policy: Callable[[], Policy],
+        after: tuple[str, str] | None,
+        limit: int,
+    ) -> Page:
+        """The first rows behind a place in the order that the filters let through.
+
+        The log of each is looked at once: its size tells whether the row is of it. policy: asked where a kind is.
+        """
+
+        def question(db: sqlite3.Connection) -> Page:
+            dark = self._unreadable(db, self._catch_up(db))
+            if filters.kind is not None:
+                keep_kinds(db, policy())
+            for _ in range(SELECTED_AGAIN_MAX):
+                rows = select_page(db, self._places(db), filters, order, after=after, limit=limit)
+                changed = [row.id for row in rows if self._log_bytes(row.id) != row.size_bytes]
+                if not changed or not self._settle(db, changed):
+                    break
+                dark = self._unreadable(db, _CaughtUp())
+            return Page(rows, dark)
+
+        return self._file.ask(question)
+
+    def count(self, filters: Filters, *, policy: Callable[[], Policy]) -> int:
+        """How many manifests the filters let through."""
+
+        def question(db: sqlite3.Connection) -> int:
+            self._catch_up(db)
+            if filters.kind is not None:
+                keep_kinds(db, policy())
+            return count(db, self._places(db), filters)
+
+        return self._file.ask(question)
+
+    def statistics(self, *, time: str, since: str | None) -> Statistics:
+        """See `registration.catalog.statistics`."""
+        from registration.catalog.statistics import statistics  # noqa: PLC0415  # a list should not pay for it
+
+        def question(db: sqlite3.Connection) -> Statistics:
+            self._catch_up(db)
+            return statistics(db, time=time, since=since)
+
+        return self._file.ask(question)
+
+    def query(
+        self,
+        sql: str,
+        parameters: Parameters,
+        *,
+        policy: Callable[[], Policy],
+        rows_max: int,
+        time_limit_s: float,
+    ) -> Answer:
+        """See `registration.catalog.queries`. It is asked through a connection that can't write."""
+        from registration.catalog.queries import run_query  # noqa: PLC0415  # as above
+
+        def first(db: sqlite3.Connection) -> None:
+            self._catch_up(db)
+            self._for_people(db, policy)
+
+        self._file.ask(first)
+        return self._file.ask_as_it_is(
+            lambda db: run_query(db, sql, parameters, rows_max=rows_max, time_limit_s=time_limit_s)
+        )
+
+    def refresh(
+        self, ids: Iterable[str], *, quick: bool, step: Callable[[], None], anew: bool = False
+    ) -> Checked:
+        """Catch up, find what the feed doesn't tell, and compare the catalog with the logs; see `Checked`.
+
+        ids: of all logs. quick: compare the heads of the logs only. step: called after each log. anew: from nothing.
+        """
+        if anew:
+            self._file.make_anew()
+        self._store.reconcile_feed()
+        if not quick:
+            self._file.ask(_check_pages)
+        return self._file.ask(lambda db: self._refresh(db, iter(ids), quick=quick, step=step))
+
+    def status(self) -> Status:
+        """How it stands, changing nothing."""
+        from registration.catalog.status import Status, status_of  # noqa: PLC0415  # as above
+
+        path = self._file.path
+        try:
+            size = self._disk.status_at(path).st_size
+        except FileNotFoundError:
+            return Status("missing", path)
+        try:
+            return self._file.ask_as_it_is(lambda db: status_of(db, self._store, path=path, size_bytes=size))
+        except Unusable as why:
+            return Status("unusable", path, size, reason=str(why))
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _catch_up(self, db: sqlite3.Connection) -> _CaughtUp:
+        found = _CaughtUp()
+        with _unusable_feed():
+            if read_meta(db)["cursor"] == self._store.feed_end():
+                return found
+            while not found.done:
+                with transaction(db):  # a turn each: whoever else is catching up goes on from where this ends
+                    self._fold_some(db, found)
+        return found
+
+    def _fold_some(self, db: sqlite3.Connection, found: _CaughtUp) -> None:
+        """Fold a batch."""
+        cursor, end = read_meta(db)["cursor"] or None, self._store.feed_end()
+        if cursor == end:
+            found.done = True
+            return
+        batch = self._batch(cursor)
+        projection = Projection(db, self._store, self._store.definition)
+        projection.fold(batch.events)
+        for id, problem in batch.problems.items():
+            projection.note_unreadable(id)
+            found.problems[id] = problem
+        found.events += len(batch.events)
+        found.done = batch.cursor is None
+        write_meta(db, cursor=batch.cursor or end)
+        self._places(db)
+
+    def _batch(self, cursor: str | None) -> _Batch:
+        batch = _Batch()
+        try:
+            for entry in self._store.feed(cursor, limit=EVENTS_AT_ONCE):
+                batch.cursor = entry.cursor
+                if entry.area == layout.MANIFESTS:
+                    batch.events.append(entry.event)
+                    batch.size_bytes += len(entry.event.line)
+                if batch.size_bytes > BYTES_AT_ONCE:
+                    break
+        except InvalidArgument:  # the feed that the cursor was of was deleted
+            if cursor is None:
+                raise
+            return self._batch(None)
+        except RegistrationError as error:
+            if "stream" not in error.details:  # the feed itself can't be read
+                raise
+            batch.cursor = error.details["cursor"]
+            if error.details["area"] == layout.MANIFESTS:
+                batch.problems[error.details["stream"]] = error
+        return batch
+
+    def _unreadable(self, db: sqlite3.Connection, found: _CaughtUp) -> list[Unreadable]:
+        """The manifests that could not be read, and still can't be; those that were just found are not tried again."""
+        ids = unreadable(db)
+        if not ids:
+            return []
+        with transaction(db):
+            projection = Projection(db, self._store, self._store.definition)
+            problems = [(id, found.problems.get(id) or projection.mend(id).problem) for id in ids]
+        return [Unreadable(id, problem) for id, problem in problems if problem is not None]
+
+    def _settle(self, db: sqlite3.Connection, ids: Iterable[str]) -> bool:
+        """See to manifests whose logs aren't what their rows are of; whether a row changed."""
+        caught_up = self._catch_up(db).events  # so what is found from here on is not merely news
+        with transaction(db):
+            projection = Projection(db, self._store, self._store.definition)
+            mended = [projection.mend(id).changed for id in ids]
+        return bool(caught_up) or any(mended)
+
+    def _refresh(
+        self, db: sqlite3.Connection, ids: Iterator[str], *, quick: bool, step: Callable[[], None]
+    ) -> Checked:
+        from registration.catalog.checking import Checked, Comparison  # noqa: PLC0415  # as above
+
+        caught_up = self._catch_up(db).events
+        seen: set[str] = set()
+        mended: list[str] = []
+        with closing(Comparison(db, self._store, self._store.definition, quick=quick)) as comparison:
+            while some := list(islice(ids, CHECKED_AT_ONCE)):
+                self._catch_up(db)
+                with transaction(db):
+                    for id in some:
+                        seen.add(id)
+                        if not comparison.is_equal(id):
+                            mended.append(id)
+                        step()
+        with transaction(db):
+            known = db.execute("SELECT id FROM manifests UNION SELECT id FROM unreadable ORDER BY id")
+            projection = Projection(db, self._store, self._store.definition)
+            # Not merely made meanwhile: one whose log is there still is known for a reason.
+            unknown = [id for (id,) in known.fetchall() if id not in seen]
+            gone = [id for id in unknown if projection.mend(id).changed]
+        dark = tuple(unreadable(db))
+        return Checked(caught_up, len(seen), tuple(id for id in mended if id not in dark), tuple(gone), dark)
+
+    def _places(self, db: sqlite3.Connection) -> dict[str, frozenset[str]]:
+        definition = self._store.definition
+        return keep_places(db, definition.chart, definition.identity["digest"])
+
+    def _for_people(self, db: sqlite3.Connection, policy: Callable[[], Policy]) -> None:
+        """What only people's own SQL looks at: kinds by the policy in force, places by the lifecycle in force."""
+        keep_kinds(db, policy())
+        with transaction(db):
+            self._places(db)
+
+    def _log_bytes(self, id: str) -> int:
+        try:
+            return self._disk.status_at(os.path.join(self._root, layout.log_path(id))).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+
+
+def catalog_in_memory(store: Store, policy: Policy | None) -> sqlite3.Connection:
+    """The catalog of a registry in memory, from its logs: for questions that are asked in SQL, where no file can be kept.
+
+    policy: where kinds are asked for.
+    """
+    db = in_memory(store.source)
+    definition = store.definition
+    with transaction(db):
+        projection = Projection(db, store, definition)
+        for id in store.streams():
+            projection.mend(id)
+        keep_places(db, definition.chart, definition.identity["digest"])
+    if policy is not None:
+        keep_kinds(db, policy)
+    return db
+
+
+@contextmanager
+def _unusable_feed() -> Iterator[None]:
+    """Without the feed, a catalog is of no use: where nothing can be written, say, and no feed was kept yet."""
+    try:
+        yield
+    except (StoreError, LockTimeout) as error:
+        raise Unusable(f"the feed can't be read: {error.problem}") from error
+
+
+def _check_pages(db: sqlite3.Connection) -> None:
+    """Look at every page of the file. Raises sqlite3.DatabaseError where one is damaged, so that it is made anew."""
+    found = [str(reason) for (reason,) in db.execute("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise damaged("; ".join(found))

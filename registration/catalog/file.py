@@ -1,0 +1,322 @@
+"""The catalog's file: opened for one question at a time, made where it is missing, made anew where it is of no use.
+
+A connection lives as long as one question does. That costs 0.1 ms, and nothing is left to be wrong later: no connection
+crosses a fork, none outlives the file that it was opened on. SQLite's rollback journal is used rather than its WAL: at
+rest there is one file, which can be copied and deleted, and readers need not write. `synchronous` is NORMAL, so a power
+cut may take back what was caught up last, together with the cursor, and never leaves a torn table.
+
+Nothing is renamed or unlinked to make the catalog anew. A journal belongs to a file by its name, so exchanging the file
+under somebody who is writing it would apply one's journal to the other. It is emptied in place, while the bytes that
+SQLite locks are held alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from registration import layout
+from registration.catalog.schema import FORMAT, MACHINERY, TABLES, WORDS
+from registration.disk import Disk, given_back, is_file, lock_span, opened_directory
+
+CACHE_KB = 32 * 1024
+"""How much a connection may keep in memory; a transaction of catching up stays below it, so readers aren't kept waiting."""
+
+_JOURNAL = layout.CATALOG_FILE + "-journal"
+_LOCKED_BYTES = (0x4000_0000, 512)
+"""Where SQLite takes its locks (https://www.sqlite.org/fileformat2.html, "the lock-byte page")."""
+
+_USELESS = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_FORMAT,
+    }
+)
+"""The primary codes of failures that a catalog of ours, with the tables of this release, doesn't give."""
+
+_NAMES = frozenset(re.findall(r"CREATE (?:TABLE|INDEX|VIEW) (\w+)", TABLES + MACHINERY))
+
+T = TypeVar("T")
+
+_turns: dict[str, threading.RLock] = {}
+"""By path, whose turn it is in this process: opening and closing the file besides SQLite ends the locks of all threads."""
+
+os.register_at_fork(after_in_child=_turns.clear)  # a thread that the child doesn't have may hold one
+
+
+class Unusable(Exception):  # a reason on its way to scanning the logs, never seen by a caller
+    """The catalog can't be used now, and the answer has to come from elsewhere."""
+
+
+class Useless(Exception):  # a reason to make the catalog anew, never seen by a caller
+    """The file is damaged, or is no catalog of this release and this registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it was when it was opened: whoever makes it anew must find it so."""
+
+    inode: int
+    size_bytes: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Seen:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class CatalogFile:
+    """`catalog.sqlite` of one registry. Safe to share between threads and processes.
+
+    root: the registry's directory. source: ``urn:uuid:`` and the registry's id. busy_timeout_s: how long to wait for
+    somebody else who has it locked.
+    """
+
+    def __init__(self, disk: Disk, root: str, source: str, *, busy_timeout_s: float) -> None:
+        self._disk = disk
+        self._root = root
+        self._source = source
+        self._busy_timeout_s = busy_timeout_s
+        self.path = os.path.join(root, layout.CATALOG_FILE)
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Put a question to a sound catalog, which may be a new, empty one; made anew where it turns out to be useless.
+
+        Raises:
+            Unusable: when it can't be had: locked for too long, not writable, no room, something else in its place.
+        """
+        with self._turn():
+            try:
+                return self._ask(question)
+            except Useless:
+                # Whatever somebody else puts there from here on is not what was found to be useless.
+                self._empty(self._look())
+            try:
+                return self._ask(question)
+            except Useless as why:
+                raise Unusable(f"it was made anew, and is of no use still: {why}") from why
+
+    def ask_as_it_is(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Put a question that only reads to the file as it stands.
+
+        Raises:
+            Unusable: when it can't be had, is not there, or is of no use.
+        """
+        with self._turn():
+            try:
+                return self._ask(question, read_only=True)
+            except Useless as why:
+                raise Unusable(f"it is of no use: {why}") from why
+
+    def make_anew(self) -> None:
+        """Empty it, whatever stands in it.
+
+        Raises:
+            Unusable: when somebody else has it open all the time, or it can't be had.
+        """
+        with self._turn():
+            self._empty(self._look())
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        turn = _turns.setdefault(self.path, threading.RLock())
+        if not turn.acquire(timeout=self._busy_timeout_s):
+            raise Unusable("another thread has it all the time")
+        try:
+            yield
+        finally:
+            turn.release()
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T], *, read_only: bool = False) -> T:
+        with _explained():
+            if not read_only:
+                self._make()
+            self._look()
+            with closing(self._connect(read_only=read_only)) as db:
+                if not self._is_sound(db):
+                    if read_only:
+                        raise Useless("it is empty")
+                    with transaction(db):
+                        if not self._is_sound(db):
+                            make_tables(db, self._source)
+                return question(db)
+
+    def _make(self) -> None:
+        """An empty file where there is none: nobody else may read it, and no link is followed."""
+        with opened_directory(self._disk, self._root) as root, suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            with given_back(self._disk, self._disk.open(layout.CATALOG_FILE, flags, dir_fd=root)):
+                pass
+
+    def _look(self) -> Seen | None:
+        """The file as it stands; SQLite follows links, so none may stand there."""
+        seen = None
+        for name in (_JOURNAL, layout.CATALOG_FILE):
+            try:
+                found = self._disk.status_at(os.path.join(self._root, name))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Unusable(f"{name} can't be looked at: {error.strerror}") from error
+            if not is_file(found):
+                raise Unusable(f"{name} is not a plain file, and no link is followed")
+            seen = Seen.of(found) if name == layout.CATALOG_FILE else None
+        return seen
+
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        mode = "ro" if read_only else "rw"
+        # A registry's directory may have any name.
+        path = self.path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+        db = sqlite3.connect(
+            f"file:{path}?mode={mode}",
+            uri=True,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        return db
+
+    def _is_sound(self, db: sqlite3.Connection) -> bool:
+        """Whether it is a catalog of this release and this registry; not yet, where it is empty."""
+        try:
+            meta = read_meta(db)
+        except sqlite3.OperationalError:
+            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise
+            return False
+        if (meta["format"], meta["registry"]) != (FORMAT, self._source):
+            raise Useless(f"it is of format {meta['format']}, and of the registry {meta['registry']}")
+        there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        if not _NAMES | ({"words"} if meta["words"] == "yes" else set()) <= there:
+            raise Useless("tables are missing")
+        if meta["words"] == "no" and has_fts5(db):
+            raise Useless("it was made where SQLite has no FTS5")
+        return True
+
+    def _empty(self, seen: Seen | None) -> None:
+        """Cut the file to nothing while nobody has it open, unless it isn't the one any more that was seen."""
+        disk = self._disk
+        with (
+            _explained(),
+            suppress(FileNotFoundError),
+            opened_directory(disk, self._root) as root,
+            given_back(disk, disk.open(layout.CATALOG_FILE, os.O_RDWR, dir_fd=root)) as fd,
+        ):
+            self._hold_alone(fd)
+            if Seen.of(disk.status(fd)) == seen:
+                with suppress(FileNotFoundError):
+                    disk.unlink(_JOURNAL, dir_fd=root)
+                disk.truncate(fd, 0)
+
+    def _hold_alone(self, fd: int) -> None:
+        """Wait until nobody has the file open in SQLite, and keep them out."""
+        deadline = time.monotonic() + self._busy_timeout_s
+        wait_s = 0.001
+        while not lock_span(fd, *_LOCKED_BYTES):
+            if time.monotonic() > deadline:
+                raise Unusable("it has to be made anew, and somebody has it open")
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, 0.05)
+
+
+def in_memory(source: str) -> sqlite3.Connection:
+    """A new, empty catalog that is in no file."""
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    make_tables(db, source)
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing; nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    before = db.total_changes
+    try:
+        yield
+        # Without a change, a commit would still wait for every reader.
+        db.execute("COMMIT" if db.total_changes != before else "ROLLBACK")
+    except BaseException:
+        if db.in_transaction:  # a failure may have ended it already
+            db.execute("ROLLBACK")
+        raise
+
+
+def make_tables(db: sqlite3.Connection, source: str) -> None:
+    """The tables of an empty catalog. Inside a transaction: `executescript` would end it."""
+    for statement in _statements(TABLES + MACHINERY):
+        db.execute(statement)
+    words = has_fts5(db)
+    if words:
+        db.execute(WORDS)
+    write_meta(db, format=FORMAT, registry=source, words="yes" if words else "no")
+
+
+def damaged(reason: str) -> sqlite3.DatabaseError:
+    """The error of what can't be what was written, as SQLite itself would raise it."""
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def read_meta(db: sqlite3.Connection) -> defaultdict[str, str]:
+    """What the catalog says of itself: format, registry, words (whether it has an index of them), cursor, kinds, places."""
+    return defaultdict(str, db.execute("SELECT key, value FROM meta"))
+
+
+def write_meta(db: sqlite3.Connection, **said: str) -> None:
+    """Change what it says of itself."""
+    db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", said.items())
+
+
+def has_fts5(db: sqlite3.Connection) -> bool:
+    """Whether this SQLite can keep an index of words."""
+    try:
+        return bool(db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone())
+    except sqlite3.OperationalError:  # a SQLite that can't even say
+        return False
+
+
+def _statements(script: str) -> Iterator[str]:
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What SQLite and the system say, sorted into what makes a file useless and what keeps it from being used."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # a defect of ours
+        raise
+    except (UnicodeDecodeError, orjson.JSONDecodeError) as error:
+        raise Useless(f"what stands in it is no text, or no JSON: {error}") from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _USELESS:
+            raise Useless(str(error)) from error
+        raise Unusable(str(error)) from error
+    except OSError as error:
+        raise Unusable(error.strerror or str(error)) from error

@@ -1,0 +1,205 @@
+"""Filters: what manifests are looked for, and in which order they come. Checked once, and meant in one way.
+
+`Filters.holds` is the meaning, over one manifest in memory (`registration.catalog.scanning`). `registration.catalog.selecting` says the same in SQL; a test
+holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import orjson
+
+from registration.catalog.words import has_words, words_in, words_of
+from registration.core.decider import check_state, nearest
+from registration.errors import InvalidArgument
+from registration.values.pointers import ABSENT, at_pointer
+
+if TYPE_CHECKING:
+    from registration.catalog.rows import Row
+    from registration.catalog.scanning import Known
+    from registration.core.chart import Chart
+
+Key = Literal["id", "updated", "created", "state"]
+"""What a list can be sorted by."""
+
+KEYS: tuple[Key, ...] = get_args(Key)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is looked for; everything that is said has to hold.
+
+    state: a parent state stands for its children. kind: by the policy in force. actor: who acted on it, at any time.
+    created_since, created_until, updated_since, updated_until: times in the form of events, both ends included.
+    name_prefix: how the document's name begins; the id, where it has none. where: JSON Pointers, each with the JSON text of
+    what stands there; numbers are compared by value. text: words, each the beginning of one in the id or in a text of the
+    document. tag: one of its tags.
+    """
+
+    state: str | None = None
+    kind: str | None = None
+    actor: str | None = None
+    created_since: str | None = None
+    created_until: str | None = None
+    updated_since: str | None = None
+    updated_until: str | None = None
+    name_prefix: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    text: str | None = None
+    tag: str | None = None
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of `text`."""
+        return tuple(words_in(self.text)) if self.text is not None else ()
+
+    @property
+    def needs_log(self) -> bool:
+        """Whether a snapshot doesn't tell enough to answer."""
+        return self.actor is not None or self.tag is not None
+
+    def said(self) -> dict[str, Any]:
+        """Those that are set, as JSON values."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if value not in (None, ())}
+
+    def holds(self, known: Known, chart: Chart) -> bool:
+        """Whether a manifest is one of those that are looked for."""
+        row = known.row
+        return (
+            (self.state is None or self.state in chart.active(row.state))
+            and (self.kind is None or self.kind == known.kind)
+            and (self.actor is None or self.actor in known.actors)
+            and (self.tag is None or self.tag in known.tags)
+            and self._in_time(row)
+            and (self.name_prefix is None or row.name.startswith(self.name_prefix))
+            and all(stands(known.document, pointer, wanted) for pointer, wanted in self.where)
+            and (self.text is None or has_words(self.words, words_of(row.id, known.document)))
+        )
+
+    def _in_time(self, row: Row) -> bool:
+        return (
+            (self.created_since is None or row.created_at >= self.created_since)
+            and (self.created_until is None or row.created_at <= self.created_until)
+            and (self.updated_since is None or row.updated_at >= self.updated_since)
+            and (self.updated_until is None or row.updated_at <= self.updated_until)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """In which order manifests come: by a key, and by id where that is the same; `descending` turns all of it round."""
+
+    key: Key = "id"
+    descending: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Order:
+        """``updated``, or ``-updated`` for the latest first.
+
+        Raises:
+            InvalidArgument: when lists can't be sorted by that.
+        """
+        name = text.removeprefix("-") if isinstance(text, str) else text
+        if name not in KEYS:
+            raise InvalidArgument(
+                f"Lists can't be sorted by {text!r}.{nearest(str(name), KEYS)}",
+                f"Sort by one of {', '.join(KEYS)}; with a hyphen before it, the other way round.",
+                sort=text,
+            )
+        return cls(name, text.startswith("-"))
+
+    def place(self, row: Row) -> tuple[str, str]:
+        """Where a row stands in this order."""
+        values = {"id": row.id, "updated": row.updated_at, "created": row.created_at, "state": row.state}
+        return values[self.key], row.id
+
+    @property
+    def text(self) -> str:
+        """The order as `of` takes it."""
+        return ("-" if self.descending else "") + self.key
+
+
+def check_filters(chart: Chart, **said: Any) -> Filters:
+    """Filters from what a caller passes; times as `registration.timetravel.at_time` takes them, `where` as a mapping.
+
+    Raises:
+        InvalidArgument: when one of them can't be meant.
+    """
+    if (state := said.get("state")) is not None:
+        check_state(chart, state)
+    for name in ("kind", "actor", "name_prefix", "text", "tag"):
+        _check_text(name, said.get(name))
+    for name in ("created_since", "created_until", "updated_since", "updated_until"):
+        if (time := said.get(name)) is not None:
+            from registration.timetravel import at_time  # noqa: PLC0415  # most lists ask for no time
+
+            _check_text(name, time)
+            said[name] = at_time(time, earliest=name.endswith("since"))
+    said["where"] = _check_where(said.get("where"))
+    found = Filters(**said)
+    if found.text is not None and not found.words:
+        raise InvalidArgument(
+            f"There is no word in the text {found.text!r}.", "Words are made of letters and digits."
+        )
+    return found
+
+
+def stands(document: Any, pointer: str, wanted: str) -> bool:
+    """Whether at a pointer of a document stands what a JSON text says."""
+    found = ABSENT if document is None else at_pointer(document, pointer)
+    return found is not ABSENT and is_equal(found, orjson.loads(wanted))
+
+
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal: numbers by value, and true is no number."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_equal(item, other[key]) for key, item in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(is_equal, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
+        raise InvalidArgument(f"`{name}` is {value!r}; text is expected.", "Give it as text.")
+
+
+def _check_where(where: object) -> tuple[tuple[str, str], ...]:
+    if where is None:
+        return ()
+    if not isinstance(where, Mapping):
+        raise InvalidArgument(
+            f"`where` is {where!r}; JSON Pointers, each with a value, are expected.",
+            "Write {'/version': '1.2.0'}.",
+        )
+    return tuple(sorted((_check_pointer(one), _json_text(one, value)) for one, value in where.items()))
+
+
+def _check_pointer(text: object) -> str:
+    _check_text("where", text)
+    if isinstance(text, str) and (not text or text.startswith("/")):
+        return text
+    raise InvalidArgument(f"{text!r} is no JSON Pointer.", "Write `/` before each member: /packages/0/name.")
+
+
+def _json_text(pointer: str, value: Any) -> str:
+    try:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("it is no finite number")
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(
+            f"What is wanted at {pointer!r} is no JSON value: {error}.", "Give text, a number, or the like."
+        ) from None

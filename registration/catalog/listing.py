@@ -1,0 +1,69 @@
+"""Listing: pages put together to one long list, with those that can't be read where they belong."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registration.catalog.catalog import Page
+    from registration.catalog.filters import Order
+    from registration.catalog.rows import Row, Unreadable
+
+ROWS_AT_ONCE = 500
+"""How many rows of a long list are fetched in one go; what is written meanwhile shows in the next."""
+
+Place = tuple[str, str]
+"""A key of the order, and an id."""
+
+
+def found_rows(
+    page_behind: Callable[[Place | None, int], Page | None],
+    scan_behind: Callable[[Place | None], Iterator[Row | Unreadable]],
+    order: Order,
+    *,
+    after: Place | None,
+    limit: int | None,
+) -> Iterator[Row | Unreadable]:
+    """The rows behind a place, those that can't be read among them; one row more than the limit.
+
+    page_behind: a page of so many rows behind a place; None where the catalog can't be had: then `scan_behind` gives the
+    rest, however far the catalog came.
+    """
+    left = sys.maxsize if limit is None else limit + 1
+    dark: tuple[Unreadable, ...] | None = None
+    while left:
+        size = min(left, ROWS_AT_ONCE)
+        page = page_behind(after, size)
+        if page is None:
+            yield from scan_behind(after)
+            return
+        if dark is None:
+            dark = tuple(one for one in page.unreadable if _belongs(one, order, after))
+        left -= size
+        after = order.place(page.rows[-1]) if len(page.rows) == size else None
+        now = [one for one in dark if after is None or order.key != "id" or not _is_behind(one, after, order)]
+        dark = tuple(one for one in dark if one not in now)
+        yield from _together(page.rows, now, order)
+        if after is None:
+            return
+
+
+def _together(
+    rows: Iterable[Row | Unreadable], dark: Iterable[Row | Unreadable], order: Order
+) -> Iterator[Row | Unreadable]:
+    if order.key != "id":
+        return chain(dark, rows)
+    return heapq.merge(rows, dark, key=lambda one: one.id, reverse=order.descending)
+
+
+def _belongs(one: Unreadable, order: Order, after: Place | None) -> bool:
+    """Whether one that can't be read comes in a list that begins behind `after`."""
+    return after is None or (order.key == "id" and _is_behind(one, after, order))
+
+
+def _is_behind(one: Unreadable, place: Place, order: Order) -> bool:
+    return one.id < place[1] if order.descending else one.id > place[1]

@@ -1,0 +1,146 @@
+"""Queries: somebody's own SQL over the catalog, which reads, and can do nothing else.
+
+Three fences, each of which would do: the file is opened for reading only, `query_only` is set, and an authorizer lets
+nothing pass but selects and functions. A time limit ends what takes too long, and the number of rows and the size of a
+value are bounded, since whoever may ask need not be trusted with the memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from registration.catalog.schema import TABLES
+from registration.errors import InvalidArgument, Rejected
+
+ROWS_MAX = 10_000
+TIME_LIMIT_S = 10.0
+VALUE_BYTES_MAX = 16 * 1024 * 1024
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+_STEPS = 10_000
+"""Of SQLite's machine, between two looks at the clock: well below a millisecond."""
+
+_READING = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
+_PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "data_version"})
+"""Those that only tell of tables; as functions, too: ``pragma_table_info('events')``."""
+
+_OF_THE_FILE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Failures that are not the query's."""
+
+_REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
+"""Those that some builds have, and that reach out of the catalog."""
+
+_SEE = "`registration query --schema` shows the tables."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query gave. columns: their names. rows: of JSON values, bytes as hex. more: whether rows were left out."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool
+
+
+def schema() -> str:
+    """The tables that can be asked, as SQL with comments."""
+    return TABLES
+
+
+def run_query(
+    db: sqlite3.Connection, sql: str, parameters: Parameters = (), *, rows_max: int, time_limit_s: float
+) -> Answer:
+    """Run one select on an open catalog, which is of no use for writing afterwards.
+
+    parameters: for ``?``, or by name for ``:name``.
+
+    Raises:
+        InvalidArgument: when it is no SQL, asks for what there is not, or is not one select.
+        Rejected: when it would do anything but read, or takes too long.
+    """
+    refused: list[str] = []
+    ends_at = time.monotonic() + time_limit_s
+    db.execute("PRAGMA query_only = ON")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
+    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    db.set_progress_handler(lambda: time.monotonic() > ends_at, _STEPS)
+    db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    db.set_authorizer(lambda *asked: _authorize(refused, *asked))
+    try:
+        cursor = db.execute(sql, parameters)
+        if cursor.description is None:
+            raise InvalidArgument("That is no query: it gives no rows.", f"Write one select. {_SEE}")
+        rows = cursor.fetchmany(rows_max + 1)
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_FILE:
+            raise
+        raise _explained(error, refused, time_limit_s) from None
+    columns = tuple(column[0] for column in cursor.description)
+    return Answer(
+        columns, tuple(tuple(map(_json_value, row)) for row in rows[:rows_max]), len(rows) > rows_max
+    )
+
+
+def _authorize(
+    refused: list[str],
+    action: int,
+    one: str | None,
+    other: str | None,
+    _database: str | None,
+    _by: str | None,
+) -> int:
+    if action == sqlite3.SQLITE_FUNCTION and other in _REFUSED_FUNCTIONS:
+        refused.append(f"call {other}")
+        return sqlite3.SQLITE_DENY
+    if action in _READING or (action == sqlite3.SQLITE_PRAGMA and one in _PRAGMAS):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_UPDATE and one == "sqlite_master":
+        # What opening a virtual table, such as json_each, looks like. In earnest it is refused to everybody.
+        return sqlite3.SQLITE_OK
+    refused.append(_NAMES.get(action, "do anything but select"))
+    return sqlite3.SQLITE_DENY
+
+
+_NAMES = {
+    sqlite3.SQLITE_INSERT: "insert rows",
+    sqlite3.SQLITE_UPDATE: "change rows",
+    sqlite3.SQLITE_DELETE: "delete rows",
+    sqlite3.SQLITE_ATTACH: "attach a file",
+    sqlite3.SQLITE_DETACH: "detach a file",
+    sqlite3.SQLITE_PRAGMA: "use a pragma",
+    sqlite3.SQLITE_TRANSACTION: "begin or end a transaction",
+}
+
+
+def _explained(error: Exception, refused: list[str], time_limit_s: float) -> InvalidArgument | Rejected:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if refused:
+        return Rejected(f"The query would {refused[0]}, and queries only read.", f"Write one select. {_SEE}")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return Rejected(
+            f"The query was ended after {time_limit_s:g} s.",
+            "Ask for less, or allow more time: `--time-limit`.",
+        )
+    reason = str(error).rstrip(".")
+    return InvalidArgument(f"The query can't be run: {reason}.", f"Write one select. {_SEE}")
+
+
+def _json_value(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value

@@ -1,0 +1,94 @@
+"""Scanning: the same answers without a catalog, from every manifest's own files.
+
+It reads each snapshot once, and the log where a filter asks for what no snapshot tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registration.catalog.filters import Filters, Order
+from registration.catalog.rows import Row, Unreadable, advance, row_of, tags_of
+from registration.errors import LockTimeout, NotFound, StoreError
+
+if TYPE_CHECKING:
+    from registration.core.policy import Policy
+    from registration.core.store import Store
+    from registration.values.snapshots import StateSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One manifest with all that filters ask for."""
+
+    row: Row
+    document: Mapping[str, Any] | None
+    kind: str | None
+    actors: AbstractSet[str]
+    tags: AbstractSet[str]
+
+
+def scan(
+    store: Store,
+    filters: Filters,
+    order: Order,
+    *,
+    policy: Callable[[], Policy],
+    after: tuple[str, str] | None = None,
+) -> Iterator[Row | Unreadable]:
+    """The rows behind a place in the order that the filters let through, and every manifest that can't be read.
+
+    policy: gives the one in force; asked where a kind is looked for. Those that can't be read come where their ids belong
+    in an order by id, and first in any other.
+    """
+    found = _found(store, filters, policy() if filters.kind is not None else None, order)
+    if order.key == "id":
+        yield from (one for one in found if after is None or _is_after((one.id, one.id), after, order))
+        return
+    rows: list[Row] = []
+    for one in found:
+        if isinstance(one, Unreadable):
+            if after is None:
+                yield one
+        elif after is None or _is_after(order.place(one), after, order):
+            rows.append(one)
+    yield from sorted(rows, key=order.place, reverse=order.descending)
+
+
+def _found(store: Store, filters: Filters, policy: Policy | None, order: Order) -> Iterator[Row | Unreadable]:
+    chart = store.definition.chart
+    for id in sorted(store.streams(), reverse=order.key == "id" and order.descending):
+        try:
+            state = store.load(id)
+            known = None if state is None else _known(store, filters, policy, state)
+        except (StoreError, LockTimeout) as problem:
+            yield Unreadable(id, problem)
+            continue
+        if known is not None and filters.holds(known, chart):
+            yield known.row
+
+
+def _known(store: Store, filters: Filters, policy: Policy | None, state: StateSnapshot) -> Known | None:
+    kind = policy.kind_of(state.document) if policy is not None else None
+    name = kind.name if kind is not None else None
+    if not filters.needs_log:
+        return Known(row_of(state), state.document, name, frozenset(), frozenset())
+    row: Row | None = None
+    actors: set[str] = set()
+    tags: tuple[str, ...] = ()
+    try:
+        for event in store.read(state.stream):
+            row = advance(row, store.definition.upcast(event))
+            actors |= {row.actor} if row.actor is not None else set()
+            said = tags_of(event)
+            tags = tags if said is None else said
+    except NotFound:  # gone meanwhile
+        return None
+    return None if row is None else Known(row, state.document, name, actors, frozenset(tags))
+
+
+def _is_after(place: tuple[str, str], after: tuple[str, str], order: Order) -> bool:
+    return place < after if order.descending else place > after

@@ -1,0 +1,554 @@
+"""Commands about all manifests at once: list, count, stats, query, and catalog, which keeps them quick."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import orjson
+
+from registration.cli.context import (
+    Context,
+    Subcommands,
+    creating_lines,
+    examples,
+    shared_options,
+    state_name,
+    state_option,
+)
+from registration.cli.exits import DAMAGE, worst
+from registration.cli.output import (
+    Progress,
+    echo,
+    echo_json,
+    say,
+    show_error,
+    summary_json,
+    table,
+    when,
+)
+from registration.values.times import duration_s, rfc3339
+
+if TYPE_CHECKING:
+    from registration.catalog.checking import Checked
+    from registration.catalog.queries import Answer
+    from registration.catalog.statistics import InState, Statistics
+    from registration.catalog.status import Status
+    from registration.errors import RegistrationError
+    from registration.pipeline import RegistrationPipeline
+    from registration.results import Summary
+
+DAYS_SHOWN = 14
+WEEKS_SHOWN = 12
+CELL_CHARACTERS_MAX = 80
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_POINTER_EQUALS = re.compile(r"((?:/[^=]*)?)=(.*)", re.DOTALL)
+
+
+def _time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """A time as it was typed; ``7d`` is that long ago."""
+    seconds = duration_s(text) if text is not None else None
+    if seconds is None:
+        return text
+    return rfc3339(max(0, time.time_ns() - seconds * 1_000_000_000))
+
+
+def _where(
+    _context: click.Context, _parameter: click.Parameter, said: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """``/version=1.2.0``: JSON where it is that, else text; ``/version="8080"`` is text that looks like a number."""
+    found: dict[str, Any] = {}
+    for one in said:
+        parts = _POINTER_EQUALS.fullmatch(one)
+        if parts is None:
+            raise click.BadParameter(f"{one!r} is not of the form /POINTER=VALUE, such as /version=1.2.0.")
+        pointer, text = parts.groups()
+        if pointer in found:
+            raise click.BadParameter(f"{pointer!r} is given twice, and can be one thing only.")
+        try:
+            found[pointer] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            found[pointer] = text
+    return found or None
+
+
+_TIMES = "TIME"
+_FILTERS: tuple[Callable[[Any], Any], ...] = (
+    state_option,
+    click.option("--kind", metavar="KIND", help="Only documents of that kind, by the policy in force."),
+    click.option("--acted-by", "actor", metavar="NAME", help="Only those that NAME acted on, at any time."),
+    click.option("--created-since", metavar=_TIMES, callback=_time, help="2026-01-31, or with a time; or 7d: that long ago."),
+    click.option("--created-until", metavar=_TIMES, callback=_time, help="The same; both ends are included."),
+    click.option("--updated-since", metavar=_TIMES, callback=_time, help="By what happened last."),
+    click.option("--updated-until", metavar=_TIMES, callback=_time, help="The same."),
+    click.option("--name", "name_prefix", metavar="PREFIX", help="Only documents whose name begins so."),
+    click.option("--where", metavar="/POINTER=VALUE", multiple=True, callback=_where,
+                 help="Only documents that have VALUE there, as JSON or text; may be given several times."),
+    click.option("--text", metavar="WORDS", help="Only those with these words, or beginnings of them, in id or document."),
+    click.option("--tag", metavar="TAG", help="Only those with that tag."),
+)  # fmt: skip
+
+
+def filter_options(function: F) -> F:
+    """What can be looked for."""
+    for option in reversed(_FILTERS):
+        function = option(function)
+    return function
+
+
+@click.command(
+    "list",
+    short_help="List the manifests, or some of them.",
+    epilog=examples(
+        "registration list",
+        "registration list --state REVIEWED --sort updated --limit 20",
+        "registration list --where /version=1.2.0 --text weather",
+        "registration list --updated-since 7d --acted-by bea --json",
+    ),
+)
+@filter_options
+@click.option(
+    "--sort",
+    metavar="KEY",
+    default="id",
+    show_default=True,
+    help="id, updated, created or state; -updated has the latest first.",
+)
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="A page of N.  [default: all]")
+@click.option("--after", metavar="CURSOR", help="Go on where the page ended that said so.")
+@shared_options
+@click.pass_obj
+def list_command(context: Context, /, sort: str, limit: int | None, after: str | None, **said: Any) -> None:
+    """List the manifests that everything given holds of.
+
+    A page is followed by the command for the next one; with --json, by a last line with `next_page`. What is written
+    meanwhile moves nothing from one page to another.
+    """
+    shown = 0
+    problems: list[RegistrationError] = []
+    rows: list[tuple[str, ...]] = []
+    with context.open() as pipeline:
+        filters = _meant(pipeline, said)
+        creating = creating_lines(pipeline.lifecycle)[0]
+        listing = pipeline.list(**filters, sort=sort, limit=limit, after=after)
+        for summary in listing:
+            shown += 1
+            if summary.problem is not None:
+                problems.append(summary.problem)
+            _list_one(context, summary, rows)
+    if rows:
+        table(rows)
+    elif not shown and not context.as_json:
+        say(_nothing(filters, creating) if after is None else "There is nothing more.")
+    if listing.next_page is not None:
+        if context.as_json:
+            echo_json({"next_page": listing.next_page})
+        else:
+            say(f"More: {_again(context, said, sort, limit)} --after {listing.next_page}")
+    if problems:
+        click.get_current_context().exit(worst(problems))
+
+
+def _list_one(context: Context, summary: Summary, rows: list[tuple[str, ...]]) -> None:
+    if context.as_json:
+        echo_json(summary_json(summary))
+    elif summary.problem is not None:
+        show_error(summary.problem, as_json=False)
+    else:
+        rows.append((summary.manifest_id, summary.state, str(summary.version), when(summary.updated_at)))
+
+
+def _meant(pipeline: RegistrationPipeline, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters that were typed, with the state as it is spelled."""
+    filters = {name: value for name, value in said.items() if value is not None}
+    if "state" in filters:
+        filters["state"] = state_name(pipeline.lifecycle, filters["state"])
+    return filters
+
+
+def _nothing(filters: Mapping[str, Any], creating: str) -> str:
+    if not filters:
+        return f"There is no manifest yet. Next: {creating}"
+    if filters.keys() == {"state"}:
+        return f"There is no manifest in {filters['state']}."
+    return "There is no such manifest."
+
+
+_OPTIONS = {"actor": "--acted-by", "name_prefix": "--name"}
+
+
+def _again(context: Context, said: Mapping[str, Any], sort: str, limit: int | None) -> str:
+    """The command that was typed, as it can be typed again."""
+    words = ["registration", "list"]
+    if context.registry is not None:
+        words += ["--registry", context.registry]
+    for name, value in said.items():
+        option = _OPTIONS.get(name, "--" + name.replace("_", "-"))
+        if name == "where":
+            for pointer, wanted in (value or {}).items():
+                words += [option, f"{pointer}={orjson.dumps(wanted).decode()}"]
+        elif value is not None:
+            words += [option, value]
+    words += ["--sort", sort] if sort != "id" else []
+    return shlex.join([*words, "--limit", str(limit)])
+
+
+@click.command(
+    "count",
+    short_help="Count the manifests, or some of them.",
+    epilog=examples("registration count", "registration count --state REVIEWED --updated-until 14d"),
+)
+@filter_options
+@shared_options
+@click.pass_obj
+def count_command(context: Context, /, **said: Any) -> None:
+    """Count the manifests that everything given holds of. Those that can't be read are not counted: see `list`."""
+    with context.open() as pipeline:
+        found = pipeline.count(**_meant(pipeline, said))
+    if context.as_json:
+        echo_json({"count": found})
+    else:
+        echo(str(found))
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "stats",
+    short_help="The registry in numbers.",
+    epilog=examples("registration stats", "registration stats --since 90d --weeks"),
+)
+@click.option(
+    "--since", metavar="TIME", callback=_time, help="Count what was done from then on; 7d: that long ago."
+)
+@click.option("--weeks", is_flag=True, help="What was done by weeks, beginning on Mondays, instead of days.")
+@shared_options
+@click.pass_obj
+def stats_command(context: Context, since: str | None, weeks: bool) -> None:
+    """Show how many manifests stand where and for how long, how long they used to stay, and how much is done.
+
+    Days are those of UTC. Percentiles are exact.
+    """
+    with context.open() as pipeline:
+        found = pipeline.stats(since=since)
+    done = _by_week(found.days) if weeks else found.days
+    if context.as_json:
+        echo_json(_stats_json(found, done, "weeks" if weeks else "days"))
+        return
+    echo(f"{_counted(found.manifests, 'manifest')}, {_counted(found.events, 'event')}")
+    if found.unreadable:
+        say(f"{_counted(found.unreadable, 'manifest')} can't be read: see `registration list`.")
+    if found.states:
+        echo()
+        heads = ("state", "now", "oldest", "median", "left", "stayed p50", "p95", "longest")
+        table([heads, *(_state_row(found.time, one) for one in found.states)])
+    if done:
+        echo()
+        shown = WEEKS_SHOWN if weeks else DAYS_SHOWN
+        _throughput(dict(list(done.items())[-shown:]), "week of" if weeks else "day")
+        if len(done) > shown:
+            say(
+                f"The last {shown} {'weeks' if weeks else 'days'} with events are shown; --json has all {len(done)}."
+            )
+
+
+def _state_row(now: str, one: InState) -> tuple[str, ...]:
+    stays = one.stays
+    return (
+        one.state,
+        str(one.count),
+        _age(one.oldest, now),
+        _age(one.median, now),
+        str(stays.count) if stays else "-",
+        *(_length(one) for one in ((stays.p50_s, stays.p95_s, stays.max_s) if stays else (None, None, None))),
+    )
+
+
+def _throughput(done: Mapping[str, Mapping[str, int]], head: str) -> None:
+    actions = sorted({action for counts in done.values() for action in counts})
+    table(
+        [
+            (head, *actions),
+            *((day, *(str(counts.get(action, "-")) for action in actions)) for day, counts in done.items()),
+        ]
+    )
+
+
+def _by_week(days: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    """The same by the Mondays that their weeks begin with."""
+    weeks: dict[str, Counter[str]] = {}
+    for day, counts in days.items():
+        try:
+            there = date.fromisoformat(day)
+        except ValueError:  # in a log that somebody else wrote
+            monday = day
+        else:
+            monday = date.fromordinal(there.toordinal() - there.weekday()).isoformat()
+        weeks.setdefault(monday, Counter()).update(counts)
+    return dict(weeks)
+
+
+def _stats_json(found: Statistics, done: Mapping[str, Any], by: str) -> dict[str, Any]:
+    return {
+        "time": found.time,
+        "manifests": found.manifests,
+        "events": found.events,
+        "unreadable": found.unreadable,
+        "states": [
+            {
+                "state": one.state,
+                "count": one.count,
+                "oldest_entered_at": one.oldest,
+                "median_entered_at": one.median,
+                "stays": None
+                if one.stays is None
+                else {
+                    "count": one.stays.count,
+                    "mean_s": one.stays.mean_s,
+                    "min_s": one.stays.min_s,
+                    "p50_s": one.stays.p50_s,
+                    "p95_s": one.stays.p95_s,
+                    "max_s": one.stays.max_s,
+                },
+            }
+            for one in found.states
+        ],
+        by: {day: dict(counts) for day, counts in done.items()},
+    }
+
+
+def _age(since: str | None, now: str) -> str:
+    if since is None:
+        return "-"
+    try:
+        seconds = (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds()
+    except (ValueError, TypeError):  # as above
+        return "?"
+    return _length(max(0.0, seconds))
+
+
+def _length(seconds: float | None) -> str:
+    """A length of time for people: the two largest units of it."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1_000:.0f}ms"
+    left = round(seconds)
+    parts: list[str] = []
+    for name, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        if left >= size or parts:
+            parts.append(f"{left // size}{name}")
+            left %= size
+    return " ".join(one for one in parts[:2] if not one.startswith("0"))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+# -- queries -----------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "query",
+    short_help="Ask the catalog in SQL.",
+    epilog=examples(
+        "registration query --schema",
+        'registration query "select state, count(*) from manifests group by state"',
+        "registration query \"select actor, count(*) from history where action = 'approve' group by actor\"",
+        "registration query --csv \"select id, json_extract(document, '$.title') from manifests join documents "
+        'on manifest = number"',
+    ),
+)
+@click.argument("sql", required=False)
+@click.option("--schema", "only_schema", is_flag=True, help="Show the tables, and what stands in them.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a line of names first.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), default=10_000, show_default=True, help="At most N rows."
+)
+@click.option(
+    "--time-limit", metavar="SECONDS", type=click.FloatRange(0, 3_600), default=10.0, show_default=True,
+    help="When to end a query that takes long.",
+)  # fmt: skip
+@shared_options
+@click.pass_obj
+def query_command(
+    context: Context, sql: str | None, only_schema: bool, as_csv: bool, limit: int, time_limit: float
+) -> None:
+    """Run one SELECT over the catalog: what all manifests are and were, as SQLite tables. SQL of `-` is read from stdin.
+
+    It only reads: anything else is refused. Prints a table; with --json an object a row. Decide nothing by it: the catalog
+    is a copy, and `show`, `log` and `verify` look at the files themselves.
+    """
+    if only_schema:
+        from registration.catalog.schema import TABLES  # noqa: PLC0415  # for this option alone
+
+        if context.as_json:
+            echo_json({"schema": TABLES})
+        else:
+            click.echo(TABLES, nl=False)
+        return
+    if sql is None:
+        raise click.UsageError("Give a SELECT, or --schema.")
+    if as_csv and context.as_json:
+        raise click.UsageError("Give --csv or --json, not both.")
+    if sql == "-":
+        sql = sys.stdin.read()
+    with context.open() as pipeline:
+        answer = pipeline.query(sql, rows_max=limit, time_limit_s=time_limit)
+    _tell_answer(context, answer, as_csv=as_csv)
+    if answer.more:
+        say(f"There are more than {limit} rows: --limit allows for more.")
+
+
+def _tell_answer(context: Context, answer: Answer, *, as_csv: bool) -> None:
+    if context.as_json:
+        for row in answer.rows:
+            echo_json(dict(zip(_names(answer), row, strict=True)))
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+    elif answer.rows:
+        table([answer.columns, *(tuple(map(_cell, row)) for row in answer.rows)])
+    else:
+        say("No row.")
+
+
+def _names(answer: Answer) -> list[str]:
+    """The names of the columns, each once: a second one of the same name has its number."""
+    names: list[str] = []
+    for number, name in enumerate(answer.columns, 1):
+        names.append(name if name not in names else f"{name}:{number}")
+    return names
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= CELL_CHARACTERS_MAX else text[:CELL_CHARACTERS_MAX] + "…"
+
+
+# -- the catalog -------------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    "catalog",
+    cls=Subcommands,
+    short_help="Look after what makes lists quick.",
+    epilog=examples("registration catalog status", "registration catalog refresh"),
+)
+def catalog_command() -> None:
+    """The catalog: `catalog.sqlite`, a copy of what all manifests are, for list, count, stats and query.
+
+    It catches up by itself before each answer. Deleting it loses nothing: the next list makes it again.
+    """
+
+
+@catalog_command.command("status", epilog=examples("registration catalog status"))
+@shared_options
+@click.pass_obj
+def status_command(context: Context) -> None:
+    """Show how the catalog stands, changing nothing."""
+    with context.open() as pipeline:
+        found = pipeline.catalog_status()
+    if context.as_json:
+        echo_json(_status_json(found))
+        return
+    echo(found.path)
+    rows = [("  state", found.state + (f": {found.reason}" if found.reason else ""))]
+    if found.state == "behind":
+        rows.append(("  behind by", _counted(found.lag, "event")))
+    if found.state in ("current", "behind"):
+        rows += [
+            ("  manifests", f"{found.manifests:,}"),
+            ("  events", f"{found.events:,}"),
+            ("  cursor", found.cursor or "-"),
+        ]
+    if found.state != "missing":
+        rows.append(("  size", f"{found.size_bytes:,} bytes"))
+    table(rows)
+    if found.state != "current":
+        say("The next list sets that right, where it can.")
+
+
+@catalog_command.command(
+    "refresh", epilog=examples("registration catalog refresh", "registration catalog refresh --quick")
+)
+@click.option("--quick", is_flag=True, help="Compare sizes and hashes only, not every row.")
+@shared_options
+@click.pass_obj
+def refresh_command(context: Context, quick: bool) -> None:
+    """Catch up, compare the catalog with every log, and set right what differs.
+
+    Finds as well what nobody announced: logs that were copied in or put back, and manifests that are gone.
+    """
+    _refresh(context, quick=quick, anew=False)
+
+
+@catalog_command.command("rebuild", epilog=examples("registration catalog rebuild"))
+@shared_options
+@click.pass_obj
+def rebuild_command(context: Context) -> None:
+    """Make the catalog again from nothing, from every log."""
+    _refresh(context, quick=True, anew=True)
+
+
+def _refresh(context: Context, *, quick: bool, anew: bool) -> None:
+    with context.open() as pipeline, Progress("compared", shown=not context.as_json) as progress:
+        found = pipeline.refresh_catalog(quick=quick, anew=anew, step=progress.step)
+        progress.clear()
+    if context.as_json:
+        echo_json(_checked_json(found))
+    else:
+        _tell_checked(found, anew=anew)
+    if found.unreadable:
+        click.get_current_context().exit(DAMAGE)
+
+
+def _tell_checked(found: Checked, *, anew: bool) -> None:
+    for word, ids in (("differed", found.mended), ("gone", found.gone), ("unreadable", found.unreadable)):
+        for id in ids:
+            echo(f"{word}: {id}")
+    folded = f"{_counted(found.caught_up, 'event')} {'folded' if anew else 'caught up with'}"
+    differing = len(found.mended) + len(found.gone)
+    said = (
+        f"{differing} differed, and {'was' if differing == 1 else 'were'} set right"
+        if differing
+        else "all agreed"
+    )
+    dark = f", {len(found.unreadable)} can't be read: see `registration verify`" if found.unreadable else ""
+    say(f"{folded}; {_counted(found.manifests, 'log')} compared: {said}{dark}.")
+
+
+def _status_json(found: Status) -> dict[str, Any]:
+    return {
+        "path": found.path,
+        "state": found.state,
+        "reason": found.reason or None,
+        "lag": found.lag,
+        "manifests": found.manifests,
+        "events": found.events,
+        "cursor": found.cursor,
+        "size_bytes": found.size_bytes,
+    }
+
+
+def _checked_json(found: Checked) -> dict[str, Any]:
+    return {
+        "caught_up": found.caught_up,
+        "compared": found.manifests,
+        "differed": list(found.mended),
+        "gone": list(found.gone),
+        "unreadable": list(found.unreadable),
+    }

@@ -1,0 +1,358 @@
+"""Commands about names: resolve, names, alias, tag."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registration.cli.context import (
+    COMPLETIONS_MAX,
+    Context,
+    Subcommands,
+    actor_option,
+    examples,
+    id_argument,
+    lock_timeout_option,
+    shared_options,
+    writing_options,
+)
+from registration.cli.output import echo, echo_json, printable, say, table, transition_json, when
+from registration.errors import InvalidArgument, NotFound, RegistrationError
+from registration.values.names import check_name
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from registration.results import TransitionResult
+    from registration.values.events import Event
+
+
+def _names(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem | str]:
+    """Shell completion of names. Silent where there is no registry: nobody asked for a message."""
+    try:
+        with context.ensure_object(Context).open() as pipeline:
+            known = (name for name in pipeline.known_names() if name.startswith(incomplete))
+            return list(islice(known, COMPLETIONS_MAX))
+    except RegistrationError:
+        return []
+
+
+_NAME = click.argument("name", shell_complete=_names)
+_REASON = click.option("--reason", metavar="TEXT", help="Why.")
+_COMMENT = click.option("--comment", metavar="TEXT", help="A remark to keep with the event.")
+
+
+@click.command(
+    "resolve",
+    short_help="Find the manifest that a name stands for.",
+    epilog=examples(
+        "registration resolve io.github.acme/weather",
+        "registration resolve io.github.acme/weather@1.2.0",
+        "registration resolve --json io.github.acme/weather@stable | jq -r .digest",
+    ),
+)
+@click.argument("name", metavar="NAME[@VERSION|@ALIAS]", shell_complete=_names)
+@shared_options
+@click.pass_obj
+def resolve_command(context: Context, name: str) -> None:
+    """Print the id of the manifest that holds a name: of that version, of the one that the alias points at, or the latest.
+
+    The latest is the highest release by Semantic Versioning; where there is none, the highest pre-release; where there is
+    none either, what was registered last.
+    """
+    with context.open() as pipeline:
+        found = pipeline.resolve(name)
+    if context.as_json:
+        echo_json(found.as_json())
+        return
+    echo(found.manifest_id)
+    if found.alias is not None:
+        say(printable(f"{found.alias} is {found.version or 'without a version'}: {found.state}."))
+
+
+# -- names -----------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    "names",
+    cls=Subcommands,
+    short_help="List the names that are held, or tell who holds one.",
+    epilog=examples("registration names list", "registration names status io.github.acme/weather@1.2.0"),
+)
+def names_command() -> None:
+    """The names that documents give themselves: NAME@VERSION. Who is registered holds the name, and nobody else can."""
+
+
+@names_command.command(
+    "list",
+    epilog=examples("registration names list", "registration names list io.github.acme/weather --json"),
+)
+@click.argument("name", required=False, shell_complete=_names)
+@shared_options
+@click.pass_obj
+def list_names(context: Context, name: str | None) -> None:
+    """List the names that are held, or the versions of NAME, each with the manifest that holds it."""
+    rows: list[tuple[str, ...]] = []
+    with context.open() as pipeline:
+        for found in pipeline.names(name):
+            if found.holder is None:
+                continue
+            if context.as_json:
+                echo_json(found.as_json())
+            holder = found.holder
+            rows.append((found.full_name, holder.manifest_id, holder.state, when(holder.time)))
+    if context.as_json:
+        return
+    if rows:
+        table(rows)
+    elif name is None:
+        say("No name is held yet: a manifest holds the name of its document from when it is registered.")
+    else:
+        say(printable(f"No version of {name} is held."))
+
+
+@names_command.command("status", epilog=examples("registration names status io.github.acme/weather@1.2.0"))
+@click.argument("name", metavar="NAME@VERSION", shell_complete=_names)
+@shared_options
+@click.pass_obj
+def name_status(context: Context, name: str) -> None:
+    """Tell who holds this very name, or that it is free. No alias is followed."""
+    with context.open() as pipeline:
+        found = pipeline.name_status(name)
+        holder = found.holder
+        aliases = [] if holder is None else pipeline.aliases_of(pipeline.load_state(holder.manifest_id))
+    if context.as_json:
+        echo_json({**found.as_json(), "aliases": aliases})
+    elif holder is None:
+        echo(f"{found.full_name} is free.")
+        if found.unfinished:
+            say(
+                "There is a claim: somebody is registering it at this moment, or died. `registration recover` settles it."
+            )
+    else:
+        echo(found.full_name)
+        rows = [
+            ("  held by", holder.manifest_id),
+            ("  state", holder.state),
+            ("  since", when(holder.time)),
+            (
+                "  digest",
+                (holder.digest or "-") + ("" if holder.same_document else " (its document has changed)"),
+            ),
+        ]
+        table([*rows, *([("  aliases", ", ".join(aliases))] if aliases else [])])
+
+
+# -- aliases ---------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    "alias",
+    cls=Subcommands,
+    short_help="Point stable, or another word, at a version.",
+    epilog=examples(
+        "registration alias set io.github.acme/weather stable 1.2.0 --reason 'a week in use'",
+        "registration resolve io.github.acme/weather@stable",
+    ),
+)
+def alias_command() -> None:
+    """Words for versions of a name. `latest` moves by itself, with each registration; the others are moved by people."""
+
+
+@alias_command.command(
+    "set",
+    epilog=examples(
+        "registration alias set io.github.acme/weather stable 1.2.0 --reason 'a week in use'",
+        "registration alias set io.github.acme/weather stable latest",
+    ),
+)
+@_NAME
+@click.argument("alias")
+@click.argument("version")
+@_REASON
+@_COMMENT
+@actor_option
+@lock_timeout_option
+@shared_options
+@click.pass_obj
+def set_alias(
+    context: Context, name: str, alias: str, version: str, reason: str | None, comment: str | None
+) -> None:
+    """Have ALIAS of NAME point at VERSION, which somebody has to hold; or at whatever another alias points at."""
+    with context.open() as pipeline:
+        before = pipeline.aliases(_without_version(name)).get(alias)
+        target = pipeline.set_alias(name, alias, version, reason=reason, comment=comment)
+    if context.as_json:
+        echo_json({"name": name, "alias": alias, **target.as_json(), "moved": target != before})
+        return
+    echo(
+        printable(
+            f"{name}@{alias} is {target.version} now."
+            if target != before
+            else f"{name}@{alias} is {target.version}."
+        )
+    )
+    if target == before:
+        say("It was already: nothing was written.")
+
+
+@alias_command.command("list", epilog=examples("registration alias list io.github.acme/weather"))
+@_NAME
+@shared_options
+@click.pass_obj
+def list_aliases(context: Context, name: str) -> None:
+    """List the aliases of NAME, and what they point at."""
+    with context.open() as pipeline:
+        found = pipeline.aliases(_without_version(name))
+    rows = []
+    for alias, target in sorted(found.items()):
+        if context.as_json:
+            echo_json({"name": name, "alias": alias, **target.as_json()})
+        rows.append((alias, target.version or "-", target.manifest_id))
+    if rows and not context.as_json:
+        table(rows)
+    elif not rows and not context.as_json:
+        say(printable(f"{name} has no alias."))
+
+
+@alias_command.command(
+    "remove", epilog=examples("registration alias remove io.github.acme/weather stable --reason 'withdrawn'")
+)
+@_NAME
+@click.argument("alias")
+@_REASON
+@_COMMENT
+@actor_option
+@lock_timeout_option
+@shared_options
+@click.pass_obj
+def remove_alias(context: Context, name: str, alias: str, reason: str | None, comment: str | None) -> None:
+    """Take ALIAS of NAME away."""
+    with context.open() as pipeline:
+        pipeline.remove_alias(name, alias, reason=reason, comment=comment)
+    if context.as_json:
+        echo_json({"name": name, "alias": alias, "removed": True})
+    else:
+        echo(printable(f"{name} has no alias {alias} any more."))
+
+
+@alias_command.command("log", epilog=examples("registration alias log io.github.acme/weather"))
+@_NAME
+@shared_options
+@click.pass_obj
+def alias_log(context: Context, name: str) -> None:
+    """Show what happened to the aliases of NAME, first to last. With --json, the events as they stand in the log."""
+    rows: list[tuple[str, ...]] = []
+    with context.open() as pipeline:
+        for event in pipeline.alias_history(_without_version(name)):
+            rows.append(_alias_row(event))
+            if context.as_json:
+                click.echo(event.line, nl=False)
+    if not rows:
+        raise NotFound(
+            f"{name!r} never had an alias.", "`registration names list` shows the names that are held."
+        )
+    if not context.as_json:
+        table(rows)
+
+
+def _alias_row(event: Event) -> tuple[str, ...]:
+    target = event.data.get("target")
+    moved = (
+        f"{event.data.get('alias', '-')} -> {target['version'] or '-'}"
+        if target
+        else f"{event.data.get('alias', '-')} removed"
+    )
+    said = "; ".join(str(event.data[word]) for word in ("reason", "comment") if word in event.data)
+    return (str(event.version), when(event.time), event.actor or "-", moved, said)
+
+
+def _without_version(name: str) -> str:
+    found = check_name(name)
+    if found.version is not None:
+        raise InvalidArgument(f"{name!r} has a version; aliases are of a name.", f"Say {found.name!r}.")
+    return found.name
+
+
+# -- tags ------------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    "tag",
+    cls=Subcommands,
+    short_help="Give a manifest tags, or take them away.",
+    epilog=examples(
+        "registration tag add io.github.acme/weather@1.2.0 team/maps reviewed-2026",
+        "registration tag list io.github.acme/weather@1.2.0",
+    ),
+)
+def tag_command() -> None:
+    """Tags on manifests, in any state. They change nothing that was approved; the policy may say who gives them.
+
+    A tag has 1 to 64 characters of A-Z a-z 0-9 . _ ~ : / + - and begins with a letter or digit.
+    """
+
+
+@tag_command.command(
+    "add", epilog=examples("registration tag add io.github.acme/weather@1.2.0 team/maps reviewed-2026")
+)
+@id_argument
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+@_REASON
+@writing_options
+@click.pass_obj
+def add_tags(context: Context, /, id: str, tags: tuple[str, ...], **said: Any) -> None:
+    """Give a manifest tags; those that it has already are passed over."""
+    with context.open() as pipeline:
+        _show(context, pipeline.tag(id, tags, **_said(said)))
+
+
+@tag_command.command(
+    "remove", epilog=examples("registration tag remove io.github.acme/weather@1.2.0 team/maps")
+)
+@id_argument
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+@_REASON
+@writing_options
+@click.pass_obj
+def remove_tags(context: Context, /, id: str, tags: tuple[str, ...], **said: Any) -> None:
+    """Take tags away from a manifest; those that it doesn't have are passed over."""
+    with context.open() as pipeline:
+        _show(context, pipeline.untag(id, tags, **_said(said)))
+
+
+@tag_command.command("list", epilog=examples("registration tag list io.github.acme/weather@1.2.0"))
+@id_argument
+@shared_options
+@click.pass_obj
+def list_tags(context: Context, id: str) -> None:
+    """List the tags of a manifest, one a line."""
+    with context.open() as pipeline:
+        tags = pipeline.load_state(id).tags
+    if context.as_json:
+        echo_json({"manifest_id": id, "tags": list(tags)})
+        return
+    for tag in tags:
+        echo(tag)
+    if not tags:
+        say("It has no tags.")
+
+
+def _said(said: dict[str, Any]) -> dict[str, Any]:
+    from registration.cli.writing import context_value  # noqa: PLC0415  # for the two commands that write
+
+    return {**said, "context": context_value(said.get("context"))}
+
+
+def _show(context: Context, result: TransitionResult) -> None:
+    tags = list(result.snapshot.tags)
+    if context.as_json:
+        echo_json({**transition_json(result), "tags": tags})
+        return
+    echo(f"{result.manifest_id}  {', '.join(tags) or 'no tags'}  (version {result.event.version})")
+    if result.replayed:
+        say("This key was used before, for the same request: nothing was written.")

@@ -1,0 +1,133 @@
+"""Names and tags in the core: what an event says of them, and what is kept of it. Pure.
+
+An action that claims (`registration.core.chart.Action.claims`) claims the name that the document gives itself, and its event
+says `claimed`; where the manifest held another name, it lets go of that one, and its event says `released`. An action
+that releases says `released`. Whether a name is free is not for the core to know: see `registration.names`.
+
+`tag` and `untag` are the two things that can be done to a manifest of any lifecycle, in any state: their events lead
+nowhere, lapse nothing and leave time-outs as they are, but for sliding ones, which are counted from the last event.
+They say all tags after them (`tags`), and what was `added` or `removed`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registration.core.chart import Action
+from registration.core.interpreter import Step
+from registration.errors import Rejected
+from registration.values.ids import own_name
+from registration.values.names import TAGS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registration.core.chart import Chart, Timeout
+    from registration.values.commands import Command
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+TAGGING: Mapping[str, Action] = {
+    "tag": Action("tag", past="tagged"),
+    "untag": Action("untag", past="untagged"),
+}
+"""What can be done in any lifecycle, by name."""
+
+
+def action_of(chart: Chart, name: str) -> Action:
+    """The action of that name, of the chart or of any. Raises KeyError when there is none."""
+    return TAGGING[name] if name in TAGGING else chart.action(name)
+
+
+def tagging_step(state: StateSnapshot | None, action: str) -> Step | None:
+    """The step that tagging is: from a place to itself, leaving nothing. None where there is no manifest."""
+    if state is None:
+        return None
+    return Step(action, (), state.state, history=state.facts.get("history", {}))
+
+
+def said_of_name(
+    doing: Action | Timeout, state: StateSnapshot | None, document: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What an event says of the manifest's name. document: the one that stands after it."""
+    held = state.name if state else None
+    said: dict[str, Any] = {}
+    if isinstance(doing, Action) and doing.claims_name:
+        own = own_name(document) if document is not None else None
+        if own is not None:
+            said["claimed"] = own
+        if held is not None and held != own:
+            said["released"] = held
+    elif doing.releases_name and held is not None:
+        said["released"] = held
+    return said
+
+
+def said_of_tags(state: StateSnapshot | None, command: Command) -> dict[str, Any]:
+    """What the event of a `tag` or `untag` says.
+
+    Raises:
+        Rejected: when nothing would change, or there would be too many.
+    """
+    assert state is not None  # there is no step without a manifest
+    before = set(state.tags)
+    if command.action == "tag":
+        changed, after, word = set(command.tags) - before, before | set(command.tags), "added"
+    else:
+        changed, after, word = before & set(command.tags), before - set(command.tags), "removed"
+    if not changed:
+        how = "has" if word == "added" else "doesn't have"
+        raise Rejected(
+            f"{command.stream!r} {how} {_listed(command.tags)} already."
+            if word == "added"
+            else f"{command.stream!r} {how} {_listed(command.tags)}.",
+            f"It has {_listed(state.tags)}." if before else "It has no tags.",
+            manifest_id=command.stream,
+            tags=list(state.tags),
+        )
+    if len(after) > TAGS_MAX:
+        raise Rejected(
+            f"{command.stream!r} would have {len(after)} tags; a manifest has at most {TAGS_MAX}.",
+            "Take some away first: `registration tag remove`.",
+            manifest_id=command.stream,
+            tags=list(state.tags),
+        )
+    return {word: sorted(changed), "tags": sorted(after)}
+
+
+def same_tags(command: Command, data: Mapping[str, Any]) -> bool:
+    """Whether an event did to the tags what a command asks for: it may have found some of it done."""
+    asked, after = set(command.tags), set(data.get("tags", ()))
+    if "added" in data:
+        return set(data["added"]) <= asked <= after
+    if "removed" in data:
+        return set(data["removed"]) <= asked and not asked & after
+    return not asked
+
+
+LABELS = frozenset({"claimed", "released", "tags"})
+"""The members of an event's data that speak of names or tags."""
+
+
+def keep_labels(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """The facts after an event that speaks of names or tags.
+
+    name: the one that the manifest holds. named: since when: the `version` and `time` of the event that claimed it, and
+    the `digest` of the document that it was claimed for. tags: sorted.
+    """
+    data, kept = event.data, dict(facts)
+    if "claimed" in data:
+        kept["name"] = data["claimed"]
+        kept["named"] = {"version": event.version, "time": event.time, "digest": data.get("digest")}
+    elif "released" in data:
+        kept.pop("name", None)
+        kept.pop("named", None)
+    if "tags" in data:
+        kept.pop("tags", None)
+        if data["tags"]:
+            kept["tags"] = list(data["tags"])
+    return kept
+
+
+def _listed(tags: tuple[str, ...]) -> str:
+    return ", ".join(repr(tag) for tag in tags)
