@@ -215,6 +215,12 @@ class WorkFailed(Rejected):
     code = "work_failed"
 
 
+class WorkStuck(Rejected):
+    """What a session has done outside can't be undone now. The session stays where it is; going on with it tries again."""
+
+    code = "work_stuck"
+
+
 class SessionActive(AlreadyExists):
     """There is an active session already. `details["session"]` is its id."""
 
@@ -261,6 +267,12 @@ class SnapshotMismatch(Rejected):
     """The snapshot is not what the log folds to at its version. Nothing was written."""
 
     code = "snapshot_mismatch"
+
+
+class TargetRefused(Rejected):
+    """The place that something is deployed to says no. Nothing was done there."""
+
+    code = "target_refused"
 
 
 class VersionConflict(RegistrationError):
@@ -358,6 +370,12 @@ class StoreError(RegistrationError):
     """The store failed, so the outcome is unknown: load again and look."""
 
     code = "store_error"
+
+
+class TargetUnavailable(StoreError):
+    """The place that something is deployed to gave no answer, so it can't be told whether it was done."""
+
+    code = "target_unavailable"
 
 
 class UnknownEvent(StoreError):

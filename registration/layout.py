@@ -18,6 +18,8 @@
     <root>/sessions/<name>/…                 guided sessions, the same two files
     <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
     <root>/active/<sha256>/session.json      which session is the active one of a scope, or of a user in it
+    <root>/deployments/<name>/…              what was done at targets, step by step, the same two files
+    <root>/communities/<name>/actual.json    a community that was deployed, where no other target was named
     <root>/clients.key                       what the clients that sessions are bound to are hashed with
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
@@ -54,6 +56,8 @@ HOOKS_FILE = "hooks.toml"
 RULE_KINDS = ("lifecycles", "policies", "schemas", "wizards")
 SESSIONS = "sessions"
 SESSION_SETTINGS_FILE = "sessions.toml"
+DEPLOYMENTS = "deployments"
+COMMUNITIES = "communities"
 ACTIVE = "active"
 ACTIVE_FILE = "session.json"
 CLIENT_KEY_FILE = "clients.key"

@@ -103,6 +103,14 @@ def _answer_options(function: F) -> F:
     return function
 
 
+_target_option = click.option(
+    "--target",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    envvar="REGISTRATION_TARGET",
+    help="Where a community is deployed: `actual.json` in there; remembered from then on.  "
+    "[default: communities/NAME in the registry; env: REGISTRATION_TARGET]",
+)
 _session_argument = click.argument("session", required=False)
 
 
@@ -132,19 +140,38 @@ class _Open:
 
 
 @contextmanager
-def _opened(context: Context, scope: str = "default", client: str | None = None) -> Iterator[_Open]:
+def _opened(
+    context: Context, scope: str = "default", client: str | None = None, target: str | None = None
+) -> Iterator[_Open]:
     from registration.leases.opening import open_leases  # noqa: PLC0415  # `--help` needs none of it
+    from registration.onboarding import STEP, CommunityDeployer  # noqa: PLC0415  # as above
     from registration.sessions.session import Caller  # noqa: PLC0415  # as above
     from registration.sessions.sessions import Sessions  # noqa: PLC0415  # as above
 
     with context.open() as registry:
-        sessions = Sessions(context.root(), registry=registry, lock_timeout_s=context.lock_timeout_s)
+        deployer = CommunityDeployer(
+            context.root(),
+            place=target,
+            actor=context.acting(),
+            told=None if context.as_json else _tell,
+            lock_timeout_s=context.lock_timeout_s,
+        )
+        sessions = Sessions(
+            context.root(),
+            registry=registry,
+            workers={STEP: deployer},
+            lock_timeout_s=context.lock_timeout_s,
+        )
         with sessions:
             keeper = open_leases(context.root())
             try:
                 yield _Open(sessions, Caller(context.acting(), scope, client), keeper)
             finally:
                 keeper.close()
+
+
+def _tell(line: str) -> None:
+    say(f"  {printable(line)}")
 
 
 # -- going through ---------------------------------------------------------------------------------------
@@ -165,6 +192,7 @@ def _opened(context: Context, scope: str = "default", client: str | None = None)
 )
 @click.option("--community", metavar="ID", help="What it is about.")
 @click.option("--bind", is_flag=True, help="Bind it to the client for good.")
+@_target_option
 @_answer_options
 @_owner_options
 @click.pass_obj
@@ -176,6 +204,7 @@ def start_wizard(
     bind: bool,
     file: str | None,
     said: tuple[str, ...],
+    target: str | None,
     scope: str,
     client: str | None,
 ) -> None:
@@ -184,7 +213,7 @@ def start_wizard(
     At a terminal it asks. With --answers or --set it answers as far as they reach, and prints where the session is then.
     """
     given = _given(file, said)
-    with _opened(context, scope, client) as opened:
+    with _opened(context, scope, client, target) as opened:
         wizard = _wizard(opened.sessions, name)
         session = opened.sessions.start(wizard, opened.by, session=id, community=community)
         if bind and not session.bound:
@@ -201,6 +230,7 @@ def start_wizard(
     ),
 )
 @_session_argument
+@_target_option
 @_answer_options
 @_owner_options
 @click.pass_obj
@@ -209,12 +239,13 @@ def resume_wizard(
     session: str | None,
     file: str | None,
     said: tuple[str, ...],
+    target: str | None,
     scope: str,
     client: str | None,
 ) -> None:
     """Go on with a session where it is: the active one, unless another is named."""
     given = _given(file, said)
-    with _opened(context, scope, client) as opened:
+    with _opened(context, scope, client, target) as opened:
         id = opened.id_of(session)
         try:
             found = opened.sessions.resume(id, opened.by)

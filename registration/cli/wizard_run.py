@@ -270,7 +270,10 @@ def show_answers(session: Session) -> None:
     wizard = session.wizard
     if wizard.summary is not None and not wizard.problems(session.answers):
         for title, text in wizard.summary(wizard.counted(session.answers)):
-            echo(f"      {printable(title)}: {printable(text)}")
+            lines = text.splitlines() or [""]
+            echo(f"      {printable(title)}: {printable(lines[0])}")
+            for line in lines[1:]:
+                echo(f"        {printable(line)}")
     for number, name in enumerate(wizard.counted_steps(session.answers), 1):
         answer = session.answers.get(name)
         echo(f"  {number:>2}  {printable(wizard.step(name).title)}")

@@ -38,11 +38,7 @@ def finish(
     except AlreadyExists as taken:
         first = next(registry.history(id))
         if first.correlation_id != session:
-            raise AlreadyExists(
-                taken.problem,
-                "Answer what it is called, or its version, in another way: go back, and on again.",
-                **taken.details,
-            ) from None
+            raise _taken(taken) from None
         state = registry.load_state(id)
         if state.digest != checked.digest:
             return _said(
@@ -52,6 +48,26 @@ def finish(
             )
         found = state
     return _said(found)
+
+
+def check_free(registry: RegistrationPipeline, session: str, document: Mapping[str, Any]) -> None:
+    """See to it that the id of a session's manifest isn't somebody else's, before work is done for it.
+
+    Raises:
+        AlreadyExists: when it is.
+        Rejected: when the document has no id, or is too large.
+    """
+    id = id_from_document(check_document(dict(document), size_bytes_max=registry.document_bytes_max).value)
+    if registry.find_state(id) is not None and next(registry.history(id)).correlation_id != session:
+        raise _taken(AlreadyExists(f"There is a manifest {id!r} already.", manifest_id=id))
+
+
+def _taken(error: AlreadyExists) -> AlreadyExists:
+    return AlreadyExists(
+        error.problem,
+        "Answer what it is called, or its version, in another way: go back, and on again.",
+        **error.details,
+    )
 
 
 def _said(state: StateSnapshot) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from registration.errors import (
 from registration.sessions.backing import Backing
 from registration.sessions.claims import key_of
 from registration.sessions.clients import client_hash
-from registration.sessions.finishing import finish
+from registration.sessions.finishing import check_free, finish
 from registration.sessions.reader import Run, SessionReader
 from registration.sessions.refusals import (
     active_already,
@@ -172,7 +172,8 @@ class Sessions(SessionReader):
             InvalidAnswer: when something is wrong with the answer, or with earlier ones by now; all of it is named.
             NotYours, SessionExpired, SessionEnded: as `resume`.
             VersionConflict: when it is not at the expected version.
-            WorkFailed: when the work failed and was undone; the session is FAILED.
+            WorkFailed: when the work failed and was undone, or the registry refused the manifest after it; the session is FAILED.
+            WorkStuck: when the work failed and can't be undone now; the session stays where it is.
             AlreadyExists, Rejected: when the registry refuses the manifest; the session stays where it is.
         """
         run, session = self._opened(id, by)
@@ -190,7 +191,9 @@ class Sessions(SessionReader):
         context: dict[str, Any] = {"answers": {at: kept}} if wizard.step(at).kind == "form" else {}
         onward = wizard.onward(at, {**session.answers, **context.get("answers", {})})
         if onward is None:
-            context |= self._manifest(wizard, session, by)
+            context |= self._manifest(run, session, by)
+        elif wizard.step(at).kind == "review" and self._registry is not None and wizard.result is not None:
+            check_free(self._registry, id, wizard.document(session.answers))  # before work is done for it
         return self._act(
             run,
             session,
@@ -288,7 +291,7 @@ class Sessions(SessionReader):
 
         Raises:
             InvalidArgument: when no reason is given.
-            WorkFailed: when work can't be undone now; nothing else was changed.
+            WorkStuck: when work can't be undone now; the session stays where it is.
             NotYours, SessionExpired, SessionEnded: as `resume`.
         """
         run, session = self._opened(id, by)
@@ -464,11 +467,19 @@ class Sessions(SessionReader):
     def _session(self, run: Run, outcome: Outcome) -> Session:
         return session_of(run.wizard, outcome.state, self._now())
 
-    def _manifest(self, wizard: Wizard, session: Session, by: Caller) -> dict[str, Any]:
-        if self._registry is None or wizard.result is None:
+    def _manifest(self, run: Run, session: Session, by: Caller) -> dict[str, Any]:
+        """What a session ends in. Where the registry refuses it after work was done, that is undone, and the session fails."""
+        if self._registry is None or run.wizard.result is None:
             return {}
-        document = wizard.document(session.answers)
-        return {"manifest": finish(self._registry, session.id, by.user, document)}
+        document = run.wizard.document(session.answers)
+        try:
+            return {"manifest": finish(self._registry, session.id, by.user, document)}
+        except (AlreadyExists, Rejected) as refusal:
+            if run.wizard.step(session.state).kind != "work":
+                raise
+            self._worker(session).undo(self._order(run, session, by))
+            failure = WorkFailed(refusal.problem, **refusal.details)
+            raise self._failed(run, session, by, failure) from None
 
     def _worker(self, session: Session) -> Worker:
         if session.state not in self._workers:
@@ -492,12 +503,14 @@ class Sessions(SessionReader):
         try:
             self._worker(session).do(self._order(run, session, by))
         except WorkFailed as failure:
-            self._act(run, session, "fail", by, reason=failure.problem)
-            failure.next_step = (
-                f"Start it again, with its answers: `registration wizard restart {session.id}`."
-            )
-            raise
+            raise self._failed(run, session, by, failure) from None
         return self._look(run, session.id)
+
+    def _failed(self, run: Run, session: Session, by: Caller, failure: WorkFailed) -> WorkFailed:
+        """Let a session fail for what its work failed for; the failure, with what to do next."""
+        self._act(run, session, "fail", by, reason=failure.problem)
+        failure.next_step = f"Start it again, with its answers: `registration wizard restart {session.id}`."
+        return failure
 
 
 def _proposed(step: str, answer: Answer) -> dict[str, Any]:

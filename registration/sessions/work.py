@@ -46,12 +46,13 @@ class Worker(Protocol):
         """Do all of it, going on from what is recorded; done twice, it is done once.
 
         Raises:
-            WorkFailed: when it can't be done. Then everything is undone.
+            WorkFailed: when it can't be done, and everything was undone.
+            WorkStuck: when it can't be done, and something can't be undone now.
         """
 
     def undo(self, work: Work) -> None:
         """Undo all that is recorded as done, going on from where that was left.
 
         Raises:
-            WorkFailed: when that can't be done now.
+            WorkStuck: when that can't be done now.
         """

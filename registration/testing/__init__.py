@@ -1,4 +1,4 @@
-"""For those who test what they build on this package: a clock that obeys, a disk that fails, the contracts of stores and of leases.
+"""For those who test what they build on this package: a clock that obeys, a disk that fails, contracts as tests.
 
 Public, and kept like the rest.
 """
@@ -11,3 +11,4 @@ from registration.testing.lease_contract import LeaseContract as LeaseContract
 from registration.testing.simulated_disk import Fault as Fault
 from registration.testing.simulated_disk import PowerCut as PowerCut
 from registration.testing.simulated_disk import SimulatedDisk as SimulatedDisk
+from registration.testing.targets import TargetContract as TargetContract

@@ -45,10 +45,11 @@ def form_of(given: type[BaseModel] | Mapping[str, Any]) -> Form:
 
 
 class ModelForm:
-    """A form from a pydantic model."""
+    """A form from a pydantic model. size_bytes_max: how large an answer may be, as JSON."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
+    def __init__(self, model: type[BaseModel], *, size_bytes_max: int = ANSWER_BYTES_MAX) -> None:
         self.model = model
+        self._size_bytes_max = size_bytes_max
 
     @cached_property
     def schema(self) -> Mapping[str, Any]:
@@ -61,7 +62,7 @@ class ModelForm:
 
     def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
         """See `Form.check`."""
-        taken, problems = as_json(answer)
+        taken, problems = as_json(answer, self._size_bytes_max)
         if problems:
             return taken, problems
         try:
@@ -142,11 +143,11 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
     return schema
 
 
-def as_json(answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
+def as_json(answer: Answer, size_bytes_max: int = ANSWER_BYTES_MAX) -> tuple[dict[str, Any], list[Problem]]:
     """An answer as JSON values of its own; what is wrong with it where it can't be, and it is then empty."""
     try:
         given = dict(answer) if isinstance(answer, Mapping) else answer
-        return check_document(given, source="The answer", size_bytes_max=ANSWER_BYTES_MAX).value, []
+        return check_document(given, source="The answer", size_bytes_max=size_bytes_max).value, []
     except InvalidDocument as error:
         return {}, [_split(problem) for problem in error.details["problems"]]
 

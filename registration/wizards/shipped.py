@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from registration.wizards.wizard import Wizard
 
 SHIPPED = {
+    "community-onboarding": "registration.wizards.community",
     "mcp-server": "registration.wizards.mcp_server",
     "agent-card": "registration.wizards.agent_card",
 }
