@@ -72,9 +72,16 @@ def open_source(
 
 
 def _files(directory: str) -> Iterator[str]:
-    """The `.json` files below a directory, relative to it, in the order of their names."""
-    with os.scandir(directory) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    """The `.json` files below a directory, relative to it, in the order of their names.
+
+    A folder that can't be listed is given itself, with a slash behind it.
+    """
+    try:
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        yield ""
+        return
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -105,6 +112,9 @@ def _from_file(directory: str, first: str | None) -> Iterator[str]:
 
 def _file(directory: str, name: str, bytes_max: int) -> Offer:
     """The document of one file."""
+    if not name or name.endswith("/"):
+        problem = StoreError(f"The folder {name or directory} can't be read.", "Check who may read it.")
+        return Offer(source=name or directory, problem=problem)
     try:
         with open(os.path.join(directory, name), "rb") as opened:
             raw = opened.read(bytes_max + 1)

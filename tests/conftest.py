@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from registration import RegistrationPipeline
 from registration.opening import open_registry
 from registration.verification import verify_files
-from tests.totals import print_totals
+from tests.totals import add_totals, hand_over_totals, print_totals
 
 # Its assertions shall say as much as a test's own: it must not be imported before this line.
 pytest.register_assert_rewrite("registration.testing.contract")
@@ -33,6 +33,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "damaged: the test leaves damage behind, on purpose")
+
+
+def pytest_sessionfinish(session):
+    hand_over_totals(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    add_totals(node.config, getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -1058,7 +1058,8 @@ def nasty_lines() -> Iterator[tuple[str, ...]]:
         for odd in NASTY:
             words = [usual.get(str(one.name), "1") for one in arguments if one.required]
             for index in range(len(words)):
-                yield (*path, "--", *(odd if at == index else word for at, word in enumerate(words)))
+                if (path[0], odd) != ("import", "/"):  # it would go through every folder of the machine
+                    yield (*path, "--", *(odd if at == index else word for at, word in enumerate(words)))
             for option in options:
                 if option.name != "registry":
                     yield (*path, option.opts[-1], odd, "--", *words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -549,3 +550,25 @@ def test_paths_are_shown_and_not_obeyed(typed, folder: Path):
     put(folder / "a\x1b[2Jb.json", CARD)
 
     assert typed(folder).stdout == "created    card@1  DRAFT  (a\\x1b[2Jb.json)\n"
+
+
+def test_a_folder_that_can_not_be_listed_is_named_and_the_others_go_on(tmp_path, monkeypatch):
+    """It may be somebody else's; that is no reason to leave the rest undone."""
+    for name in ("a", "closed", "z"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "one.json").write_text(json.dumps({"name": name}))
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    offers = list(
+        open_source(str(tmp_path / "in"), stdin=io.BytesIO, document_bytes_max=1_000, counted=True).offers
+    )
+
+    assert [offer.source for offer in offers] == ["a/one.json", "closed/", "z/one.json"]
+    assert "The folder closed/ can't be read" in str(offers[1].problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,19 @@ def counter(config: pytest.Config, what: str) -> Callable[[int], None]:
         totals[what] = totals.get(what, 0) + number
 
     return add
+
+
+def hand_over_totals(config: pytest.Config) -> None:
+    """In a process that runs a part of the tests for another one: have it add our counts to its own."""
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["totals"] = config.stash.get(TOTALS, {})
+
+
+def add_totals(config: pytest.Config, output: dict[str, Any]) -> None:
+    """Add the counts of such a process."""
+    for what, number in output.get("totals", {}).items():
+        counter(config, what)(number)
 
 
 def print_totals(config: pytest.Config, write_line: Callable[[str], None]) -> None:

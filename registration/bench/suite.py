@@ -150,7 +150,7 @@ def _replay(root: str, effort: Effort) -> Iterator[Row]:
             "replay": lambda: pipeline.recover(walker.id, dry_run=True),
             "history": lambda: sum(1 for _ in pipeline.history(walker.id)),
         }
-        taken = in_turn(works, rounds=9, warm_up=1)
+        taken = in_turn(works, rounds=effort.rate_rounds * 3, warm_up=1)
         rates = {
             name: [effort.events / seconds for seconds in samples.seconds] for name, samples in taken.items()
         }
