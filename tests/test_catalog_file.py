@@ -21,7 +21,7 @@ import pytest
 
 from registration.catalog import catalog as catalog_module
 from registration.catalog.catalog import Catalog
-from registration.catalog.file import Unusable
+from registration.catalog.file import CatalogFile, Seen, Unusable
 from registration.catalog.filters import Filters, Order
 from registration.catalog.schema import FORMAT
 from registration.core.policy import NO_POLICY
@@ -245,6 +245,21 @@ def test_a_useless_one_that_somebody_has_open_is_not_emptied_under_them(
 
     assert other.communicate("go on\n")[0] == "45\n"
     assert listed(catalog) == before
+
+
+def test_one_that_somebody_made_meanwhile_is_not_emptied(path: Path, registry: Registry) -> None:
+    """What was found useless isn't what stands there now."""
+    catalog = catalog_at(path, registry)
+    listed(catalog)
+    file = CatalogFile(PosixDisk(), str(path.parent), registry.source, busy_timeout_s=1)
+    seen = Seen.of(path.stat())
+    path.unlink()
+    listed(catalog)
+    made = path.read_bytes()
+
+    file._empty(seen)
+
+    assert path.read_bytes() == made
 
 
 def test_a_lock_of_a_span_excludes_sqlite(path: Path) -> None:

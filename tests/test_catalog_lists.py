@@ -158,6 +158,8 @@ def test_an_order_is_by_its_key_and_then_by_id(registry: Registry, order: Order)
         ({"created_since": TIMES[1], "created_until": TIMES[1]}, ["c"]),
         ({"name_prefix": "io.github.acme/"}, ["a", "b"]),
         ({"name_prefix": "d"}, ["d"]),
+        ({"name_prefix": "\ud7ff"}, []),
+        ({"name_prefix": "\U0010ffff"}, []),
         ({"where": {"/port": 8080}}, ["b", "c"]),
         ({"where": {"/port": True}}, []),
         ({"where": {"/port": "8080"}}, []),

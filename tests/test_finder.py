@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -26,12 +26,15 @@ from registration import MemoryStore, RegistrationPipeline
 from registration.catalog.catalog import Catalog
 from registration.catalog.file import Unusable, in_memory, transaction
 from registration.catalog.projection import Projection
+from registration.catalog.queries import run_query
 from registration.catalog.statistics import InState, Stays
 from registration.catalog.statistics import statistics as statistics_of
 from registration.core.policy import Kind, Policy
-from registration.errors import CorruptLog, InvalidArgument, Rejected, StoreError
+from registration.disk import PosixDisk
+from registration.errors import CorruptLog, InvalidArgument, LockTimeout, Rejected, StoreError
 from registration.lifecycles.registration import REGISTRATION
 from registration.pipeline import CAUGHT_UP_AFTER
+from registration.stores.files import FileStore
 from registration.testing import FakeClock
 from tests.builders import SOURCE, tries
 from tests.catalogs import Registry, registries, stays
@@ -313,6 +316,47 @@ def test_a_query_can_do_nothing_but_read(
     assert pipeline.query("select count(*) from manifests").rows == ((5,),)
 
 
+@pytest.mark.parametrize("fence", ["authorizer", "query_only", "read-only file"])
+def test_each_fence_around_queries_would_do(root: Path, monkeypatch: pytest.MonkeyPatch, fence: str) -> None:
+    """Where the two others were not there, nothing could be written all the same."""
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        pipeline.create("a", {})
+        pipeline.count()
+    mode = "ro" if fence == "read-only file" else "rw"
+    if fence != "authorizer":
+        monkeypatch.setattr("registration.catalog.queries._authorize", lambda *_: sqlite3.SQLITE_OK)
+    with closing(
+        sqlite3.connect(f"file:{root}/catalog.sqlite?mode={mode}", uri=True, isolation_level=None)
+    ) as db:
+        asked = Unfenced(db) if fence == "read-only file" else db
+
+        with pytest.raises((Rejected, InvalidArgument), match=r"queries only read|readonly"):
+            run_query(
+                cast("sqlite3.Connection", asked),
+                "delete from manifests returning id",
+                rows_max=1,
+                time_limit_s=5,
+            )
+        db.set_authorizer(None)
+        assert db.execute("select count(*) from manifests").fetchone() == (1,)
+
+
+class Unfenced:
+    """A connection that is not told to only read."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        return self._db.execute("SELECT 1" if sql.startswith("PRAGMA") else sql, *values)
+
+
 def test_a_query_has_bounds(pipeline: RegistrationPipeline) -> None:
     """Rows beyond the bound are left out, and that is said; values are JSON values."""
     stock(pipeline)
@@ -377,6 +421,73 @@ def test_one_that_can_not_be_read_has_its_place_in_a_list(root: Path, sort: str)
         assert isinstance(whole[0].problem, CorruptLog)
         assert pipeline.count() == 3
         assert pipeline.stats().unreadable == 1
+
+
+@pytest.mark.damaged
+def test_one_that_can_not_be_read_waits_for_its_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the list is fetched in pieces."""
+    monkeypatch.setattr("registration.catalog.listing.ROWS_AT_ONCE", 1)
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        for id in "abcd":
+            pipeline.create(id, {})
+        pipeline.revise("c", {})
+        log = root / "manifests" / "c" / "events.jsonl"
+        log.write_bytes(log.read_bytes().replace(b"create", b"cre@te"))
+        (root / "manifests" / "c" / "state.json").unlink()
+
+    with RegistrationPipeline(root, create=False) as reader:
+        assert ids(reader.list()) == ["a", "b", "c", "d"]
+        assert ids(reader.list(sort="-id")) == ["d", "c", "b", "a"]
+        assert ids(reader.list(sort="created")) == ["c", "a", "b", "d"]
+
+
+def test_one_that_somebody_holds_is_waited_for_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events, and its place in the list, cost one wait; the others are listed, and it is once it can be read."""
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        for id in "abc":
+            pipeline.create(id, {})
+    (root / "manifests" / "b" / "state.json").unlink()  # so that its log must be looked at, under the lock
+    log = os.open(root / "manifests" / "b" / "events.jsonl", os.O_RDWR)
+    assert PosixDisk().lock(log, 0)
+    waits: list[str] = []
+    original = FileStore.load
+
+    def load(store: FileStore, stream: str, *, waiting: bool = False) -> Any:
+        try:
+            return original(store, stream, waiting=waiting)
+        except LockTimeout:
+            waits.append(stream)
+            raise
+
+    monkeypatch.setattr(FileStore, "load", load)
+    with RegistrationPipeline(root, create=False, lock_timeout_s=0) as reader:
+        listed = list(reader.list())
+        os.close(log)
+
+        assert [one.problem is None for one in listed] == [True, False, True]
+        assert isinstance(listed[1].problem, LockTimeout)
+        assert waits == ["b"]
+        assert reader.catalog_status().state == "current"
+        assert [one.problem for one in reader.list()] == [None, None, None]
+
+
+@pytest.mark.damaged
+def test_one_whose_files_the_disk_does_not_give_keeps_nobody_else_out(root: Path) -> None:
+    """Something else stands where its log belongs: the catalog goes on behind it."""
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        assert list(pipeline.list()) == []
+        for id in "abc":
+            pipeline.create(id, {})
+        (root / "manifests" / "b" / "events.jsonl").rename(root / "kept")
+        (root / "manifests" / "b" / "events.jsonl").mkdir()
+        pipeline.submit_for_review("c")
+
+    with RegistrationPipeline(root, create=False) as reader:
+        listed = list(reader.list("REVIEWED"))
+
+        assert ids(listed) == ["b", "c"]
+        assert isinstance(listed[0].problem, StoreError)
+        assert reader.catalog_status().state == "current"
 
 
 def test_what_is_shown_was_looked_at(root: Path) -> None:
@@ -487,6 +598,23 @@ def test_a_catalog_that_can_not_be_kept_is_said_where_it_is_asked_for(
         (root / "catalog.sqlite").rmdir()
 
 
+def test_a_feed_that_can_not_be_read_is_a_reason_to_do_without(root: Path) -> None:
+    """Something else stands where it belongs: the status says so, and lists come from the manifests' own files."""
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        stock(pipeline)
+        before = list(pipeline.list())
+        (root / "feed").rename(root / "kept")
+        (root / "feed").write_bytes(b"")
+
+        assert list(pipeline.list()) == before
+        status = pipeline.catalog_status()
+        assert (status.state, "feed" in status.reason) == ("unusable", True)
+        with pytest.raises(StoreError):
+            pipeline.refresh_catalog()
+        (root / "feed").unlink()
+        (root / "kept").rename(root / "feed")
+
+
 def test_python_without_sqlite_lists_all_the_same(root: Path) -> None:
     """Only what is asked in SQL can't be answered."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
@@ -582,9 +710,10 @@ from registration import RegistrationPipeline
 from registration.errors import RegistrationError
 root, seed = sys.argv[1:]
 chance = random.Random(seed)
-print(flush=True)
 with RegistrationPipeline(root, actor=f"w{seed}", create=False) as pipeline:
     for number in range(10_000):
+        if number == 12:
+            print(flush=True)  # from here on it may be killed
         id = f"m{chance.randrange(12)}"
         try:
             if chance.random() < 0.4:

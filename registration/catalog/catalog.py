@@ -187,7 +187,10 @@ class Catalog:
         except FileNotFoundError:
             return Status("missing", path)
         try:
-            return self._file.ask_as_it_is(lambda db: status_of(db, self._store, path=path, size_bytes=size))
+            with _unusable_feed():
+                return self._file.ask_as_it_is(
+                    lambda db: status_of(db, self._store, path=path, size_bytes=size)
+                )
         except Unusable as why:
             return Status("unusable", path, size, reason=str(why))
 
@@ -237,7 +240,7 @@ class Catalog:
         except RegistrationError as error:
             if "stream" not in error.details:  # the feed itself can't be read
                 raise
-            batch.cursor = error.details["cursor"]
+            batch.cursor = error.details["behind"]
             if error.details["area"] == layout.MANIFESTS:
                 batch.problems[error.details["stream"]] = error
         return batch

@@ -349,9 +349,9 @@ class Store(Protocol):
 
         Raises (while iterating):
             InvalidArgument: when the cursor is none, or is of another feed.
-            CorruptLog, UnknownEvent: when an event can't be read; `details` has its `area`, its `stream`, and the `cursor` behind
-                it.
-            LockTimeout, StoreError: as above.
+            CorruptLog, UnknownEvent: when an event can't be read; the `cursor` in `details` is the place behind it.
+            LockTimeout, StoreError: as above. Where it is one stream that can't be read, `details` has in any case its `area`,
+                the `stream`, and the place `behind` what can't be read.
         """
 
     def feed_end(self) -> str:

@@ -10,7 +10,7 @@ An event that was damaged is raised, with the cursor for going on behind it: not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -126,38 +126,44 @@ class Feed:
             for record, ends, taken in ahead:
                 try:
                     events = self._resolved(record, known.get((record.area, record.stream)))
-                except (CorruptLog, UnknownEvent) as error:
-                    # Waiting doesn't help: whoever wants to can go on behind it.
-                    error.details |= {"cursor": str(ends[-1]), "area": record.area, "stream": record.stream}
+                except RegistrationError as error:
+                    behind = str(ends[-1])
+                    error.details |= {"area": record.area, "stream": record.stream, "behind": behind}
+                    if isinstance(error, CorruptLog | UnknownEvent):
+                        error.details["cursor"] = (
+                            behind  # waiting doesn't help: whoever wants to can go on there
+                        )
                     raise
                 # A commit that never was has no events.
                 for event, cursor in list(zip(events, ends, strict=False))[taken:]:
                     yield FeedEntry(str(cursor), record.area, event)
             size = min(2 * size, _LINES_AHEAD_MAX)
 
-    def _looked_up(self, records: list[Record]) -> dict[tuple[str, str], _Known]:
+    def _looked_up(self, records: list[Record]) -> dict[tuple[str, str], _Known | RegistrationError]:
         """The streams of several lines, each loaded once, with the bytes that all its lines name.
 
-        What can't be looked up is left out: it is looked up, and said, when its line's turn comes.
+        What can't be read is kept as its error, to be raised when its line's turn comes: it may have been waited for.
         """
         spans: dict[tuple[str, str], tuple[int, int]] = {}
         for record in records:
             key = record.area, record.stream
             start, end = spans.get(key, (record.start_bytes, 0))
             spans[key] = min(start, record.start_bytes), max(end, record.size_bytes)
-        known = {}
+        known: dict[tuple[str, str], _Known | RegistrationError] = {}
         left = _BYTES_AHEAD_MAX
         for (area, stream), (start, end) in spans.items():
             logs = self._areas.get(area)
             left -= end - start
             if logs is None or left < 0:
                 continue
-            with suppress(RegistrationError):
+            try:
                 state = logs.load(stream)
                 if state is not None:
                     begin = max(0, start - TAIL_BYTES)
                     until = min(end, state.position.size_bytes)
                     known[area, stream] = _Known(until, begin, logs.log_bytes(stream, begin, until))
+            except RegistrationError as error:
+                known[area, stream] = error
         return known
 
     def _records(self, after: str | None) -> Iterator[tuple[Record, list[Cursor], int]]:
@@ -224,8 +230,10 @@ class Feed:
         with self._segments.open_in(feed, cursor.segment) as fd:
             return cursor.offset == 0 or self._segments.disk.read(fd, 1, cursor.offset - 1) == b"\n"
 
-    def _resolved(self, record: Record, known: _Known | None) -> list[Event]:
+    def _resolved(self, record: Record, known: _Known | RegistrationError | None) -> list[Event]:
         """The events of a commit; none where it never was, and where its area is not known here."""
+        if isinstance(known, RegistrationError):
+            raise known
         logs = self._areas.get(record.area)
         if logs is None:
             return []
