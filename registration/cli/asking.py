@@ -143,7 +143,7 @@ class Asker:
             said = prompt("add, change N, remove N, or done", "done", shape)
             word, _, rest = said.partition(" ")
             index = int(rest) - 1 if rest.isascii() and rest.isdecimal() else -1
-            if word in ("", "done"):
+            if word in ("", "done", "no", "n"):
                 return items
             if word == "add":
                 items.append(self._value(shape.item, (*path, len(items)), ABSENT))
