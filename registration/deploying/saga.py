@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from registration import layout
 from registration.deploying.lifecycle import DEPLOYMENT, turn_of
 from registration.deploying.plans import Plan, Step, plan_from
-from registration.deploying.target import UNDO_OF, Target
+from registration.deploying.target import UNDO_OF, Done, Target
 from registration.engine import Engine
 from registration.errors import InvalidArgument, NotFound, RegistrationError, Rejected, VersionConflict
 from registration.stores.files import FileStore
@@ -325,23 +325,18 @@ def _do(
 ) -> tuple[str, dict[str, Any]]:
     key = context["key"]
     try:
-        # An earlier run may have come this far and died: what it did is not asked for again.
-        done = target.find(key)
-        if done is None:
-            made: str = getattr(target, step.operation)(key, **arguments)
-            return "finish", {"context": {**context, "id": made}}
+        made: str = getattr(target, step.operation)(key, **arguments)
     except Exception as error:  # a target is foreign code over a network: whatever it raises, all goes back
         _log.warning("%s: %s failed: %s", key, step.title, error)
-        reason = _told(error)
+        # No is no. Otherwise only the answer may have been lost: what was done is not taken back for that.
         done = None if isinstance(error, Rejected) else _found(target, key)
-    else:
-        reason = "it was taken back already"
-    if done is not None and not done.undone and done.id is not None:
-        return "finish", {"context": {**context, "id": done.id}}
-    return "fail", {"context": context, "reason": reason}
+        if done is None or done.undone or done.id is None:
+            return "fail", {"context": context, "reason": _told(error)}
+        made = done.id
+    return "finish", {"context": {**context, "id": made}}
 
 
-def _found(target: Target, key: str) -> Any:
+def _found(target: Target, key: str) -> Done | None:
     """What a call came to whose answer got lost; None where that can't be had: taking it back is right in any case."""
     try:
         return target.find(key)
