@@ -355,9 +355,9 @@ def test_whatever_is_answered_is_taken_or_told_what_is_wrong(answer):
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_the_matrix_in_the_documents_is_the_wizards(name):
     """Word for word what `registration wizard matrix` prints."""
-    text = (Path(__file__).parent.parent / "WIZARDS.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
-    section = text.partition(f"## {name}\n\n")[2].partition("\n\n")[0].rstrip("\n") + "\n"
+    section = text.partition(f"### {name}\n\n")[2].partition("\n\n")[0].rstrip("\n") + "\n"
 
     assert section == markdown_of(shipped(name))
 
