@@ -42,26 +42,33 @@ if TYPE_CHECKING:
     from registration.errors import GuardRefused as GuardRefused
     from registration.errors import IdempotencyMismatch as IdempotencyMismatch
     from registration.errors import IllegalTransition as IllegalTransition
+    from registration.errors import InvalidAnswer as InvalidAnswer
     from registration.errors import InvalidArgument as InvalidArgument
     from registration.errors import InvalidDefinition as InvalidDefinition
     from registration.errors import InvalidDocument as InvalidDocument
     from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
+    from registration.errors import InvalidWizard as InvalidWizard
     from registration.errors import LeaseHeld as LeaseHeld
     from registration.errors import LeaseLost as LeaseLost
     from registration.errors import LockTimeout as LockTimeout
     from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
+    from registration.errors import NotYours as NotYours
     from registration.errors import PinMismatch as PinMismatch
     from registration.errors import ReceiptMismatch as ReceiptMismatch
     from registration.errors import RegistrationError as RegistrationError
     from registration.errors import Rejected as Rejected
+    from registration.errors import SessionActive as SessionActive
+    from registration.errors import SessionEnded as SessionEnded
+    from registration.errors import SessionExpired as SessionExpired
     from registration.errors import SnapshotMismatch as SnapshotMismatch
     from registration.errors import StaleFence as StaleFence
     from registration.errors import StoreError as StoreError
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.errors import WaitTimeout as WaitTimeout
+    from registration.errors import WorkFailed as WorkFailed
     from registration.feed.consumers import Consumer as Consumer
     from registration.feed.consumers import ConsumerStatus as ConsumerStatus
     from registration.leases.keeper import LeaseKeeper as LeaseKeeper
@@ -80,11 +87,21 @@ if TYPE_CHECKING:
     from registration.results import Summary as Summary
     from registration.results import TransitionResult as TransitionResult
     from registration.retry import RetryPolicy as RetryPolicy
+    from registration.sessions.backing import MemoryBacking as MemoryBacking
+    from registration.sessions.session import Caller as Caller
+    from registration.sessions.session import Session as Session
+    from registration.sessions.sessions import Sessions as Sessions
+    from registration.sessions.settings import SessionSettings as SessionSettings
     from registration.stores.memory import MemoryStore as MemoryStore
     from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
     from registration.values.leases import Lease as Lease
     from registration.values.snapshots import StateSnapshot as StateSnapshot
+    from registration.wizards.forms import form_of as form_of
+    from registration.wizards.wizard import Option as Option
+    from registration.wizards.wizard import Problem as Problem
+    from registration.wizards.wizard import Wizard as Wizard
+    from registration.wizards.wizard import WizardStep as WizardStep
 
 __version__ = "0.1.0"
 
@@ -154,6 +171,23 @@ _HOME_OF = {
     "Event": "registration.values.events",
     "Lease": "registration.values.leases",
     "StateSnapshot": "registration.values.snapshots",
+    "InvalidAnswer": "registration.errors",
+    "InvalidWizard": "registration.errors",
+    "NotYours": "registration.errors",
+    "SessionActive": "registration.errors",
+    "SessionEnded": "registration.errors",
+    "SessionExpired": "registration.errors",
+    "WorkFailed": "registration.errors",
+    "MemoryBacking": "registration.sessions.backing",
+    "Caller": "registration.sessions.session",
+    "Session": "registration.sessions.session",
+    "Sessions": "registration.sessions.sessions",
+    "SessionSettings": "registration.sessions.settings",
+    "form_of": "registration.wizards.forms",
+    "Option": "registration.wizards.wizard",
+    "Problem": "registration.wizards.wizard",
+    "Wizard": "registration.wizards.wizard",
+    "WizardStep": "registration.wizards.wizard",
 }
 """Where each public name lives; a test holds this against the imports above, which the type checker reads."""
 

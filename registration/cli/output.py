@@ -90,9 +90,9 @@ def _problem(problem: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def told_here() -> Iterator[None]:
-    """For commands that report themselves what was set right: the library's log would say it twice."""
-    log = logging.getLogger("registration")
+def told_here(of: str = "registration") -> Iterator[None]:
+    """For commands that report themselves what the library's log would say as well. of: the name of the log."""
+    log = logging.getLogger(of)
     before = log.level
     log.setLevel(logging.ERROR)
     try:

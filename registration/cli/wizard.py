@@ -21,7 +21,17 @@ from registration.cli.context import (
     shared_options,
 )
 from registration.cli.exits import DAMAGE, FAILURE, worst
-from registration.cli.output import echo, echo_json, event_row, printable, say, show_error, table, when
+from registration.cli.output import (
+    echo,
+    echo_json,
+    event_row,
+    printable,
+    say,
+    show_error,
+    table,
+    told_here,
+    when,
+)
 from registration.errors import InvalidAnswer, InvalidArgument, NotFound, SessionExpired, StoreError
 from registration.values.times import DURATION_FORM, duration_s
 
@@ -123,15 +133,15 @@ class _Open:
     keeper: LeaseKeeper
 
     def id_of(self, session: str | None) -> str:
-        """The session that was named, or the active one of whoever it is.
+        """The session that was named; else the active one of whoever it is, or the last one, where it can be started again.
 
         Raises:
             NotFound: when there is none.
         """
         if session is not None:
             return session
-        found = self.sessions.get_active(self.by.scope, self.by.user)
-        if found is None:
+        found = self.sessions.get_last(self.by.scope, self.by.user)
+        if found is None or not (found.is_active or found.can_restart):
             raise NotFound(
                 f"{self.by.user!r} has no active session in the scope {self.by.scope!r}.",
                 "Name one (`registration wizard list` shows them), or begin one: `registration wizard start NAME`.",
@@ -148,7 +158,7 @@ def _opened(
     from registration.sessions.session import Caller  # noqa: PLC0415  # as above
     from registration.sessions.sessions import Sessions  # noqa: PLC0415  # as above
 
-    with context.open() as registry:
+    with context.open() as registry, told_here("registration.sessions"):
         deployer = CommunityDeployer(
             context.root(),
             place=target,
@@ -213,6 +223,10 @@ def start_wizard(
     At a terminal it asks. With --answers or --set it answers as far as they reach, and prints where the session is then.
     """
     given = _given(file, said)
+    if bind and not client:
+        raise InvalidArgument(
+            "There is no client to bind the session to.", "Name one: `--client TEXT`, or REGISTRATION_CLIENT."
+        )
     with _opened(context, scope, client, target) as opened:
         wizard = _wizard(opened.sessions, name)
         session = opened.sessions.start(wizard, opened.by, session=id, community=community)

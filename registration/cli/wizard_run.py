@@ -278,9 +278,18 @@ def show_answers(session: Session) -> None:
         answer = session.answers.get(name)
         echo(f"  {number:>2}  {printable(wizard.step(name).title)}")
         for field, value in (answer or {"": "not answered yet"}).items():
-            echo(
-                f"        {printable(field.replace('_', ' '))}{': ' if field else ''}{printable(summary_of(value, 90))}"
-            )
+            if value is not None:
+                _show_field(field.replace("_", " "), value)
+
+
+def _show_field(name: str, value: Any) -> None:
+    """What was said of one thing, on a line; of a list of objects, one line each."""
+    listed = isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
+    echo(
+        f"        {printable(name)}{':' if name else ''} {'' if listed else printable(summary_of(value, 90))}".rstrip()
+    )
+    for one in value if listed else ():
+        echo(f"          - {printable(summary_of(one, 90))}")
 
 
 def show_end(session: Session) -> None:

@@ -36,6 +36,15 @@ def not_yours(session: Session, by: Caller) -> NotYours:
     )
 
 
+def wrong_client(session: Session) -> NotYours:
+    """The error that says that a session is bound."""
+    return NotYours(
+        f"{session.id} is bound to another client.",
+        "Go on from the client that it was bound to; at a terminal: `--client TEXT`.",
+        session=session.id,
+    )
+
+
 def active_already(other: Session, active: Active) -> SessionActive:
     """The error that says which session is in the way of a second one."""
     if active == "user":

@@ -37,7 +37,7 @@ class Session:
     """A session as it stood after `version` events, and as of the time of the call: past `expires_at` it is EXPIRED.
 
     wizard: the one that it runs. scope, user, community, created_at: never change. attempt: which run through the steps it
-    is, from 1. answers: by step. draft: by step, what was answered of it so far. expires_at: RFC 3339; None where it doesn't expire. bound: whether it is bound to a client.
+    is, from 1. answers: by step. draft: by step, what was answered of it so far. expires_at: RFC 3339; None where it doesn't expire. client: the keyed hash of the one that it is bound to.
     stopped: where it failed or expired (`at`), and why (`reason`). work: what was last recorded of each thing that is done
     outside, by key, in order. manifest: `id`, `version` and `digest` of the one that it ended in.
     """
@@ -55,7 +55,7 @@ class Session:
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     draft: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     expires_at: str | None = None
-    bound: bool = False
+    client: str | None = field(default=None, repr=False)
     stopped: Mapping[str, Any] | None = None
     work: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     manifest: Mapping[str, Any] | None = None
@@ -64,6 +64,11 @@ class Session:
     def is_active(self) -> bool:
         """Whether it can go on: it isn't complete, failed, expired or cancelled."""
         return self.state not in ENDED
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is bound to a client."""
+        return self.client is not None
 
     @property
     def can_restart(self) -> bool:
@@ -129,7 +134,7 @@ def session_of(wizard: Wizard, state: StateSnapshot, now: str) -> Session:
         answers=facts.get("answers", {}),
         draft=facts.get("draft", {}),
         expires_at=expires_at,
-        bound=facts.get("client") is not None,
+        client=facts.get("client"),
         stopped={"at": state.state, "reason": ""} if expired else facts.get("stopped"),
         work=facts.get("work", {}),
         manifest=facts.get("manifest"),

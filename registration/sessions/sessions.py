@@ -47,6 +47,7 @@ from registration.sessions.refusals import (
     no_jump,
     no_way,
     not_yours,
+    wrong_client,
 )
 from registration.sessions.session import Caller, Session, check_session_id, new_session_id, session_of
 from registration.sessions.upkeep import Cleanup, cleanup_expired
@@ -60,7 +61,7 @@ from registration.wizards.wizard import EXPIRED, Answer, Answers, Wizard
 if TYPE_CHECKING:
     from registration.pipeline import RegistrationPipeline
 
-_log = logging.getLogger("registration")
+_log = logging.getLogger("registration.sessions")
 
 
 class Sessions(SessionReader):
@@ -374,9 +375,16 @@ class Sessions(SessionReader):
         return run, session
 
     def _check_owner(self, session: Session, by: Caller) -> None:
+        """Before anything is said of the session. The guards of its lifecycle have the last word, on its latest state."""
         if (session.scope, session.user) != (by.scope, by.user):
             _log.warning("%s: refused to %r in scope %r, whose it isn't", session.id, by.user, by.scope)
             raise not_yours(session, by)
+        if session.bound and session.client != self._client(session.id, by):
+            _log.warning("%s: refused to %r: it is bound to another client", session.id, by.user)
+            raise wrong_client(session)
+
+    def _client(self, id: str, by: Caller) -> str | None:
+        return None if by.client is None else client_hash(self.backing.client_key(), id, by.client)
 
     def _refuse_second(self, holder: str | None, id: str) -> None:
         """Under the claim's lock: nobody begins another one, and what has expired is recorded, so that it stays so."""
@@ -460,8 +468,8 @@ class Sessions(SessionReader):
         self, id: str, action: str, by: Caller, context: Mapping[str, Any] | None, **more: Any
     ) -> Command:
         said = dict(context or {})
-        if by.client is not None:
-            said["client"] = client_hash(self.backing.client_key(), id, by.client)
+        if (client := self._client(id, by)) is not None:
+            said["client"] = client
         return Command(stream=id, action=action, actor=by.user, context=said, correlation_id=id, **more)
 
     def _session(self, run: Run, outcome: Outcome) -> Session:

@@ -131,10 +131,10 @@ def summary_of(value: Any, characters_max: int = 60) -> str:
     """A JSON value in one short line, for a review."""
     if isinstance(value, Mapping):
         text = ", ".join(
-            f"{name}: {summary_of(one, 30)}" for name, one in value.items() if one not in (None, [], {})
+            f"{name}: {summary_of(one, 60)}" for name, one in value.items() if one not in (None, [], {})
         )
     elif isinstance(value, list | tuple):
-        text = ", ".join(summary_of(one, 30) for one in value)
+        text = ", ".join(summary_of(one, 60) for one in value)
     else:
         text = (
             {True: "yes", False: "no", None: "-"}.get(value, str(value))
