@@ -42,26 +42,36 @@ if TYPE_CHECKING:
     from registration.errors import GuardRefused as GuardRefused
     from registration.errors import IdempotencyMismatch as IdempotencyMismatch
     from registration.errors import IllegalTransition as IllegalTransition
+    from registration.errors import InvalidAnswer as InvalidAnswer
     from registration.errors import InvalidArgument as InvalidArgument
     from registration.errors import InvalidDefinition as InvalidDefinition
     from registration.errors import InvalidDocument as InvalidDocument
     from registration.errors import InvalidHooks as InvalidHooks
     from registration.errors import InvalidPolicy as InvalidPolicy
+    from registration.errors import InvalidWizard as InvalidWizard
     from registration.errors import LeaseHeld as LeaseHeld
     from registration.errors import LeaseLost as LeaseLost
     from registration.errors import LockTimeout as LockTimeout
     from registration.errors import NameTaken as NameTaken
     from registration.errors import NotFound as NotFound
+    from registration.errors import NotYours as NotYours
     from registration.errors import PinMismatch as PinMismatch
     from registration.errors import ReceiptMismatch as ReceiptMismatch
     from registration.errors import RegistrationError as RegistrationError
     from registration.errors import Rejected as Rejected
+    from registration.errors import SessionActive as SessionActive
+    from registration.errors import SessionEnded as SessionEnded
+    from registration.errors import SessionExpired as SessionExpired
     from registration.errors import SnapshotMismatch as SnapshotMismatch
     from registration.errors import StaleFence as StaleFence
     from registration.errors import StoreError as StoreError
+    from registration.errors import TargetRefused as TargetRefused
+    from registration.errors import TargetUnavailable as TargetUnavailable
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.errors import WaitTimeout as WaitTimeout
+    from registration.errors import WorkFailed as WorkFailed
+    from registration.errors import WorkStuck as WorkStuck
     from registration.feed.consumers import Consumer as Consumer
     from registration.feed.consumers import ConsumerStatus as ConsumerStatus
     from registration.leases.keeper import LeaseKeeper as LeaseKeeper
@@ -111,26 +121,36 @@ _HOME_OF = {
     "GuardRefused": "registration.errors",
     "IdempotencyMismatch": "registration.errors",
     "IllegalTransition": "registration.errors",
+    "InvalidAnswer": "registration.errors",
     "InvalidArgument": "registration.errors",
     "InvalidDefinition": "registration.errors",
     "InvalidDocument": "registration.errors",
     "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
+    "InvalidWizard": "registration.errors",
     "LeaseHeld": "registration.errors",
     "LeaseLost": "registration.errors",
     "LockTimeout": "registration.errors",
     "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
+    "NotYours": "registration.errors",
     "PinMismatch": "registration.errors",
     "ReceiptMismatch": "registration.errors",
     "RegistrationError": "registration.errors",
     "Rejected": "registration.errors",
+    "SessionActive": "registration.errors",
+    "SessionEnded": "registration.errors",
+    "SessionExpired": "registration.errors",
     "SnapshotMismatch": "registration.errors",
     "StaleFence": "registration.errors",
     "StoreError": "registration.errors",
+    "TargetRefused": "registration.errors",
+    "TargetUnavailable": "registration.errors",
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
     "WaitTimeout": "registration.errors",
+    "WorkFailed": "registration.errors",
+    "WorkStuck": "registration.errors",
     "Consumer": "registration.feed.consumers",
     "ConsumerStatus": "registration.feed.consumers",
     "LeaseKeeper": "registration.leases.keeper",
