@@ -65,10 +65,13 @@ if TYPE_CHECKING:
     from registration.errors import SnapshotMismatch as SnapshotMismatch
     from registration.errors import StaleFence as StaleFence
     from registration.errors import StoreError as StoreError
+    from registration.errors import TargetRefused as TargetRefused
+    from registration.errors import TargetUnavailable as TargetUnavailable
     from registration.errors import UnknownEvent as UnknownEvent
     from registration.errors import VersionConflict as VersionConflict
     from registration.errors import WaitTimeout as WaitTimeout
     from registration.errors import WorkFailed as WorkFailed
+    from registration.errors import WorkStuck as WorkStuck
     from registration.feed.consumers import Consumer as Consumer
     from registration.feed.consumers import ConsumerStatus as ConsumerStatus
     from registration.leases.keeper import LeaseKeeper as LeaseKeeper
@@ -128,26 +131,36 @@ _HOME_OF = {
     "GuardRefused": "registration.errors",
     "IdempotencyMismatch": "registration.errors",
     "IllegalTransition": "registration.errors",
+    "InvalidAnswer": "registration.errors",
     "InvalidArgument": "registration.errors",
     "InvalidDefinition": "registration.errors",
     "InvalidDocument": "registration.errors",
     "InvalidHooks": "registration.errors",
     "InvalidPolicy": "registration.errors",
+    "InvalidWizard": "registration.errors",
     "LeaseHeld": "registration.errors",
     "LeaseLost": "registration.errors",
     "LockTimeout": "registration.errors",
     "NameTaken": "registration.errors",
     "NotFound": "registration.errors",
+    "NotYours": "registration.errors",
     "PinMismatch": "registration.errors",
     "ReceiptMismatch": "registration.errors",
     "RegistrationError": "registration.errors",
     "Rejected": "registration.errors",
+    "SessionActive": "registration.errors",
+    "SessionEnded": "registration.errors",
+    "SessionExpired": "registration.errors",
     "SnapshotMismatch": "registration.errors",
     "StaleFence": "registration.errors",
     "StoreError": "registration.errors",
+    "TargetRefused": "registration.errors",
+    "TargetUnavailable": "registration.errors",
     "UnknownEvent": "registration.errors",
     "VersionConflict": "registration.errors",
     "WaitTimeout": "registration.errors",
+    "WorkFailed": "registration.errors",
+    "WorkStuck": "registration.errors",
     "Consumer": "registration.feed.consumers",
     "ConsumerStatus": "registration.feed.consumers",
     "LeaseKeeper": "registration.leases.keeper",
@@ -166,23 +179,16 @@ _HOME_OF = {
     "Summary": "registration.results",
     "TransitionResult": "registration.results",
     "RetryPolicy": "registration.retry",
-    "MemoryStore": "registration.stores.memory",
-    "Command": "registration.values.commands",
-    "Event": "registration.values.events",
-    "Lease": "registration.values.leases",
-    "StateSnapshot": "registration.values.snapshots",
-    "InvalidAnswer": "registration.errors",
-    "InvalidWizard": "registration.errors",
-    "NotYours": "registration.errors",
-    "SessionActive": "registration.errors",
-    "SessionEnded": "registration.errors",
-    "SessionExpired": "registration.errors",
-    "WorkFailed": "registration.errors",
     "MemoryBacking": "registration.sessions.backing",
     "Caller": "registration.sessions.session",
     "Session": "registration.sessions.session",
     "Sessions": "registration.sessions.sessions",
     "SessionSettings": "registration.sessions.settings",
+    "MemoryStore": "registration.stores.memory",
+    "Command": "registration.values.commands",
+    "Event": "registration.values.events",
+    "Lease": "registration.values.leases",
+    "StateSnapshot": "registration.values.snapshots",
     "form_of": "registration.wizards.forms",
     "Option": "registration.wizards.wizard",
     "Problem": "registration.wizards.wizard",

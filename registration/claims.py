@@ -1,4 +1,4 @@
-"""Claims: who is at work on which manifest, so that two reviewers don't read the same one.
+"""`ClaimingPipeline`: claims, which are who is at work on which manifest, so that two reviewers don't read the same one.
 
 A claim is the lease on a manifest, held by a person, under the name that they act by (an actor is a name that somebody gave,
 so whoever acts under it may renew and release it). While it holds:
@@ -20,9 +20,10 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from registration import layout
 from registration.errors import InvalidArgument, LeaseLost, NotFound, RegistrationError
-from registration.leases.record import not_held
+from registration.layout import MANIFESTS, lease_key
+from registration.naming import NamingPipeline
+from registration.values.ids import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from registration.engine import Engine, Outcome
     from registration.leases.keeper import LeaseKeeper
     from registration.values.leases import Lease
-    from registration.values.snapshots import StateSnapshot
+    from registration.waiting import WaitingList
 
 _log = logging.getLogger("registration")
 
@@ -38,91 +39,107 @@ CLAIM_S = 1_800
 """For how long a claim is where nobody says: half an hour, to read one manifest without a hurry."""
 
 
-class Claims:
-    """The claims on the manifests of one registry. Safe to share between threads.
+class ClaimingPipeline(NamingPipeline):
+    """Claims over one store, and what waits for whom. Safe to share between threads.
 
-    keeper: who keeps the leases. load: gives a manifest's state, or raises NotFound. actor: who acts where a call doesn't say.
-
-    What every call can raise: `NotFound` when there is no such manifest, `InvalidArgument` when nobody is named, and what
-    `registration.leases.keeper.LeaseKeeper` says.
+    What every call can raise besides: `InvalidArgument` when nobody is named, and what `registration.leases.keeper.LeaseKeeper`
+    says.
     """
 
-    def __init__(
-        self,
-        keeper: LeaseKeeper,
-        engine: Engine,
-        load: Callable[[str], StateSnapshot],
-        actor: str | None,
-    ) -> None:
-        self._keeper = keeper
-        self._engine = engine
-        self._load = load
-        self._actor = actor
+    _engine: Engine
+    _keeper: LeaseKeeper | Callable[[], LeaseKeeper]
 
-    def of(self, manifest_id: str) -> Lease | None:
+    @property
+    def leases(self) -> LeaseKeeper:
+        """Who keeps the leases: those that are claims, and of whatever else a program works on alone.
+
+        Its calls wait for the disk.
+        """
+        if callable(self._keeper):
+            self._keeper = self._keeper()  # two threads make one each, over the same place: either will do
+        return self._keeper
+
+    def claim_of(self, manifest_id: str) -> Lease | None:
         """The claim that holds on a manifest now; None where nobody has one."""
-        return self._keeper.find(layout.lease_key(manifest_id))
+        return self.leases.find(lease_key(check_id(manifest_id)))
 
-    def list(self) -> Iterator[Lease]:
+    def claims(self) -> Iterator[Lease]:
         """All claims that hold now, sorted by manifest."""
-        return self._keeper.list(layout.MANIFESTS)
+        return self.leases.list(MANIFESTS)
 
-    def take(self, manifest_id: str, *, for_s: float = CLAIM_S, actor: str | None = None) -> Lease:
-        """Claim a manifest for `for_s` seconds. Whoever has it already has it for that long from now.
+    def claim(self, manifest_id: str, *, for_s: float = CLAIM_S, actor: str | None = None) -> Lease:
+        """Keep all others from acting on a manifest for `for_s` seconds. Whoever has it already has it that long from now.
 
         Raises:
             LeaseHeld: when somebody else has it.
+            NotFound: when there is no such manifest.
         """
-        state = self._load(manifest_id)
+        state = self.load_state(manifest_id)
         who = self._named(actor)
-        held = self.of(manifest_id)
+        held = self.claim_of(manifest_id)
         if held is not None and held.holder == who:
             with suppress(LeaseLost):  # it ended at this very moment
-                return self._keeper.renew(held, ttl_s=for_s)
+                return self.leases.renew(held, ttl_s=for_s)
         seen = state.fence["number"] if state.fence is not None else 0
-        return self._keeper.acquire(layout.lease_key(manifest_id), holder=who, ttl_s=for_s, above=seen)
+        return self.leases.acquire(lease_key(manifest_id), holder=who, ttl_s=for_s, above=seen)
 
-    def release(self, manifest_id: str, *, actor: str | None = None) -> bool:
+    def release_claim(self, manifest_id: str, *, actor: str | None = None) -> bool:
         """End one's own claim. Whether there was one.
 
         Raises:
             LeaseHeld: when it is somebody else's.
+            NotFound: when there is no such manifest.
         """
         who = self._named(actor)
-        held = self.of(manifest_id)
+        held = self.claim_of(manifest_id)
         if held is None:
-            self._load(manifest_id)
+            self.load_state(manifest_id)
             return False
         if held.holder != who:
             raise held.refusal()
-        return self._keeper.release(held)
+        return self.leases.release(held)
 
-    def take_away(self, manifest_id: str, *, reason: str, actor: str | None = None) -> Lease:
+    def break_claim(self, manifest_id: str, *, reason: str, actor: str | None = None) -> Lease:
         """End somebody's claim, and record that in the manifest's log; gives what it was.
 
         The event comes first: killed in between, the log has it, and doing it again ends the claim. Whoever had it writes no
         more under its number.
 
         Raises:
-            NotFound: when nobody has claimed it.
+            NotFound: when nobody has claimed it, or there is no such manifest.
         """
+        from registration.leases.record import not_held  # noqa: PLC0415  # for this call alone
+
         who = self._named(actor)
-        state = self._load(manifest_id)
-        key = layout.lease_key(manifest_id)
-        held = self.of(manifest_id)
+        self.load_state(manifest_id)
+        key = lease_key(manifest_id)
+        held = self.claim_of(manifest_id)
         if held is None:
             raise not_held(key)
         if not reason.strip():
             raise InvalidArgument(
-                f"Taking {held.holder!r} the claim on {state.stream!r} away needs a reason.",
+                f"Taking {held.holder!r} the claim on {manifest_id!r} away needs a reason.",
                 "Say why: they will want to know.",
             )
         self._engine.record_broken_claim(manifest_id, held, actor=who, reason=reason.strip())
         with suppress(NotFound):  # it has ended meanwhile
-            self._keeper.break_lease(key, by=who, reason=reason, number=held.number)
+            self.leases.break_lease(key, by=who, reason=reason, number=held.number)
         return held
 
-    def settle(self, outcome: Outcome) -> None:
+    def waiting_for(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
+        """The manifests on which somebody could act now, those that wait longest first; see `registration.waiting`.
+
+        Raises:
+            InvalidArgument: when there is no such state.
+        """
+        from registration.waiting import waiting_for  # noqa: PLC0415  # for this call alone
+
+        return waiting_for(self, name, state=state, limit=limit)
+
+    def _claim(self, manifest_id: str) -> Lease | None:
+        return self.leases.find(lease_key(manifest_id))
+
+    def _settle_claim(self, outcome: Outcome) -> None:
         """End the claim that a command was made under, where that was what it was for. Failing to is logged."""
         event = outcome.events[-1]
         number = event.data.get("fence")
@@ -130,9 +147,9 @@ class Claims:
         if number is None or outcome.replayed or not moved:
             return
         try:
-            held = self.of(event.subject)
+            held = self._claim(event.subject)
             if held is not None and held.number == number:
-                self._keeper.release(held)
+                self.leases.release(held)
         except RegistrationError as error:  # what was done is done; the claim ends by its time
             _log.warning("%s: its claim could not be ended: %s", event.subject, error)
 

@@ -70,7 +70,7 @@ class CreateItem:
 class TransitionItem:
     """One step of one manifest: an action, as `RegistrationPipeline.act` takes it, or the state to reach.
 
-    document, expected_digest, expected_head: with an action only.
+    document, expected_digest, expected_head, fence: with an action only.
     """
 
     manifest_id: str
@@ -84,6 +84,7 @@ class TransitionItem:
     expected_version: int | None = None
     expected_digest: str | None = None
     expected_head: str | None = None
+    fence: int | None = None
     idempotency_key: str | None = None
     correlation_id: str | None = None
 
@@ -286,6 +287,7 @@ def transition(
         context=item.context,
         expected_digest=item.expected_digest,
         expected_head=item.expected_head,
+        fence=item.fence,
         **said,
     )
 
@@ -334,7 +336,11 @@ def _check_step(item: TransitionItem) -> None:
             manifest_id=item.manifest_id,
         )
     if named == ["target_state"]:
-        only = [n for n in ("document", "expected_digest", "expected_head") if getattr(item, n) is not None]
+        only = [
+            n
+            for n in ("document", "expected_digest", "expected_head", "fence")
+            if getattr(item, n) is not None
+        ]
         if only:
             raise InvalidArgument(
                 f"The item for {item.manifest_id!r} says target_state and {', '.join(only)}.",

@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
+from registration.claims import ClaimingPipeline
 from registration.core.policy import NO_POLICY
 from registration.core.store import Recovered
 from registration.engine import Engine, Outcome, Random
 from registration.errors import InvalidArgument, NotFound, RegistrationError
-from registration.layout import lease_key
 from registration.names.alias_logs import AliasLogs
 from registration.names.registry import Names
-from registration.naming import NamingPipeline
 from registration.publisher import Handler, StateChange
 from registration.reader import as_dict
 from registration.results import TransitionResult, Words, WordsWithReason
@@ -32,7 +30,6 @@ from registration.values.times import Clock, rfc3339, system_clock
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from registration.claims import Claims
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.core.store import Loss, Store
@@ -40,9 +37,7 @@ if TYPE_CHECKING:
     from registration.many import CreateItem, Results, TransitionItem
     from registration.retry import RetryPolicy
     from registration.values.events import Event
-    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
-    from registration.waiting import WaitingList
 
 C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
 S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
@@ -54,7 +49,7 @@ CAUGHT_UP_AFTER = 300
 """How many events a pipeline commits before it brings the catalog up to date when it is closed."""
 
 
-class RegistrationPipeline(NamingPipeline):
+class RegistrationPipeline(ClaimingPipeline):
     """One registry. Safe to share between threads, and between processes through its files.
 
     root: the registry's directory. It is made where it is missing, unless `create` is False.
@@ -167,7 +162,7 @@ class RegistrationPipeline(NamingPipeline):
             reservations=names,
         )
         self._clock = clock
-        self._leases = leases if leases is not None else self._usual_leases(store)
+        self._keeper = self._keeper_of(leases, store)
         self._traceparent = traceparent
 
     def __enter__(self) -> Self:
@@ -294,29 +289,6 @@ class RegistrationPipeline(NamingPipeline):
             NameTaken: when another manifest holds it.
         """
         return self.act(manifest_id, "register", **said)
-
-    @cached_property
-    def leases(self) -> LeaseKeeper:
-        """Who keeps the leases: of manifests under review (`claims`), and of whatever else a program works on alone."""
-        given = self._leases
-        if isinstance(given, str | os.PathLike):
-            from registration.leases.opening import open_leases  # noqa: PLC0415  # most programs name none
-
-            return open_leases(given, clock=self._clock)
-        return given() if callable(given) else given
-
-    @cached_property
-    def claims(self) -> Claims:
-        """Who is at work on which manifest; see `registration.claims`."""
-        from registration.claims import Claims  # noqa: PLC0415  # not before somebody claims something
-
-        return Claims(self.leases, self._engine, self.load_state, self._actor)
-
-    def waiting_for(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
-        """The manifests on which somebody could act now, those that wait longest first; see `registration.waiting`."""
-        from registration.waiting import waiting_for  # noqa: PLC0415  # for this call alone
-
-        return waiting_for(self, name, state=state, limit=limit)
 
     def act(
         self,
@@ -569,10 +541,18 @@ class RegistrationPipeline(NamingPipeline):
             return "create"
         return creating[0]
 
-    def _usual_leases(self, store: Store) -> LeaseKeeper | Callable[[], LeaseKeeper]:
-        """Those beside the store: in its files, or in memory."""
+    def _keeper_of(
+        self, given: LeaseKeeper | str | os.PathLike[str] | None, store: Store
+    ) -> LeaseKeeper | Callable[[], LeaseKeeper]:
+        """The keeper of leases that was given or named; otherwise that of the store's files, or one in memory."""
         from registration.stores.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
 
+        if isinstance(given, str | os.PathLike):
+            from registration.leases.opening import open_leases  # noqa: PLC0415  # most programs name none
+
+            return open_leases(given, clock=self._clock)
+        if given is not None:
+            return given
         if not isinstance(store, FileStore):
             from registration.leases.memory import MemoryLeases  # noqa: PLC0415  # files have their own
 
@@ -586,9 +566,6 @@ class RegistrationPipeline(NamingPipeline):
         return on_files
 
     # -- inside ----------------------------------------------------------------------------------------------
-
-    def _claim(self, manifest_id: str) -> Lease | None:
-        return self.leases.find(lease_key(manifest_id))
 
     def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
         if "due" not in state.facts:
@@ -644,7 +621,7 @@ class RegistrationPipeline(NamingPipeline):
         except NotFound:
             raise self._unknown(manifest_id) from None
         if command.fence is None and "fence" in outcome.events[-1].data:
-            self.claims.settle(outcome)
+            self._settle_claim(outcome)
         return outcome
 
 

@@ -10,8 +10,8 @@ from registration.core.interpreter import steps
 from registration.errors import RegistrationError
 
 if TYPE_CHECKING:
+    from registration.claims import ClaimingPipeline
     from registration.core.explanation import Explanation
-    from registration.pipeline import RegistrationPipeline
     from registration.results import Summary
     from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
@@ -72,7 +72,7 @@ class WaitingList:
 
 
 def waiting_for(
-    pipeline: RegistrationPipeline, name: str, *, state: str | None = None, limit: int = 10
+    pipeline: ClaimingPipeline, name: str, *, state: str | None = None, limit: int = 10
 ) -> WaitingList:
     """What `name` could do now, on `limit` manifests at most.
 
@@ -82,19 +82,23 @@ def waiting_for(
     Raises:
         InvalidArgument: when there is no such state.
     """
-    summaries = list(pipeline.list(state))
-    unread = [one.problem for one in summaries if one.problem is not None]
     chart = pipeline.lifecycle
-    open_ones = [one for one in summaries if one.problem is None and steps(chart, one.state)]
-    open_ones.sort(key=lambda one: (one.updated_at, one.manifest_id))
     found: list[Waiting] = []
+    unread: list[RegistrationError] = []
     claimed = looked_at = 0
-    for summary in open_ones[:LOOKED_AT_MAX]:
-        if len(found) == limit:
+    complete = True
+    for summary in pipeline.list(state, sort="updated"):
+        if summary.problem is not None:
+            unread.append(summary.problem)
+            continue
+        if not steps(chart, summary.state):
+            continue
+        if len(found) == limit or looked_at == LOOKED_AT_MAX:
+            complete = False
             break
         looked_at += 1
         try:
-            claim = pipeline.claims.of(summary.manifest_id)
+            claim = pipeline.claim_of(summary.manifest_id)
             if claim is not None and claim.holder != name:
                 claimed += 1
                 continue
@@ -104,12 +108,10 @@ def waiting_for(
             continue
         if waiting is not None:
             found.append(waiting)
-    return WaitingList(tuple(found), claimed, looked_at, tuple(unread), looked_at == len(open_ones))
+    return WaitingList(tuple(found), claimed, looked_at, tuple(unread), complete)
 
 
-def _waiting(
-    pipeline: RegistrationPipeline, summary: Summary, name: str, claim: Lease | None
-) -> Waiting | None:
+def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lease | None) -> Waiting | None:
     acting = "" if name == pipeline.actor else f" --actor {shlex.quote(name)}"
     state = pipeline.load_state(summary.manifest_id)
     choices = tuple(
@@ -138,7 +140,7 @@ def _could(one: Explanation) -> bool:
     )
 
 
-def _concerns(pipeline: RegistrationPipeline, state: StateSnapshot, one: Explanation, name: str) -> bool:
+def _concerns(pipeline: ClaimingPipeline, state: StateSnapshot, one: Explanation, name: str) -> bool:
     action = pipeline.lifecycle.action(one.action)
     if action.document:
         return name in state.facts.get("authors", ())

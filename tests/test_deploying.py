@@ -453,6 +453,17 @@ def test_a_call_that_comes_too_late_finds_its_key_closed(root, place):
     assert JsonTarget(place).content() == before
 
 
+def test_a_failure_is_recorded_and_told_and_says_nothing_else(root, place, caplog):
+    """It stands in the log of the deployment and in what `run` gives: a warning beside it would tell people twice."""
+    deployments = open_deployments(root)
+    deployments.start(ID, SMALL)
+    failures = [failing(3, SMALL, refused=True), PlannedFailure("delete_role")]
+
+    deployments.run(ID, JsonTarget(place, failures=failures))
+
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
 # -- giving up ---------------------------------------------------------------------------------------------------
 
 

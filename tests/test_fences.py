@@ -171,7 +171,7 @@ def test_the_highest_number_is_what_a_replay_finds(numbers, cut):
 
 def test_a_claim_keeps_others_off(pipeline):
     """They are told who has it and until when; nothing is written, reading is free, and the holder goes on."""
-    claim = pipeline.claims.take(ID, actor="bea", for_s=600)
+    claim = pipeline.claim(ID, actor="bea", for_s=600)
 
     for act in (
         lambda: pipeline.approve(ID, actor="cyd"),
@@ -188,27 +188,27 @@ def test_a_claim_keeps_others_off(pipeline):
 
 def test_a_claim_ends_with_what_it_was_for(pipeline):
     """Once its holder has moved the manifest on, or approved it, others needn't wait."""
-    pipeline.claims.take(ID, actor="bea")
+    pipeline.claim(ID, actor="bea")
     pipeline.approve(ID, actor="bea")
-    assert pipeline.claims.of(ID) is None
+    assert pipeline.claim_of(ID) is None
 
-    pipeline.claims.take(ID, actor="cyd")
+    pipeline.claim(ID, actor="cyd")
     pipeline.approve(ID, actor="cyd")  # APPROVED before and after
-    assert pipeline.claims.of(ID) is None
+    assert pipeline.claim_of(ID) is None
 
-    pipeline.claims.take(ID, actor="dan")
+    pipeline.claim(ID, actor="dan")
     pipeline.reject(ID, actor="dan", reason="why")
-    assert pipeline.claims.of(ID) is None
+    assert pipeline.claim_of(ID) is None
 
 
 def test_a_claim_outlasts_what_moves_nothing(pipeline):
     """Whoever revises a draft that they have claimed is not done with it."""
     pipeline.reject(ID, reason="why")
-    claim = pipeline.claims.take(ID, actor="ada")
+    claim = pipeline.claim(ID, actor="ada")
 
     pipeline.revise(ID, {"name": "w"})
 
-    assert pipeline.claims.of(ID) == claim
+    assert pipeline.claim_of(ID) == claim
 
 
 def test_a_program_that_names_its_lease_keeps_it(pipeline):
@@ -218,51 +218,51 @@ def test_a_program_that_names_its_lease_keeps_it(pipeline):
     pipeline.approve(ID, actor="bea", fence=lease.number)
     pipeline.register(ID, actor="cyd", fence=lease.number)
 
-    assert pipeline.claims.of(ID) == lease
+    assert pipeline.claim_of(ID) == lease
 
 
 def test_claiming_again_begins_the_time_anew(pipeline, clock):
     """It stays the same claim; somebody else's is refused."""
-    claim = pipeline.claims.take(ID, actor="bea", for_s=60)
+    claim = pipeline.claim(ID, actor="bea", for_s=60)
     clock.advance(30)
 
-    again = pipeline.claims.take(ID, actor="bea", for_s=60)
+    again = pipeline.claim(ID, actor="bea", for_s=60)
 
     assert again == replace(claim, until=again.until)
     assert again.until > claim.until
     with pytest.raises(LeaseHeld):
-        pipeline.claims.take(ID, actor="cyd")
-    assert list(pipeline.claims.list()) == [again]
+        pipeline.claim(ID, actor="cyd")
+    assert list(pipeline.claims()) == [again]
 
 
 def test_an_ended_claim_is_in_nobodys_way(pipeline, clock):
     """Others act, and claim it themselves, as soon as its time is over."""
-    pipeline.claims.take(ID, actor="bea", for_s=60)
+    pipeline.claim(ID, actor="bea", for_s=60)
     clock.advance(60)
 
     assert pipeline.approve(ID, actor="cyd").snapshot.state == "APPROVED"
 
-    assert pipeline.claims.take(ID, actor="cyd").number == 2
+    assert pipeline.claim(ID, actor="cyd").number == 2
 
 
 def test_releasing_is_for_the_own_claim(pipeline):
     """Somebody else's is refused, and nobody's is no harm."""
-    pipeline.claims.take(ID, actor="bea")
+    pipeline.claim(ID, actor="bea")
 
     with pytest.raises(LeaseHeld):
-        pipeline.claims.release(ID, actor="cyd")
-    assert pipeline.claims.release(ID, actor="bea")
-    assert not pipeline.claims.release(ID, actor="bea")
+        pipeline.release_claim(ID, actor="cyd")
+    assert pipeline.release_claim(ID, actor="bea")
+    assert not pipeline.release_claim(ID, actor="bea")
 
 
 def test_a_claim_that_is_taken_away_is_an_event(pipeline):
     """It says whose it was, who took it away and why; nothing moves, and its holder writes no more under it."""
     before = pipeline.load_state(ID)
-    claim = pipeline.claims.take(ID, actor="bea")
+    claim = pipeline.claim(ID, actor="bea")
     told = []
     pipeline.on("state_change", told.append)
 
-    assert pipeline.claims.take_away(ID, actor="cyd", reason=" on holiday ") == claim
+    assert pipeline.break_claim(ID, actor="cyd", reason=" on holiday ") == claim
 
     (*_, event) = pipeline.history(ID)
     after = pipeline.load_state(ID)
@@ -272,32 +272,32 @@ def test_a_claim_that_is_taken_away_is_an_event(pipeline):
     assert event.data["claim"] == {k: v for k, v in claim.as_json().items() if k != "key"}
     assert (after.state, after.document, after.approvals) == (before.state, before.document, before.approvals)
     assert [change.event for change in told] == [event]
-    assert pipeline.claims.of(ID) is None
+    assert pipeline.claim_of(ID) is None
     assert pipeline.leases.history(KEY)[-1].how == "broken"
     with pytest.raises(StaleFence):
         pipeline.approve(ID, actor="bea", fence=claim.number)
-    assert pipeline.claims.take(ID, actor="bea").number > claim.number + 1
+    assert pipeline.claim(ID, actor="bea").number > claim.number + 1
 
 
 def test_taking_a_claim_away_needs_one_and_a_reason(pipeline):
     """Nothing is written where there is none."""
     with pytest.raises(NotFound, match="Nobody has a lease"):
-        pipeline.claims.take_away(ID, actor="cyd", reason="why")
-    pipeline.claims.take(ID, actor="bea")
+        pipeline.break_claim(ID, actor="cyd", reason="why")
+    pipeline.claim(ID, actor="bea")
     for reason in ("", " \n"):
         with pytest.raises(InvalidArgument, match="reason"):
-            pipeline.claims.take_away(ID, actor="cyd", reason=reason)
+            pipeline.break_claim(ID, actor="cyd", reason=reason)
 
     assert versions(pipeline) == 2
 
 
 def test_claiming_what_is_not_there_suggests_what_is(pipeline):
     """A typing mistake claims nothing."""
-    for call in (pipeline.claims.take, pipeline.claims.release):
+    for call in (pipeline.claim, pipeline.release_claim):
         with pytest.raises(NotFound, match=r"Did you mean 'acme/weather@1\.0'"):
             call("acme/whether@1.0")
 
-    assert list(pipeline.claims.list()) == []
+    assert list(pipeline.claims()) == []
 
 
 def test_nobody_named_can_claim_nothing(clock):
@@ -307,7 +307,7 @@ def test_nobody_named_can_claim_nothing(clock):
         pipeline.create(ID, {})
 
         with pytest.raises(InvalidArgument, match="somebody who has it"):
-            pipeline.claims.take(ID)
+            pipeline.claim(ID)
 
 
 def test_due_time_outs_run_in_spite_of_a_claim_and_are_kept_over_a_broken_one(clock):
@@ -317,20 +317,20 @@ def test_due_time_outs_run_in_spite_of_a_claim_and_are_kept_over_a_broken_one(cl
         pipeline.create(ID, {})
         pipeline.act(ID, "ask")
         due = pipeline.load_state(ID).facts["due"]
-        pipeline.claims.take(ID, actor="bea", for_s=86_400)
+        pipeline.claim(ID, actor="bea", for_s=86_400)
         clock.advance(60)
 
-        pipeline.claims.take_away(ID, actor="cyd", reason="why")
+        pipeline.break_claim(ID, actor="cyd", reason="why")
 
         assert pipeline.load_state(ID).facts["due"] == due
-        pipeline.claims.take(ID, actor="bea", for_s=86_400)
+        pipeline.claim(ID, actor="bea", for_s=86_400)
         clock.advance(5_400)
         assert pipeline.tick(ID) != ()
 
 
 def test_why_tells_of_a_claim(pipeline):
     """Its holder could act, and nobody else; for the holder it is in nobody's way."""
-    pipeline.claims.take(ID, actor="bea")
+    pipeline.claim(ID, actor="bea")
 
     (refused,) = pipeline.explain(ID, "approve", actor="cyd")
     (allowed,) = pipeline.explain(ID, "approve", actor="bea")
@@ -344,7 +344,7 @@ def test_why_tells_of_a_claim(pipeline):
 
 def test_where_a_rule_says_no_as_well_it_is_a_refusal_by_the_rules(pipeline):
     """Waiting for the claim to end would not help, so that is not all that is said."""
-    pipeline.claims.take(ID, actor="bea")
+    pipeline.claim(ID, actor="bea")
 
     with pytest.raises(GuardRefused) as refused:
         pipeline.reject(ID, actor="cyd", reason=None)
@@ -364,7 +364,7 @@ def test_the_policy_says_what_a_claim_keeps_others_from(root, clock, exclusive, 
     with RegistrationPipeline(root, actor="ada", clock=clock, policy=policy) as pipeline:
         pipeline.create(ID, {})
         pipeline.submit_for_review(ID)
-        pipeline.claims.take(ID, actor="bea")
+        pipeline.claim(ID, actor="bea")
         kept_off = set()
 
         for action in ("approve", "reject"):
@@ -380,7 +380,7 @@ def test_a_write_meets_a_damaged_claim_and_is_refused(root, clock):
     """Who has it can't be told, so nobody gets past it; the file is named, and removing it is enough."""
     with RegistrationPipeline(root, actor="ada", clock=clock) as pipeline:
         pipeline.create(ID, {})
-        claim = pipeline.claims.take(ID)
+        claim = pipeline.claim(ID)
         pipeline.act(ID, "submit_for_review", fence=claim.number)
         file = root / "leases" / "manifests" / "acme%2Fweather@1.0.json"
         file.write_bytes(b"{}")
@@ -389,7 +389,7 @@ def test_a_write_meets_a_damaged_claim_and_is_refused(root, clock):
             pipeline.approve(ID)
         file.unlink()
 
-        assert pipeline.claims.take(ID).number == claim.number + 1
+        assert pipeline.claim(ID).number == claim.number + 1
         pipeline.approve(ID)
 
 
@@ -403,7 +403,7 @@ def test_a_claim_that_cannot_be_ended_is_logged_and_the_command_is_done(root, cl
     with RegistrationPipeline(root) as pipeline:
         pipeline.create(ID, {})
     with RegistrationPipeline(root, actor="ada", clock=clock, leases=Stuck(root, clock=clock)) as pipeline:
-        pipeline.claims.take(ID)
+        pipeline.claim(ID)
         with caplog.at_level(logging.WARNING, "registration"):
             assert pipeline.submit_for_review(ID).snapshot.state == "REVIEWED"
 
@@ -418,10 +418,10 @@ def test_two_handles_on_one_registry_see_the_same_claims(root, clock):
         RegistrationPipeline(root, actor="cyd", clock=clock, leases="memory:") as apart,
     ):
         one.create(ID, {})
-        claim = one.claims.take(ID)
+        claim = one.claim(ID)
 
-        assert other.claims.of(ID) == claim
-        assert apart.claims.of(ID) is None
+        assert other.claim_of(ID) == claim
+        assert apart.claim_of(ID) is None
 
 
 # -- what waits ----------------------------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ def test_what_waits_for_somebody_is_what_they_could_do(pipeline):
 
 def test_what_others_have_claimed_does_not_wait(pipeline):
     """It is counted; the own claim is shown."""
-    claim = pipeline.claims.take(ID, actor="bea")
+    claim = pipeline.claim(ID, actor="bea")
 
     others = pipeline.waiting_for("cyd")
 

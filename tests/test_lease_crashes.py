@@ -219,7 +219,7 @@ def claimed() -> SimulatedDisk:
     disk = SimulatedDisk()
     with opened(disk) as pipeline:
         pipeline.create("a", {})
-        pipeline.claims.take("a", actor="bea")
+        pipeline.claim("a", actor="bea")
     return disk.killed()
 
 
@@ -237,7 +237,7 @@ def opened(disk: SimulatedDisk) -> RegistrationPipeline:
 def take_away(disk: SimulatedDisk) -> bool:
     try:
         with opened(disk) as pipeline:
-            pipeline.claims.take_away("a", reason="on holiday")
+            pipeline.break_claim("a", reason="on holiday")
     except (PowerCut, StoreError):
         return False
     return True
@@ -256,15 +256,15 @@ def test_a_claim_is_never_taken_away_without_an_event(explored: Callable[[], Non
             explored()
             with opened(found) as pipeline:
                 events = [event.action for event in pipeline.history("a")]
-                held = pipeline.claims.of("a")
+                held = pipeline.claim_of("a")
 
                 assert held is not None or events[-1] == "break_claim"
                 assert not acknowledged or held is None
                 if held is not None:
-                    pipeline.claims.take_away("a", reason="once more")
+                    pipeline.break_claim("a", reason="once more")
                 state = pipeline.load_state("a")
                 assert state.fence is not None
-                assert pipeline.claims.take("a", actor="dan").number > state.fence["number"]
+                assert pipeline.claim("a", actor="dan").number > state.fence["number"]
                 with pytest.raises(StaleFence):
                     pipeline.submit_for_review("a", actor="bea", fence=1)
                 assert pipeline.submit_for_review("a", actor="dan").snapshot.state == "REVIEWED"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
     from registration.core.store import FeedEntry, Store
     from registration.engine import Random
+    from registration.leases.keeper import LeaseKeeper
     from registration.publisher import Handler
     from registration.results import TransitionResult
     from registration.retry import RetryPolicy
@@ -53,6 +54,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         policy: Policy | None = None,
         guards: Mapping[str, Guard] | None = None,
         actor: str | None = None,
+        leases: LeaseKeeper | str | os.PathLike[str] | None = None,
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
         snapshots: Literal["each", "idle"] = "each",
         lock_timeout_s: float = 10.0,
@@ -69,7 +71,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
             )
         self._make = partial(
             RegistrationPipeline, root, store=store, create=create, lifecycle=lifecycle, policy=policy, guards=guards,
-            actor=actor, document_bytes_max=document_bytes_max, snapshots=snapshots, lock_timeout_s=lock_timeout_s, retry=retry,
+            actor=actor, leases=leases, document_bytes_max=document_bytes_max, snapshots=snapshots, lock_timeout_s=lock_timeout_s, retry=retry,
             traceparent=traceparent, clock=clock, random=random,
         )  # fmt: skip
         self._threads = threads
@@ -166,6 +168,20 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     tag = awaited(RegistrationPipeline.tag)
     untag = awaited(RegistrationPipeline.untag)
 
+    # -- claims ----------------------------------------------------------------------------------------------
+
+    claim = awaited(RegistrationPipeline.claim)
+    release_claim = awaited(RegistrationPipeline.release_claim)
+    break_claim = awaited(RegistrationPipeline.break_claim)
+    claim_of = awaited(RegistrationPipeline.claim_of)
+    claims = iterated(RegistrationPipeline.claims)
+    waiting_for = awaited(RegistrationPipeline.waiting_for)
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """See `RegistrationPipeline.leases`. Its calls wait for the disk: make them in a thread."""
+        return self._open().leases
+
     # -- the files -------------------------------------------------------------------------------------------
 
     persist_state = awaited(RegistrationPipeline.persist_state)
@@ -221,6 +237,11 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     def registry_id(self) -> str:
         """See `RegistrationPipeline.registry_id`."""
         return self._open().registry_id
+
+    @property
+    def actor(self) -> str | None:
+        """See `RegistrationPipeline.actor`."""
+        return self._open().actor
 
     @property
     def document_bytes_max(self) -> int:

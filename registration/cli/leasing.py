@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from registration import layout
-from registration.claims import CLAIM_S
 from registration.cli.context import (
     Context,
     Subcommands,
@@ -54,11 +53,13 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
     and with `release`. Others read on, and see who has it. The policy may say that a claim keeps others from some actions
     only: `[claims]` with `exclusive = ["approve", "reject"]`; from none with `exclusive = []`.
     """
+    from registration.claims import CLAIM_S  # noqa: PLC0415  # `--help` needs none of it
+
     for_s = CLAIM_S if time is None else duration_s(time)
     if for_s is None:
         raise InvalidArgument(f"{time!r} is no time; {DURATION_FORM}.", "Say `--for 30m`.")
     with context.open() as pipeline:
-        claim = pipeline.claims.take(id, for_s=for_s)
+        claim = pipeline.claim(id, for_s=for_s)
     if context.as_json:
         echo_json({"manifest_id": id, **claim.as_json()})
         return
@@ -79,7 +80,7 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
 def release_command(context: Context, id: str) -> None:
     """End your claim on a manifest. Where nobody has claimed it, nothing is done."""
     with context.open() as pipeline:
-        released = pipeline.claims.release(id)
+        released = pipeline.release_claim(id)
     if context.as_json:
         echo_json({"manifest_id": id, "released": released})
     elif released:
@@ -257,7 +258,7 @@ def break_lock(context: Context, key: str, reason: str) -> None:
 def _break(pipeline: RegistrationPipeline, key: str, reason: str, actor: str) -> Lease:
     area, _, id = key.partition("/")
     if area == layout.MANIFESTS:
-        return pipeline.claims.take_away(id, reason=reason, actor=actor)
+        return pipeline.break_claim(id, reason=reason, actor=actor)
     return pipeline.leases.break_lease(key, by=actor, reason=reason)
 
 

@@ -62,7 +62,7 @@ def show_command(
         claim = None
         if version is None and time is None:
             snapshot = pipeline.load_state(id)
-            claim = pipeline.claims.of(id)
+            claim = pipeline.claim_of(id)
         else:
             snapshot = pipeline.state_at(id, version=version, time=time)
         # Aliases are of today: those of another day are in `alias log`.

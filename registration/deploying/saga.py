@@ -327,7 +327,7 @@ def _do(
     try:
         made: str = getattr(target, step.operation)(key, **arguments)
     except Exception as error:  # a target is foreign code over a network: whatever it raises, all goes back
-        _log.warning("%s: %s failed: %s", key, step.title, error)
+        _log.info("%s: %s failed: %s", key, step.title, error)
         # No is no. Otherwise only the answer may have been lost: what was done is not taken back for that.
         done = None if isinstance(error, Rejected) else _found(target, key)
         if done is None or done.undone or done.id is None:
@@ -341,7 +341,7 @@ def _found(target: Target, key: str) -> Done | None:
     try:
         return target.find(key)
     except Exception as error:  # as above
-        _log.warning("%s: it can't be told whether it was done: %s", key, error)
+        _log.info("%s: it can't be told whether it was done: %s", key, error)
         return None
 
 
@@ -349,7 +349,7 @@ def _undo(step: Step, context: dict[str, Any], target: Target) -> tuple[str, dic
     try:
         came_to = getattr(target, UNDO_OF[step.operation])(context["key"])
     except Exception as error:  # as above; recorded, told, and tried again by the next run
-        _log.warning("%s: taking back failed (%s): %s", context["key"], step.title, error)
+        _log.info("%s: taking back failed (%s): %s", context["key"], step.title, error)
         return "fail_undo", {"context": context, "reason": _told(error)}
     return "finish_undo", {"context": {**context, "came_to": came_to}}
 
