@@ -246,7 +246,7 @@ def _registry(place: str) -> Check:
 
 def _leftovers(place: str) -> Check:
     temporary = kept = 0
-    for below in (layout.MANIFESTS, layout.QUARANTINE):
+    for below in (*layout.LOG_AREAS, layout.QUARANTINE):
         for _, _, files in os.walk(os.path.join(place, below)):
             left = sum(name.endswith(layout.TEMPORARY_SUFFIX) for name in files)
             temporary += left

@@ -408,8 +408,7 @@ class CorruptLog(StoreError):
         )
         super().__init__(
             f"{stream!r} is damaged at {where}: {reason}. {sound}",
-            f"Nothing was changed. `registration verify {stream}` tells the whole finding. Look for a backup; where "
-            f"there is none, `registration repair {stream}` shows what can be kept.",
+            f"Nothing was changed. {_after_damage(path.partition('/')[0], stream)}",
             manifest_id=stream,
             path=path,
             line=line,
@@ -417,6 +416,21 @@ class CorruptLog(StoreError):
             reason=reason,
             sound_version=sound_version,
         )
+
+
+def _after_damage(area: str, stream: str) -> str:
+    """What to do about a damaged log, by the directory that it is in."""
+    if area == "manifests":
+        return (
+            f"`registration verify {stream}` tells the whole finding. Look for a backup; where there is none, "
+            f"`registration repair {stream}` shows what can be kept."
+        )
+    told = "`registration verify` tells the whole finding. Look for a backup"
+    if area == "sessions":
+        return (
+            f"{told}; where there is none, `registration wizard delete {stream}` makes room for another one."
+        )
+    return f"{told}."
 
 
 def _count(items: list[str], noun: str) -> str:

@@ -70,6 +70,9 @@ _NO_VERSION = "-"  # no version begins with it
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
+LOG_AREAS = (MANIFESTS, ALIASES, SESSIONS, DEPLOYMENTS)
+"""The directories of streams: in each of them, a directory for each, with a log and its snapshot."""
+
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
 """What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
 

@@ -312,16 +312,13 @@ class RegistryReader(FeedReader, Finder):
             NotFound: when there is nothing under that id.
             LockTimeout: when a writer was waited for in vain.
         """
-        from registration.verification import unreadable, verify_files  # noqa: PLC0415  # most programs never verify
+        from registration.verification import verify_stream  # noqa: PLC0415  # most programs never verify
 
         store = self._open()
         try:
-            files = store.inspect(check_id(manifest_id), quick=quick)
+            found = verify_stream(store, check_id(manifest_id), quick=quick)
         except NotFound:
             raise self._unknown(manifest_id) from None
-        except StoreError as error:
-            return unreadable(manifest_id, error)
-        found = verify_files(files, stream=manifest_id, source=store.source, definition=store.definition)
         if quick or found.findings or (state := store.load(manifest_id)) is None:
             return found
         from registration.names.upkeep import findings_of  # noqa: PLC0415  # as above

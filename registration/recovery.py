@@ -96,10 +96,12 @@ def plan_recovery(
     stream: str,
     source: str,
     definition: Definition,
+    area: str = layout.MANIFESTS,
 ) -> Plan:
     """Decide what a log and its snapshot come to.
 
-    tail: the log's bytes after `base` (all of them where it is None). found: the snapshot beside it.
+    tail: the log's bytes after `base` (all of them where it is None). found: the snapshot beside it. area: the directory
+    that they are in, for what is said of damage.
 
     Raises:
         CorruptLog: when this can't be what a crash left of what was written.
@@ -113,7 +115,7 @@ def plan_recovery(
             f"it has {size} bytes, and its snapshot (version {covered.version}) covers {covered.size_bytes}"
         )
         sound = scan(tail, stream=stream, source=source, after=start).position.version
-        raise corrupt(stream, Fault(0, size, reason, torn=False), sound)
+        raise corrupt(stream, Fault(0, size, reason, torn=False), sound, area)
     fault: Fault | None = None
     state = replay(definition, base, tail, stream=stream, source=source)
     if state is not None:
@@ -122,10 +124,10 @@ def plan_recovery(
         seen = scan(tail, stream=stream, source=source, after=start)
         keep, fault = seen.position.size_bytes, seen.fault
         if fault and (not fault.torn or keep < covered.size_bytes):
-            raise corrupt(stream, fault, seen.position.version)
+            raise corrupt(stream, fault, seen.position.version, area)
         state = fold(definition, base, seen.events)
     if state is None and found.exists:
-        raise corrupt_without_log(stream)
+        raise corrupt_without_log(stream, area)
     return Plan(
         state=state,
         believe_from=covered.size_bytes,
@@ -151,10 +153,10 @@ def _what_is_wrong(found: Witness, state: StateSnapshot | None) -> str | None:
     return "the snapshot is not what the log folds to"
 
 
-def corrupt(stream: str, fault: Fault, sound_version: int) -> CorruptLog:
+def corrupt(stream: str, fault: Fault, sound_version: int, area: str) -> CorruptLog:
     """Damage, named: the file, the line, the offset, and what is still sound."""
     return CorruptLog(
-        layout.log_path(stream),
+        layout.log_path(stream, area),
         line=fault.line,
         offset_bytes=fault.offset_bytes,
         reason=fault.reason,
@@ -163,10 +165,10 @@ def corrupt(stream: str, fault: Fault, sound_version: int) -> CorruptLog:
     )
 
 
-def corrupt_without_log(stream: str) -> CorruptLog:
+def corrupt_without_log(stream: str, area: str) -> CorruptLog:
     """A snapshot without a log: it is never written before its log."""
     reason = "the log is missing or empty, and yet a snapshot of it stands beside it"
-    return corrupt(stream, Fault(0, 0, reason, torn=False), 0)
+    return corrupt(stream, Fault(0, 0, reason, torn=False), 0, area)
 
 
 def plan_repair(files: Files, *, stream: str, source: str, definition: Definition) -> Loss | None:

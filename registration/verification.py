@@ -1,7 +1,8 @@
 """Verification: is every byte of a manifest what was written? Pure over the bytes; it changes nothing.
 
-Three kinds of findings. *Damage* can't come from a crash: something changed the files. *Unfinished* is what a
-crash, or a writer at this very moment, leaves; the next read or `recover` settles it. A *stray* belongs to no manifest.
+Kinds of findings. *Damage* can't come from a crash: something changed the files. *Unfinished* is what a
+crash, or a writer at this very moment, leaves; the next read or `recover` settles it. A *stray* belongs to no
+manifest. *Unchecked* is what only the program that wrote it can check.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from registration import layout
 from registration.core.codec import BadSnapshot, decode_snapshot, encode_snapshot, scan
 from registration.core.decider import fold
-from registration.errors import InvalidDocument, StoreError, UnknownEvent
+from registration.errors import (
+    InvalidArgument,
+    InvalidDocument,
+    LockTimeout,
+    NotFound,
+    StoreError,
+    UnknownEvent,
+)
 from registration.values.documents import check_document
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from registration.core.definition import Definition
-    from registration.core.store import Files
+    from registration.core.store import Files, Store
+    from registration.errors import RegistrationError
     from registration.values.events import Event
 
 
@@ -33,7 +42,7 @@ class Finding:
     that line begins. reason: what is wrong, without a full stop.
     """
 
-    kind: Literal["damage", "unfinished", "stray"]
+    kind: Literal["damage", "unfinished", "stray", "unchecked"]
     path: str
     line: int
     offset_bytes: int
@@ -64,11 +73,75 @@ class Verification:
         return any(finding.kind == "damage" for finding in self.findings)
 
 
-def verify_files(files: Files, *, stream: str, source: str, definition: Definition) -> Verification:
-    """Check a log from its first byte, and a snapshot against it."""
+@dataclass(frozen=True, slots=True)
+class AreaVerification:
+    """What was found in one of a registry's areas, such as `sessions`.
+
+    looked_at: how many streams. problems: why some could not be looked at; the others were.
+    """
+
+    area: str
+    looked_at: int
+    findings: tuple[Finding, ...]
+    problems: tuple[RegistrationError, ...] = ()
+
+
+def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Store]) -> AreaVerification:
+    """Check the files of each of these streams.
+
+    store_of: the store that one is read with; raises InvalidArgument where no stream has such an id, NotFound where its
+    definition isn't here.
+    """
+    findings: list[Finding] = []
+    problems: list[RegistrationError] = []
+    looked_at = 0
+    for id in ids:
+        try:
+            store = store_of(id)
+        except InvalidArgument:
+            findings.append(Finding("stray", f"{area}/{id}", 0, 0, "nothing here has this id"))
+            continue
+        except (NotFound, StoreError) as error:
+            kind: Literal["unchecked", "damage"] = "unchecked" if isinstance(error, NotFound) else "damage"
+            findings.append(Finding(kind, layout.log_path(id, area), 0, 0, error.problem.rstrip(".")))
+            continue
+        try:
+            findings += verify_stream(store, id, area=area).findings
+        except NotFound:  # nothing was ever written there, or it was removed meanwhile
+            continue
+        except LockTimeout as error:
+            problems.append(error)
+            continue
+        looked_at += 1
+    return AreaVerification(area, looked_at, tuple(findings), tuple(problems))
+
+
+def verify_stream(
+    store: Store, stream: str, *, area: str = layout.MANIFESTS, quick: bool = False
+) -> Verification:
+    """Check the files of a stream as `verify_files` does; that they can't be read is a finding as well.
+
+    quick: only the snapshot, and the size of the log. area: the directory that its store keeps them in.
+
+    Raises:
+        NotFound: when there is nothing under that id.
+        LockTimeout: when a writer was waited for in vain.
+    """
+    try:
+        files = store.inspect(stream, quick=quick)
+    except StoreError as error:
+        path = layout.log_path(stream, area)
+        return Verification(stream, 0, (Finding("damage", path, 0, 0, error.problem.rstrip(".")),))
+    return verify_files(files, stream=stream, source=store.source, definition=store.definition, area=area)
+
+
+def verify_files(
+    files: Files, *, stream: str, source: str, definition: Definition, area: str = layout.MANIFESTS
+) -> Verification:
+    """Check a log from its first byte, and a snapshot against it. area: the directory that they are in."""
     if files.unread_bytes:
-        return _quick(files, stream=stream, source=source, definition=definition)
-    log_path, snapshot_path = layout.log_path(stream), layout.snapshot_path(stream)
+        return _quick(files, stream=stream, source=source, definition=definition, area=area)
+    log_path, snapshot_path = layout.log_path(stream, area), layout.snapshot_path(stream, area)
     found = scan(files.log, stream=stream, source=source, after=Position())
     findings = list(_events(found.events, definition, log_path))
     kept: StateSnapshot | None = None
@@ -91,16 +164,9 @@ def verify_files(files: Files, *, stream: str, source: str, definition: Definiti
     return Verification(stream, found.position.version, tuple(findings))
 
 
-def unreadable(stream: str, error: StoreError) -> Verification:
-    """The finding that a manifest's files can't be read at all."""
-    return Verification(
-        stream, 0, (Finding("damage", layout.log_path(stream), 0, 0, error.problem.rstrip(".")),)
-    )
-
-
-def _quick(files: Files, *, stream: str, source: str, definition: Definition) -> Verification:
+def _quick(files: Files, *, stream: str, source: str, definition: Definition, area: str) -> Verification:
     """The snapshot and the log's size, and nothing else."""
-    log_path, snapshot_path = layout.log_path(stream), layout.snapshot_path(stream)
+    log_path, snapshot_path = layout.log_path(stream, area), layout.snapshot_path(stream, area)
     if files.snapshot is None:
         return Verification(
             stream, 0, (Finding("unfinished", snapshot_path, 0, 0, "there is no snapshot yet"),)

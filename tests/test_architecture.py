@@ -58,6 +58,7 @@ LEVELS = {
     "sessions": 5,
     "onboarding": 5,
     "testing": 5,
+    "upkeep": 5,
     "cli": 6,
     "__main__": 6,
 }

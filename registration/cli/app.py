@@ -51,7 +51,7 @@ COMMANDS = {
     "wait": "following",
     "consumers": "following",
     "hooks": "hooking",
-    "verify": "reading",
+    "verify": "verifying",
     "recover": "recovering",
     "repair": "recovering",
     "doctor": "recovering",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from registration.results import Summary, TransitionResult
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
+    from registration.verification import Finding
 
 
 def printable(text: str) -> str:
@@ -48,6 +49,16 @@ def say(text: str) -> None:
 def echo_json(value: Any) -> None:
     """One JSON value on one line of stdout."""
     click.echo(orjson.dumps(value))
+
+
+def counted(number: int, noun: str) -> str:
+    """How many, with the noun in the number that goes with it."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(parts: list[str]) -> str:
+    """One or more as people list them: `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def show_error(error: RegistrationError, *, as_json: bool) -> None:
@@ -238,6 +249,12 @@ def event_row(event: Event) -> tuple[str, ...]:
     """One event in a log for people: version, time, who, what, and what there is to say of it."""
     move = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
     return (str(event.version), when(event.time), event.actor or "-", event.action, move, event.remarks)
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding as a line: what kind, where, why."""
+    where = f", line {finding.line}, byte {finding.offset_bytes}" if finding.line else ""
+    return printable(f"{finding.kind}: {finding.path}{where}: {finding.reason}")
 
 
 def when(time: str) -> str:

@@ -1,10 +1,9 @@
-"""Commands that only read: show, log, verify, graph. They load neither pydantic, portalocker nor SQLite."""
+"""Commands that only read: show, log, graph. They load neither pydantic, portalocker nor SQLite."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import orjson
@@ -15,27 +14,19 @@ from registration.cli.context import (
     examples,
     id_argument,
     lifecycle_said,
-    optional_id_argument,
     shared_options,
 )
-from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import (
-    Progress,
     echo,
     echo_json,
     event_row,
-    printable,
-    say,
-    show_error,
     snapshot_json,
     table,
     when,
 )
-from registration.errors import LockTimeout, RegistrationError, StoreError
 
 if TYPE_CHECKING:
-    from registration.pipeline import RegistrationPipeline
-    from registration.verification import Finding
+    pass
 
 
 @click.command(
@@ -142,99 +133,6 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
 
 
 @click.command(
-    "verify",
-    short_help="Check every byte of one manifest, or of all.",
-    epilog=examples("registration verify", "registration verify io.github.acme/weather@1.2.0"),
-)
-@optional_id_argument
-@click.option("--quick", is_flag=True, help="Look at snapshots and sizes only.")
-@shared_options
-@click.pass_obj
-def verify_command(context: Context, id: str | None, quick: bool) -> None:
-    """Check every byte of a manifest's files, or of the whole registry, changing nothing.
-
-    What a crash left unfinished is named, and is no damage: the next read settles it. Nor is a stray file.
-    """
-    damaged = unfinished = checked = 0
-    busy: list[RegistrationError] = []
-    with context.open() as pipeline, Progress("checked", shown=not context.as_json) as progress:
-        for one in [id] if id is not None else pipeline.manifest_ids():
-            try:
-                found = pipeline.verify(one, quick=quick)
-            except LockTimeout as error:  # a writer all the time: said, and the others are looked at
-                busy.append(error)
-                progress.clear()
-                show_error(error, as_json=context.as_json)
-                continue
-            checked += 1
-            damaged += found.damaged
-            unfinished += bool(found.findings) and not found.damaged
-            progress.step()
-            if context.as_json:
-                echo_json(_verification_json(one, found.sound_version, found.findings))
-                continue
-            for finding in found.findings:
-                progress.clear()
-                sound = "" if quick else f"; sound to version {found.sound_version}"
-                echo(_finding(finding) + sound)
-        strays = list(pipeline.strays()) if id is None else []
-        names, unread = _verified_names(pipeline) if id is None and not quick else ([], [])
-        busy += unread
-        for problem in unread:
-            show_error(problem, as_json=context.as_json)
-        strays += names
-        progress.clear()
-    if context.as_json:
-        if strays:
-            echo_json(_verification_json(None, None, strays))
-    else:
-        for finding in strays:
-            echo(_finding(finding))
-        manifests = "1 manifest" if checked == 1 else f"{checked} manifests"
-        left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
-        sound = "every byte is what was written." if not unfinished and not quick else "no damage."
-        changed = any(finding.kind == "damage" for finding in strays)
-        said = f"{damaged} damaged." if damaged else "but a rule was changed." if changed else sound
-        say(f"{manifests} checked: {left}{said}")
-    damaged += any(finding.kind == "damage" for finding in strays)
-    if damaged or busy:
-        click.get_current_context().exit(DAMAGE if damaged else worst(busy))
-
-
-def _verified_names(pipeline: RegistrationPipeline) -> tuple[list[Finding], list[RegistrationError]]:
-    """What is wrong with the names and their aliases, and what could not be looked at."""
-    found: list[Finding] = []
-    problems: list[RegistrationError] = []
-    for name in pipeline.known_names():
-        try:
-            found += pipeline.verify_name(name)
-        except (StoreError, LockTimeout) as error:
-            problems.append(error)
-    return found, problems
-
-
-def _speaks_utf8() -> bool:
-    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-
-
-def _finding(finding: Finding) -> str:
-    where = f", line {finding.line}, byte {finding.offset_bytes}" if finding.line else ""
-    return printable(f"{finding.kind}: {finding.path}{where}: {finding.reason}")
-
-
-def _verification_json(
-    id: str | None, sound_version: int | None, findings: Sequence[Finding]
-) -> dict[str, Any]:
-    """The findings of one manifest; without an id, those of the registry itself."""
-    return {
-        "manifest_id": id,
-        "sound_version": sound_version,
-        "damaged": any(finding.kind == "damage" for finding in findings),
-        "findings": [finding.as_json() for finding in findings],
-    }
-
-
-@click.command(
     "graph",
     short_help="Draw the lifecycle as text.",
     epilog=examples(
@@ -261,3 +159,7 @@ def graph_command(context: Context, form: str, file: str | None) -> None:
         echo_json({"lifecycle": chart.name, "format": form, "text": text})
     else:
         sys.stdout.write(text)
+
+
+def _speaks_utf8() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"

@@ -17,7 +17,17 @@ from registration.cli.context import (
     shared_options,
 )
 from registration.cli.exits import DAMAGE, FAILURE, exit_code, worst
-from registration.cli.output import Progress, echo, echo_json, printable, say, show_error, table, told_here
+from registration.cli.output import (
+    Progress,
+    counted,
+    echo,
+    echo_json,
+    printable,
+    say,
+    show_error,
+    table,
+    told_here,
+)
 from registration.core.store import Loss, Recovered, Step
 from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError, VersionConflict
 
@@ -44,45 +54,67 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
 
     Bytes of a write that was never acknowledged are moved to quarantine/. Damage is named and left alone: see
     `registration repair`. Claims to names that are worth nothing are taken back, those that are missing made again.
-    Others may go on writing meanwhile.
+    Sessions and deployments are settled as well. Others may go on writing meanwhile.
     """
-    healed = seen = 0
+    healed = seen = mended = beside = 0
     problems: list[RegistrationError] = []
-    shown = not context.as_json
-    with told_here(), context.open() as pipeline, Progress("replayed", shown=shown) as progress:
+    others: list[RegistrationError] = []
+    with told_here(), context.open() as pipeline, Progress("replayed", shown=not context.as_json) as progress:
         for one in [id] if id is not None else pipeline.manifest_ids():
             seen += 1
             progress.step()
-            recovered, problem = None, None
-            try:
-                recovered = pipeline.recover(one, dry_run=dry_run)
-            except (StoreError, LockTimeout) as error:
-                problem = error
-                problems.append(error)
-            if id is not None and recovered is not None and recovered.state is None and not recovered.steps:
-                pipeline.load_state(id)  # says that there is no such manifest, and which one may be meant
-            healed += bool(recovered and recovered.steps)
-            if context.as_json:
-                echo_json(_recovered_json(one, recovered, problem, dry_run=dry_run))
-                continue
-            progress.clear()
-            for step in recovered.steps if recovered else ():
-                echo(f"{one}: {_told(step)}")
-            if problem is not None:
-                show_error(problem, as_json=False)
+            healed += _recover_manifest(context, pipeline, one, progress, problems, dry_run=dry_run)
         progress.clear()
-        mended = _recover_names(context, pipeline, problems, dry_run=dry_run) if id is None else 0
+        if id is None:
+            mended = _recover_names(context, pipeline, problems, dry_run=dry_run)
+            beside, others = _recover_beside(context, dry_run=dry_run)
+        elif not healed and not problems:
+            pipeline.load_state(id)  # says that there is no such manifest, and which one may be meant
     if not context.as_json:
-        manifests = "1 manifest" if seen == 1 else f"{seen} manifests"
         done = "to set right" if dry_run else "set right"
-        damaged = sum(exit_code(problem) == DAMAGE for problem in problems)
-        failed = f", {len(problems) - damaged} not reached" if len(problems) > damaged else ""
-        names = f" {mended} {'name' if mended == 1 else 'names'} {done}." if mended else ""
-        say(f"{manifests} replayed: {healed} {done}, {damaged} damaged{failed}.{names}")
+        say(f"{counted(seen, 'manifest')} replayed: {_came_to(healed, problems, done)}.")
+        if mended:
+            say(f"{counted(mended, 'name')} {done}.")
+        if beside or others:
+            say(f"Sessions and deployments: {_came_to(beside, others, done)}.")
         if dry_run:
             say("This was a dry run: nothing was changed.")
-    if problems:
-        click.get_current_context().exit(worst(problems))
+    if problems or others:
+        click.get_current_context().exit(worst(problems + others))
+
+
+def _recover_manifest(
+    context: Context,
+    pipeline: RegistrationPipeline,
+    id: str,
+    progress: Progress,
+    problems: list[RegistrationError],
+    *,
+    dry_run: bool,
+) -> bool:
+    """Settle what a crash left of a manifest, and tell it; gives whether anything was left."""
+    recovered, problem = None, None
+    try:
+        recovered = pipeline.recover(id, dry_run=dry_run)
+    except (StoreError, LockTimeout) as error:
+        problem = error
+        problems.append(error)
+    if context.as_json:
+        echo_json(_recovered_json(id, recovered, problem, dry_run=dry_run))
+    else:
+        progress.clear()
+        for step in recovered.steps if recovered else ():
+            echo(f"{id}: {_told(step)}")
+        if problem is not None:
+            show_error(problem, as_json=False)
+    return recovered is not None and bool(recovered.steps)
+
+
+def _came_to(settled: int, problems: list[RegistrationError], done: str) -> str:
+    """How many were settled, how many are damaged, and how many could not be reached, where any."""
+    damaged = sum(exit_code(problem) == DAMAGE for problem in problems)
+    failed = f", {len(problems) - damaged} not reached" if len(problems) > damaged else ""
+    return f"{settled} {done}, {damaged} damaged{failed}"
 
 
 def _recover_names(
@@ -107,6 +139,30 @@ def _recover_names(
             if problem is not None:
                 show_error(problem, as_json=False)
     return mended
+
+
+def _recover_beside(context: Context, *, dry_run: bool) -> tuple[int, list[RegistrationError]]:
+    """Settle what a crash left of sessions and deployments, and tell it; gives of how many, and why not of some."""
+    from registration.upkeep import recover_beside  # noqa: PLC0415  # for this command alone
+
+    settled = 0
+    problems: list[RegistrationError] = []
+    for one in recover_beside(context.root(), dry_run=dry_run):
+        settled += bool(one.steps)
+        if one.problem is not None:
+            problems.append(one.problem)
+        if context.as_json and (one.steps or one.problem):
+            steps = [{"found": step.found, "done": step.done, "kept_as": step.kept_as} for step in one.steps]
+            problem = one.problem.as_json() if one.problem else None
+            echo_json(
+                {"area": one.area, "id": one.id, "dry_run": dry_run, "steps": steps, "problem": problem}
+            )
+        elif not context.as_json:
+            for step in one.steps:
+                echo(f"{one.id}: {_told(step)}")
+            if one.problem is not None:
+                show_error(one.problem, as_json=False)
+    return settled, problems
 
 
 def _recovered_name_json(

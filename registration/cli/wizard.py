@@ -22,9 +22,11 @@ from registration.cli.context import (
 )
 from registration.cli.exits import DAMAGE, FAILURE, worst
 from registration.cli.output import (
+    counted,
     echo,
     echo_json,
     event_row,
+    finding_line,
     printable,
     say,
     show_error,
@@ -594,15 +596,18 @@ def health_wizard(context: Context) -> None:
                 "looked_at": found.looked_at,
                 "sound": not damaged,
                 "findings": [one.as_json() for one in found.findings],
+                "problems": [one.as_json() for one in found.problems],
             }
         )
     else:
         for one in found.findings:
-            echo(printable(f"{one.kind}: {one.path}, line {one.line}: {one.reason}"))
-        count = "1 session" if found.looked_at == 1 else f"{found.looked_at} sessions"
-        echo(f"{count} checked: {'damage was found' if damaged else 'every byte is what was written'}.")
-    if damaged:
-        click.get_current_context().exit(DAMAGE)
+            echo(finding_line(one))
+        for problem in found.problems:
+            show_error(problem, as_json=False)
+        said = "damage was found" if damaged else "every byte is what was written"
+        echo(f"{counted(found.looked_at, 'session')} checked: {said}.")
+    if damaged or found.problems:
+        click.get_current_context().exit(DAMAGE if damaged else worst(found.problems))
 
 
 @wizard_command.command(

@@ -264,12 +264,12 @@ def _events(record: Record, data: bytes, head: str, source: str) -> list[Event]:
             event = decode_line(line, stream=record.stream, source=source, after=place)
         except BadLine as error:
             fault = Fault(place.version + 1, place.size_bytes, str(error), torn=False)
-            raise corrupt(record.stream, fault, place.version) from None
+            raise corrupt(record.stream, fault, place.version, record.area) from None
         place = Position(event.version, place.size_bytes + len(line), event.hash)
         events.append(event)
     if place.version != record.version:
         fault = Fault(place.version, place.size_bytes, f"version {record.version} belongs there", torn=False)
-        raise corrupt(record.stream, fault, place.version)
+        raise corrupt(record.stream, fault, place.version, record.area)
     return events
 
 

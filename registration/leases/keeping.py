@@ -87,6 +87,10 @@ class RecordLeases:
         record = self._records.look(key)
         return None if record.lease is None else record.held(rfc3339(self._clock()))
 
+    def keys(self) -> Iterator[str]:
+        """The keys of which something is kept, whether they are held or not, sorted."""
+        return self._records.keys(None)
+
     def list(self, area: str | None = None) -> Iterator[Lease]:
         """See `LeaseKeeper.list`."""
         damage: CorruptRegistry | None = None

@@ -7,7 +7,6 @@ about, and makes claims again that were lost.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from registration import layout
@@ -15,7 +14,7 @@ from registration.core.store import Step
 from registration.errors import NotFound
 from registration.names.claims import decode_claim
 from registration.values.names import LATEST, split_name
-from registration.verification import Finding, verify_files
+from registration.verification import Finding, verify_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,11 +86,7 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
     """
     aliases = names.logs.store
     with suppress(NotFound):
-        files = aliases.inspect(name)
-        found = verify_files(files, stream=name, source=aliases.source, definition=aliases.definition)
-        for finding in found.findings:
-            path = finding.path.replace(layout.MANIFESTS, layout.ALIASES, 1)
-            yield replace(finding, path=path)
+        yield from verify_stream(aliases, name, area=layout.ALIASES).findings
     for full in sorted(names.claims.place.claims_of(name)):
         if names.claims.holder(full) is None and names.claims.place.read(full) is not None:
             reason = (

@@ -15,7 +15,7 @@ from registration.sessions.backing import Backing, FileBacking, SessionStore
 from registration.sessions.claims import key_of
 from registration.sessions.refusals import not_found
 from registration.sessions.session import Session, check_session_id, session_of
-from registration.sessions.upkeep import Health, Stats, health_of, stats_of
+from registration.sessions.upkeep import Stats, health_of, stats_of
 from registration.values.times import Clock, rfc3339, system_clock
 from registration.wizards.shipped import shipped
 from registration.wizards.statechart import definition_of
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from registration.publisher import Handler
     from registration.values.events import Event
+    from registration.verification import AreaVerification
     from registration.wizards.wizard import Wizard
+
+_ANY = "mcp-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ class SessionReader:
         """How many sessions there are, by state and by wizard, and how many of those that ended are complete."""
         return stats_of(self, scope)
 
-    def health(self) -> Health:
+    def health(self) -> AreaVerification:
         """Whether all sessions' files are what was written; see `registration.sessions.upkeep`."""
         return health_of(self)
 
@@ -207,6 +210,16 @@ class SessionReader:
         if begun is None:
             return None
         return self._begun_run(id, begun)
+
+    def store_of(self, id: str) -> SessionStore:
+        """The store of a session's files, for who looks after them. One that was never begun is of no wizard: any will do.
+
+        Raises:
+            InvalidArgument: when no session has that id.
+            NotFound: when its wizard isn't here.
+            StoreError: when its files can't be read.
+        """
+        return (self.run_of(check_session_id(id)) or self._run(self.wizard(_ANY))).store
 
     def _begun_run(self, id: str, begun: Mapping[str, Any]) -> Run:
         name, digest = begun["name"], begun.get("digest")

@@ -6,12 +6,12 @@ All of it goes through every session, once. A session that can't be read is told
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from registration import layout
 from registration.errors import RegistrationError
-from registration.verification import Finding, verify_files
+from registration.verification import AreaVerification, verify_area
 from registration.wizards.wizard import COMPLETE, ENDED, EXPIRED
 
 if TYPE_CHECKING:
@@ -49,14 +49,6 @@ class Cleanup:
     expired: tuple[str, ...]
     deleted: tuple[str, ...]
     problems: tuple[RegistrationError, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What was found in the files. looked_at: how many sessions. findings: nothing where all is what was written."""
-
-    looked_at: int
-    findings: tuple[Finding, ...]
 
 
 def stats_of(sessions: SessionReader, scope: str | None = None) -> Stats:
@@ -106,30 +98,6 @@ def cleanup_expired(sessions: Sessions, *, delete_after_s: float | None = None) 
     return Cleanup(looked_at, tuple(expired), tuple(deleted), tuple(problems))
 
 
-def health_of(sessions: SessionReader) -> Health:
-    """Check every byte of every session: chains, snapshots, states; as `registration verify` does for manifests."""
-    findings: list[Finding] = []
-    looked_at = 0
-    for id in sessions.backing.ids():
-        try:
-            run = sessions.run_of(id)
-            if run is None:
-                continue
-            looked_at += 1
-            files = run.store.inspect(id)
-            found = verify_files(files, stream=id, source=run.store.source, definition=run.store.definition)
-        except RegistrationError as error:
-            findings.append(Finding("damage", _log_path(id), 0, 0, error.problem.rstrip(".")))
-            continue
-        findings += [
-            replace(one, path=one.path.replace(layout.MANIFESTS, layout.SESSIONS, 1))
-            for one in found.findings
-        ]
-    return Health(looked_at, tuple(findings))
-
-
-def _log_path(id: str) -> str:
-    try:
-        return layout.log_path(id, layout.SESSIONS)
-    except RegistrationError:  # no id has such a name
-        return f"{layout.SESSIONS}/{id}"
+def health_of(sessions: SessionReader) -> AreaVerification:
+    """Check every byte of every session: chains, snapshots, states; as `registration verify` does."""
+    return verify_area(layout.SESSIONS, sessions.backing.ids(), sessions.store_of)

@@ -302,12 +302,13 @@ class FileStore:
                     event = decode_line(line, stream=stream, source=self.source, after=place)
                 except BadLine as error:
                     fault = Fault(place.version + 1, place.size_bytes, str(error), torn=False)
-                    raise corrupt(stream, fault, place.version) from None
+                    raise corrupt(stream, fault, place.version, self._place.area) from None
                 place = Position(event.version, place.size_bytes + len(line), event.hash)
                 yield event
         if place != state.position:
             reason = f"it ends at version {place.version}, and its snapshot says {state.version}"
-            raise corrupt(stream, Fault(place.version, place.size_bytes, reason, torn=False), place.version)
+            fault = Fault(place.version, place.size_bytes, reason, torn=False)
+            raise corrupt(stream, fault, place.version, self._place.area)
 
     def save(self, stream: str, snapshot: StateSnapshot) -> None:
         """See `Store.save`."""

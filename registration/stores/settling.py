@@ -148,7 +148,13 @@ def plan_for(
     def plan(base: StateSnapshot | None) -> Plan:
         tail = place.log_bytes(held, base.position.size_bytes if base else 0)
         return plan_recovery(
-            tail, base=base, found=found, stream=held.stream, source=source, definition=definition
+            tail,
+            base=base,
+            found=found,
+            stream=held.stream,
+            source=source,
+            definition=definition,
+            area=place.area,
         )
 
     if base is None:
@@ -213,4 +219,4 @@ def refuse_orphan(place: Place, stream: str) -> None:
         with suppress(FileNotFoundError):
             if place.disk.status_at(layout.LOG_FILE, dir_fd=directory).st_size:
                 return  # somebody was creating it at this very moment
-        raise corrupt_without_log(stream)
+        raise corrupt_without_log(stream, place.area)
