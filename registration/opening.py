@@ -22,6 +22,7 @@ from registration.stores.registry_file import RegistryFile, replace_registry
 
 if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
+    from registration.feed.reading import Logs
 
 LIFECYCLE_BYTES_MAX = 256 * 1024
 
@@ -90,11 +91,12 @@ def open_registry(
     guards: Guards | None = None,
     snapshots: Snapshots = "each",
     lock_timeout_s: float = 10.0,
+    others: Mapping[str, Callable[[FileStore], Logs]] | None = None,
 ) -> tuple[FileStore, Callable[[], Policy]]:
     """A registry's store, and what gives its policy.
 
     wanted: what to make where there is no registry yet; None: it must be there. lifecycle: the one that it is to be made
-    with (`registration` as usual); where it is there already, it has to be that one.
+    with (`registration` as usual); where it is there already, it has to be that one. others: as for `FileStore`.
 
     Raises:
         NotFound, CorruptRegistry, StoreError: as `FileStore`.
@@ -123,6 +125,7 @@ def open_registry(
         lifecycle=making.data,
         snapshots=snapshots,
         lock_timeout_s=lock_timeout_s,
+        others=others,
     )
     return store, PolicyInForce(store.disk, store.root, store.definition.chart, guards)
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
+from registration.areas import OTHERS
 from registration.claims import ClaimingPipeline
 from registration.core.policy import NO_POLICY
 from registration.core.store import Recovered
@@ -136,6 +137,7 @@ class RegistrationPipeline(ClaimingPipeline):
                 guards=guards,
                 snapshots=snapshots,
                 lock_timeout_s=lock_timeout_s,
+                others=OTHERS,
             )
             self.made = store.made
         if policy is not None or rules is None:

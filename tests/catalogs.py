@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -59,16 +59,20 @@ class ListFeed:
     reconciled: int = 0
     elsewhere: frozenset[int] = frozenset()
 
-    def entries(self, cursor: str | None, limit: int | None) -> Iterator[Entry]:
+    def entries(
+        self, cursor: str | None, limit: int | None, areas: Collection[str] | None = None
+    ) -> Iterator[Entry]:
         start = 0
         if cursor is not None:
             name, _, offset = cursor.partition(":")
             if name != self.name:
                 raise InvalidArgument("another feed")
             start = int(offset)
-        for index, event in islice(enumerate(self.events[start:], start + 1), limit):
-            area = "aliases" if index - 1 in self.elsewhere else "manifests"
-            yield Entry(f"{self.name}:{index}", area, event)
+        told = (
+            Entry(f"{self.name}:{index}", "aliases" if index - 1 in self.elsewhere else "manifests", event)
+            for index, event in enumerate(self.events[start:], start + 1)
+        )
+        yield from islice((entry for entry in told if areas is None or entry.area in areas), limit)
 
     def end(self) -> str:
         return f"{self.name}:{len(self.events)}"
@@ -109,8 +113,10 @@ class Registry:
             raise NotFound("gone")
         return iter(list(self.logs[stream].events))
 
-    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[Entry]:
-        return self.told.entries(after, limit)
+    def feed(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[Entry]:
+        return self.told.entries(after, limit, areas)
 
     def feed_end(self) -> str:
         return self.told.end()

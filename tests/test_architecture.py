@@ -59,6 +59,7 @@ LEVELS = {
     "onboarding": 5,
     "testing": 5,
     "upkeep": 5,
+    "areas": 5,
     "cli": 6,
     "__main__": 6,
 }

@@ -344,7 +344,12 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         ),
         (
             CorruptLog(
-                "manifests/a/events.jsonl", line=3, offset_bytes=900, reason="it is torn", sound_version=2, stream="a"
+                "manifests/a/events.jsonl",
+                line=3,
+                offset_bytes=900,
+                reason="it is torn",
+                sound_version=2,
+                stream="a",
             ),
             f"'a' is damaged at manifests/a/events.jsonl, line 3, byte 900: it is torn. Versions 1 to 2 check out. {ADVICE}",
             {
@@ -358,7 +363,12 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         ),
         (
             CorruptLog(
-                "manifests/a/events.jsonl", line=0, offset_bytes=0, reason="it is gone", sound_version=0, stream="a"
+                "manifests/a/events.jsonl",
+                line=0,
+                offset_bytes=0,
+                reason="it is gone",
+                sound_version=0,
+                stream="a",
             ),
             f"'a' is damaged at manifests/a/events.jsonl: it is gone. No version checks out. {ADVICE}",
             {

@@ -220,7 +220,7 @@ def test_filters_choose_what_is_told(pipeline, hooks, receiver):
         ('states = ["REGISTERED", "DRAFT"]', ["create", "register"]),
         ('actions = ["approve"]', ["approve"]),
         ('types = ["registration.*ed.v1"]', ["create", "register"]),
-        ('areas = ["aliases"]', []),
+        ('areas = ["aliases", "sessions"]', []),
         ('states = ["APPROVED"]\nactions = ["register"]', []),
     ):
         receiver.requests.clear()

@@ -226,11 +226,10 @@ class Catalog:
     def _batch(self, cursor: str | None) -> _Batch:
         batch = _Batch()
         try:
-            for entry in self._store.feed(cursor, limit=EVENTS_AT_ONCE):
+            for entry in self._store.feed(cursor, limit=EVENTS_AT_ONCE, areas=(layout.MANIFESTS,)):
                 batch.cursor = entry.cursor
-                if entry.area == layout.MANIFESTS:
-                    batch.events.append(entry.event)
-                    batch.size_bytes += len(entry.event.line)
+                batch.events.append(entry.event)
+                batch.size_bytes += len(entry.event.line)
                 if batch.size_bytes > BYTES_AT_ONCE:
                     break
         except InvalidArgument:  # the feed that the cursor was of was deleted
@@ -241,8 +240,7 @@ class Catalog:
             if "stream" not in error.details:  # the feed itself can't be read
                 raise
             batch.cursor = error.details["behind"]
-            if error.details["area"] == layout.MANIFESTS:
-                batch.problems[error.details["stream"]] = error
+            batch.problems[error.details["stream"]] = error
         return batch
 
     def _unreadable(self, db: sqlite3.Connection, found: _CaughtUp) -> list[Unreadable]:

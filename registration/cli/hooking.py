@@ -76,10 +76,13 @@ def _to(hook: Hook) -> str:
 
 
 def _filters(hook: Hook) -> str:
+    from registration.feed.hook_file import USUAL_AREAS  # noqa: PLC0415  # loaded by whoever has a hook
+
     said = [
         f"{name} {', '.join(values)}"
         for name, values in (
-            ("states", hook.states), ("actions", hook.actions), ("types", hook.types), ("areas", hook.areas)
+            ("states", hook.states), ("actions", hook.actions), ("types", hook.types),
+            ("areas", () if hook.areas == USUAL_AREAS else hook.areas),
         )
         if values
     ]  # fmt: skip

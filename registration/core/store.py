@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from registration.core.definition import Definition
@@ -341,11 +341,14 @@ class Store(Protocol):
     def refusals(self) -> Iterator[bytes]:
         """The lines that were noted, in order; one that was cut short is left out."""
 
-    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+    def feed(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[FeedEntry]:
         """The committed events of all streams behind a cursor, as of now: each once, in commit order for each stream.
 
         after: a cursor that the feed gave; None or ``start``: from the first event; ``now``: none. limit: at most so many.
-        After a power cut, events that were read before it may come again, with the same ids.
+        areas: events of other ones are passed over, and not looked up. After a power cut, events that were read before it may
+        come again, with the same ids.
 
         Raises (while iterating):
             InvalidArgument: when the cursor is none, or is of another feed.

@@ -52,11 +52,15 @@ _MEMBERS = frozenset(
 _OF_A_URL = ("secrets", "allow_private", "ca_file")
 
 
+USUAL_AREAS = (layout.MANIFESTS, layout.ALIASES)
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One hook: a command or an HTTP endpoint, and what it is told of.
 
-    states, actions, types, areas: empty where all. timeout_s: for one attempt as a whole. start: where it begins when it is
+    states, actions, types: empty where all. areas: of which it is told; sessions hold what people said about themselves, and
+    deployments are many small steps, so both have to be named. timeout_s: for one attempt as a whole. start: where it begins when it is
     new, `now` or `start`. allow_private: whether the endpoint may be in a private network, and speak plain HTTP there.
     secrets: ``env:NAME`` or ``file:PATH``; the event is signed with each. ca_file: whom to trust instead of the system's.
     """
@@ -68,7 +72,7 @@ class Hook:
     states: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
-    areas: tuple[str, ...] = ()
+    areas: tuple[str, ...] = USUAL_AREAS
     timeout_s: float = TIMEOUT_S
     allow_private: bool = False
     ca_file: str | None = None
@@ -84,7 +88,7 @@ class Hook:
         """Whether it is told of an event."""
         event = entry.event
         return (
-            (not self.areas or entry.area in self.areas)
+            entry.area in self.areas
             and (not self.actions or event.action in self.actions)
             and (not self.types or any(fnmatchcase(event.type, pattern) for pattern in self.types))
             and (not self.states or not chart.active(event.to_state).isdisjoint(self.states))
@@ -161,7 +165,8 @@ class _Parser:
             states=self._texts("states", "a state of the lifecycle", self._chart.has_state),
             actions=self._texts("actions", "an action of the lifecycle", self._has_action),
             types=self._texts("types", "an event's type", bool),
-            areas=self._texts("areas", "an area", bool),
+            areas=self._texts("areas", f"one of {', '.join(layout.LOG_AREAS)}", layout.LOG_AREAS.__contains__)
+            or USUAL_AREAS,
             timeout_s=self._number("timeout_s", TIMEOUT_S, TIMEOUT_S_MAX),
             allow_private=self._flag("allow_private"),
             ca_file=self._text("ca_file", None),

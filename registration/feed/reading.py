@@ -9,7 +9,7 @@ An event that was damaged is raised, with the cursor for going on behind it: not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -91,10 +91,12 @@ class Feed:
         self._areas = areas
         self._journal = journal
 
-    def entries(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+    def entries(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[FeedEntry]:
         """See `registration.core.store.Store.feed`."""
         check_limit(limit)
-        return islice(self._entries(after), limit)
+        return islice(self._entries(after, areas), limit)
 
     def end(self) -> str:
         """See `registration.core.store.Store.feed_end`."""
@@ -116,10 +118,10 @@ class Feed:
 
         with _reading():
             last, _ = self._ready()
-            return reconcile_late(self._segments, self._areas, last.number, self._journal)
+            return reconcile_late(self._segments, dict(self._areas), last.number, self._journal)
 
-    def _entries(self, after: str | None) -> Iterator[FeedEntry]:
-        records = self._records(after)
+    def _entries(self, after: str | None, areas: Collection[str] | None) -> Iterator[FeedEntry]:
+        records = (found for found in self._records(after) if areas is None or found[0].area in areas)
         size = 1  # who wants one event shall not wait for many
         while ahead := list(islice(records, size)):
             known = self._looked_up([record for record, _, _ in ahead])
@@ -206,7 +208,7 @@ class Feed:
 
         with segments.made() as feed:
             last = segments.current(feed) or segments.make(feed)
-        reconcile_before(segments, self._areas, last.number)
+        reconcile_before(segments, dict(self._areas), last.number)
         with segments.opened() as feed:
             return segments.segment(feed, last.number), segments.numbers(feed)
 

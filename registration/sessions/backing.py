@@ -100,7 +100,7 @@ class FileBacking:
         self._randbytes = randbytes
         self._key: bytes | None = None
 
-    def store(self, definition: Definition) -> SessionStore:
+    def store(self, definition: Definition) -> FileStore:
         """See `Backing.store`."""
         return FileStore(
             self.root, definition, area=layout.SESSIONS, lock_timeout_s=self._lock_timeout_s, disk=self._disk

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from registration.engine import Engine, Random
 from registration.errors import NotFound, RegistrationError
+from registration.lifecycles.registration import REGISTRATION
 from registration.sessions.backing import Backing, FileBacking, SessionStore
 from registration.sessions.claims import key_of
 from registration.sessions.refusals import not_found
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from registration.values.events import Event
     from registration.verification import AreaVerification
     from registration.wizards.wizard import Wizard
-
-_ANY = "mcp-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +211,15 @@ class SessionReader:
         return self._begun_run(id, begun)
 
     def store_of(self, id: str) -> SessionStore:
-        """The store of a session's files, for who looks after them. One that was never begun is of no wizard: any will do.
+        """The store of a session's files, for who looks after them. One that was never begun is of no wizard, and any will do.
 
         Raises:
             InvalidArgument: when no session has that id.
             NotFound: when its wizard isn't here.
             StoreError: when its files can't be read.
         """
-        return (self.run_of(check_session_id(id)) or self._run(self.wizard(_ANY))).store
+        run = self.run_of(check_session_id(id))
+        return run.store if run is not None else self.backing.store(REGISTRATION)
 
     def _begun_run(self, id: str, begun: Mapping[str, Any]) -> Run:
         name, digest = begun["name"], begun.get("digest")

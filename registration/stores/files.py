@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,6 +46,7 @@ from registration.errors import (
 from registration.feed.journal import Journal
 from registration.feed.segments import Segments
 from registration.recovery import Witness, corrupt, plan_repair, witness
+from registration.stores.areas import Areas
 from registration.stores.behind import SnapshotsBehind
 from registration.stores.claims import FileClaims
 from registration.stores.hot import Hot, HotStates, signature
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from registration.core.store import Backlog, ConsumerKeeper, FeedEntry
-    from registration.feed.reading import Feed
+    from registration.feed.reading import Feed, Logs
     from registration.values.events import Event
 
 _log = logging.getLogger("registration")
@@ -94,7 +95,7 @@ class FileStore:
     root: the registry's directory. definition: the lifecycle, or how to get the one that the registry names. wanted: what
     to make there where there is no registry yet, with the lifecycle that it names; None: it must be there; `made` says
     which it was. area: the directory that the streams are in. snapshots: `each` or `idle`. lock_timeout_s: how long to wait
-    for somebody else's lock.
+    for somebody else's lock. others: by the areas that nobody has to have opened here, how the feed comes to their logs.
 
     Raises:
         NotFound: when there is no registry and none is wanted.
@@ -113,6 +114,7 @@ class FileStore:
         snapshots: Snapshots = "each",
         lock_timeout_s: float = 10.0,
         disk: Disk | None = None,
+        others: Mapping[str, Callable[[FileStore], Logs]] | None = None,
     ) -> None:
         self.root = os.path.realpath(root)  # the root itself may be a link; below it none is followed
         self.disk: Disk = disk or PosixDisk()
@@ -139,6 +141,7 @@ class FileStore:
         self._beside = threading.Lock()
         self.areas: dict[str, FileStore] = {}
         """The stores of this registry's other areas, by the names that their commits are announced with."""
+        self._others = others or {}
 
     @property
     def source(self) -> str:
@@ -438,9 +441,11 @@ class FileStore:
                 yield from stray_rules(self.disk, self.root)
                 yield from self._claims.strays()
 
-    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+    def feed(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[FeedEntry]:
         """See `Store.feed`."""
-        return self._feed().entries(after, limit=limit)
+        return self._feed().entries(after, limit=limit, areas=areas)
 
     def feed_end(self) -> str:
         """See `Store.feed_end`."""
@@ -560,7 +565,9 @@ class FileStore:
     def _feed(self) -> Feed:
         from registration.feed.reading import Feed  # noqa: PLC0415  # most programs don't follow what they write
 
-        return Feed(self.segments, {self._place.area: self, **self.areas}, self.journal)
+        return Feed(
+            self.segments, Areas({self._place.area: self, **self.areas}, self._others, self), self.journal
+        )
 
     def _announce(self, stream: str, after: Position, events: Sequence[Event]) -> None:
         """Tell the feed of a commit that is about to be written. Where that fails, nothing was written."""

@@ -28,7 +28,7 @@ from registration.values.names import check_name
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from registration.core.definition import Definition
     from registration.core.store import ConsumerKeeper
@@ -159,10 +159,12 @@ class MemoryStore:
         """See `Store.refusals`."""
         return iter(list(self._refusals))
 
-    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
-        """See `Store.feed`."""
+    def feed(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[FeedEntry]:
+        """See `Store.feed`. Tells of manifests only."""
         check_limit(limit)
-        return islice(self._entries(after), limit)
+        return islice(self._entries(after) if areas is None or MANIFESTS in areas else (), limit)
 
     def feed_end(self) -> str:
         """See `Store.feed_end`."""

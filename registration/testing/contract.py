@@ -567,6 +567,8 @@ class StoreContract:
         append(store, "a", count=4)
         every = [entry.event for entry in store.feed("start")]
 
+        assert [entry.event for entry in store.feed(areas=("manifests", "other"))] == every
+        assert list(store.feed(areas=("other",))) == []
         first = list(store.feed(limit=3))
 
         assert [entry.event for entry in first] == every[:3]

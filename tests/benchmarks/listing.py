@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,9 @@ class Synthetic:
         self._document = orjson.loads(FIXTURE.read_bytes())
         self._running: Iterator[FeedEntry] | None = None
 
-    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+    def feed(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[FeedEntry]:
         if after is None or self._running is None:
             self._running = self._entries()
         return islice(self._running, limit)
