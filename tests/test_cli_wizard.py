@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 
 import pytest
@@ -199,3 +200,36 @@ def test_the_matrix_is_printed(place):
     assert ok(place, "matrix", "./survey.toml").splitlines()[2].startswith("| (none) | FIRST |")
     rows = [json.loads(line) for line in ok(place, "matrix", "agent-card", "--json").splitlines()]
     assert rows[1]["state"] == "IDENTITY"
+
+
+def test_the_command_that_goes_on_is_whole(place):
+    """What is printed can be typed as it is: a session that is named brings its scope, and the actor is said again."""
+    owner = ("--scope", "guild-7", "--actor", "bea@x")
+    done = run(place, "wizard", "start", "./survey.toml", *owner)
+    session = done.stdout.split()[0]
+    line = f"Next: registration wizard resume {session} --actor bea@x"
+    answers = ("--set", "/FIRST/one=a", "--set", "/FIRST/two=1")
+
+    assert line in done.stderr.splitlines()
+    gone_on = run(place, *shlex.split(line)[2:], *answers, "--json")
+    assert (gone_on.returncode, json.loads(gone_on.stdout)["state"]) == (0, "SECOND")
+    assert "belongs to 'bea@x' in the scope 'guild-7'" in refused(
+        place, 4, "back", session, "--actor", "bea@x", "--scope", "guild-8"
+    )
+
+
+def test_a_session_that_can_not_be_read_makes_room(place):
+    """Whose it is can't be told, so whoever keeps the registry may remove it, and says so; another one can be begun."""
+    session = begun(place)["session"]
+    for file in ("events.jsonl", "state.json"):
+        path = place / "registry" / "sessions" / session / file
+        path.write_bytes(path.read_bytes().replace(b"ada", b"eve"))
+
+    said = refused(place, 7, "start", "./survey.toml")
+    assert f"registration wizard delete {session}" in said
+    assert "--yes" in refused(place, 2, "delete", session)
+    done = run(place, "wizard", "delete", session, "--yes")
+
+    assert (done.returncode, done.stdout) == (0, f"{session}  removed\n")
+    assert "Whose it is can't be told." in done.stderr
+    assert begun(place)["state"] == "FIRST"

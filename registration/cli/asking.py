@@ -7,6 +7,7 @@ brackets. Text that is one of these, or empty, is typed in quotation marks: ``"-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -22,6 +23,11 @@ Check = Callable[[dict[str, Any]], list[Problem]]
 
 Keep = Callable[[dict[str, Any]], None]
 """Keep what was answered so far."""
+
+Path = tuple[str | int, ...]
+
+Whole = Callable[[Any], dict[str, Any]]
+"""From a value at the place that is asked for to the whole answer as it would be with it."""
 
 HELP = "? explains, < goes back a step, - leaves it out, Enter takes what is in brackets, Ctrl-C leaves and keeps everything."
 
@@ -53,7 +59,9 @@ class Asker:
                 if name in known:
                     self._answer[name] = known[name]
                 continue
-            value = self._value(member, (name,), known.get(name, ABSENT))
+            value = self._value(
+                member, (name,), known.get(name, ABSENT), partial(_within, _as_it_is, self._answer, name)
+            )
             if value is not ABSENT:
                 self._answer[name] = value
                 self._keep({**known, **self._answer})
@@ -61,27 +69,29 @@ class Asker:
 
     # -- one value -----------------------------------------------------------------------------------------
 
-    def _value(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
-        """Ask until nothing is wrong with what was said at this place."""
+    def _value(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
+        """Ask until nothing is wrong with what was said at this place, as far as that can be told already."""
+        if shape.kind == "fixed":
+            return shape.value
         while True:
-            value = self._said(shape, path, known)
-            problems = self._problems(path, value)
+            value = self._said(shape, path, known, whole)
+            problems = self._problems(path, value, whole)
             if not problems:
                 return value
             for problem in problems:
                 tell(problem)
-            known = value if shape.kind in ("object", "list", "table") else known
+            known = known if shape.kind in _SINGLE else value
 
-    def _said(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _said(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         if shape.kind == "fixed":
             return shape.value
         ways = {"table": self._table, "object": self._object, "variants": self._variant, "list": self._items}
         way = ways.get(shape.kind, self._one)
         if shape.kind == "list" and shape.item is not None and shape.item.kind in _SINGLE:
             way = self._words
-        return way(shape, path, known)
+        return way(shape, path, known, whole)
 
-    def _one(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _one(self, shape: Shape, path: Path, known: Any, _: Whole) -> Any:
         """A single value: text, a number, yes or no, a choice, or JSON."""
         default = known if known is not ABSENT else shape.default
         if shape.kind == "choice":
@@ -102,7 +112,7 @@ class Asker:
                     return value
                 tell(Problem("", f"{typed!r} is not {_WANTED[shape.kind]}"))
 
-    def _words(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _words(self, shape: Shape, path: Path, known: Any, _: Whole) -> Any:
         """A list of single values, on one line, with commas between them."""
         assert shape.item is not None
         default = known if known is not ABSENT else shape.default
@@ -115,19 +125,31 @@ class Asker:
                     return default
                 if not shape.required or not shape.at_least:
                     return [] if shape.required else ABSENT
-                tell(Problem("", f"at least {shape.at_least} of them have to be said; ? explains"))
+                tell(Problem("", f"at least {shape.at_least} is required; ? explains"))
                 continue
             if typed == "-":
                 return [] if shape.required else ABSENT
-            values = [read(shape.item, word.strip()) for word in typed.split(",") if word.strip()]
-            if ABSENT not in values:
-                return values
-            tell(Problem("", f"one of them is not {_WANTED[shape.item.kind]}"))
+            values = {word: read(shape.item, word) for word in map(str.strip, typed.split(",")) if word}
+            wrong = [word for word, value in values.items() if value is ABSENT]
+            if not wrong:
+                return list(values.values())
+            for word in wrong:
+                tell(Problem("", f"{word!r} is not {_WANTED[shape.item.kind]}"))
 
-    def _items(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _items(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         """A list of objects: one after the other, or changed one by one where there are some."""
         assert shape.item is not None
         items: list[Any] = list(known) if isinstance(known, list) else []
+
+        def item(index: int, known: Any = ABSENT) -> Any:
+            assert shape.item is not None
+            return self._value(
+                shape.item,
+                (*path, index),
+                known,
+                lambda one: whole([*items[:index], one, *items[index + 1 :]]),
+            )
+
         click.secho(f"{label(shape, path)}:", bold=True)
         if (
             not items
@@ -136,7 +158,7 @@ class Asker:
         ):
             return [] if shape.required else ABSENT
         if not items:
-            items.append(self._value(shape.item, (*path, 0), ABSENT))
+            items.append(item(0))
         while True:
             for number, one in enumerate(item_names(items), 1):
                 click.echo(f"  {number}  {printable(one)}")
@@ -146,15 +168,15 @@ class Asker:
             if word in ("", "done", "no", "n"):
                 return items
             if word == "add":
-                items.append(self._value(shape.item, (*path, len(items)), ABSENT))
+                items.append(item(len(items)))
             elif word == "change" and 0 <= index < len(items):
-                items[index] = self._value(shape.item, (*path, index), items[index])
+                items[index] = item(index, items[index])
             elif word == "remove" and 0 <= index < len(items):
                 del items[index]
             else:
                 tell(Problem("", "say `add`, `change 1`, `remove 1` or `done`"))
 
-    def _table(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _table(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         """An object with names of one's own, until none is given."""
         assert shape.item is not None
         entries: dict[str, Any] = dict(known) if isinstance(known, Mapping) else {}
@@ -168,22 +190,32 @@ class Asker:
             if name.startswith("-"):
                 entries.pop(name[1:], None)
             else:
-                entries[name] = self._value(shape.item, (*path, name), entries.get(name, ABSENT))
+                entries[name] = self._value(
+                    shape.item,
+                    (*path, name),
+                    entries.get(name, ABSENT),
+                    partial(_within, whole, entries, name),
+                )
 
-    def _object(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _object(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         there = isinstance(known, Mapping)
         if not shape.required and not confirm(
             f"{label(shape, path)}: say something of it?", shape, default=there
         ):
             return ABSENT
-        found = {}
+        found: dict[str, Any] = {}
         for name, member in (shape.members or {}).items():
-            value = self._said(member, (*path, name), known.get(name, ABSENT) if there else ABSENT)
+            value = self._value(
+                member,
+                (*path, name),
+                known.get(name, ABSENT) if there else ABSENT,
+                partial(_within, whole, found, name),
+            )
             if value is not ABSENT:
                 found[name] = value
         return found
 
-    def _variant(self, shape: Shape, path: tuple[str | int, ...], known: Any) -> Any:
+    def _variant(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         names = [one.name or one.kind for one in shape.variants]
         click.echo(f"{label(shape, path)}, one of:")
         for number, name in enumerate(names, 1):
@@ -200,16 +232,26 @@ class Asker:
                 index = names.index(typed)
             if 0 <= index < len(names):
                 chosen = shape.variants[index]
-                return self._said(chosen, path, known if fits(chosen, known) else ABSENT)
+                return self._said(chosen, path, known if fits(chosen, known) else ABSENT, whole)
             tell(Problem("", f"say a number from 1 to {len(names)}"))
 
-    def _problems(self, path: tuple[str | int, ...], value: Any) -> list[Problem]:
-        """What is wrong at this place, and below it, now that this is said; only where it is of the first level whole."""
-        if value is ABSENT or len(path) != 1:
+    def _problems(self, path: Path, value: Any, whole: Whole) -> list[Problem]:
+        """What is wrong at this place, and below it, now that this is said."""
+        if value is ABSENT:
             return []
         at = pointer(path)
-        trial = {**self._answer, str(path[0]): value}
-        return [one for one in self._check(trial) if one.at == at or one.at.startswith(f"{at}/")]
+        return [one for one in self._check(whole(value)) if one.at == at or one.at.startswith(f"{at}/")]
+
+
+def _within(whole: Whole, members: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """The whole answer with a member of an object at its place."""
+    return whole({**members, name: value})
+
+
+def _as_it_is(value: Any) -> dict[str, Any]:
+    """The whole answer, from itself."""
+    found: dict[str, Any] = value
+    return found
 
 
 _YES_OR_NO = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
@@ -266,11 +308,18 @@ def prompt(text: str, default: str, shape: Shape) -> str:
             raise WentBack
         if typed != "?":
             return typed
-        click.echo(f"  {printable(shape.help or 'There is no more to say of it.')}")
+        click.echo(f"  {printable(shape.help or _asked_for(shape))}")
         for one in shape.options or (shape.item.options if shape.item else ()):
             if one.help:
                 click.echo(f"  {printable(str(one.value))}: {printable(one.help)}")
         click.secho(f"  {HELP}", dim=True)
+
+
+def _asked_for(shape: Shape) -> str:
+    """What may be said, where nobody wrote a help."""
+    named = {"list": "several, one after the other", "table": "names of your own, each with a value"}
+    what = named.get(shape.kind) or _WANTED.get(shape.kind) or "one of those above, by number or name"
+    return f"It wants {what}."
 
 
 def confirm(text: str, shape: Shape, *, default: bool) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,7 +35,14 @@ from registration.cli.output import (
     told_here,
     when,
 )
-from registration.errors import InvalidAnswer, InvalidArgument, NotFound, SessionExpired, StoreError
+from registration.errors import (
+    InvalidAnswer,
+    InvalidArgument,
+    NotFound,
+    RegistrationError,
+    SessionExpired,
+    StoreError,
+)
 from registration.values.times import DURATION_FORM, duration_s
 
 if TYPE_CHECKING:
@@ -83,9 +91,8 @@ def _owner_options(function: F) -> F:
             "--scope",
             metavar="NAME",
             envvar="REGISTRATION_SCOPE",
-            default="default",
-            show_default=True,
-            help="What sessions belong to besides their user.  [env: REGISTRATION_SCOPE]",
+            help="What sessions belong to besides their user.  "
+            "[default: that of the session, or `default`; env: REGISTRATION_SCOPE]",
         ),
         lock_timeout_option,
         actor_option,
@@ -153,8 +160,14 @@ class _Open:
 
 @contextmanager
 def _opened(
-    context: Context, scope: str = "default", client: str | None = None, target: str | None = None
+    context: Context,
+    scope: str | None = None,
+    client: str | None = None,
+    target: str | None = None,
+    *,
+    session: str | None = None,
 ) -> Iterator[_Open]:
+    """What a command works with. scope: None for that of the session that was named, or the usual one."""
     from registration.leases.opening import open_leases  # noqa: PLC0415  # `--help` needs none of it
     from registration.onboarding import STEP, CommunityDeployer  # noqa: PLC0415  # as above
     from registration.sessions.session import Caller  # noqa: PLC0415  # as above
@@ -177,7 +190,10 @@ def _opened(
         with sessions:
             keeper = open_leases(context.root())
             try:
-                yield _Open(sessions, Caller(context.acting(), scope, client), keeper)
+                if scope is None and session is not None:
+                    with suppress(RegistrationError):  # whatever it is, the command meets it again
+                        scope = sessions.get(session).scope
+                yield _Open(sessions, Caller(context.acting(), scope or "default", client), keeper)
             finally:
                 keeper.close()
 
@@ -217,7 +233,7 @@ def start_wizard(
     file: str | None,
     said: tuple[str, ...],
     target: str | None,
-    scope: str,
+    scope: str | None,
     client: str | None,
 ) -> None:
     """Begin a session of the wizard NAME, or of one in a TOML or JSON file.
@@ -256,12 +272,12 @@ def resume_wizard(
     file: str | None,
     said: tuple[str, ...],
     target: str | None,
-    scope: str,
+    scope: str | None,
     client: str | None,
 ) -> None:
     """Go on with a session where it is: the active one, unless another is named."""
     given = _given(file, said)
-    with _opened(context, scope, client, target) as opened:
+    with _opened(context, scope, client, target, session=session) as opened:
         id = opened.id_of(session)
         try:
             found = opened.sessions.resume(id, opened.by)
@@ -293,15 +309,31 @@ def _go_on(context: Context, opened: _Open, session: Session, given: dict[str, A
     except (click.Abort, KeyboardInterrupt):
         say("")
         say("Everything that was answered is kept.")
-        say(f"Go on with: registration wizard resume {session.id}")
+        say(f"Go on with: {_command(context, opened, 'resume', session)}")
         click.get_current_context().exit(FAILURE)
     if context.as_json:
         echo_json(session.as_json())
     elif session.is_active:
         _show_short(session)
-        say(f"Next: registration wizard resume {session.id}")
+        say(f"Next: {_command(context, opened, 'resume', session)}")
     else:
         show_end(session)
+        _offer_restart(context, opened, session)
+
+
+def _command(context: Context, opened: _Open, name: str, session: Session) -> str:
+    """What to type for the same caller to act on a session."""
+    words = ["registration", "wizard", name, session.id]
+    if context.actor is not None:
+        words += ["--actor", context.actor]
+    if session.bound and opened.by.client and opened.by.client != os.environ.get("REGISTRATION_CLIENT"):
+        words += ["--client", opened.by.client]
+    return printable(shlex.join(words))
+
+
+def _offer_restart(context: Context, opened: _Open, session: Session) -> None:
+    if session.can_restart:
+        say(f"Next: {_command(context, opened, 'restart', session)}")
 
 
 def _act(
@@ -310,10 +342,12 @@ def _act(
     """A command that does one thing to one session, and shows where it is then."""
 
     def made(act: Callable[..., Session]) -> click.Command:
-        def run(context: Context, session: str | None, scope: str, client: str | None, **more: Any) -> None:
+        def run(
+            context: Context, session: str | None, scope: str | None, client: str | None, **more: Any
+        ) -> None:
             from registration.cli.wizard_run import AtWork, holder_of  # noqa: PLC0415  # as above
 
-            with _opened(context, scope, client) as opened:
+            with _opened(context, scope, client, session=session) as opened:
                 id = opened.id_of(session)
                 holder = holder_of(opened.by.user)
                 with AtWork(opened.keeper, id, holder, wait=_no_wait):
@@ -323,9 +357,9 @@ def _act(
                 return
             _show_short(found)
             if found.is_active:
-                say(f"Next: registration wizard resume {found.id}")
-            elif found.can_restart:
-                say(f"Next: registration wizard restart {found.id}")
+                say(f"Next: {_command(context, opened, 'resume', found)}")
+            else:
+                _offer_restart(context, opened, found)
 
         run.__doc__ = help
         function: Any = run
@@ -461,10 +495,10 @@ def list_wizard(
 @_owner_options
 @click.pass_obj
 def show_wizard(
-    context: Context, session: str | None, with_log: bool, scope: str, client: str | None
+    context: Context, session: str | None, with_log: bool, scope: str | None, client: str | None
 ) -> None:
     """Show a session: the active one, unless another is named. Shows nothing that a secret is kept in, since none is."""
-    with _opened(context, scope, client) as opened:
+    with _opened(context, scope, client, session=session) as opened:
         found = opened.sessions.get(opened.id_of(session))
         events = list(opened.sessions.history(found.id)) if with_log else []
         lease = opened.keeper.find(f"sessions/{found.id}")
@@ -512,9 +546,9 @@ def show_wizard(
 @_session_argument
 @_owner_options
 @click.pass_obj
-def answers_wizard(context: Context, session: str | None, scope: str, client: str | None) -> None:
+def answers_wizard(context: Context, session: str | None, scope: str | None, client: str | None) -> None:
     """Write the answers of a session as JSON, for `--answers`."""
-    with _opened(context, scope, client) as opened:
+    with _opened(context, scope, client, session=session) as opened:
         found = opened.sessions.get(opened.id_of(session))
     option = 0 if context.as_json else orjson.OPT_INDENT_2
     click.echo(orjson.dumps({**found.wizard.identity, "answers": found.answers}, option=option))
@@ -619,15 +653,20 @@ def health_wizard(context: Context) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @_owner_options
 @click.pass_obj
-def delete_wizard(context: Context, session: str, yes: bool, scope: str, client: str | None) -> None:
-    """Remove a session of one's own for good. The manifest that it ended in stays."""
-    with _opened(context, scope, client) as opened:
-        found = opened.sessions.get(session)
+def delete_wizard(context: Context, session: str, yes: bool, scope: str | None, client: str | None) -> None:
+    """Remove a session of one's own for good, or one that is damaged. The manifest that it ended in stays."""
+    with _opened(context, scope, client, session=session) as opened:
+        by: Caller | None = opened.by
+        try:
+            opened.sessions.get(session)
+        except StoreError as problem:
+            say(printable(f"{problem.problem} Whose it is can't be told."))
+            by = None
         if not yes and _is_terminal(context):
-            click.confirm(f"Remove {found.id}, with all its answers?", abort=True, err=True)
+            click.confirm(f"Remove {session}, with all its answers?", abort=True, err=True)
         elif not yes:
             raise InvalidArgument("Removing a session can't be undone.", "Say that you mean it: --yes.")
-        opened.sessions.delete(session, opened.by)
+        opened.sessions.delete(session, by)
     if context.as_json:
         echo_json({"session": session, "deleted": True})
     else:

@@ -293,12 +293,10 @@ def _show_field(name: str, value: Any) -> None:
 
 
 def show_end(session: Session) -> None:
-    """What a session has come to, and what to type next."""
+    """What a session has come to."""
     if session.state == COMPLETE and session.manifest is not None:
         manifest = session.manifest
         echo(f"{session.id}  COMPLETE: {manifest['id']} is a DRAFT now (version {manifest['version']})")
         say(f"Next: registration submit {printable(str(manifest['id']))}")
     else:
         echo(f"{session.id}  {session.state}")
-        if session.can_restart:
-            say(f"Next: registration wizard restart {session.id}")

@@ -177,7 +177,9 @@ class Names:
         self._check_movable(name, alias)
         full = f"{name}@{version}"
         if check_name(full) != (name, version):
-            raise InvalidArgument(f"{version!r} is no version.", "Give one that is held.", version=version)
+            bare = version.removeprefix(f"{name}@")
+            remedy = f"Give it without the name: {bare!r}." if bare != version else "Give one that is held."
+            raise InvalidArgument(f"{version!r} is no version.", remedy, version=version)
         if alias in {split_name(one).version for one in self.claims.place.claims_of(name)}:
             raise InvalidArgument(
                 f"{name!r} has a version that is called {alias!r}.", "Choose another alias.", alias=alias

@@ -130,6 +130,14 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValida
 Amount = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_text_not_number)]
 Address = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ChainKey = Annotated[str, AfterValidator(_known("chain", [chain.key for chain in CHAINS]))]
+AssetKey = Annotated[Key, Field(description="A short name for the other steps, such as HONEY.")]
+AssetChain = Annotated[ChainKey, Field(description="One of those that were chosen.")]
+AssetAddress = Annotated[
+    Address,
+    Field(
+        description="Of the contract, on Solana of the mint, or of the collection: copy it, with its upper and lower case."
+    ),
+]
 Permission = Annotated[str, AfterValidator(_known("permission", PERMISSIONS))]
 EligibilityTemplate = Annotated[str, AfterValidator(_known("template", ELIGIBILITY_TEMPLATES))]
 ChannelTemplate = Annotated[str, AfterValidator(_known("template", CHANNEL_TEMPLATES))]
@@ -147,37 +155,56 @@ class Form(BaseModel):
 class Community(Form):
     """What the community is called. name, version: what its manifest is registered under."""
 
-    name: Annotated[str, StringConstraints(max_length=100), AfterValidator(_community_name)]
-    version: Annotated[str, AfterValidator(_version)] = "1.0.0"
-    title: Line
-    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+    name: Annotated[
+        str,
+        StringConstraints(max_length=100),
+        AfterValidator(_community_name),
+        Field(
+            description="Lower-case letters, digits, - and ., in parts joined by /: honey-jar, or io.github.acme/honey-jar."
+        ),
+    ]
+    version: Annotated[str, AfterValidator(_version), Field(description="Three numbers, such as 1.0.0.")] = (
+        "1.0.0"
+    )
+    title: Annotated[Line, Field(description="What people read, in one line.")]
+    description: Annotated[
+        str, StringConstraints(max_length=1000), Field(description="What the community is for.")
+    ] = ""
 
 
 class ChosenChains(Form):
     """The chains that its assets are on."""
 
-    chains: Annotated[list[ChainKey], Field(min_length=1, max_length=len(CHAINS))]
+    chains: Annotated[
+        list[ChainKey],
+        Field(min_length=1, max_length=len(CHAINS), description="One or more, by number or by name."),
+    ]
 
 
 class Token(Form):
     """A fungible token. key: what the other answers call it. minimum: how much counts as holding it, as decimal text."""
 
     kind: Literal["token"]
-    key: Key
-    chain: ChainKey
-    address: Address
-    decimals: int
-    minimum: Amount
+    key: AssetKey
+    chain: AssetChain
+    address: AssetAddress
+    decimals: Annotated[
+        int,
+        Field(
+            description="Digits behind the point, as the contract or the mint says: mostly 18, or 9 on Solana."
+        ),
+    ]
+    minimum: Annotated[Amount, Field(description="How much counts as holding it: 100, or 0.5.")]
 
 
 class NftCollection(Form):
     """A collection of NFTs. minimum: how many count as holding it, as text."""
 
     kind: Literal["nft"]
-    key: Key
-    chain: ChainKey
-    address: Address
-    minimum: Amount = "1"
+    key: AssetKey
+    chain: AssetChain
+    address: AssetAddress
+    minimum: Annotated[Amount, Field(description="How many count as holding it.")] = "1"
 
 
 class Assets(Form):
@@ -192,9 +219,13 @@ class Assets(Form):
 class Tier(Form):
     """A tier: from `at_least`, up to but not including `below`; without `below`, upwards without an end."""
 
-    name: Key
-    at_least: Amount
-    below: Amount | None = None
+    name: Annotated[Key, Field(description="What its members are called.")]
+    at_least: Annotated[
+        Amount, Field(description="From this amount on, or from this rank on, 1 being the largest holder.")
+    ]
+    below: Annotated[
+        Amount | None, Field(description="Up to, but not including this; without it, upwards without an end.")
+    ] = None
 
 
 class Tiers(Form):
@@ -205,20 +236,37 @@ class Tiers(Form):
     in ascending order.
     """
 
-    template: EligibilityTemplate
-    asset: Key
-    also: Annotated[list[Key], Field(max_length=ASSETS_MAX)] = []
-    measure: Measure = "amount"
-    tiers: Annotated[list[Tier], Field(max_length=TIERS_MAX)] = []
+    template: Annotated[EligibilityTemplate, Field(description="How the tiers are made.")]
+    asset: Annotated[Key, Field(description="The one that is measured.")]
+    also: Annotated[
+        list[Key],
+        Field(max_length=ASSETS_MAX, description="Others of which every member has to hold the minimum."),
+    ] = []
+    measure: Annotated[
+        Measure,
+        Field(
+            description="The amount that somebody holds, or the rank among all holders, 1 being the largest."
+        ),
+    ] = "amount"
+    tiers: Annotated[
+        list[Tier],
+        Field(
+            max_length=TIERS_MAX, description="For the template `free`: in ascending order, without overlap."
+        ),
+    ] = []
 
 
 class Role(Form):
     """The role that a tier gives. colour: ``#RRGGBB``."""
 
-    tier: Key
-    name: Line
-    colour: Annotated[str, AfterValidator(_colour)]
-    permissions: Annotated[list[Permission], Field(max_length=len(PERMISSIONS))]
+    tier: Annotated[Key, Field(description="Whose role it is: one for each tier.")]
+    name: Annotated[Line, Field(description="What it is called where people see it.")]
+    colour: Annotated[
+        str, AfterValidator(_colour), Field(description="# and six hex digits, such as #F1C40F.")
+    ]
+    permissions: Annotated[
+        list[Permission], Field(max_length=len(PERMISSIONS), description="What it allows; none with -.")
+    ]
 
 
 class Roles(Form):
@@ -230,20 +278,25 @@ class Roles(Form):
 class Channel(Form):
     """A channel. access: by tier; a tier that is not named can't see it."""
 
-    name: Line
-    kind: ChannelKind = "text"
-    access: dict[Key, Access]
+    name: Annotated[Line, Field(description="What it is called.")]
+    kind: Annotated[ChannelKind, Field(description="What it is for.")] = "text"
+    access: Annotated[
+        dict[Key, Access],
+        Field(description="What each tier may: none, read or write; who isn't named can't see it."),
+    ]
 
 
 class Category(Form):
     """Channels that stand together."""
 
-    name: Line
+    name: Annotated[Line, Field(description="What stands above its channels.")]
     channels: Annotated[list[Channel], Field(min_length=1, max_length=CHANNELS_MAX)]
 
 
 class Channels(Form):
     """Where people talk. categories: for the template `free`."""
 
-    template: ChannelTemplate
-    categories: Annotated[list[Category], Field(max_length=CATEGORIES_MAX)] = []
+    template: Annotated[ChannelTemplate, Field(description="How the channels are made.")]
+    categories: Annotated[
+        list[Category], Field(max_length=CATEGORIES_MAX, description="For the template `free`: your own.")
+    ] = []
