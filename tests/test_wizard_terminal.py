@@ -184,3 +184,91 @@ def test_of_two_terminals_one_asks(place):
     assert refused == 6
     assert "ada, process" in second.shown
     assert run(place, "wizard", "resume", "--set", "/FIRST/one=x", "--set", "/FIRST/two=1").returncode == 0
+
+
+GUESTS = """
+name = "guests"
+title = "Guests"
+
+[[steps]]
+name = "GUESTS"
+title = "Guests"
+
+[steps.form]
+type = "object"
+required = ["guests"]
+
+[steps.form.properties.guests]
+type = "array"
+minItems = 1
+items = { type = "object", required = ["name", "age"], properties = { name = { type = "string", pattern = "^[a-z]+$" }, age = { type = "integer" } } }
+
+[[steps]]
+name = "REVIEW"
+title = "All of it"
+kind = "review"
+"""
+
+LISTED = [
+    ("1. name", "ada"),
+    ("1. age", "36"),
+    ("[done]", "add"),
+    ("2. name", "bea"),
+    ("2. age", "9"),
+    ("[done]", ""),
+]
+
+
+@pytest.mark.parametrize("asked", range(len(LISTED)))
+def test_a_list_that_is_left_half_way_keeps_what_was_said_of_each_item(place, asked):
+    """A kill at every question; whoever goes on is asked for what is missing, with the rest proposed."""
+    (place / "guests.toml").write_text(GUESTS)
+    first = AtTerminal(place, "wizard", "start", "./guests.toml")
+    for question, typed in LISTED[:asked]:
+        first.wait_for(question)
+        first.type(typed + "\n")
+    first.wait_for(LISTED[asked][0])
+    first.process.send_signal(signal.SIGKILL)
+    first.end()
+    drafted = json.loads(run(place, "wizard", "show", "--json").stdout)["draft"]
+
+    again = AtTerminal(place, "wizard", "resume")
+    for question, typed in {
+        0: LISTED,
+        1: [("1. name [ada]", ""), *LISTED[1:]],
+        2: LISTED[2:],
+        3: LISTED[2:],
+        4: [("2. name [bea]", ""), *LISTED[4:]],
+        5: LISTED[5:],
+    }[asked]:
+        again.wait_for(question)
+        again.type(typed + "\n")
+    again.wait_for("Enter ends it")
+    again.type("\n")
+
+    guests = [{"name": "ada", "age": 36}, {"name": "bea", "age": 9}]
+    said = [[], [{"name": "ada"}], guests[:1], guests[:1], [guests[0], {"name": "bea"}], guests][asked]
+    assert drafted == ({"GUESTS": {"guests": said}} if said else {})
+    assert again.end() == 0, again.shown
+    assert json.loads(run(place, "wizard", "list", "--all", "--json").stdout)["answers"] == {
+        "GUESTS": {"guests": guests}
+    }
+
+
+def test_an_item_is_looked_at_as_soon_as_it_is_said(place):
+    """Each member for itself; what has no help says what it wants."""
+    (place / "guests.toml").write_text(GUESTS)
+    terminal = AtTerminal(place, "wizard", "start", "./guests.toml")
+    terminal.wait_for("1. name")
+    terminal.type("Ada\n")
+    terminal.wait_for("! at /guests/0/name")
+    terminal.wait_for("1. name")
+    terminal.type("ada\n")
+    terminal.wait_for("1. age")
+    terminal.type("?\n")
+    terminal.wait_for("It wants a whole number.")
+    terminal.wait_for("1. age")
+    terminal.type("old\n")
+    terminal.wait_for("'old' is not a whole number")
+    terminal.interrupt()
+    terminal.end()

@@ -37,12 +37,14 @@ class WentBack(Exception):  # no error: somebody typed <
 
 
 class Asker:
-    """Asks for one answer. check: what is wrong with it so far. keep: called after each field of the answer's first level."""
+    """Asks for one answer. check: what is wrong with it so far. keep: called with it as soon as there is more of it."""
 
     def __init__(self, check: Check, keep: Keep) -> None:
         self._check = check
         self._keep = keep
         self._answer: dict[str, Any] = {}
+        self._known: Mapping[str, Any] = {}
+        self._kept: dict[str, Any] = {}
 
     def ask(
         self, shape: Shape, known: Mapping[str, Any], only: frozenset[str] | None = None
@@ -53,7 +55,7 @@ class Asker:
             WentBack: when somebody typed ``<``.
             click.Abort: when somebody typed Ctrl-C, or the input ends.
         """
-        self._answer = {}
+        self._answer, self._known, self._kept = {}, known, dict(known)
         for name, member in (shape.members or {}).items():
             if only is not None and name not in only:
                 if name in known:
@@ -64,8 +66,15 @@ class Asker:
             )
             if value is not ABSENT:
                 self._answer[name] = value
-                self._keep({**known, **self._answer})
+                self._keep_more(self._answer)
         return self._answer
+
+    def _keep_more(self, answer: Mapping[str, Any]) -> None:
+        """Keep what was answered so far, with what is known of the rest."""
+        so_far = {**self._known, **answer}
+        if so_far != self._kept:
+            self._keep(so_far)
+            self._kept = so_far
 
     # -- one value -----------------------------------------------------------------------------------------
 
@@ -138,18 +147,8 @@ class Asker:
 
     def _items(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         """A list of objects: one after the other, or changed one by one where there are some."""
-        assert shape.item is not None
         items: list[Any] = list(known) if isinstance(known, list) else []
-
-        def item(index: int, known: Any = ABSENT) -> Any:
-            assert shape.item is not None
-            return self._value(
-                shape.item,
-                (*path, index),
-                known,
-                lambda one: whole([*items[:index], one, *items[index + 1 :]]),
-            )
-
+        item = partial(self._item, shape, path, whole, items)
         click.secho(f"{label(shape, path)}:", bold=True)
         if (
             not items
@@ -157,24 +156,43 @@ class Asker:
             and not confirm(f"Add {singular(shape.name)}?", shape, default=shape.required)
         ):
             return [] if shape.required else ABSENT
+        for index, one in enumerate(items):
+            if self._problems((*path, index), one, partial(_instead, whole, items, index)):
+                click.echo(f"  {index + 1}  {printable(item_names([one])[0])}")
+                items[index] = item(index, one)  # left half-way, or not right any more
         if not items:
             items.append(item(0))
-        while True:
-            for number, one in enumerate(item_names(items), 1):
-                click.echo(f"  {number}  {printable(one)}")
-            said = prompt("add, change N, remove N, or done", "done", shape)
-            word, _, rest = said.partition(" ")
-            index = int(rest) - 1 if rest.isascii() and rest.isdecimal() else -1
-            if word in ("", "done", "no", "n"):
-                return items
-            if word == "add":
-                items.append(item(len(items)))
-            elif word == "change" and 0 <= index < len(items):
-                items[index] = item(index, items[index])
-            elif word == "remove" and 0 <= index < len(items):
-                del items[index]
-            else:
-                tell(Problem("", "say `add`, `change 1`, `remove 1` or `done`"))
+        while self._changed(items, item, shape):
+            self._keep_more(whole(items))
+        return items
+
+    def _item(
+        self, shape: Shape, path: Path, whole: Whole, items: list[Any], index: int, known: Any = ABSENT
+    ) -> Any:
+        """One of a list."""
+        assert shape.item is not None
+        one = self._value(shape.item, (*path, index), known, partial(_instead, whole, items, index))
+        self._keep_more(_instead(whole, items, index, one))
+        return one
+
+    def _changed(self, items: list[Any], item: Callable[..., Any], shape: Shape) -> bool:
+        """Show a list, and have it changed once; whether there is more to do."""
+        for number, one in enumerate(item_names(items), 1):
+            click.echo(f"  {number}  {printable(one)}")
+        said = prompt("add, change N, remove N, or done", "done", shape)
+        word, _, rest = said.partition(" ")
+        index = int(rest) - 1 if rest.isascii() and rest.isdecimal() else -1
+        if word in ("", "done", "no", "n"):
+            return False
+        if word == "add":
+            items.append(item(len(items)))
+        elif word == "change" and 0 <= index < len(items):
+            items[index] = item(index, items[index])
+        elif word == "remove" and 0 <= index < len(items):
+            del items[index]
+        else:
+            tell(Problem("", "say `add`, `change 1`, `remove 1` or `done`"))
+        return True
 
     def _table(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         """An object with names of one's own, until none is given."""
@@ -189,6 +207,7 @@ class Asker:
                 return entries if entries or shape.required else ABSENT
             if name.startswith("-"):
                 entries.pop(name[1:], None)
+                self._keep_more(whole(entries))
             else:
                 entries[name] = self._value(
                     shape.item,
@@ -213,6 +232,8 @@ class Asker:
             )
             if value is not ABSENT:
                 found[name] = value
+            if value is not ABSENT and member.kind != "fixed":
+                self._keep_more(whole({**(known if there else {}), **found}))
         return found
 
     def _variant(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
@@ -246,6 +267,11 @@ class Asker:
 def _within(whole: Whole, members: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
     """The whole answer with a member of an object at its place."""
     return whole({**members, name: value})
+
+
+def _instead(whole: Whole, items: Sequence[Any], index: int, one: Any) -> dict[str, Any]:
+    """The whole answer with an item of a list at its place."""
+    return whole([*items[:index], one, *items[index + 1 :]])
 
 
 def _as_it_is(value: Any) -> dict[str, Any]:

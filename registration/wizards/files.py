@@ -28,7 +28,7 @@
     name = { answer = "/START/name" }               # what stands at a place of the answers; left out where nothing does
     version = "1.0.0"
 
-A form is a JSON Schema of an object. What the rest means is in `registration.wizards.wizard`. A session keeps the wizard that
+A form is a JSON Schema of an object; people are asked in the order of the file. What the rest means is in `registration.wizards.wizard`. A session keeps the wizard that
 it was begun with by its digest, so a file may change, or go, while it is under way.
 """
 
@@ -44,6 +44,7 @@ from registration.errors import InvalidDefinition, InvalidWizard
 from registration.lifecycles.file_syntax import path_of, read_json, read_toml, shown, taken
 from registration.values.pointers import ABSENT, at_pointer
 from registration.wizards.forms import SchemaForm
+from registration.wizards.shapes import with_order
 from registration.wizards.wizard import Answers, Option, Options, Wizard, WizardStep, values_at
 
 _POINTER = r"^(/.*)?$"
@@ -93,7 +94,7 @@ def parse_wizard(raw: bytes, *, source: str, form: Literal["toml", "json"]) -> W
         value = taken(read(raw, source), source)
     except InvalidDefinition as error:
         raise InvalidWizard(source, error.details["problems"]) from None
-    return wizard_of(value, source=source)
+    return wizard_of(_in_order(value), source=source)
 
 
 def wizard_of(value: Mapping[str, Any], *, source: str) -> Wizard:
@@ -125,6 +126,20 @@ def wizard_of(value: Mapping[str, Any], *, source: str) -> Wizard:
         result=None if said.result is None else _result(said.result),
         data=dict(value),
     )
+
+
+def _in_order(value: Any) -> Any:
+    """The same, with the order in which each form asks."""
+    steps = value.get("steps")
+    if not isinstance(steps, list):
+        return value
+    return {
+        **value,
+        "steps": [
+            {**step, "form": with_order(step["form"])} if isinstance(step, dict) and "form" in step else step
+            for step in steps
+        ],
+    }
 
 
 def _step(said: _Step) -> WizardStep:

@@ -18,6 +18,11 @@ Kind = Literal[
 ]
 
 
+ORDER = "x-order"
+_SCHEMAS_BY_NAME = frozenset({"properties", "$defs", "definitions"})
+_SCHEMAS = frozenset({"items", "additionalProperties", "anyOf", "oneOf", "allOf"})
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """One thing to ask.
@@ -60,7 +65,7 @@ class _Shaper:
             wanted = said.get("required", ())
             members = {
                 one: self.shape(inside, f"{place}/{_escaped(one)}", one, required=one in wanted, depth=inner)
-                for one, inside in said["properties"].items()
+                for one, inside in _in_order(said)
             }
         elif kind == "list":
             item = self.shape(said.get("items") or {}, f"{place}/*", name, required=True, depth=inner)
@@ -143,6 +148,32 @@ def summary_of(value: Any, characters_max: int = 60) -> str:
         )
     text = _one_line(text)
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+def with_order(schema: Any) -> Any:
+    """A schema that says of each object in which order its members stand, under `ORDER`.
+
+    An object's members have no order in JSON, nor in what is kept of a wizard; people are asked in the order of the file.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    found = dict(schema)
+    for word in _SCHEMAS_BY_NAME & found.keys():
+        if isinstance(found[word], Mapping):
+            found[word] = {name: with_order(one) for name, one in found[word].items()}
+    for word in _SCHEMAS & found.keys():
+        one = found[word]
+        found[word] = [with_order(each) for each in one] if isinstance(one, list | tuple) else with_order(one)
+    if isinstance(found.get("properties"), Mapping):
+        found.setdefault(ORDER, list(found["properties"]))
+    return found
+
+
+def _in_order(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    members = dict(schema["properties"])
+    said = schema.get(ORDER)
+    first = [name for name in said if name in members] if isinstance(said, list | tuple) else []
+    return [(name, members[name]) for name in dict.fromkeys([*first, *members])]
 
 
 def _title(said: Mapping[str, Any], otherwise: str) -> str:
