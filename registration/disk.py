@@ -88,6 +88,9 @@ class Disk(Protocol):
     def names(self, fd: int) -> list[str]:
         """The names in an open directory, in no order."""
 
+    def each_name(self, fd: int) -> Iterator[str]:
+        """The same, one after the other: a directory may have a million. Those that come meanwhile may be among them."""
+
     def lock(self, fd: int, timeout_s: float) -> bool:
         """Take the exclusive `flock` of an open file; False when somebody else held it all the time."""
 
@@ -140,6 +143,11 @@ class PosixDisk:
 
     def names(self, fd: int) -> list[str]:
         return os.listdir(fd)
+
+    def each_name(self, fd: int) -> Iterator[str]:
+        with os.scandir(fd) as found:
+            for entry in found:
+                yield entry.name
 
     def lock(self, fd: int, timeout_s: float) -> bool:
         # The free lock is by far the usual one: one system call, where portalocker takes ten times as long around it.
@@ -251,11 +259,18 @@ def replace_atomic(disk: Disk, directory: int, name: str, temporary: str, data: 
 
 
 def write_synced(disk: Disk, directory: int, name: str, data: bytes) -> None:
-    """Put `data` into a file, made or emptied first, and on the disk. Neither atomic, nor is the name synced."""
+    """Put `data` into a file, made or emptied first, and on the disk. Neither atomic, nor is the name synced.
+
+    Failing removes the file, where it can: after a sync that failed, the cache may call clean what the disk has not.
+    """
     fd = disk.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
     try:
         write_whole(disk, fd, data)
         disk.sync(fd)
+    except OSError:
+        with suppress(OSError):
+            disk.unlink(name, dir_fd=directory)
+        raise
     finally:
         with suppress(OSError):  # as for `given_back`
             disk.close(fd)

@@ -66,8 +66,8 @@ class Logs(Protocol):
     def log_bytes(self, stream: str, start: int, end: int) -> bytes:
         """The log's bytes from `start` to `end`; fewer where it ends before."""
 
-    def log_sizes(self) -> list[tuple[str, int]]:
-        """The ids of all logs, each with its size as it stands."""
+    def log_sizes(self) -> Iterator[tuple[str, int]]:
+        """The ids of all logs, each with its size as it stands, in no order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from registration.disk import given_back, write_whole
 from registration.errors import CorruptLog, LockTimeout, NotFound, StoreError, UnknownEvent
 from registration.feed.reading import Logs, records_of
 from registration.feed.records import Header, Record
+from registration.feed.tally import Claims, Tally
 from registration.stores.place import let_go_by_children
 from registration.values.snapshots import Position
 
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 _WRITE_BYTES = 1 << 16
-
-Stream = tuple[str, str]
-"""An area, and the id of a stream in it."""
 
 
 def reconcile_before(segments: Segments, areas: Mapping[str, Logs], number: int) -> None:
@@ -86,32 +84,17 @@ def _missing(
 
     The ends of the logs are looked at before the lines are: whatever is committed meanwhile is announced before.
     """
-    doubtful = _doubtful(segments, areas, number)
-    sound = {stream: _sound_bytes(areas[stream[0]], stream[1]) for stream in doubtful}
-    claims: dict[Stream, list[tuple[int, Record]]] = {stream: [] for stream in doubtful}
-    for segment, record in _all_records(segments, number):
-        if (stream := (record.area, record.stream)) in claims:
-            claims[stream].append((segment, record))
-    for stream in doubtful:
-        yield from _missing_of(areas[stream[0]], stream, sound[stream], claims.pop(stream))
-
-
-def _doubtful(segments: Segments, areas: Mapping[str, Logs], number: int) -> list[Stream]:
-    """The streams whose lines don't follow on each other up to the end of the log."""
-    told: dict[str, dict[str, int]] = {area: {} for area in areas}
-    broken: set[Stream] = set()
-    for _, record in _all_records(segments, number):
-        if record.area in told:
-            known = told[record.area]
-            if known.get(record.stream, 0) != record.start_bytes:
-                broken.add((record.area, record.stream))
-            known[record.stream] = record.size_bytes
-    return [
-        (area, stream)
-        for area, logs in areas.items()
-        for stream, size in logs.log_sizes()
-        if (area, stream) in broken or size != told[area].get(stream, 0)
-    ]
+    with Tally() as tally:
+        tally.tell(record for _, record in _all_records(segments, number))
+        for area, logs in areas.items():
+            tally.doubt(area, logs.log_sizes())
+        for area, logs in areas.items():
+            for stream, _ in tally.doubtful(area):
+                tally.note_sound(area, stream, _sound_bytes(logs, stream))
+        tally.note_lines(_all_records(segments, number))
+        for area, logs in areas.items():
+            for stream, sound in tally.doubtful(area):
+                yield from _missing_of(logs, area, stream, sound, tally.lines_of(area, stream))
 
 
 def _all_records(segments: Segments, number: int) -> Iterator[tuple[int, Record]]:
@@ -140,18 +123,14 @@ def _sound_bytes(logs: Logs, stream: str) -> int:
 
 
 def _missing_of(
-    logs: Logs, stream: Stream, sound_bytes: int, claims: list[tuple[int, Record]]
+    logs: Logs, area: str, stream: str, sound_bytes: int, lines: Claims
 ) -> Iterator[tuple[Record, int | None]]:
-    area, id = stream
-    log = logs.log_bytes(id, 0, sound_bytes) if sound_bytes else b""
-    commits = _commits(scan(log, stream=id, source=logs.source, after=Position()).events, area, id)
-    where = {(record.start_bytes, record.size_bytes, record.head): segment for segment, record in claims}
-    told: list[int | None] = [None] * len(commits)
-    for place, commit in enumerate(commits):
-        told[place] = where.get((commit.start_bytes, commit.size_bytes, commit.head))
+    log = logs.log_bytes(stream, 0, sound_bytes) if sound_bytes else b""
+    events = scan(log, stream=stream, source=logs.source, after=Position()).events
     following: int | None = None
     found: list[tuple[Record, int | None]] = []
-    for commit, segment in zip(reversed(commits), reversed(told), strict=True):
+    for commit in reversed(_commits(events, area, stream)):
+        segment = lines.get((commit.start_bytes, commit.size_bytes, commit.head))
         if segment is None:
             found.append((commit, following))
         else:

@@ -48,7 +48,7 @@ class SessionLogs:
         """See `Logs.log_bytes`."""
         return self._bytes.log_bytes(stream, start, end)
 
-    def log_sizes(self) -> list[tuple[str, int]]:
+    def log_sizes(self) -> Iterator[tuple[str, int]]:
         """See `Logs.log_sizes`."""
         return self._bytes.log_sizes()
 

@@ -468,16 +468,14 @@ class FileStore:
                 return read_span(self.disk, log, start, end)
         return b""
 
-    def log_sizes(self) -> list[tuple[str, int]]:
-        """The ids of all logs, each with its size as it stands. Sorted as `streams`."""
-        sizes = []
+    def log_sizes(self) -> Iterator[tuple[str, int]]:
+        """The ids of all logs, each with its size as it stands, in no order. Holds none of them in memory."""
         with failures_named("listing", self._place.area), self._place.opened_area() as manifests:
-            for name in sorted(self.disk.names(manifests)):
+            for name in self.disk.each_name(manifests):
                 if (id := id_of(name)) is not None:
                     with suppress(FileNotFoundError, NotADirectoryError):
                         log = self.disk.status_at(f"{name}/{layout.LOG_FILE}", dir_fd=manifests)
-                        sizes.append((id, log.st_size))
-        return sizes
+                        yield id, log.st_size
 
     def keep(self, kind: str, digest: str, value: Any) -> None:
         """See `Store.keep`."""

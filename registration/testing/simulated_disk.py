@@ -391,6 +391,10 @@ class SimulatedDisk:
         self._step("names", changes=False)
         return list(self._directory(fd).live)
 
+    def each_name(self, fd: int) -> Iterator[str]:
+        """See `Disk.each_name`."""
+        return iter(self.names(fd))
+
     def lock(self, fd: int, timeout_s: float) -> bool:
         self._step("lock", changes=False)
         return self._locks.setdefault(self._open[fd].inode, fd) == fd

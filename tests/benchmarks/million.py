@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -171,8 +170,14 @@ def run_step(name: str, root: str, manifests: int, processes: int) -> dict[str, 
 def measure_step(name: str, root: str, first: int, last: int) -> None:
     """What a process of a step does: it prints one JSON object."""
     found = STEPS[name](root, first, last)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({**found, "memory_mib": memory}))
+    print(json.dumps({**found, "memory_mib": memory_mib()}))
+
+
+def memory_mib() -> float:
+    """The most that this process had in memory. What its parent had before, as `getrusage` counts it in, is not in it."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        (line,) = (line for line in status if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def size_of(root: str) -> dict[str, Any]:
