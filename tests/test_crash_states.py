@@ -821,3 +821,35 @@ def test_damage_is_never_repaired_by_a_crash() -> None:
 
     assert named.value.details["line"] == 1
     assert isinstance(named.value, RegistrationError)
+
+
+def test_a_removal_that_is_interrupted_leaves_all_or_nothing(explored: Callable[[], None]) -> None:
+    """A power cut at each call of it: the stream is there whole, or not at all, and removing it again ends it."""
+    base = prepared(OPERATIONS["approve"])
+
+    def there(disk: SimulatedDisk) -> StateSnapshot | None:
+        with open_pipeline(disk, make=False) as pipeline:
+            found = pipeline.verify(ID) if ID in set(pipeline.manifest_ids()) else None
+            assert found is None or not found.damaged
+            return pipeline.find_state(ID)
+
+    def removed(disk: SimulatedDisk) -> bool:
+        return FileStore(ROOT, REGISTRATION, disk=disk).delete(ID)
+
+    counted = base.killed()
+    assert removed(counted)
+    assert there(counted) is None
+    for number in range(1, counted.operations + 1):
+        disk = base.killed()
+        disk.cut_at = number
+        with pytest.raises(PowerCut):
+            removed(disk)
+        for found in (*disk.after_power_cut(random.Random(number), STATES_MAX), disk.killed()):
+            explored()
+            assert version_of(there(found)) in (0, version_before(OPERATIONS["approve"]))
+            removed(found)
+            assert there(found) is None
+    for found in counted.after_power_cut(random.Random(0), STATES_MAX):
+        explored()
+        assert there(found) is None
+        assert removed(found) is False
