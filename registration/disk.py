@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from registration.errors import StoreError
+from registration.freeing import FREEING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +134,16 @@ class PosixDisk:
         os.mkdir(path, mode, dir_fd=dir_fd)
 
     def rename(self, source: str, target: str, *, dir_fd: int) -> None:
-        os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        # Freeing what is replaced takes longer than giving the name away: it waits for a moment when nobody does.
+        try:
+            replaced = self.open(target, os.O_RDONLY, dir_fd=dir_fd)
+        except OSError:  # there is nothing; or it is nothing to be opened, and is replaced all the same
+            os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            return
+        try:
+            os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        finally:
+            FREEING.add(replaced)
 
     def unlink(self, path: str, *, dir_fd: int) -> None:
         os.unlink(path, dir_fd=dir_fd)

@@ -19,6 +19,7 @@ LEVELS = {
     "values": 1,
     "layout": 1,
     "retry": 1,
+    "freeing": 1,
     "disk": 1,
     "core": 2,
     "guards": 3,

@@ -36,6 +36,7 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.freeing import FREEING
 from registration.lifecycles.registration import REGISTRATION
 from registration.stores.files import FileStore
 from registration.stores.registry_file import RegistryFile
@@ -1477,6 +1478,7 @@ def test_an_error_leaves_no_descriptor_open(store, open_store):
             break
 
     assert number > 15
+    FREEING.flush()
     assert (
         set(os.listdir("/proc/self/fd")) <= before
     )  # stores of other tests may have been forgotten meanwhile
