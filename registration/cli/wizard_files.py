@@ -1,0 +1,135 @@
+"""What a command line brings to a session: answers, and wizards in files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import orjson
+
+from registration.cli.output import printable
+from registration.errors import InvalidAnswer, InvalidArgument, NotFound, StoreError
+
+if TYPE_CHECKING:
+    from registration.sessions.sessions import Sessions
+    from registration.wizards.wizard import Wizard
+
+ANSWERS_BYTES_MAX = 4 * 1024 * 1024
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def answer_options(function: F) -> F:
+    """Answers without a terminal."""
+    for option in (
+        click.option(
+            "--set",
+            "said",
+            metavar="POINTER=VALUE",
+            multiple=True,
+            help="One answer: /STEP/field=VALUE, as JSON or text. May be given several times.",
+        ),
+        click.option(
+            "--answers",
+            "file",
+            metavar="FILE",
+            type=click.Path(allow_dash=True),
+            help="Answers by step, as JSON (- reads standard input); `wizard answers` writes them.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def named_wizard(sessions: Sessions | None, name: str) -> Wizard:
+    """The wizard of a name, or in a file.
+
+    Raises:
+        NotFound: when there is none.
+        InvalidWizard: when the file can't be meant, or its wizard has the name of one that comes along.
+    """
+    from registration.errors import InvalidWizard  # noqa: PLC0415  # as above
+    from registration.wizards.files import parse_wizard  # noqa: PLC0415  # as above
+    from registration.wizards.shipped import SHIPPED, shipped  # noqa: PLC0415  # as above
+
+    if not name.endswith((".toml", ".json")) and os.sep not in name:
+        return sessions.wizard(name) if sessions is not None else shipped(name)
+    raw = _bytes_of(name)
+    wizard = parse_wizard(raw, source=printable(name), form="json" if name.endswith(".json") else "toml")
+    if wizard.name in SHIPPED:
+        raise InvalidWizard(
+            printable(name), [f"name: a wizard {wizard.name!r} comes with the package; choose another"]
+        )
+    return wizard
+
+
+def given_answers(file: str | None, said: tuple[str, ...]) -> dict[str, Any] | None:
+    """The answers that a command line brings; None where it brings none.
+
+    Raises:
+        InvalidDocument: when the file is no JSON object.
+        InvalidArgument: when an answer can't be meant.
+    """
+    from registration.values.documents import parse_document  # noqa: PLC0415  # as above
+
+    if file is None and not said:
+        return None
+    found: dict[str, Any] = {}
+    if file is not None:
+        source = "Standard input" if file == "-" else printable(file)
+        found = parse_document(_bytes_of(file), source=source, size_bytes_max=ANSWERS_BYTES_MAX).value
+        if "answers" in found and isinstance(found["answers"], dict):  # as `wizard answers` writes them
+            found = found["answers"]
+        for step, answer in found.items():
+            if not isinstance(answer, dict):
+                raise InvalidAnswer(f"{source} has no answers by step: {step!r} is no object.", 'Write {"STEP": {"field": …}}.')  # fmt: skip
+    for one in said:
+        _put(found, one)
+    return found
+
+
+def _put(answers: dict[str, Any], said: str) -> None:
+    """Set one place of the answers, making objects on the way; an index, or ``-``, is of a list that is there."""
+    place, equals, text = said.partition("=")
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in place.split("/")[1:]]
+    if not equals or not place.startswith("/") or len(steps) < 2:
+        raise InvalidArgument(f"--set {said!r} can't be meant.", "Write it as --set /STEP/field=VALUE.")
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = text
+    at: Any = answers
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        new: Any = value if following is None else [] if following == "-" else {}
+        at = _set(at, step, new, said, last=following is None)
+
+
+def _set(at: Any, step: str, new: Any, said: str, *, last: bool) -> Any:
+    if isinstance(at, dict):
+        at[step] = new if last else at.get(step, new)
+        return at[step]
+    if isinstance(at, list) and step == "-":
+        at.append(new)
+        return new
+    if isinstance(at, list) and step.isascii() and step.isdecimal() and int(step) < len(at):
+        at[int(step)] = new if last else at[int(step)]
+        return at[int(step)]
+    raise InvalidArgument(f"--set {said!r} leads nowhere: there is nothing at {step!r}.", "Name a place that is there, or - for one more.")  # fmt: skip
+
+
+def _bytes_of(file: str) -> bytes:
+    shown = "Standard input" if file == "-" else printable(file)
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read(ANSWERS_BYTES_MAX + 1)
+        with open(file, "rb") as opened:
+            return opened.read(ANSWERS_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {shown}.", "Name a file, or - for standard input.") from None
+    except OSError as error:
+        raise StoreError(
+            f"{shown} can't be read: {error.strerror}.", "Name a file that can be read."
+        ) from None

@@ -1,0 +1,307 @@
+"""Commands that look at sessions and after them: list, show, answers, stats, cleanup, health, delete, matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from registration.cli.context import Context, examples, shared_options
+from registration.cli.exits import DAMAGE, worst
+from registration.cli.output import (
+    counted,
+    echo,
+    echo_json,
+    event_row,
+    finding_line,
+    printable,
+    say,
+    show_error,
+    table,
+    when,
+)
+from registration.cli.wizard_files import named_wizard
+from registration.cli.wizard_sessions import (
+    is_terminal,
+    opened_sessions,
+    owner_options,
+    session_argument,
+    show_short,
+)
+from registration.errors import InvalidArgument, StoreError
+from registration.values.times import DURATION_FORM, duration_s
+
+if TYPE_CHECKING:
+    from registration.sessions.session import Caller
+
+
+@click.command(
+    "list",
+    short_help="List sessions.",
+    epilog=examples("registration wizard list", "registration wizard list --all --older-than 30d --json"),
+)
+@click.option("--all", "everything", is_flag=True, help="Also those that have ended.")
+@click.option("--user", metavar="NAME", help="Only theirs.")
+@click.option("--scope", metavar="NAME", help="Only those of it.")
+@click.option("--state", metavar="STATE", help="Only those in it; ended ones as well.")
+@click.option("--wizard", metavar="NAME", help="Only those of it.")
+@click.option(
+    "--older-than", metavar="TIME", help="Only those in which nothing happened for that long: 30m, 24h, 7d."
+)
+@shared_options
+@click.pass_obj
+def list_wizard(
+    context: Context,
+    everything: bool,
+    user: str | None,
+    scope: str | None,
+    state: str | None,
+    wizard: str | None,
+    older_than: str | None,
+) -> None:
+    """List sessions in the order in which they were begun: the active ones, unless --all or --state says otherwise."""
+    problems: list[Any] = []
+    rows = [("SESSION", "WIZARD", "SCOPE", "USER", "STATE", "STEP", "LAST")]
+    with opened_sessions(context) as opened:
+        for session in opened.sessions.query(
+            scope=scope,
+            user=user,
+            state=state.upper() if state else None,
+            wizard=wizard,
+            active=None if everything or state else True,
+            older_than_s=_seconds(older_than),
+            problems=problems,
+        ):
+            if context.as_json:
+                echo_json(session.as_json())
+            else:
+                step = f"{session.progress.number}/{session.progress.of}"
+                rows.append((session.id, session.wizard.name, session.scope, session.user, session.state, step, when(session.updated_at)))  # fmt: skip
+    if not context.as_json:
+        if len(rows) > 1:
+            table(rows)
+        else:
+            say(
+                "There are none."
+                if everything or state
+                else "There is no active session; --all shows those that ended."
+            )
+    for problem in problems:
+        show_error(problem, as_json=context.as_json)
+    if problems:
+        click.get_current_context().exit(worst(problems))
+
+
+@click.command(
+    "show",
+    short_help="Show a session: where it is, its answers, where it can go.",
+    epilog=examples("registration wizard show", "registration wizard show --log"),
+)
+@session_argument
+@click.option("--log", "with_log", is_flag=True, help="Its events as well.")
+@owner_options
+@click.pass_obj
+def show_wizard(
+    context: Context, session: str | None, with_log: bool, scope: str | None, client: str | None
+) -> None:
+    """Show a session: the active one, unless another is named. Shows nothing that a secret is kept in, since none is."""
+    with opened_sessions(context, scope, client, session=session) as opened:
+        found = opened.sessions.get(opened.id_of(session))
+        events = list(opened.sessions.history(found.id)) if with_log else []
+        lease = opened.keeper.find(f"sessions/{found.id}")
+    if context.as_json:
+        log = [orjson.loads(event.line) for event in events]
+        echo_json(
+            found.as_json()
+            | {"at_work": lease.as_json() if lease else None}
+            | ({"log": log} if with_log else {})
+        )
+        return
+    from registration.cli.wizard_run import show_answers  # noqa: PLC0415  # as above
+    from registration.wizards.progress import next_steps  # noqa: PLC0415  # as above
+
+    show_short(found)
+    told = {
+        "wizard": f"{found.wizard.title} ({found.wizard.name})",
+        "owner": f"{found.user} in {found.scope}",
+        "community": found.community or "",
+        "begun": when(found.created_at),
+        "last": when(found.updated_at),
+        "expires": when(found.expires_at) if found.expires_at and found.is_active else "",
+        "attempt": str(found.attempt) if found.attempt > 1 else "",
+        "stopped": f"at {found.stopped['at']} {found.stopped['reason']}".rstrip() if found.stopped else "",
+        "manifest": str((found.manifest or {}).get("id", "")),
+        "at work": f"{lease.holder} on {lease.host}, until {when(lease.until)}" if lease else "",
+        "bound": "to a client" if found.bound else "",
+        "can go": ", ".join(dict.fromkeys(next_steps(found.wizard, found.state, found.answers).values())),
+    }
+    for name, text in told.items():
+        if text:
+            echo(f"  {name:<10}{printable(text)}")
+    show_answers(found)
+    if events:
+        table(event_row(event) for event in events)
+
+
+@click.command(
+    "answers",
+    short_help="Write a session's answers, to begin another one with.",
+    epilog=examples(
+        "registration wizard answers > answers.json", "registration wizard start NAME --answers answers.json"
+    ),
+)
+@session_argument
+@owner_options
+@click.pass_obj
+def answers_wizard(context: Context, session: str | None, scope: str | None, client: str | None) -> None:
+    """Write the answers of a session as JSON, for `--answers`."""
+    with opened_sessions(context, scope, client, session=session) as opened:
+        found = opened.sessions.get(opened.id_of(session))
+    option = 0 if context.as_json else orjson.OPT_INDENT_2
+    click.echo(orjson.dumps({**found.wizard.identity, "answers": found.answers}, option=option))
+
+
+@click.command(
+    "stats", epilog=examples("registration wizard stats", "registration wizard stats --scope guild-7")
+)
+@click.option("--scope", metavar="NAME", help="Only of it.")
+@shared_options
+@click.pass_obj
+def stats_wizard(context: Context, scope: str | None) -> None:
+    """Count the sessions, by state and by wizard."""
+    with opened_sessions(context) as opened:
+        found = opened.sessions.stats(scope)
+    if context.as_json:
+        echo_json(found.as_json())
+        return
+    echo(
+        f"{found.total} sessions, {found.active} active"
+        if found.total != 1
+        else f"1 session, {found.active} active"
+    )
+    for state, count in found.by_state.items():
+        echo(f"  {count:>6}  {state}")
+    for name, count in found.by_wizard.items():
+        echo(f"  {count:>6}  of {name}")
+    if found.completed_percent is not None:
+        echo(f"  {found.completed_percent:>5}%  of those that ended are complete")
+    if found.oldest_active:
+        echo(f"  left alone for longest: since {when(found.oldest_active)}")
+    if found.unreadable:
+        say(f"{found.unreadable} can't be read: `registration wizard health` tells which.")
+
+
+@click.command(
+    "cleanup",
+    short_help="Record what has expired, and remove what ended long ago.",
+    epilog=examples("registration wizard cleanup", "registration wizard cleanup --delete-after 30d"),
+)
+@click.option(
+    "--delete-after",
+    metavar="TIME",
+    help="Remove sessions that ended that long ago, with their answers: 30d.",
+)
+@shared_options
+@click.pass_obj
+def cleanup_wizard(context: Context, delete_after: str | None) -> None:
+    """Record the expiry of every session that has expired.
+
+    Nothing depends on it: what has expired counts as expired, recorded or not. Manifests are never removed.
+    """
+    with opened_sessions(context) as opened:
+        found = opened.sessions.cleanup_expired(delete_after_s=_seconds(delete_after))
+    if context.as_json:
+        echo_json({"looked_at": found.looked_at, "expired": found.expired, "deleted": found.deleted, "problems": [one.as_json() for one in found.problems]})  # fmt: skip
+    else:
+        echo(f"{found.looked_at} looked at, {len(found.expired)} expired, {len(found.deleted)} removed")
+        for problem in found.problems:
+            show_error(problem, as_json=False)
+    if found.problems:
+        click.get_current_context().exit(worst(found.problems))
+
+
+@click.command("health", epilog=examples("registration wizard health"))
+@shared_options
+@click.pass_obj
+def health_wizard(context: Context) -> None:
+    """Check every byte of every session, as `registration verify` does for manifests. Changes nothing."""
+    with opened_sessions(context) as opened:
+        found = opened.sessions.health()
+    damaged = any(one.kind == "damage" for one in found.findings)
+    if context.as_json:
+        echo_json(
+            {
+                "looked_at": found.looked_at,
+                "sound": not damaged,
+                "findings": [one.as_json() for one in found.findings],
+                "problems": [one.as_json() for one in found.problems],
+            }
+        )
+    else:
+        for one in found.findings:
+            echo(finding_line(one))
+        for problem in found.problems:
+            show_error(problem, as_json=False)
+        said = "damage was found" if damaged else "every byte is what was written"
+        echo(f"{counted(found.looked_at, 'session')} checked: {said}.")
+    if damaged or found.problems:
+        click.get_current_context().exit(DAMAGE if damaged else worst(found.problems))
+
+
+@click.command(
+    "delete",
+    short_help="Remove a session for good, its answers included.",
+    epilog=examples("registration wizard delete wiz_20261121093000123_0a1b2c3d4e5f6g7h --yes"),
+)
+@click.argument("session")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@owner_options
+@click.pass_obj
+def delete_wizard(context: Context, session: str, yes: bool, scope: str | None, client: str | None) -> None:
+    """Remove a session of one's own for good, or one that is damaged. The manifest that it ended in stays."""
+    with opened_sessions(context, scope, client, session=session) as opened:
+        by: Caller | None = opened.by
+        try:
+            opened.sessions.get(session)
+        except StoreError as problem:
+            say(printable(f"{problem.problem} Whose it is can't be told."))
+            by = None
+        if not yes and is_terminal(context):
+            click.confirm(f"Remove {session}, with all its answers?", abort=True, err=True)
+        elif not yes:
+            raise InvalidArgument("Removing a session can't be undone.", "Say that you mean it: --yes.")
+        opened.sessions.delete(session, by)
+    if context.as_json:
+        echo_json({"session": session, "deleted": True})
+    else:
+        echo(f"{session}  removed")
+
+
+@click.command(
+    "matrix",
+    short_help="Print a wizard's whole transition matrix.",
+    epilog=examples("registration wizard matrix mcp-server"),
+)
+@click.argument("name", metavar="NAME|FILE")
+@shared_options
+@click.pass_obj
+def matrix_wizard(context: Context, name: str) -> None:
+    """Print, from every state of a wizard, where every kind of action leads: a table in Markdown."""
+    from registration.wizards.matrix import markdown_of, matrix_of  # noqa: PLC0415  # for this command alone
+
+    wizard = named_wizard(None, name)
+    if context.as_json:
+        for state, row in matrix_of(wizard).items():
+            echo_json({"state": state, **row})
+    else:
+        click.echo(markdown_of(wizard), nl=False)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    found = duration_s(text)
+    if found is None:
+        raise InvalidArgument(f"{text!r} is no time; {DURATION_FORM}.", "Say it as 30d.")
+    return found

@@ -1,0 +1,141 @@
+"""What the commands about sessions have in common: whose session it is, what they work with, what they print."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from registration.cli.context import Context, actor_option, lock_timeout_option, shared_options
+from registration.cli.output import echo, printable, say, told_here
+from registration.errors import NotFound, RegistrationError
+
+if TYPE_CHECKING:
+    from registration.leases.keeper import LeaseKeeper
+    from registration.sessions.session import Caller, Session
+    from registration.sessions.sessions import Sessions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def owner_options(function: F) -> F:
+    """Whose sessions, on top of the shared options."""
+    for option in (
+        click.option(
+            "--client",
+            metavar="TEXT",
+            envvar="REGISTRATION_CLIENT",
+            help="Where from: an address or a fingerprint, for bound sessions.",
+        ),
+        click.option(
+            "--scope",
+            metavar="NAME",
+            envvar="REGISTRATION_SCOPE",
+            help="What sessions belong to besides their user.  "
+            "[default: that of the session, or `default`; env: REGISTRATION_SCOPE]",
+        ),
+        lock_timeout_option,
+        actor_option,
+    ):
+        function = option(function)
+    return shared_options(function)
+
+
+session_argument = click.argument("session", required=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a command works with. by: who it is."""
+
+    sessions: Sessions
+    by: Caller
+    keeper: LeaseKeeper
+
+    def id_of(self, session: str | None) -> str:
+        """The session that was named; else the active one of whoever it is, or the last one, where it can be started again.
+
+        Raises:
+            NotFound: when there is none.
+        """
+        if session is not None:
+            return session
+        found = self.sessions.get_last(self.by.scope, self.by.user)
+        if found is None or not (found.is_active or found.can_restart):
+            raise NotFound(
+                f"{self.by.user!r} has no active session in the scope {self.by.scope!r}.",
+                "Name one (`registration wizard list` shows them), or begin one: `registration wizard start NAME`.",
+            )
+        return found.id
+
+
+@contextmanager
+def opened_sessions(
+    context: Context,
+    scope: str | None = None,
+    client: str | None = None,
+    target: str | None = None,
+    *,
+    session: str | None = None,
+) -> Iterator[Opened]:
+    """What a command works with. scope: None for that of the session that was named, or the usual one."""
+    from registration.leases.opening import open_leases  # noqa: PLC0415  # `--help` needs none of it
+    from registration.onboarding import STEP, CommunityDeployer  # noqa: PLC0415  # as above
+    from registration.sessions.session import Caller  # noqa: PLC0415  # as above
+    from registration.sessions.sessions import Sessions  # noqa: PLC0415  # as above
+
+    with context.open() as registry, told_here("registration.sessions"):
+        deployer = CommunityDeployer(
+            context.root(),
+            place=target,
+            actor=context.acting(),
+            told=None if context.as_json else _tell,
+            lock_timeout_s=context.lock_timeout_s,
+        )
+        sessions = Sessions(
+            context.root(),
+            registry=registry,
+            workers={STEP: deployer},
+            lock_timeout_s=context.lock_timeout_s,
+        )
+        with sessions:
+            keeper = open_leases(context.root())
+            try:
+                if scope is None and session is not None:
+                    with suppress(RegistrationError):  # whatever it is, the command meets it again
+                        scope = sessions.get(session).scope
+                yield Opened(sessions, Caller(context.acting(), scope or "default", client), keeper)
+            finally:
+                keeper.close()
+
+
+def _tell(line: str) -> None:
+    say(f"  {printable(line)}")
+
+
+def command_line(context: Context, opened: Opened, name: str, session: Session) -> str:
+    """What to type for the same caller to act on a session."""
+    words = ["registration", "wizard", name, session.id]
+    if context.actor is not None:
+        words += ["--actor", context.actor]
+    if session.bound and opened.by.client and opened.by.client != os.environ.get("REGISTRATION_CLIENT"):
+        words += ["--client", opened.by.client]
+    return printable(shlex.join(words))
+
+
+def show_short(session: Session) -> None:
+    """A session in one line."""
+    progress = session.progress
+    title = f"  {session.title}" if session.title != session.state.capitalize() else ""
+    echo(printable(f"{session.id}  {session.state}{title}  {progress.bar(10)}"))
+
+
+def is_terminal(context: Context) -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not context.as_json
