@@ -443,7 +443,7 @@ def test_what_was_announced_and_never_written_is_passed_over(store, open_store):
     RegistrationPipeline(store=store).revise("a", {"n": 4})
 
     assert [entry.event.data["document"] for entry in store.feed()] == [{"n": 0}, {"n": 4}]
-    assert store.feed_backlog().events == 5
+    assert store.feed_backlog().events == 2
 
 
 def test_a_reader_waits_for_whoever_is_writing(store, open_store):
@@ -749,3 +749,28 @@ def test_a_registry_of_an_earlier_release_is_followed_from_its_beginning(store, 
     append(store, "b")
 
     assert events_of(store) == [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2)]
+
+
+def test_a_commit_that_never_was_is_not_behind_anybody(store, open_store):
+    """A writer that died between its line and its commit leaves a line; nobody waits for its events, which will not come."""
+    RegistrationPipeline(store=store).create("a", {"n": 0})
+    disk = ScriptedDisk()
+    disk.fail("write", errno.EIO, name=LOG)
+    with RegistrationPipeline(store=open_store(disk)) as failing, pytest.raises(StoreError):
+        failing.revise("a", {"n": 1})
+    (entry,) = store.feed()
+
+    assert entry.cursor != store.feed_end()
+    assert store.feed_backlog(entry.cursor).events == 0
+    assert store.feed_backlog().events == 1
+    RegistrationPipeline(store=store).revise("a", {"n": 2})
+    assert store.feed_backlog(entry.cursor).events == 1
+
+
+def test_a_long_backlog_is_counted_by_its_lines(store):
+    """As many as there are, without a look at each."""
+    for _ in range(300):
+        append(store, "a")
+
+    assert store.feed_backlog().events == 300
+    assert store.feed_backlog(next(iter(store.feed(limit=1))).cursor).events == 299

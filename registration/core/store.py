@@ -111,8 +111,8 @@ class FeedEntry:
 class Backlog:
     """What the feed holds behind a cursor.
 
-    events: how many, with those that were announced and never committed. since: the time of the first commit among them,
-    RFC 3339; None where there is none.
+    events: how many; of a long one, with those that were announced and never committed. since: the time of the first commit
+    among them, RFC 3339; None where there is none.
     """
 
     events: int
@@ -365,7 +365,7 @@ class Store(Protocol):
         """
 
     def feed_backlog(self, after: str | None = None) -> Backlog:
-        """How much the feed holds behind a cursor, without reading the logs.
+        """How much the feed holds behind a cursor. Where it is much, that is counted without reading the logs.
 
         Raises:
             InvalidArgument, LockTimeout, StoreError: as `feed`.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
 from registration import layout
@@ -106,11 +106,28 @@ class Feed:
 
     def backlog(self, after: str | None = None) -> Backlog:
         """See `registration.core.store.Store.feed_backlog`."""
-        events, since = 0, None
-        for record, _, taken in self._records(after):
+        records = self._records(after)
+        first = list(islice(records, _LINES_AHEAD_MAX))
+        more = next(records, None)
+        events, since = self._counted(first) if more is None else (0, None)
+        for record, _, taken in chain(first, (more,), records) if more is not None else ():
             events += record.count - taken
             since = since or record.time
         return Backlog(events, since)
+
+    def _counted(self, records: list[tuple[Record, list[Cursor], int]]) -> tuple[int, str | None]:
+        """How many events these lines lead to, and the time of the first; what can't be read counts as it was announced."""
+        events, since = 0, None
+        known = self._looked_up([record for record, _, _ in records])
+        for record, _, taken in records:
+            try:
+                found = len(self._resolved(record, known.get((record.area, record.stream))))
+            except RegistrationError:
+                found = record.count
+            if found > taken:
+                events += found - taken
+                since = since or record.time
+        return events, since
 
     def reconcile(self) -> int:
         """See `registration.core.store.Store.reconcile_feed`."""
