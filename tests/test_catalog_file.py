@@ -161,7 +161,7 @@ def test_bytes_that_somebody_changed_are_found_by_a_full_check(path: Path, regis
     listed(catalog)
     sound = path.read_bytes()
     chance = random.Random(5)
-    for _ in range(40):
+    for _ in range(20):
         raw = bytearray(sound)
         for _ in range(chance.randint(1, 40)):
             raw[chance.randrange(len(raw))] = chance.randrange(256)

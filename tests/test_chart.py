@@ -689,7 +689,7 @@ def test_a_chart_with_too_many_places_is_refused_soon(hostile):
     assert problems_of(**hostile) == [
         "states: they lead to more than 10,000 places, or to too many steps between them; use fewer parallel regions"
     ]
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 60  # what is meant is minutes and years, on any machine
 
 
 def test_a_chart_of_many_places_is_sound():

