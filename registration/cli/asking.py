@@ -7,6 +7,7 @@ brackets. Text that is one of these, or empty, is typed in quotation marks: ``"-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -71,7 +72,7 @@ class Asker:
 
     def _keep_more(self, answer: Mapping[str, Any]) -> None:
         """Keep what was answered so far, with what is known of the rest."""
-        so_far = {**self._known, **answer}
+        so_far = deepcopy({**self._known, **answer})  # what is in it goes on changing
         if so_far != self._kept:
             self._keep(so_far)
             self._kept = so_far
@@ -138,10 +139,10 @@ class Asker:
                 continue
             if typed == "-":
                 return [] if shape.required else ABSENT
-            values = {word: read(shape.item, word) for word in map(str.strip, typed.split(",")) if word}
-            wrong = [word for word, value in values.items() if value is ABSENT]
+            said = [(word, read(shape.item, word)) for word in map(str.strip, typed.split(",")) if word]
+            wrong = [word for word, value in said if value is ABSENT]
             if not wrong:
-                return list(values.values())
+                return [value for _, value in said]
             for word in wrong:
                 tell(Problem("", f"{word!r} is not {_WANTED[shape.item.kind]}"))
 
@@ -207,7 +208,6 @@ class Asker:
                 return entries if entries or shape.required else ABSENT
             if name.startswith("-"):
                 entries.pop(name[1:], None)
-                self._keep_more(whole(entries))
             else:
                 entries[name] = self._value(
                     shape.item,
@@ -215,6 +215,7 @@ class Asker:
                     entries.get(name, ABSENT),
                     partial(_within, whole, entries, name),
                 )
+            self._keep_more(whole(entries))
 
     def _object(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         there = isinstance(known, Mapping)
