@@ -60,7 +60,7 @@ ID = "acme/weather@1.0"
 DOCUMENT = {"name": "acme/weather", "version": "1.0", "notes": "n" * 300}
 REVISED = {"name": "acme/weather", "version": "1.0", "notes": "r" * 700}
 
-STATES_MAX = 40
+STATES_MAX = 20
 """How many of the disks that one interruption may leave are looked at, where there are more."""
 
 
@@ -341,7 +341,7 @@ def test_a_power_cut_during_the_recovery_changes_nothing(name: str, explored: Ca
     """Recovery that is itself interrupted, anywhere, is followed by another one that tells the same."""
     operation = OPERATIONS[name]
     for disk, acknowledged in cuts(prepared(operation), operation):
-        for found in disk.after_power_cut(random.Random(1), 6):
+        for found in disk.after_power_cut(random.Random(1), 4):
             told = whole_story(found.killed(), operation)
             counted = found.killed()
             with operation.open(counted) as pipeline:
@@ -351,7 +351,7 @@ def test_a_power_cut_during_the_recovery_changes_nothing(name: str, explored: Ca
                 interrupted.cut_at = number
                 with pytest.raises(PowerCut), operation.open(interrupted) as pipeline:
                     pipeline.recover(ID)
-                for later in interrupted.after_power_cut(random.Random(number), 4):
+                for later in interrupted.after_power_cut(random.Random(number), 3):
                     explored()
                     state = whole_story(later, operation)
 
@@ -671,7 +671,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
     """
     operation = OPERATIONS[name]
     base = prepared(operation)
-    for fault in chosen(list(faults(base, operation)), 160):
+    for fault in chosen(list(faults(base, operation)), 120):
         disk = base.killed()
         disk.fault = fault
         pipeline = None
@@ -681,7 +681,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
             acknowledged = True
         except (StoreError, LockTimeout):
             acknowledged = False
-        for found in disk.after_power_cut(random.Random(fault.nth), 6):
+        for found in disk.after_power_cut(random.Random(fault.nth), 3):
             explored()
             check_promise(operation, whole_story(found, operation), acknowledged=acknowledged)
 
@@ -695,7 +695,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
             medium: SimulatedDisk = reader._store.disk  # type: ignore[attr-defined]
             state = reader.recover(ID).state if operation.moves == 0 else reader._store.load(ID)
             check_promise(operation, state, acknowledged=acknowledged)
-            for found in medium.after_power_cut(random.Random(fault.nth), 6):
+            for found in medium.after_power_cut(random.Random(fault.nth), 3):
                 explored()
                 assert version_of(whole_story(found, operation)) == version_of(state)
 

@@ -796,7 +796,7 @@ def test_a_power_cut_anywhere_is_gone_on_with(request, plan):
             break
         except PowerCut:
             pass
-        for after in disk.after_power_cut(random.Random(cut_at), 6):
+        for after in disk.after_power_cut(random.Random(cut_at), 4):
             looked_at(1)
 
             done = deploy_simulated(after, plan)
