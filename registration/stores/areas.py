@@ -13,26 +13,35 @@ if TYPE_CHECKING:
 
 
 class Areas(Mapping[str, "Logs"]):
-    """The logs of each area: of those that are open, and of others as they are asked for, or are there."""
+    """The logs of each area: of the store's own, and of others as they are asked for, or are there.
+
+    own: the store's area. others: how those that nobody opened are come to. opened: those that are open; what is asked for is
+    added to it, so that whoever keeps it opens each once.
+    """
 
     def __init__(
         self,
-        opened: dict[str, Logs],
-        others: Mapping[str, Callable[[FileStore], Logs]],
+        own: str,
         store: FileStore,
+        others: Mapping[str, Callable[[FileStore], Logs]],
+        *,
+        opened: dict[str, Logs],
     ) -> None:
-        self._opened = opened
-        self._others = others
+        self._own = own
         self._store = store
+        self._others = others
+        self._opened = opened
 
     def __getitem__(self, area: str) -> Logs:
-        if area not in self._opened:
+        if area == self._own:
+            return self._store
+        if area not in self._opened:  # two threads make one each, over the same files: either will do
             self._opened[area] = self._others[area](self._store)
         return self._opened[area]
 
     def __iter__(self) -> Iterator[str]:
         there = [area for area in self._others if area not in self._opened and self._is_there(area)]
-        return iter([*self._opened, *there])
+        return iter([self._own, *self._opened, *there])
 
     def __len__(self) -> int:
         return len(list(iter(self)))

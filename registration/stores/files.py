@@ -142,6 +142,7 @@ class FileStore:
         self.areas: dict[str, FileStore] = {}
         """The stores of this registry's other areas, by the names that their commits are announced with."""
         self._others = others or {}
+        self._followed: dict[str, Logs] = {}  # those of other areas that the feed has told of
 
     @property
     def source(self) -> str:
@@ -563,9 +564,9 @@ class FileStore:
     def _feed(self) -> Feed:
         from registration.feed.reading import Feed  # noqa: PLC0415  # most programs don't follow what they write
 
-        return Feed(
-            self.segments, Areas({self._place.area: self, **self.areas}, self._others, self), self.journal
-        )
+        self._followed |= self.areas
+        areas = Areas(self._place.area, self, self._others, opened=self._followed)
+        return Feed(self.segments, areas, self.journal)
 
     def _announce(self, stream: str, after: Position, events: Sequence[Event]) -> None:
         """Tell the feed of a commit that is about to be written. Where that fails, nothing was written."""
