@@ -16,8 +16,6 @@ from typing import Any
 from registration.catalog.schema import TABLES
 from registration.errors import InvalidArgument, Rejected
 
-ROWS_MAX = 10_000
-TIME_LIMIT_S = 10.0
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 
 Parameters = Sequence[Any] | Mapping[str, Any]

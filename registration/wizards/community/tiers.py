@@ -116,11 +116,3 @@ def highest_first(eligibility: Mapping[str, Any]) -> list[str]:
     """The names of tiers, the one that is hardest to reach first: the largest amount, or the first ranks."""
     names = tier_names(eligibility)
     return names if measure_of(eligibility) == "rank" else names[::-1]
-
-
-def tier_of(number: int, spans: Sequence[Span]) -> str | None:
-    """The tier that an amount in smallest units, or a rank, is in; None where it is in none."""
-    return next(
-        (span.name for span in spans if span.low <= number and (span.high is None or number < span.high)),
-        None,
-    )
