@@ -10,8 +10,9 @@ import click
 import orjson
 
 from registration.cli.context import Context, examples, id_argument, shared_options
+from registration.cli.files import bytes_of, shown_file
 from registration.cli.output import echo, echo_json, printable, say, table, when
-from registration.errors import InvalidDocument, NotFound, StoreError
+from registration.errors import InvalidDocument
 from registration.receipts import RECEIPT_BYTES_MAX
 from registration.values.documents import parse_document
 
@@ -51,7 +52,11 @@ def verify_receipt_command(context: Context, file: str) -> None:
     It holds for the version that it is of; where the manifest has moved on since, that is said. FILE may be - .
     """
     try:
-        receipt = parse_document(_bytes(file), source=printable(file), size_bytes_max=RECEIPT_BYTES_MAX).value
+        receipt = parse_document(
+            bytes_of(file, RECEIPT_BYTES_MAX, what="receipt"),
+            source=shown_file(file),
+            size_bytes_max=RECEIPT_BYTES_MAX,
+        ).value
     except InvalidDocument as error:
         raise InvalidDocument(
             error.details["source"],
@@ -69,18 +74,6 @@ def verify_receipt_command(context: Context, file: str) -> None:
     else:
         same = "the document is still the same" if found.same_document else "with another document"
         echo(f"It is {found.current_state} now, at version {found.current_version}; {same}.")
-
-
-def _bytes(file: str) -> bytes:
-    try:
-        if file == "-":
-            return sys.stdin.buffer.read(RECEIPT_BYTES_MAX + 1)
-        with open(file, "rb") as opened:
-            return opened.read(RECEIPT_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {printable(file)}.", "Name the receipt's file, or -.") from None
-    except OSError as error:
-        raise StoreError(f"{printable(file)} can't be read: {error.strerror}.", "Name a file.") from None
 
 
 @click.command(

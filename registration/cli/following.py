@@ -21,6 +21,7 @@ from registration.cli.context import (
 )
 from registration.cli.exits import FAILURE
 from registration.cli.output import (
+    counted,
     echo,
     echo_json,
     event_row,
@@ -261,8 +262,11 @@ def status_command(context: Context, name: str | None) -> None:
 
 
 def _status_row(status: ConsumerStatus) -> tuple[str, ...]:
-    events = "1 event" if status.lag_events == 1 else f"{status.lag_events:,} events"
-    lag = f"{events} behind, {status.lag_s:,.0f} s" if status.lag_events else "up to date"
+    lag = (
+        f"{counted(status.lag_events, 'event')} behind, {status.lag_s:,.0f} s"
+        if status.lag_events
+        else "up to date"
+    )
     done = f"last {when(status.committed_at)}" if status.committed_at else "nothing done yet"
     return (status.name, status.state, lag, done)
 
@@ -270,7 +274,7 @@ def _status_row(status: ConsumerStatus) -> tuple[str, ...]:
 def _tell_trouble(status: ConsumerStatus) -> None:
     failing = status.failing
     if failing is not None:
-        tries = "1 attempt" if failing.attempts == 1 else f"{failing.attempts} attempts"
+        tries = counted(failing.attempts, "attempt")
         say(
             printable(f"{status.name}: {failing.what}: {failing.error} ({tries} since {when(failing.since)})")
         )

@@ -10,7 +10,7 @@ import click
 from registration.cli.context import Context, Subcommands, examples, shared_options
 from registration.cli.exits import FAILURE
 from registration.cli.following import stopped_by_signals
-from registration.cli.output import echo, echo_json, printable, say, table, when
+from registration.cli.output import counted, echo, echo_json, printable, say, table, when
 
 if TYPE_CHECKING:
     from registration.feed.hook_file import Hook
@@ -182,7 +182,7 @@ def dead_letters_command(context: Context, name: str | None) -> None:
             if context.as_json:
                 echo_json(letter.as_json())
             else:
-                tries = "1 attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
+                tries = counted(letter.attempts, "attempt")
                 rows.append((letter.hook, when(letter.time), letter.what, tries, letter.error))
     if rows:
         table(rows)

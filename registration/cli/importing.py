@@ -10,7 +10,7 @@ import click
 
 from registration.cli.context import Context, actor_option, examples, lock_timeout_option, shared_options
 from registration.cli.exits import worst
-from registration.cli.output import Progress, Unbroken, echo, echo_json, printable, say, show_error
+from registration.cli.output import Progress, Unbroken, counted, echo, echo_json, printable, say, show_error
 from registration.errors import AlreadyExists, RegistrationError
 
 if TYPE_CHECKING:
@@ -162,9 +162,8 @@ def _as_json(one: ItemResult[Offer, Imported]) -> dict[str, Any]:
 
 def _sum_up(counts: Counter[str], *, dry_run: bool) -> None:
     total = counts.total() - counts["submitted"]
-    documents = "1 document" if total == 1 else f"{total:,} documents"
     told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if counts[outcome])
     handed_in = f"; {counts['submitted']:,} handed in for review" if counts["submitted"] else ""
-    say(f"{documents}: {told}{handed_in}." if told else "There was no document.")
+    say(f"{counted(total, 'document')}: {told}{handed_in}." if told else "There was no document.")
     if dry_run:
         say("This was a dry run: nothing was changed.")

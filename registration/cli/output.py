@@ -53,7 +53,7 @@ def echo_json(value: Any) -> None:
 
 def counted(number: int, noun: str) -> str:
     """How many, with the noun in the number that goes with it."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(parts: list[str]) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
 
+from registration.cli.files import bytes_of, shown_file
 from registration.cli.output import printable
-from registration.errors import InvalidAnswer, InvalidArgument, NotFound, StoreError
+from registration.errors import InvalidAnswer, InvalidArgument
 
 if TYPE_CHECKING:
     from registration.sessions.sessions import Sessions
@@ -57,7 +57,7 @@ def named_wizard(sessions: Sessions | None, name: str) -> Wizard:
 
     if not name.endswith((".toml", ".json")) and os.sep not in name:
         return sessions.wizard(name) if sessions is not None else shipped(name)
-    raw = _bytes_of(name)
+    raw = bytes_of(name, ANSWERS_BYTES_MAX, what="wizard")
     wizard = parse_wizard(raw, source=printable(name), form="json" if name.endswith(".json") else "toml")
     if wizard.name in SHIPPED:
         raise InvalidWizard(
@@ -79,8 +79,8 @@ def given_answers(file: str | None, said: tuple[str, ...]) -> dict[str, Any] | N
         return None
     found: dict[str, Any] = {}
     if file is not None:
-        source = "Standard input" if file == "-" else printable(file)
-        found = parse_document(_bytes_of(file), source=source, size_bytes_max=ANSWERS_BYTES_MAX).value
+        source, raw = shown_file(file), bytes_of(file, ANSWERS_BYTES_MAX, what="answers")
+        found = parse_document(raw, source=source, size_bytes_max=ANSWERS_BYTES_MAX).value
         if "answers" in found and isinstance(found["answers"], dict):  # as `wizard answers` writes them
             found = found["answers"]
         for step, answer in found.items():
@@ -118,18 +118,3 @@ def _set(at: Any, step: str, new: Any, said: str, *, last: bool) -> Any:
         at[int(step)] = new if last else at[int(step)]
         return at[int(step)]
     raise InvalidArgument(f"--set {said!r} leads nowhere: there is nothing at {step!r}.", "Name a place that is there, or - for one more.")  # fmt: skip
-
-
-def _bytes_of(file: str) -> bytes:
-    shown = "Standard input" if file == "-" else printable(file)
-    try:
-        if file == "-":
-            return sys.stdin.buffer.read(ANSWERS_BYTES_MAX + 1)
-        with open(file, "rb") as opened:
-            return opened.read(ANSWERS_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {shown}.", "Name a file, or - for standard input.") from None
-    except OSError as error:
-        raise StoreError(
-            f"{shown} can't be read: {error.strerror}.", "Name a file that can be read."
-        ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from registration.cli.context import (
     writing_options,
 )
 from registration.cli.exits import worst
+from registration.cli.files import bytes_of, shown_file
 from registration.cli.output import (
     Progress,
     echo,
@@ -36,7 +36,6 @@ from registration.errors import (
     InvalidArgument,
     InvalidDocument,
     LockTimeout,
-    NotFound,
     RegistrationError,
     StoreError,
     VersionConflict,
@@ -347,25 +346,8 @@ def transition_command(context: Context, /, id: str, state: str, **said: Any) ->
 
 def _read(pipeline: RegistrationPipeline, file: str) -> Document:
     """The document in a file, or on standard input. Reads no more than a document may have."""
-    shown = "Standard input" if file == "-" else printable(file)
-    limit = pipeline.document_bytes_max + 1
-    try:
-        if file == "-":
-            if sys.stdin.isatty():
-                say("Type or paste a JSON object, then Ctrl-D.")
-            raw = sys.stdin.buffer.read(limit)
-        else:
-            with open(file, "rb") as opened:
-                raw = opened.read(limit)
-    except FileNotFoundError:
-        raise NotFound(
-            f"There is no file {shown}.", "Name the manifest's file, or - for standard input."
-        ) from None
-    except OSError as error:
-        raise StoreError(
-            f"{shown} can't be read: {error.strerror}.", "Name a file that can be read."
-        ) from None
-    return pipeline.read_document(raw, source=shown)
+    raw = bytes_of(file, pipeline.document_bytes_max, what="manifest")
+    return pipeline.read_document(raw, source=shown_file(file))
 
 
 def _said(said: dict[str, Any]) -> dict[str, Any]:

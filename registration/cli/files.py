@@ -1,0 +1,36 @@
+"""Files that are named on the command line; - is standard input."""
+
+from __future__ import annotations
+
+import sys
+
+from registration.cli.output import printable, say
+from registration.errors import NotFound, StoreError
+
+
+def shown_file(file: str) -> str:
+    """What messages call it."""
+    return "Standard input" if file == "-" else printable(file)
+
+
+def bytes_of(file: str, size_bytes_max: int, *, what: str) -> bytes:
+    """What is in a file: one byte more than is taken, at most. what: what it should be, for who names none.
+
+    Raises:
+        NotFound, StoreError: when there is none, or it can't be read.
+    """
+    try:
+        if file == "-":
+            if sys.stdin.isatty():
+                say("Type or paste a JSON object, then Ctrl-D.")
+            return sys.stdin.buffer.read(size_bytes_max + 1)
+        with open(file, "rb") as opened:
+            return opened.read(size_bytes_max + 1)
+    except FileNotFoundError:
+        raise NotFound(
+            f"There is no file {shown_file(file)}.", f"Name the {what} file, or - for standard input."
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"{shown_file(file)} can't be read: {error.strerror}.", "Name a file that can be read."
+        ) from None
