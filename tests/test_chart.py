@@ -683,13 +683,15 @@ def regions(count, states_each=2):
     ids=["14 regions", "160 regions", "101 by 101", "60 by 60 by 60", "400 loops"],
 )
 def test_a_chart_with_too_many_places_is_refused_soon(hostile):
-    """Regions multiply: a small chart can lead to more places than there are atoms. It isn't tried for long."""
+    """Regions multiply: a small chart can lead to more places than there are atoms. It costs some that are taken, at most."""
     began = time.process_time()
+    chart(**regions(9))
+    taken = time.process_time()
 
     assert problems_of(**hostile) == [
         "states: they lead to more than 10,000 places, or to too many steps between them; use fewer parallel regions"
     ]
-    assert time.process_time() - began < 60  # what is meant is minutes and years, on any machine
+    assert time.process_time() - taken < 40 * (taken - began)
 
 
 def test_a_chart_of_many_places_is_sound():

@@ -697,12 +697,14 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("form", "text", "problem"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_ends_in_a_clear_refusal_soon(form, text, problem):
-    """However a file is made, it costs seconds at most, and says what it was refused for in a bounded message."""
+    """However a file is made, it costs no more than some files that are taken, and its message is bounded."""
     began = time.process_time()
+    read(json.dumps(a_row(500)), "json")
+    taken = time.process_time()
 
     problems = problems_of(text, form)
 
-    assert time.process_time() - began < 60  # what is meant is minutes and years, on any machine
+    assert time.process_time() - taken < 80 * (taken - began)
     assert problems[0] == problem
     assert len(problems) <= 101
     assert sum(map(len, problems)) < 70_000
@@ -710,7 +712,11 @@ def test_a_hostile_file_ends_in_a_clear_refusal_soon(form, text, problem):
 
 def test_a_large_file_within_the_bounds_is_taken():
     """The bounds leave room: 500 states in a row, each with its guards."""
-    count = 500
+    assert len(read(json.dumps(a_row(500)), "json")["states"]) == 500
+
+
+def a_row(count):
+    """So many states in a row, and round again."""
     data = {
         "name": "row",
         "states": {f"S{n}": {"title": f"State {n}"} for n in range(count)},
@@ -721,8 +727,7 @@ def test_a_large_file_within_the_bounds_is_taken():
         },
     }  # fmt: skip
     data["actions"]["go0"]["from"] = ["S0", f"S{count - 1}"]
-
-    assert len(read(json.dumps(data), "json")["states"]) == count
+    return data
 
 
 # -- the lifecycles that come with the package, and those that a registry keeps ---------------------------

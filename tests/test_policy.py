@@ -179,7 +179,7 @@ def test_a_hostile_document_does_not_keep_a_match_busy():
     holds = kind.holds({"a": "-" * 1_000_000})
 
     assert not holds
-    assert time.monotonic() - began < 60  # what is meant is minutes and years, on any machine
+    assert time.monotonic() - began < 2
 
 
 def test_a_document_is_of_the_first_kind_all_of_whose_matches_hold():
