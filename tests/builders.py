@@ -38,11 +38,15 @@ FIRST_TIME = "2026-01-01T00:00:00.000000Z"
 """What a new `FakeClock` shows first."""
 
 
+def is_thorough() -> bool:
+    """Whether this run has the time to try everything: `HYPOTHESIS_PROFILE=thorough`."""
+    return settings.get_current_profile_name() == "thorough"
+
+
 def tries(examples_max: int) -> settings:
     """Settings of a property test: so many examples, or as many as a thorough run wants, however slow."""
-    thorough = settings.get_current_profile_name() == "thorough"
     return settings(
-        max_examples=settings().max_examples if thorough else examples_max,
+        max_examples=settings().max_examples if is_thorough() else examples_max,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )

@@ -36,7 +36,7 @@ from registration.values.documents import digest_of
 from registration.values.events import NewEvent
 from registration.values.snapshots import Position, StateSnapshot
 from registration.verification import verify_files
-from tests.builders import WATCH
+from tests.builders import WATCH, is_thorough
 from tests.conftest import check_rules, rules_named
 from tests.totals import counter
 
@@ -60,7 +60,8 @@ ID = "acme/weather@1.0"
 DOCUMENT = {"name": "acme/weather", "version": "1.0", "notes": "n" * 300}
 REVISED = {"name": "acme/weather", "version": "1.0", "notes": "r" * 700}
 
-STATES_MAX = 20
+STATES_MAX = 40 if is_thorough() else 20
+AFTER_A_FAULT_MAX = 6 if is_thorough() else 3
 """How many of the disks that one interruption may leave are looked at, where there are more."""
 
 
@@ -329,8 +330,8 @@ def test_a_power_cut_at_any_instruction_leaves_all_or_nothing(
 
 
 def chosen(every: Sequence[T], most: int) -> list[T]:
-    """All of them; where there are more than `most`, so many of them, the first and the last included, always the same."""
-    if len(every) <= most:
+    """So many of them, the first and the last included, always the same; all where there are no more, and in a thorough run."""
+    if len(every) <= most or is_thorough():
         return list(every)
     inner = random.Random(most).sample(range(1, len(every) - 1), most - 2)
     return [every[0], *(every[index] for index in sorted(inner)), every[-1]]
@@ -341,7 +342,7 @@ def test_a_power_cut_during_the_recovery_changes_nothing(name: str, explored: Ca
     """Recovery that is itself interrupted, anywhere, is followed by another one that tells the same."""
     operation = OPERATIONS[name]
     for disk, acknowledged in cuts(prepared(operation), operation):
-        for found in disk.after_power_cut(random.Random(1), 4):
+        for found in disk.after_power_cut(random.Random(1), 6 if is_thorough() else 4):
             told = whole_story(found.killed(), operation)
             counted = found.killed()
             with operation.open(counted) as pipeline:
@@ -351,7 +352,7 @@ def test_a_power_cut_during_the_recovery_changes_nothing(name: str, explored: Ca
                 interrupted.cut_at = number
                 with pytest.raises(PowerCut), operation.open(interrupted) as pipeline:
                     pipeline.recover(ID)
-                for later in interrupted.after_power_cut(random.Random(number), 3):
+                for later in interrupted.after_power_cut(random.Random(number), 4 if is_thorough() else 3):
                     explored()
                     state = whole_story(later, operation)
 
@@ -681,7 +682,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
             acknowledged = True
         except (StoreError, LockTimeout):
             acknowledged = False
-        for found in disk.after_power_cut(random.Random(fault.nth), 3):
+        for found in disk.after_power_cut(random.Random(fault.nth), AFTER_A_FAULT_MAX):
             explored()
             check_promise(operation, whole_story(found, operation), acknowledged=acknowledged)
 
@@ -695,7 +696,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
             medium: SimulatedDisk = reader._store.disk  # type: ignore[attr-defined]
             state = reader.recover(ID).state if operation.moves == 0 else reader._store.load(ID)
             check_promise(operation, state, acknowledged=acknowledged)
-            for found in medium.after_power_cut(random.Random(fault.nth), 3):
+            for found in medium.after_power_cut(random.Random(fault.nth), AFTER_A_FAULT_MAX):
                 explored()
                 assert version_of(whole_story(found, operation)) == version_of(state)
 

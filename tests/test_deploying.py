@@ -49,7 +49,7 @@ from registration.testing.simulated_disk import Fault, PowerCut
 from registration.values.commands import Command
 from registration.wizards.community import COMMUNITY
 from registration.wizards.community.proposals import proposed_roles
-from tests.builders import SOURCE, tries
+from tests.builders import SOURCE, is_thorough, tries
 from tests.communities import ANSWERS, answers_with
 from tests.conftest import check_store
 from tests.totals import counter
@@ -796,7 +796,7 @@ def test_a_power_cut_anywhere_is_gone_on_with(request, plan):
             break
         except PowerCut:
             pass
-        for after in disk.after_power_cut(random.Random(cut_at), 4):
+        for after in disk.after_power_cut(random.Random(cut_at), 6 if is_thorough() else 4):
             looked_at(1)
 
             done = deploy_simulated(after, plan)

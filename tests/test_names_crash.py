@@ -24,6 +24,7 @@ from registration.stores.files import FileStore
 from registration.stores.registry_file import RegistryFile
 from registration.testing import FakeClock
 from registration.testing.simulated_disk import Fault, PowerCut, SimulatedDisk
+from tests.builders import is_thorough
 from tests.test_crash_states import ERRORS, OLD_REGISTRY, ROOT, chosen, explored  # noqa: F401  # a fixture
 
 UPKEEP: Definition = definition_of(shipped("registration-upkeep"))
@@ -31,7 +32,7 @@ REGISTRY: RegistryFile = replace(OLD_REGISTRY, definition=UPKEEP.name, lifecycle
 NAME, VERSION = "acme/weather", "1.0.0"
 FULL = f"{NAME}@{VERSION}"
 OLDER = f"{NAME}@0.9.0"
-STATES_MAX = 3
+STATES_MAX = 5 if is_thorough() else 3
 
 
 def open_pipeline(disk: SimulatedDisk, *, make: bool = False, kept: bool = True) -> RegistrationPipeline:
@@ -230,7 +231,7 @@ def test_a_failing_disk_leaves_one_holder_at_most(
     assert attempt(counted, operation)
     for call, times in counted.calls.items():
         for nth in chosen(range(1, times + 1), 10):
-            for forever in (False, True) if nth < 3 else (nth % 4 < 2,):
+            for forever in (False, True) if nth < 3 or is_thorough() else (nth % 4 < 2,):
                 number = ERRORS[call][nth % len(ERRORS[call])]
                 disk = base.killed()
                 disk.fault = Fault(call, nth, number, forever=forever, evict=nth % 2 == 0)
