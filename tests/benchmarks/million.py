@@ -2,7 +2,7 @@
 
     python tests/benchmarks/million.py [--manifests N] [--processes P] [--json] [--keep] [DIR]
 
-Everything happens in a temporary directory in DIR, which is removed afterwards; `--keep` leaves it. A million needs about 12 GB and
+Everything happens in a temporary directory in DIR, which is removed afterwards; `--keep` leaves it. A million needs about 15 GB and
 3,000,000 inodes. Each step runs in processes of its own, so that its peak memory is its own. Each checks what it found, and the
 script fails where that is not everything. Transitions among them are measured in turn with those of a registry that holds
 nothing else.
