@@ -53,7 +53,7 @@ def verify_receipt_command(context: Context, file: str) -> None:
     """
     try:
         receipt = parse_document(
-            bytes_of(file, RECEIPT_BYTES_MAX, what="receipt"),
+            bytes_of(file, RECEIPT_BYTES_MAX, next_step="Name the receipt's file, or -."),
             source=shown_file(file),
             size_bytes_max=RECEIPT_BYTES_MAX,
         ).value

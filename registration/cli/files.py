@@ -13,8 +13,8 @@ def shown_file(file: str) -> str:
     return "Standard input" if file == "-" else printable(file)
 
 
-def bytes_of(file: str, size_bytes_max: int, *, what: str) -> bytes:
-    """What is in a file: one byte more than is taken, at most. what: what it should be, for who names none.
+def bytes_of(file: str, size_bytes_max: int, *, next_step: str) -> bytes:
+    """What is in a file: one byte more than is taken, at most. next_step: for who names one that is not there.
 
     Raises:
         NotFound, StoreError: when there is none, or it can't be read.
@@ -27,9 +27,7 @@ def bytes_of(file: str, size_bytes_max: int, *, what: str) -> bytes:
         with open(file, "rb") as opened:
             return opened.read(size_bytes_max + 1)
     except FileNotFoundError:
-        raise NotFound(
-            f"There is no file {shown_file(file)}.", f"Name the {what} file, or - for standard input."
-        ) from None
+        raise NotFound(f"There is no file {shown_file(file)}.", next_step) from None
     except OSError as error:
         raise StoreError(
             f"{shown_file(file)} can't be read: {error.strerror}.", "Name a file that can be read."

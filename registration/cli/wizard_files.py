@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from registration.wizards.wizard import Wizard
 
 ANSWERS_BYTES_MAX = 4 * 1024 * 1024
+_ANSWERS = "Name a file, or - for standard input."
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,7 +58,7 @@ def named_wizard(sessions: Sessions | None, name: str) -> Wizard:
 
     if not name.endswith((".toml", ".json")) and os.sep not in name:
         return sessions.wizard(name) if sessions is not None else shipped(name)
-    raw = bytes_of(name, ANSWERS_BYTES_MAX, what="wizard")
+    raw = bytes_of(name, ANSWERS_BYTES_MAX, next_step="Name a file, or a wizard that comes along.")
     wizard = parse_wizard(raw, source=printable(name), form="json" if name.endswith(".json") else "toml")
     if wizard.name in SHIPPED:
         raise InvalidWizard(
@@ -79,7 +80,7 @@ def given_answers(file: str | None, said: tuple[str, ...]) -> dict[str, Any] | N
         return None
     found: dict[str, Any] = {}
     if file is not None:
-        source, raw = shown_file(file), bytes_of(file, ANSWERS_BYTES_MAX, what="answers")
+        source, raw = shown_file(file), bytes_of(file, ANSWERS_BYTES_MAX, next_step=_ANSWERS)
         found = parse_document(raw, source=source, size_bytes_max=ANSWERS_BYTES_MAX).value
         if "answers" in found and isinstance(found["answers"], dict):  # as `wizard answers` writes them
             found = found["answers"]

@@ -346,7 +346,9 @@ def transition_command(context: Context, /, id: str, state: str, **said: Any) ->
 
 def _read(pipeline: RegistrationPipeline, file: str) -> Document:
     """The document in a file, or on standard input. Reads no more than a document may have."""
-    raw = bytes_of(file, pipeline.document_bytes_max, what="manifest")
+    raw = bytes_of(
+        file, pipeline.document_bytes_max, next_step="Name the manifest's file, or - for standard input."
+    )
     return pipeline.read_document(raw, source=shown_file(file))
 
 
