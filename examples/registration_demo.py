@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 from registration import RegistrationPipeline, StateChange
-from registration.disk import PosixDisk
-from registration.lifecycles.registration import REGISTRATION
-from registration.stores.files import FileStore
+from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.disk import PosixDisk
+from registration.storage.files.files import FileStore
 
 HERE = Path(__file__).resolve().parent
 DEFAULT = HERE.parent / "fixtures" / "manifests" / "mcp-server.json"

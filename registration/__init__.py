@@ -10,7 +10,7 @@
         pipeline.approve(draft.manifest_id, actor="bea")
         pipeline.register(draft.manifest_id)
 
-Start at `registration.pipeline`; ARCHITECTURE.md is the map. Names are resolved when they are first used, so
+Start at `registration.pipeline.pipeline`; ARCHITECTURE.md is the map. Names are resolved when they are first used, so
 that importing the package costs nothing.
 """
 
@@ -20,7 +20,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registration.asynchronous.pipeline import AsyncRegistrationPipeline as AsyncRegistrationPipeline
     from registration.catalog.statistics import Statistics as Statistics
     from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
@@ -34,6 +33,12 @@ if TYPE_CHECKING:
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
     from registration.core.store import FeedEntry as FeedEntry
+    from registration.engine.leases.keeper import LeaseKeeper as LeaseKeeper
+    from registration.engine.leases.opening import open_leases as open_leases
+    from registration.engine.names.answers import NameStatus as NameStatus
+    from registration.engine.names.answers import Resolution as Resolution
+    from registration.engine.names.answers import Target as Target
+    from registration.engine.publisher import StateChange as StateChange
     from registration.errors import AlreadyExists as AlreadyExists
     from registration.errors import ConsumerBlocked as ConsumerBlocked
     from registration.errors import ConsumerBusy as ConsumerBusy
@@ -74,42 +79,38 @@ if TYPE_CHECKING:
     from registration.errors import WorkStuck as WorkStuck
     from registration.feed.consumers import Consumer as Consumer
     from registration.feed.consumers import ConsumerStatus as ConsumerStatus
-    from registration.leases.keeper import LeaseKeeper as LeaseKeeper
-    from registration.leases.opening import open_leases as open_leases
-    from registration.lifecycles.registration import LifecycleState as LifecycleState
-    from registration.many import CreateItem as CreateItem
-    from registration.many import ItemResult as ItemResult
-    from registration.many import Results as Results
-    from registration.many import TransitionItem as TransitionItem
-    from registration.names.answers import NameStatus as NameStatus
-    from registration.names.answers import Resolution as Resolution
-    from registration.names.answers import Target as Target
-    from registration.pipeline import RegistrationPipeline as RegistrationPipeline
-    from registration.publisher import StateChange as StateChange
-    from registration.results import Listing as Listing
-    from registration.results import Summary as Summary
-    from registration.results import TransitionResult as TransitionResult
-    from registration.retry import RetryPolicy as RetryPolicy
-    from registration.sessions.backing import MemoryBacking as MemoryBacking
-    from registration.sessions.session import Caller as Caller
-    from registration.sessions.session import Session as Session
-    from registration.sessions.sessions import Sessions as Sessions
-    from registration.sessions.settings import SessionSettings as SessionSettings
-    from registration.stores.memory import MemoryStore as MemoryStore
+    from registration.onboarding.sessions.backing import MemoryBacking as MemoryBacking
+    from registration.onboarding.sessions.session import Caller as Caller
+    from registration.onboarding.sessions.session import Session as Session
+    from registration.onboarding.sessions.sessions import Sessions as Sessions
+    from registration.onboarding.sessions.settings import SessionSettings as SessionSettings
+    from registration.onboarding.wizards.forms import form_of as form_of
+    from registration.onboarding.wizards.wizard import Option as Option
+    from registration.onboarding.wizards.wizard import Problem as Problem
+    from registration.onboarding.wizards.wizard import Wizard as Wizard
+    from registration.onboarding.wizards.wizard import WizardStep as WizardStep
+    from registration.pipeline.asynchronous.pipeline import (
+        AsyncRegistrationPipeline as AsyncRegistrationPipeline,
+    )
+    from registration.pipeline.many import CreateItem as CreateItem
+    from registration.pipeline.many import ItemResult as ItemResult
+    from registration.pipeline.many import Results as Results
+    from registration.pipeline.many import TransitionItem as TransitionItem
+    from registration.pipeline.pipeline import RegistrationPipeline as RegistrationPipeline
+    from registration.pipeline.results import Listing as Listing
+    from registration.pipeline.results import Summary as Summary
+    from registration.pipeline.results import TransitionResult as TransitionResult
+    from registration.rules.lifecycles.registration import LifecycleState as LifecycleState
+    from registration.storage.memory import MemoryStore as MemoryStore
     from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
     from registration.values.leases import Lease as Lease
+    from registration.values.retry import RetryPolicy as RetryPolicy
     from registration.values.snapshots import StateSnapshot as StateSnapshot
-    from registration.wizards.forms import form_of as form_of
-    from registration.wizards.wizard import Option as Option
-    from registration.wizards.wizard import Problem as Problem
-    from registration.wizards.wizard import Wizard as Wizard
-    from registration.wizards.wizard import WizardStep as WizardStep
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
-    "AsyncRegistrationPipeline": "registration.asynchronous.pipeline",
     "Statistics": "registration.catalog.statistics",
     "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
@@ -123,6 +124,12 @@ _HOME_OF = {
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",
     "FeedEntry": "registration.core.store",
+    "LeaseKeeper": "registration.engine.leases.keeper",
+    "open_leases": "registration.engine.leases.opening",
+    "NameStatus": "registration.engine.names.answers",
+    "Resolution": "registration.engine.names.answers",
+    "Target": "registration.engine.names.answers",
+    "StateChange": "registration.engine.publisher",
     "AlreadyExists": "registration.errors",
     "ConsumerBlocked": "registration.errors",
     "ConsumerBusy": "registration.errors",
@@ -163,37 +170,32 @@ _HOME_OF = {
     "WorkStuck": "registration.errors",
     "Consumer": "registration.feed.consumers",
     "ConsumerStatus": "registration.feed.consumers",
-    "LeaseKeeper": "registration.leases.keeper",
-    "open_leases": "registration.leases.opening",
-    "LifecycleState": "registration.lifecycles.registration",
-    "CreateItem": "registration.many",
-    "ItemResult": "registration.many",
-    "Results": "registration.many",
-    "TransitionItem": "registration.many",
-    "NameStatus": "registration.names.answers",
-    "Resolution": "registration.names.answers",
-    "Target": "registration.names.answers",
-    "RegistrationPipeline": "registration.pipeline",
-    "StateChange": "registration.publisher",
-    "Listing": "registration.results",
-    "Summary": "registration.results",
-    "TransitionResult": "registration.results",
-    "RetryPolicy": "registration.retry",
-    "MemoryBacking": "registration.sessions.backing",
-    "Caller": "registration.sessions.session",
-    "Session": "registration.sessions.session",
-    "Sessions": "registration.sessions.sessions",
-    "SessionSettings": "registration.sessions.settings",
-    "MemoryStore": "registration.stores.memory",
+    "MemoryBacking": "registration.onboarding.sessions.backing",
+    "Caller": "registration.onboarding.sessions.session",
+    "Session": "registration.onboarding.sessions.session",
+    "Sessions": "registration.onboarding.sessions.sessions",
+    "SessionSettings": "registration.onboarding.sessions.settings",
+    "form_of": "registration.onboarding.wizards.forms",
+    "Option": "registration.onboarding.wizards.wizard",
+    "Problem": "registration.onboarding.wizards.wizard",
+    "Wizard": "registration.onboarding.wizards.wizard",
+    "WizardStep": "registration.onboarding.wizards.wizard",
+    "AsyncRegistrationPipeline": "registration.pipeline.asynchronous.pipeline",
+    "CreateItem": "registration.pipeline.many",
+    "ItemResult": "registration.pipeline.many",
+    "Results": "registration.pipeline.many",
+    "TransitionItem": "registration.pipeline.many",
+    "RegistrationPipeline": "registration.pipeline.pipeline",
+    "Listing": "registration.pipeline.results",
+    "Summary": "registration.pipeline.results",
+    "TransitionResult": "registration.pipeline.results",
+    "LifecycleState": "registration.rules.lifecycles.registration",
+    "MemoryStore": "registration.storage.memory",
     "Command": "registration.values.commands",
     "Event": "registration.values.events",
     "Lease": "registration.values.leases",
+    "RetryPolicy": "registration.values.retry",
     "StateSnapshot": "registration.values.snapshots",
-    "form_of": "registration.wizards.forms",
-    "Option": "registration.wizards.wizard",
-    "Problem": "registration.wizards.wizard",
-    "Wizard": "registration.wizards.wizard",
-    "WizardStep": "registration.wizards.wizard",
 }
 """Where each public name lives; a test holds this against the imports above, which the type checker reads."""
 

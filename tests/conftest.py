@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from registration import RegistrationPipeline
-from registration.opening import open_registry
-from registration.verification import verify_files
-from tests.totals import add_totals, hand_over_totals, print_totals
+from registration.engine.opening import open_registry
+from registration.evidence.verification import verify_files
+from tests.kit.totals import add_totals, hand_over_totals, print_totals
 
 # Their assertions shall say as much as a test's own: they must not be imported before this line.
 pytest.register_assert_rewrite("registration.testing.contract", "registration.testing.lease_contract")

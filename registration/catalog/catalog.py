@@ -1,6 +1,6 @@
 """`Catalog`: one registry's `catalog.sqlite`, caught up before each answer.
 
-What is asked is in `filters`; who answers where there is no catalog is `registration.finder`.
+What is asked is in `filters`; who answers where there is no catalog is `registration.pipeline.finder`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from registration import layout
 from registration.catalog.file import (
     CatalogFile,
     Unusable,
@@ -27,6 +26,7 @@ from registration.catalog.projection import Projection, keep_kinds, keep_places
 from registration.catalog.rows import Unreadable
 from registration.catalog.selecting import count, select_page, unreadable
 from registration.errors import InvalidArgument, LockTimeout, RegistrationError, StoreError
+from registration.storage import layout
 
 if TYPE_CHECKING:
     from registration.catalog.checking import Checked
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from registration.catalog.status import Status
     from registration.core.policy import Policy
     from registration.core.store import Store
-    from registration.disk import Disk
+    from registration.storage.disk import Disk
     from registration.values.events import Event
 
 EVENTS_AT_ONCE = 2_000

@@ -25,9 +25,9 @@ from typing import TypeVar
 
 import orjson
 
-from registration import layout
 from registration.catalog.schema import FORMAT, MACHINERY, TABLES, WORDS
-from registration.disk import Disk, given_back, is_file, lock_span, opened_directory
+from registration.storage import layout
+from registration.storage.disk import Disk, given_back, is_file, lock_span, opened_directory
 
 CACHE_KB = 32 * 1024
 """How much a connection may keep in memory; a transaction of catching up stays below it, so readers aren't kept waiting."""

@@ -126,7 +126,7 @@ class Order:
 
 
 def check_filters(chart: Chart, **said: Any) -> Filters:
-    """Filters from what a caller passes; times as `registration.timetravel.at_time` takes them, `where` as a mapping.
+    """Filters from what a caller passes; times as `registration.evidence.timetravel.at_time` takes them, `where` as a mapping.
 
     Raises:
         InvalidArgument: when one of them can't be meant.
@@ -137,7 +137,7 @@ def check_filters(chart: Chart, **said: Any) -> Filters:
         _check_text(name, said.get(name))
     for name in ("created_since", "created_until", "updated_since", "updated_until"):
         if (time := said.get(name)) is not None:
-            from registration.timetravel import at_time  # noqa: PLC0415  # most lists ask for no time
+            from registration.evidence.timetravel import at_time  # noqa: PLC0415  # most lists ask for no time
 
             _check_text(name, time)
             said[name] = at_time(time, earliest=name.endswith("since"))

@@ -15,9 +15,9 @@ import click
 import orjson
 
 from registration.cli.output import printable
+from registration.onboarding.wizards.shapes import Shape, item_names, summary_of
+from registration.onboarding.wizards.wizard import Option, Problem
 from registration.values.pointers import ABSENT, pointer
-from registration.wizards.shapes import Shape, item_names, summary_of
-from registration.wizards.wizard import Option, Problem
 
 Check = Callable[[dict[str, Any]], list[Problem]]
 """From an answer, that may not be whole yet, to all that is wrong with it."""

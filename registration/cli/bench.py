@@ -16,9 +16,9 @@ from registration.cli.output import echo, echo_json, printable, table
 from registration.errors import NotFound, StoreError
 
 if TYPE_CHECKING:
-    from registration.bench.contention import Contention
-    from registration.bench.measuring import Row
-    from registration.bench.suite import Measured
+    from registration.testing.bench.contention import Contention
+    from registration.testing.bench.measuring import Row
+    from registration.testing.bench.suite import Measured
 
 
 @click.command(
@@ -39,8 +39,8 @@ def bench_command(context: Context, directory: str | None, quick: bool) -> None:
     temporary directory in DIR, which is removed again. No registry is touched.
     """
     from registration import __version__  # noqa: PLC0415  # `--help` needs none of it
-    from registration.bench.suite import FULL, QUICK, measure  # noqa: PLC0415  # as above
-    from registration.doctor import file_system_type  # noqa: PLC0415  # as above
+    from registration.storage.doctor import file_system_type  # noqa: PLC0415  # as above
+    from registration.testing.bench.suite import FULL, QUICK, measure  # noqa: PLC0415  # as above
 
     place = os.path.realpath(_place(context, directory))
     told: dict[str, Any] = {
@@ -100,7 +100,7 @@ def _progress(name: str) -> None:
 
 def _show(figures: list[Measured]) -> None:
     """The figures of a group, as a table; contention, which is no row, as lines."""
-    from registration.bench.measuring import Row  # noqa: PLC0415  # as above
+    from registration.testing.bench.measuring import Row  # noqa: PLC0415  # as above
 
     groups: dict[str, list[Row]] = {}
     for one in figures:
@@ -152,7 +152,7 @@ def _show_contention(one: Contention) -> None:
 
 
 def _as_json(figures: list[Measured]) -> dict[str, Any]:
-    from registration.bench.measuring import Row  # noqa: PLC0415  # as above
+    from registration.testing.bench.measuring import Row  # noqa: PLC0415  # as above
 
     return {
         "rows": [one.as_json() for one in figures if isinstance(one, Row)],

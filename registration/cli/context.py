@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registration import layout
 from registration.core.decider import nearest
 from registration.errors import NotFound, RegistrationError
-from registration.retry import LOCK_TIMEOUT_S_MAX
+from registration.storage import layout
+from registration.values.retry import LOCK_TIMEOUT_S_MAX
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from registration.core.chart import Chart
     from registration.core.definition import Definition
-    from registration.pipeline import RegistrationPipeline
+    from registration.pipeline.pipeline import RegistrationPipeline
 
 COMPLETIONS_MAX = 500
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -80,7 +80,7 @@ class Context:
 
     def open(self) -> RegistrationPipeline:
         """The pipeline over the registry, which must be there."""
-        from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
+        from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
         return RegistrationPipeline(
             self.root(),
@@ -214,13 +214,13 @@ def creating_lines(chart: Chart) -> list[str]:
 def lifecycle_said(context: Context, file: str | None) -> Definition:
     """The lifecycle of a file, or one that comes along; without either the registry's own, or the usual one."""
     if file is not None:
-        from registration.opening import lifecycle_from  # noqa: PLC0415  # `--help` needs none of it
+        from registration.engine.opening import lifecycle_from  # noqa: PLC0415  # `--help` needs none of it
 
         return lifecycle_from(file)
     try:
         context.root()
     except NotFound:
-        from registration.lifecycles.registration import REGISTRATION  # noqa: PLC0415  # as above
+        from registration.rules.lifecycles.registration import REGISTRATION  # noqa: PLC0415  # as above
 
         return REGISTRATION
     with context.open() as pipeline:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registration import layout
 from registration.cli.context import Context, examples, shared_options
 from registration.cli.output import echo, echo_json, event_row, table, transition_json
+from registration.storage import layout
 
 if TYPE_CHECKING:
-    from registration.results import TransitionResult
+    from registration.pipeline.results import TransitionResult
 
 MANIFEST = {
     "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
@@ -40,7 +40,7 @@ MANIFEST = {
 @click.pass_obj
 def demo_command(context: Context) -> None:
     """Walk a manifest from DRAFT to REGISTERED in a new temporary folder, with one rejection on the way."""
-    from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
+    from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
     root = os.path.join(tempfile.mkdtemp(prefix="registration-demo-"), "registry")
     with RegistrationPipeline(root) as pipeline:

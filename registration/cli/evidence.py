@@ -13,11 +13,11 @@ from registration.cli.context import Context, examples, id_argument, shared_opti
 from registration.cli.files import bytes_of, shown_file
 from registration.cli.output import echo, echo_json, printable, say, table, when
 from registration.errors import InvalidDocument
-from registration.receipts import RECEIPT_BYTES_MAX
+from registration.evidence.receipts import RECEIPT_BYTES_MAX
 from registration.values.documents import parse_document
 
 if TYPE_CHECKING:
-    from registration.differences import Blame, Change
+    from registration.evidence.differences import Blame, Change
 
 
 @click.command(

@@ -25,16 +25,7 @@ from registration.cli.context import (
     state_option,
 )
 from registration.cli.exits import DAMAGE, worst
-from registration.cli.output import (
-    Progress,
-    echo,
-    echo_json,
-    say,
-    show_error,
-    summary_json,
-    table,
-    when,
-)
+from registration.cli.output import Progress, echo, echo_json, say, show_error, summary_json, table, when
 from registration.values.times import duration_s, rfc3339
 
 if TYPE_CHECKING:
@@ -43,8 +34,8 @@ if TYPE_CHECKING:
     from registration.catalog.statistics import InState, Statistics
     from registration.catalog.status import Status
     from registration.errors import RegistrationError
-    from registration.pipeline import RegistrationPipeline
-    from registration.results import Summary
+    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.pipeline.results import Summary
 
 DAYS_SHOWN = 14
 WEEKS_SHOWN = 12

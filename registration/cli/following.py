@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from registration.cli.context import (
-    Context,
-    Subcommands,
-    examples,
-    id_argument,
-    shared_options,
-    state_name,
-)
+from registration.cli.context import Context, Subcommands, examples, id_argument, shared_options, state_name
 from registration.cli.exits import FAILURE
 from registration.cli.output import (
     counted,
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
 
     from registration.core.store import FeedEntry
     from registration.feed.consumers import Consumer, ConsumerStatus
-    from registration.pipeline import RegistrationPipeline
+    from registration.pipeline.pipeline import RegistrationPipeline
 
 _COMMIT_EVERY = 100
 

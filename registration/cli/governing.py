@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from registration import layout
 from registration.cli.context import (
     Context,
     Subcommands,
@@ -24,12 +23,13 @@ from registration.cli.output import Progress, echo, echo_json, printable, say, s
 from registration.cli.reading import graph_command
 from registration.cli.writing import context_value
 from registration.errors import InvalidArgument
+from registration.storage import layout
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
     from registration.core.policy import Policy
-    from registration.opening import Migration
-    from registration.policy_replay import Decision
+    from registration.engine.opening import Migration
+    from registration.evidence.policy_replay import Decision
 
 
 @click.command(
@@ -179,7 +179,7 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
     Logs are not touched: they fold for ever, under whatever version they were written. Refused where manifests would
     stand in a state that the new version doesn't have; --dry-run lists them, and ends with 4 where there are any.
     """
-    from registration.opening import migrate  # noqa: PLC0415  # for this command alone
+    from registration.engine.opening import migrate  # noqa: PLC0415  # for this command alone
 
     found = migrate(context.root(), lifecycle_said(context, file), dry_run=dry_run)
     if context.as_json:
@@ -261,7 +261,7 @@ def show_policy(context: Context, digest: str | None) -> None:
 @click.pass_obj
 def list_guards(context: Context) -> None:
     """List the guards that a policy, or a lifecycle, can name: those that are built in, then those that are installed."""
-    from registration.guards.registry import BUILTIN, kind_of, known_names  # noqa: PLC0415  # for this command alone
+    from registration.rules.guards.registry import BUILTIN, kind_of, known_names  # noqa: PLC0415  # for this command alone
 
     rows = []
     for name in (*BUILTIN, *(name for name in known_names() if name not in BUILTIN)):

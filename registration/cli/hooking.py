@@ -13,9 +13,9 @@ from registration.cli.following import stopped_by_signals
 from registration.cli.output import counted, echo, echo_json, printable, say, table, when
 
 if TYPE_CHECKING:
-    from registration.feed.hook_file import Hook
-    from registration.feed.hooks import Hooks, Told
-    from registration.pipeline import RegistrationPipeline
+    from registration.feed.hooks.hook_file import Hook
+    from registration.feed.hooks.hooks import Hooks, Told
+    from registration.pipeline.pipeline import RegistrationPipeline
 
 
 class _Hooks(Subcommands):
@@ -76,7 +76,7 @@ def _to(hook: Hook) -> str:
 
 
 def _filters(hook: Hook) -> str:
-    from registration.feed.hook_file import USUAL_AREAS  # noqa: PLC0415  # loaded by whoever has a hook
+    from registration.feed.hooks.hook_file import USUAL_AREAS  # noqa: PLC0415  # loaded by whoever has a hook
 
     said = [
         f"{name} {', '.join(values)}"

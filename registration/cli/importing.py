@@ -14,8 +14,8 @@ from registration.cli.output import Progress, Unbroken, counted, echo, echo_json
 from registration.errors import AlreadyExists, RegistrationError
 
 if TYPE_CHECKING:
-    from registration.importing import Imported, Offer
-    from registration.many import ItemResult
+    from registration.pipeline.importing import Imported, Offer
+    from registration.pipeline.many import ItemResult
 
 OUTCOMES = ("created", "unchanged", "different", "refused")
 
@@ -62,9 +62,9 @@ def import_command(
     which stays; or refused. One that fails stops no other. An import that was interrupted or killed is begun again with the
     same line: what is there already is skipped.
     """
-    from registration.import_sources import open_source  # noqa: PLC0415  # `--help` needs none of it
-    from registration.importing import Importer  # noqa: PLC0415  # as above
-    from registration.many import carry_out  # noqa: PLC0415  # as above
+    from registration.pipeline.import_sources import open_source  # noqa: PLC0415  # `--help` needs none of it
+    from registration.pipeline.importing import Importer  # noqa: PLC0415  # as above
+    from registration.pipeline.many import carry_out  # noqa: PLC0415  # as above
 
     problems: list[RegistrationError] = []
     counts: Counter[str] = Counter()

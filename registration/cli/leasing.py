@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registration import layout
 from registration.cli.context import (
     Context,
     Subcommands,
@@ -22,12 +21,13 @@ from registration.cli.context import (
 from registration.cli.exits import worst
 from registration.cli.output import echo, echo_json, printable, say, show_error, table, when
 from registration.errors import InvalidArgument
+from registration.storage import layout
 from registration.values.times import DURATION_FORM, duration_s
 
 if TYPE_CHECKING:
-    from registration.pipeline import RegistrationPipeline
+    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.pipeline.waiting import Choice, Waiting
     from registration.values.leases import Lease
-    from registration.waiting import Choice, Waiting
 
 _AREAS = (layout.MANIFESTS, "sessions")
 """What a key begins with, so that it is told from the id of a manifest."""
@@ -53,7 +53,7 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
     and with `release`. Others read on, and see who has it. The policy may say that a claim keeps others from some actions
     only: `[claims]` with `exclusive = ["approve", "reject"]`; from none with `exclusive = []`.
     """
-    from registration.claims import CLAIM_S  # noqa: PLC0415  # `--help` needs none of it
+    from registration.pipeline.claims import CLAIM_S  # noqa: PLC0415  # `--help` needs none of it
 
     for_s = CLAIM_S if time is None else duration_s(time)
     if for_s is None:

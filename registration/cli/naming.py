@@ -25,7 +25,7 @@ from registration.values.names import check_name
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from registration.results import TransitionResult
+    from registration.pipeline.results import TransitionResult
     from registration.values.events import Event
 
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from registration.errors import RegistrationError
-    from registration.results import Summary, TransitionResult
+    from registration.evidence.verification import Finding
+    from registration.pipeline.results import Summary, TransitionResult
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
-    from registration.verification import Finding
 
 
 def printable(text: str) -> str:

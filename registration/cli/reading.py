@@ -8,22 +8,9 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from registration import layout
-from registration.cli.context import (
-    Context,
-    examples,
-    id_argument,
-    lifecycle_said,
-    shared_options,
-)
-from registration.cli.output import (
-    echo,
-    echo_json,
-    event_row,
-    snapshot_json,
-    table,
-    when,
-)
+from registration.cli.context import Context, examples, id_argument, lifecycle_said, shared_options
+from registration.cli.output import echo, echo_json, event_row, snapshot_json, table, when
+from registration.storage import layout
 
 if TYPE_CHECKING:
     pass
@@ -120,7 +107,7 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
                 click.echo(event.line, nl=False)
             return
         if drawn:
-            from registration.timetravel import graph  # noqa: PLC0415  # for this option alone
+            from registration.evidence.timetravel import graph  # noqa: PLC0415  # for this option alone
 
             for line in graph(pipeline.lifecycle, events, ascii=not _speaks_utf8()):
                 echo(line)

@@ -32,7 +32,7 @@ from registration.core.store import Loss, Recovered, Step
 from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError, VersionConflict
 
 if TYPE_CHECKING:
-    from registration.pipeline import RegistrationPipeline
+    from registration.pipeline.pipeline import RegistrationPipeline
 
 
 @click.command(
@@ -143,7 +143,7 @@ def _recover_names(
 
 def _recover_beside(context: Context, *, dry_run: bool) -> tuple[int, list[RegistrationError]]:
     """Settle what a crash left of sessions and deployments, and tell it; gives of how many, and why not of some."""
-    from registration.upkeep import recover_beside  # noqa: PLC0415  # for this command alone
+    from registration.pipeline.upkeep import recover_beside  # noqa: PLC0415  # for this command alone
 
     settled = 0
     problems: list[RegistrationError] = []
@@ -294,7 +294,7 @@ def doctor_command(context: Context, directory: str | None) -> None:
 
     Each is tried, in a temporary directory that is removed again. Ends with 1 where something fails.
     """
-    from registration.doctor import examine  # noqa: PLC0415  # for this command alone
+    from registration.storage.doctor import examine  # noqa: PLC0415  # for this command alone
 
     place = directory
     if place is None:

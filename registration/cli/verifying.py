@@ -14,8 +14,8 @@ from registration.cli.output import Progress, counted, echo, echo_json, finding_
 from registration.errors import LockTimeout, RegistrationError, StoreError
 
 if TYPE_CHECKING:
-    from registration.pipeline import RegistrationPipeline
-    from registration.verification import Finding
+    from registration.evidence.verification import Finding
+    from registration.pipeline.pipeline import RegistrationPipeline
 
 
 @click.command(
@@ -89,7 +89,7 @@ class _Rest:
 
 def _verified_rest(context: Context, pipeline: RegistrationPipeline, *, quick: bool) -> _Rest:
     """Strays and rules; unless it has to be quick, names with their aliases, sessions, deployments and leases as well."""
-    from registration.upkeep import verify_beside  # noqa: PLC0415  # for this command alone
+    from registration.pipeline.upkeep import verify_beside  # noqa: PLC0415  # for this command alone
 
     rest = _Rest(findings=list(pipeline.strays()))
     if quick:

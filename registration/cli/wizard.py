@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from registration.cli.context import (
-    Context,
-    Subcommands,
-    examples,
-)
+from registration.cli.context import Context, Subcommands, examples
 from registration.cli.exits import FAILURE
-from registration.cli.output import (
-    echo_json,
-    printable,
-    say,
-)
+from registration.cli.output import echo_json, printable, say
 from registration.cli.wizard_files import answer_options, given_answers, named_wizard
 from registration.cli.wizard_looking import (
     answers_wizard,
@@ -38,14 +30,11 @@ from registration.cli.wizard_sessions import (
     session_argument,
     show_short,
 )
-from registration.errors import (
-    InvalidArgument,
-    SessionExpired,
-)
+from registration.errors import InvalidArgument, SessionExpired
 
 if TYPE_CHECKING:
     from registration.errors import LeaseHeld
-    from registration.sessions.session import Session
+    from registration.onboarding.sessions.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,8 +14,8 @@ from registration.cli.output import printable
 from registration.errors import InvalidAnswer, InvalidArgument
 
 if TYPE_CHECKING:
-    from registration.sessions.sessions import Sessions
-    from registration.wizards.wizard import Wizard
+    from registration.onboarding.sessions.sessions import Sessions
+    from registration.onboarding.wizards.wizard import Wizard
 
 ANSWERS_BYTES_MAX = 4 * 1024 * 1024
 _ANSWERS = "Name a file, or - for standard input."
@@ -53,8 +53,8 @@ def named_wizard(sessions: Sessions | None, name: str) -> Wizard:
         InvalidWizard: when the file can't be meant, or its wizard has the name of one that comes along.
     """
     from registration.errors import InvalidWizard  # noqa: PLC0415  # as above
-    from registration.wizards.files import parse_wizard  # noqa: PLC0415  # as above
-    from registration.wizards.shipped import SHIPPED, shipped  # noqa: PLC0415  # as above
+    from registration.onboarding.wizards.files import parse_wizard  # noqa: PLC0415  # as above
+    from registration.onboarding.wizards.shipped import SHIPPED, shipped  # noqa: PLC0415  # as above
 
     if not name.endswith((".toml", ".json")) and os.sep not in name:
         return sessions.wizard(name) if sessions is not None else shipped(name)

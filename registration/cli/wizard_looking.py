@@ -33,7 +33,7 @@ from registration.errors import InvalidArgument, StoreError
 from registration.values.times import DURATION_FORM, duration_s
 
 if TYPE_CHECKING:
-    from registration.sessions.session import Caller
+    from registration.onboarding.sessions.session import Caller
 
 
 @click.command(
@@ -119,7 +119,7 @@ def show_wizard(
         )
         return
     from registration.cli.wizard_run import show_answers  # noqa: PLC0415  # as above
-    from registration.wizards.progress import next_steps  # noqa: PLC0415  # as above
+    from registration.onboarding.wizards.progress import next_steps  # noqa: PLC0415  # as above
 
     show_short(found)
     told = {
@@ -288,7 +288,7 @@ def delete_wizard(context: Context, session: str, yes: bool, scope: str | None, 
 @click.pass_obj
 def matrix_wizard(context: Context, name: str) -> None:
     """Print, from every state of a wizard, where every kind of action leads: a table in Markdown."""
-    from registration.wizards.matrix import markdown_of, matrix_of  # noqa: PLC0415  # for this command alone
+    from registration.onboarding.wizards.matrix import markdown_of, matrix_of  # noqa: PLC0415  # for this command alone
 
     wizard = named_wizard(None, name)
     if context.as_json:

@@ -17,14 +17,14 @@ import click
 
 from registration.cli.asking import Asker, WentBack, tell
 from registration.cli.output import echo, printable, say, when
+from registration.engine.leases.keeper import LeaseKeeper
 from registration.errors import InvalidAnswer, LeaseHeld, NotFound, RegistrationError, Rejected
-from registration.layout import SESSIONS, lease_key
-from registration.leases.keeper import LeaseKeeper
-from registration.sessions.session import Caller, Session
-from registration.sessions.sessions import Sessions
+from registration.onboarding.sessions.session import Caller, Session
+from registration.onboarding.sessions.sessions import Sessions
+from registration.onboarding.wizards.shapes import shape_of, summary_of
+from registration.onboarding.wizards.wizard import COMPLETE, Problem
+from registration.storage.layout import SESSIONS, lease_key
 from registration.values.leases import Lease
-from registration.wizards.shapes import shape_of, summary_of
-from registration.wizards.wizard import COMPLETE, Problem
 
 LEASE_S = 300.0
 """For how long whoever is at a session keeps others out, in seconds; each answer renews it."""

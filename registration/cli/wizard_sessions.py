@@ -17,9 +17,9 @@ from registration.cli.output import echo, printable, say, told_here
 from registration.errors import NotFound, RegistrationError
 
 if TYPE_CHECKING:
-    from registration.leases.keeper import LeaseKeeper
-    from registration.sessions.session import Caller, Session
-    from registration.sessions.sessions import Sessions
+    from registration.engine.leases.keeper import LeaseKeeper
+    from registration.onboarding.sessions.session import Caller, Session
+    from registration.onboarding.sessions.sessions import Sessions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,10 +85,10 @@ def opened_sessions(
     session: str | None = None,
 ) -> Iterator[Opened]:
     """What a command works with. scope: None for that of the session that was named, or the usual one."""
-    from registration.leases.opening import open_leases  # noqa: PLC0415  # `--help` needs none of it
-    from registration.onboarding import STEP, CommunityDeployer  # noqa: PLC0415  # as above
-    from registration.sessions.session import Caller  # noqa: PLC0415  # as above
-    from registration.sessions.sessions import Sessions  # noqa: PLC0415  # as above
+    from registration.engine.leases.opening import open_leases  # noqa: PLC0415  # `--help` needs none of it
+    from registration.onboarding.community.deployer import STEP, CommunityDeployer  # noqa: PLC0415  # as above
+    from registration.onboarding.sessions.session import Caller  # noqa: PLC0415  # as above
+    from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above
 
     with context.open() as registry, told_here("registration.sessions"):
         deployer = CommunityDeployer(

@@ -40,12 +40,12 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
-from registration.lifecycles.registration import REGISTRATION
+from registration.rules.lifecycles.registration import REGISTRATION
 from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
 
 if TYPE_CHECKING:
-    from registration.pipeline import RegistrationPipeline
-    from registration.results import TransitionResult
+    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.pipeline.results import TransitionResult
     from registration.values.documents import Document
 
 _EXPECTED = click.option(
@@ -110,7 +110,7 @@ def init_command(
     Where there is one already, nothing is changed. `registration`, with four states, and `registration-upkeep`, with ways
     back from them, come along; `registration lifecycle show NAME` prints one to start your own from.
     """
-    from registration.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
+    from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
     root = os.path.realpath(directory or context.registry or os.environ.get("REGISTRATION_ROOT") or ".")
     size = document_bytes_max or DOCUMENT_BYTES_MAX

@@ -4,7 +4,7 @@
 - `fold(definition, state, events)` → the state after them. It never refuses: what is in a log has happened.
 
 Both are pure: the time and the ids are arguments. The form is Jérémie Chassaing's Decider ("Functional Event
-Sourcing Decider", 2021). Read `registration.engine` next, which puts them to work.
+Sourcing Decider", 2021). Read `registration.engine.engine` next, which puts them to work.
 """
 
 from __future__ import annotations

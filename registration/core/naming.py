@@ -2,7 +2,7 @@
 
 An action that claims (`registration.core.chart.Action.claims`) claims the name that the document gives itself, and its event
 says `claimed`; where the manifest held another name, it lets go of that one, and its event says `released`. An action
-that releases says `released`. Whether a name is free is not for the core to know: see `registration.names`.
+that releases says `released`. Whether a name is free is not for the core to know: see `registration.engine.names`.
 
 `tag` and `untag` are the two things that can be done to a manifest of any lifecycle, in any state: their events lead
 nowhere, lapse nothing and leave time-outs as they are, but for sliding ones, which are counted from the last event.

@@ -175,7 +175,7 @@ class Slot(Protocol):
 class ClaimPlace(Protocol):
     """Where the claims to names are kept: for each name in full, one place that one claim can be in.
 
-    Bytes only: what they say, and what they are worth, is for `registration.names.claims`. Safe to share between threads.
+    Bytes only: what they say, and what they are worth, is for `registration.engine.names.claims`. Safe to share between threads.
     All raise StoreError when the disk fails.
     """
 
@@ -317,7 +317,7 @@ class Store(Protocol):
     def keep(self, kind: str, digest: str, value: Any) -> None:
         """Keep a rule by its digest, on the disk, for as long as the registry lasts. Keeping it twice is harmless.
 
-        kind: one of `registration.layout.RULE_KINDS`. value: what it says, as JSON values.
+        kind: one of `registration.storage.layout.RULE_KINDS`. value: what it says, as JSON values.
 
         Raises:
             LockTimeout, StoreError: as above.

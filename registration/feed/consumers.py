@@ -30,9 +30,9 @@ from registration.errors import (
     StoreError,
     UnknownEvent,
 )
-from registration.feed.records import NOW, START, parse_cursor
 from registration.feed.watching import Watch
-from registration.retry import RetryPolicy
+from registration.storage.files.feed.records import NOW, START, parse_cursor
+from registration.values.retry import RetryPolicy
 from registration.values.times import Clock, rfc3339, seconds_between, system_clock
 
 if TYPE_CHECKING:

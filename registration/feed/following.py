@@ -1,4 +1,4 @@
-"""`FeedReader`: what a pipeline can be asked of the feed. `registration.reader` is made of it.
+"""`FeedReader`: what a pipeline can be asked of the feed. `registration.pipeline.reader` is made of it.
 
 Every committed event once, in commit order for each manifest, with cursors over the whole registry.
 """
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from registration.core.store import FeedEntry, Store
     from registration.feed.consumers import Consumer, ConsumerStatus
-    from registration.feed.dead_letters import DeadLetters
-    from registration.feed.hooks import Hooks, Tell
+    from registration.feed.hooks.dead_letters import DeadLetters
+    from registration.feed.hooks.hooks import Hooks, Tell
     from registration.feed.watching import Watch
-    from registration.stores.files import FileStore
+    from registration.storage.files.files import FileStore
 
 
 class FeedReader:
@@ -93,13 +93,13 @@ class FeedReader:
             NotFound: when there is no such file.
             InvalidHooks: when it can't be meant; every problem is named.
         """
-        from registration.feed.hooks import Hooks  # noqa: PLC0415  # few programs run them
+        from registration.feed.hooks.hooks import Hooks  # noqa: PLC0415  # few programs run them
 
         return Hooks(self._on_files(), tell=tell)
 
     def dead_letters(self) -> DeadLetters:
         """The events that hooks gave up."""
-        from registration.feed.dead_letters import DeadLetters  # noqa: PLC0415  # as above
+        from registration.feed.hooks.dead_letters import DeadLetters  # noqa: PLC0415  # as above
 
         return DeadLetters(self._on_files().segments)
 

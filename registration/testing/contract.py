@@ -29,13 +29,13 @@ from registration.core.decider import fold
 from registration.core.interpreter import entered
 from registration.core.store import Backlog, Store
 from registration.errors import InvalidArgument, LockTimeout, NotFound, VersionConflict
-from registration.layout import MANIFESTS, RULE_KINDS
+from registration.evidence.verification import verify_files
+from registration.storage.layout import MANIFESTS, RULE_KINDS
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
 from registration.values.ids import name_of, uuid7
 from registration.values.snapshots import Position, StateSnapshot
 from registration.values.times import rfc3339
-from registration.verification import verify_files
 
 OpenStore = Callable[[], Store]
 

@@ -21,9 +21,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from registration.engine.leases.keeper import TTL_S_MAX, LeaseKeeper, leased
+from registration.engine.leases.record import HISTORY_MAX
 from registration.errors import InvalidArgument, LeaseHeld, LeaseLost, NotFound
-from registration.leases.keeper import TTL_S_MAX, LeaseKeeper, leased
-from registration.leases.record import HISTORY_MAX
 from registration.testing.clock import FakeClock
 from registration.values.times import Clock
 
@@ -49,7 +49,7 @@ NOT_KEYS = (
 
 
 class LeaseContract:
-    """What `registration.leases.keeper.LeaseKeeper` promises, one test for each promise."""
+    """What `registration.engine.leases.keeper.LeaseKeeper` promises, one test for each promise."""
 
     outlives_closing: ClassVar[bool] = True
 

@@ -1,6 +1,6 @@
 """A disk in memory that dies, fails and forgets, exactly as far as the file system's promises let it.
 
-`SimulatedDisk` stands in for `registration.disk.PosixDisk`. It keeps two contents of everything: the *live* one,
+`SimulatedDisk` stands in for `registration.storage.disk.PosixDisk`. It keeps two contents of everything: the *live* one,
 which programs see, and the *durable* one, which has been synced. What lies between is pending, and after a power
 cut any legal part of it may be there:
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from registration.deploying.target import Done, Target
 from registration.errors import IdempotencyMismatch, RegistrationError, TargetRefused
+from registration.onboarding.community.deploying.target import Done, Target
 
 OpenTarget = Callable[[], Target]
 
 
 class TargetContract:
-    """What `registration.deploying.target.Target` promises, one test for each promise."""
+    """What `registration.onboarding.community.deploying.target.Target` promises, one test for each promise."""
 
     # -- doing -----------------------------------------------------------------------------------------------
 

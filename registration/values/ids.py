@@ -1,7 +1,7 @@
 """Ids: what a manifest may be called, what a document calls itself, and UUID version 7.
 
 An id has 1 to 200 characters of ``A-Z a-z 0-9 . _ ~ : / @ + -`` and begins with a letter or a digit. Its
-form as a file name (see `registration.layout`) has at most 240 bytes. Everything else is refused here,
+form as a file name (see `registration.storage.layout`) has at most 240 bytes. Everything else is refused here,
 before a path is ever built from it.
 """
 

@@ -1,4 +1,4 @@
-"""Leases: the right to work on something alone for a time. Values; `registration.leases` keeps them."""
+"""Leases: the right to work on something alone for a time. Values; `registration.engine.leases` keeps them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from registration.errors import LeaseHeld
 class Lease:
     """Somebody's exclusive work on one key, for a time.
 
-    key: an area, a slash and an id, such as ``manifests/acme/weather@1.0`` (see `registration.layout.lease_key`).
+    key: an area, a slash and an id, such as ``manifests/acme/weather@1.0`` (see `registration.storage.layout.lease_key`).
     holder: who; host: on which machine. number: the fencing number, from 1: each lease on a key has a greater one than all
     before it, for ever. since, until: RFC 3339; at `until` it has ended. token: tells this very lease from any other;
     whoever has it may renew and release it.

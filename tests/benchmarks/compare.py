@@ -24,8 +24,8 @@ import time
 from contenders import BY_HAND, LOG_ONLY, TWO_FILES, contenders, registration
 from slow_disk import slow_environment
 
-from registration.bench.measuring import Row, at_once, in_turn, rate_rows, timed_rows
-from registration.bench.subject import modes
+from registration.testing.bench.measuring import Row, at_once, in_turn, rate_rows, timed_rows
+from registration.testing.bench.subject import modes
 
 SLOWER_US = 2_000
 

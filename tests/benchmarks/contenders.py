@@ -21,8 +21,8 @@ import orjson
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from registration.bench.floors import BareFiles
-from registration.bench.subject import DOCUMENT, Walker, modes, open_subject
+from registration.testing.bench.floors import BareFiles
+from registration.testing.bench.subject import DOCUMENT, Walker, modes, open_subject
 
 Work = Callable[[], object]
 

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from registration import RegistrationPipeline
-from registration.feed.records import encode_record
-from registration.layout import MANIFESTS
+from registration.storage.files.feed.records import encode_record
+from registration.storage.layout import MANIFESTS
 
 ROUNDS, TIMES, MANIFESTS_READ = 15, 5_000, 1_000
 SAID = ("io.github.acme/weather@1.2.0", "f" * 64, "2026-01-01T00:00:00.000000Z")

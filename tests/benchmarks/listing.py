@@ -32,9 +32,9 @@ from registration.catalog.file import Unusable
 from registration.catalog.filters import KEYS, Filters, Order
 from registration.core.policy import NO_POLICY
 from registration.core.store import FeedEntry
-from registration.disk import PosixDisk
-from registration.finder import Finder
-from registration.lifecycles.registration import REGISTRATION
+from registration.pipeline.finder import Finder
+from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.disk import PosixDisk
 from registration.values.events import Event
 from registration.values.times import rfc3339
 

@@ -15,8 +15,8 @@ import tempfile
 import time
 from typing import Any
 
-from registration.bench.measuring import in_turn
-from registration.bench.subject import Walker, modes, open_subject
+from registration.testing.bench.measuring import in_turn
+from registration.testing.bench.subject import Walker, modes, open_subject
 
 FEW = 10
 

@@ -23,9 +23,9 @@ from itertools import pairwise
 from typing import Any
 
 from registration import RegistrationPipeline
-from registration.bench.measuring import in_turn
-from registration.bench.subject import DOCUMENT, Walker, modes, open_subject
-from registration.many import CreateItem
+from registration.pipeline.many import CreateItem
+from registration.testing.bench.measuring import in_turn
+from registration.testing.bench.subject import DOCUMENT, Walker, modes, open_subject
 
 SAMPLE_MAX = 1_000
 PAGE = 20

@@ -17,9 +17,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from registration import RegistrationPipeline
-from registration.sessions.session import Caller
-from registration.sessions.sessions import Sessions
-from tests.wizards import ANSWERS, party
+from registration.onboarding.sessions.session import Caller
+from registration.onboarding.sessions.sessions import Sessions
+from tests.kit.wizards import ANSWERS, party
 
 FEW = 10
 TIMES = 200

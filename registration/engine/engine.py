@@ -1,0 +1,461 @@
+"""The engine: load, decide, fold, append, publish; decide again after a conflict.
+
+It knows no lifecycle and no file. What it promises for every definition and every store:
+
+- an event is on the disk before anybody is told of it;
+- the fold is tried before the append, so a mistake shows before it is permanent;
+- a version that the caller expects is checked once; a conflict that the engine met by itself is decided again
+  on the fresh state, after a jittered wait, within a bound;
+- the threads that write to one manifest take turns, and so do processes that met a conflict, in the order in which they came;
+- the same idempotency key with the same request gives the first answer again and writes nothing;
+- time-outs that are due are recorded before anything else is decided, at the time that they were due;
+- the lifecycle, the policy and the schemas that an event names by digest are kept before the event is.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import orjson
+
+from registration.core.codec import encode_snapshot, seal
+from registration.core.decider import (
+    decide,
+    decide_claim_broken,
+    decide_timeout,
+    due_timeout,
+    fold,
+    is_same_request,
+)
+from registration.core.policy import NO_POLICY, Policy
+from registration.engine.publisher import Publisher, StateChange, current_event
+from registration.errors import (
+    GuardRefused,
+    IdempotencyMismatch,
+    NotFound,
+    RegistrationError,
+    SnapshotMismatch,
+    StoreError,
+    VersionConflict,
+)
+from registration.values.events import Event, NewEvent
+from registration.values.ids import uuid7
+from registration.values.retry import RetryPolicy
+from registration.values.snapshots import Position, StateSnapshot
+from registration.values.times import Clock, rfc3339, system_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registration.core.store import Loss, Reservations, Store
+    from registration.values.commands import Command
+    from registration.values.leases import Lease
+
+
+_log = logging.getLogger("registration")
+
+T = TypeVar("T")
+
+CONTENDED_S = 1.0
+"""For how long a manifest counts as contended after a conflict with another process, in seconds."""
+
+CONTENDED_MAX = 1024
+"""How many manifests are remembered as contended; forgetting one costs another conflict."""
+
+
+class Random(Protocol):
+    """Where ids and waits come from: `random.SystemRandom()`, or `random.Random(seed)` for the same again."""
+
+    def random(self) -> float:
+        """Evenly distributed in [0, 1)."""
+
+    def randbytes(self, n: int) -> bytes:
+        """That many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command came to.
+
+    state: the snapshot after the command's last event. events: what it recorded, in order.
+    attempts: how many decisions it took, from 1. replayed: the answer to an earlier call with the same key.
+    waited_s: how long it waited for others who were writing, in all: for turns, for locks, and before deciding again.
+    """
+
+    state: StateSnapshot
+    events: tuple[Event, ...]
+    attempts: int
+    replayed: bool
+    waited_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Try:
+    """One command on its way: how often it was decided on, and how long it has waited, in seconds."""
+
+    attempts: int = 1
+    waited_s: float = 0.0
+
+
+class Engine:
+    """One store under one definition. Safe to share between threads.
+
+    policy: gives the rules in force; asked before each decision. claims: gives the lease that somebody has on a stream; asked
+    as well. clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
+    the store has its own for other processes. reservations: what is held while events are committed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        policy: Callable[[], Policy] = lambda: NO_POLICY,
+        claims: Callable[[str], Lease | None] = lambda _: None,
+        clock: Clock = system_clock,
+        random_source: Random | None = None,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        lock_timeout_s: float = 10.0,
+        reservations: Reservations | None = None,
+    ) -> None:
+        self.store = store
+        self.reservations = reservations
+        self.publisher = Publisher()
+        self.policy = policy
+        self._claims = claims
+        self.committed = 0
+        """How many events this engine committed, roughly: threads may miss one another's."""
+        self._kept: set[str] = set()
+        self._contended: dict[str, float] = {}
+        self._clock = clock
+        self._random = random_source or random.SystemRandom()
+        self._retry = retry or RetryPolicy()
+        self._sleep = sleep
+        self._lock_timeout_s = lock_timeout_s
+
+    def execute(self, command: Command) -> Outcome:
+        """Carry out one command.
+
+        Raises:
+            Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide` says.
+            IdempotencyMismatch: when the key was used for another request.
+            NameTaken: as the reservations say.
+            VersionConflict: when the manifest is not at the expected version, or others were faster at every
+                attempt.
+            LockTimeout, StoreError, CorruptLog: as `registration.core.store.Store` says.
+        """
+        command = self._with_ancestry(command)
+        pinned = command.expected_version is not None
+        return self._retried(command.stream, lambda so_far: self._attempt(command, so_far), pinned=pinned)
+
+    def tick(self, stream: str, *, dry_run: bool = False) -> Outcome | None:
+        """Fire the time-outs of one manifest that are due; None where none is, or where there is no such manifest.
+
+        dry_run: only say what would be recorded; the outcome's events are then not in the log.
+
+        Raises:
+            VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
+        """
+
+        def attempt(so_far: _Try) -> Outcome | None:
+            before = self.store.load(stream)
+            events, after = self._fire(stream, before, self._clock(), so_far, dry_run=dry_run)
+            if after is None or not events:
+                return None
+            return Outcome(after, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+
+        return self._retried(stream, attempt, pinned=False)
+
+    def record_broken_claim(self, stream: str, claim: Lease, *, actor: str | None, reason: str) -> Outcome:
+        """Record that somebody's claim is taken away from them; whoever keeps leases does that afterwards.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
+        """
+
+        def attempt(so_far: _Try) -> Outcome:
+            now_ns = self._clock()
+            _, before = self._fire(stream, self.store.load(stream), now_ns, so_far)
+            if before is None:
+                raise NotFound(f"There is no manifest {stream!r}.", manifest_id=stream)
+            time, event_id = self._stamp(now_ns)
+            policy = self.policy()
+            decided = decide_claim_broken(
+                self.store.definition, before, claim,
+                actor=actor, reason=reason, time=time, event_id=event_id, policy=policy,
+            )  # fmt: skip
+            events, state = self._commit(stream, before, decided, policy, so_far)
+            return Outcome(state, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+
+        return self._retried(stream, attempt, pinned=False)
+
+    def _retried(self, stream: str, attempt: Callable[[_Try], T], *, pinned: bool) -> T:
+        """Decide, and decide again after a conflict that nobody pinned, within the bounds of the retry policy.
+
+        This process's threads take turns at a manifest. Who met a conflict with another process waits a moment, and then in
+        the store's queue as well, and so do this engine's next commands for the manifest, for as long as it is contended.
+        """
+        so_far = _Try()
+        waits = self._retry.waits_s(self._random.random)
+        while True:
+            try:
+                return self._in_turn(stream, attempt, so_far)
+            except VersionConflict as conflict:
+                wait_s = None if pinned else next(waits, None)
+                if wait_s is None:
+                    raise self._with_found(conflict, so_far.attempts) from None
+            if len(self._contended) >= CONTENDED_MAX:
+                self._contended.clear()
+            self._contended[stream] = time.monotonic() + CONTENDED_S
+            self._sleep(wait_s)
+            so_far.waited_s += wait_s
+            so_far.attempts += 1
+
+    def _in_turn(self, stream: str, attempt: Callable[[_Try], T], so_far: _Try) -> T:
+        lane, waited_s = self.publisher.enter(stream, self._lock_timeout_s)
+        so_far.waited_s += waited_s
+        try:
+            if stream in self._contended and self._is_contended(stream):
+                with self.store.queue(stream) as queued_s:
+                    so_far.waited_s += queued_s
+                    return attempt(so_far)
+            return attempt(so_far)
+        finally:
+            self.publisher.leave(stream, lane)
+
+    def _is_contended(self, stream: str) -> bool:
+        """Whether another process was met at this manifest a moment ago."""
+        if self._contended.get(stream, 0.0) >= time.monotonic():
+            return True
+        self._contended.pop(stream, None)
+        return False
+
+    def persist(self, snapshot: StateSnapshot) -> None:
+        """Keep a snapshot, where it is exactly what the log folds to at its version.
+
+        A snapshot of an earlier version is checked as well, and a later one that is kept already stays.
+
+        Raises:
+            SnapshotMismatch: when the log folds to something else, or has no such version.
+        """
+        store, stream = self.store, snapshot.stream
+        events = []
+        for event in store.read(stream):
+            events.append(event)
+            if event.version == snapshot.version:
+                break
+        folded = fold(store.definition, None, events)
+        if folded is None or encode_snapshot(folded) != encode_snapshot(snapshot):
+            raise SnapshotMismatch(
+                f"The snapshot of {stream!r} at version {snapshot.version} is not what its log folds to.",
+                "Nothing was written. Load the state, or recover it from the events.",
+                manifest_id=stream,
+                version=snapshot.version,
+            )
+        store.save(stream, snapshot)
+
+    def repair(self, stream: str, *, actor: str | None, accept_loss: bool) -> Loss | None:
+        """Cut a damaged log back to what checks out, and record who accepted the loss; see `Store.repair`.
+
+        accept_loss: False only says what would be lost.
+        """
+
+        def record(loss: Loss, kept: StateSnapshot) -> NewEvent:
+            time, event_id = self._stamp(self._clock())
+            data = {
+                "action": "repair",
+                "from": kept.state,
+                "to": kept.state,
+                "actor": actor,
+                "reason": loss.reason,
+                "lost": {
+                    "offset_bytes": kept.position.size_bytes,
+                    "size_bytes": loss.lost_bytes,
+                    "last_version": loss.lost_version,
+                    "kept_as": list(loss.kept_as),
+                },
+            }
+            if kept.digest is not None:
+                data["digest"] = kept.digest
+            return NewEvent(
+                id=event_id,
+                type=self.store.definition.repaired,
+                time=max(time, kept.updated_at),
+                data=data,
+                correlation_id=event_id,
+            )
+
+        with self.publisher.turn(stream, self._lock_timeout_s):
+            loss = self.store.repair(stream, record if accept_loss else None)
+            if loss is not None and loss.event is not None and loss.repaired is not None:
+                self.publisher.put(stream, [StateChange(loss.event, loss.repaired)])
+            return loss
+
+    def _attempt(self, command: Command, so_far: _Try) -> Outcome:
+        store, stream = self.store, command.stream
+        before = store.load(stream)
+        if (replayed := self._answered(command, before, so_far)) is not None:
+            return replayed
+        now_ns = self._clock()  # one look: no time-out falls due between firing and deciding
+        if before is not None and "due" in before.facts:
+            _, before = self._fire(stream, before, now_ns, so_far)
+        if before is not None and command.expected_version not in (None, before.version):
+            raise VersionConflict(stream, command.expected_version or 0, before.version)
+        policy = self.policy()
+        if before is not None and (claim := self._claims(stream)) is not None:
+            command = replace(command, claim=claim)
+        time, event_id = self._stamp(now_ns)
+        try:
+            decided = decide(store.definition, before, command, time=time, event_id=event_id, policy=policy)
+        except GuardRefused as refusal:
+            if policy.log_refusals:
+                self._note(refusal, command, time)
+            raise
+        events, state = self._commit(stream, before, decided, policy, so_far)
+        return Outcome(state, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+
+    def _fire(
+        self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try, *, dry_run: bool = False
+    ) -> tuple[tuple[Event, ...], StateSnapshot | None]:
+        """Record the time-outs that are due, one after the other: what one leads to may be due as well."""
+        fired: list[Event] = []
+        definition = self.store.definition
+        while state is not None and "due" in state.facts:
+            time, event_id = self._stamp(now_ns)
+            timeout = due_timeout(definition, state, time)
+            if timeout is None:
+                break
+            policy = self.policy()
+            decided = decide_timeout(definition, state, timeout, time=time, event_id=event_id, policy=policy)
+            if not decided:
+                break
+            events, state = self._commit(stream, state, decided, policy, so_far, dry_run=dry_run)
+            fired += events
+        return tuple(fired), state
+
+    def _commit(
+        self,
+        stream: str,
+        before: StateSnapshot | None,
+        decided: list[NewEvent],
+        policy: Policy,
+        so_far: _Try,
+        *,
+        dry_run: bool = False,
+    ) -> tuple[tuple[Event, ...], StateSnapshot]:
+        """Seal, fold, append, publish: the events of one decision, and the state after them. In the manifest's turn."""
+        store = self.store
+        after = before.position if before else Position()
+        events = seal(decided, stream=stream, source=store.source, after=after)
+        changes = []
+        state = before
+        for event in events:
+            state = fold(store.definition, state, (event,))
+            assert state is not None
+            changes.append(StateChange(event, state))
+        assert state is not None
+        if not dry_run:
+            self._keep_rules(policy)
+            reserved = (
+                self.reservations.held_for(stream, after, events) if self.reservations else nullcontext()
+            )
+            with reserved:
+                so_far.waited_s += store.append(stream, after, events, state)
+                self.publisher.put(stream, changes)
+            self.committed += len(events)
+        return tuple(events), state
+
+    def _keep_rules(self, policy: Policy) -> None:
+        """What an event names by digest is on the disk before the event is. Once for each digest and engine."""
+        definition = self.store.definition
+        if (digest := definition.identity["digest"]) not in self._kept:
+            self.store.keep("lifecycles", digest, definition.data)
+            self._kept.add(digest)
+        if policy.digest is not None and policy.digest not in self._kept:
+            for schema, value in policy.schemas.items():
+                self.store.keep("schemas", schema, value)
+            self.store.keep("policies", policy.digest, policy.data)
+            self._kept.add(policy.digest)
+
+    def _note(self, refusal: GuardRefused, command: Command, time: str) -> None:
+        """Note a refusal. Failing to is logged: the answer is no in any case."""
+        said: dict[str, object] = {
+            "actor": command.actor,
+            "document": command.document.digest if command.document else None,
+        }
+        if command.tags:
+            said["tags"] = list(command.tags)
+        line = {
+            "time": time,
+            "source": self.store.source,
+            "command": {**said, **command.payload()},
+            "refusal": refusal.details,
+        }
+        try:
+            self.store.log_refusal(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        except (StoreError, TypeError) as error:  # a guard of the program may give what is no JSON value
+            _log.warning("%s: a refusal could not be noted: %s", command.stream, error)
+
+    def _stamp(self, now_ns: int) -> tuple[str, str]:
+        """The time, and the id of an event that is decided on then."""
+        return rfc3339(now_ns), uuid7(now_ns // 1_000_000, self._random.randbytes(10))
+
+    def _answered(self, command: Command, state: StateSnapshot | None, so_far: _Try) -> Outcome | None:
+        """The answer that was given to an earlier call with the same key, if there was one."""
+        if command.idempotency_key is None or state is None:
+            return None
+        version = dict(state.keys).get(command.idempotency_key)
+        if version is None:
+            return None
+        store = self.store
+        told = []
+        for event in store.read(command.stream):
+            told.append(event)
+            if event.version >= version and not event.remaining:
+                break
+        # Of the command that the key led to last: an earlier one may have had it before it was forgotten.
+        begun = told[-1].version - told[-1].part
+        events = tuple(told[begun:])
+        if not is_same_request(store.definition, command, events[0]):
+            raise IdempotencyMismatch(
+                f"The idempotency key {command.idempotency_key!r} was used for another request: "
+                f"{events[0].action!r} of {command.stream!r}, version {version}.",
+                "Use a new key for a new request.",
+                manifest_id=command.stream,
+                idempotency_key=command.idempotency_key,
+                version=version,
+            )
+        first = fold(store.definition, None, told)
+        assert first is not None
+        return Outcome(first, events, so_far.attempts, replayed=True, waited_s=so_far.waited_s)
+
+    def _with_ancestry(self, command: Command) -> Command:
+        """A command that a handler issues belongs to what its event belongs to, and was caused by it."""
+        parent = current_event.get()
+        if parent is None:
+            return command
+        return replace(
+            command,
+            correlation_id=command.correlation_id or parent.correlation_id,
+            causation_id=command.causation_id or parent.id,
+        )
+
+    def _with_found(self, conflict: VersionConflict, attempts: int) -> VersionConflict:
+        """The same conflict, saying at which version the manifest is now, where that can be had."""
+        stream = conflict.details["manifest_id"]
+        found = conflict.details["found"]
+        if found is None:
+            try:
+                state = self.store.load(stream)
+                found = state.version if state else 0
+            except RegistrationError:
+                found = None
+        error = VersionConflict(stream, conflict.details["expected"], found)
+        error.details["attempts"] = attempts
+        return error

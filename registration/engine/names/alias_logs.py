@@ -1,0 +1,99 @@
+"""The logs of aliases, one for each name, in an area of their own beside those of the manifests."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from registration.engine.engine import Engine, Random
+from registration.engine.names.answers import Target, targets_of
+from registration.errors import VersionConflict
+from registration.storage import layout
+from registration.values.commands import Command
+from registration.values.retry import RetryPolicy
+from registration.values.times import Clock, system_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registration.core.store import Store
+
+
+class AliasLogs:
+    """What the aliases of all names point at. Safe to share between threads. Opened when it is first asked."""
+
+    def __init__(
+        self,
+        beside: Store,
+        *,
+        clock: Clock = system_clock,
+        random_source: Random | None = None,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        lock_timeout_s: float = 10.0,
+    ) -> None:
+        self._beside = beside
+        self._clock = clock
+        self._random = random_source or random.SystemRandom()
+        self._retry = retry or RetryPolicy()
+        self._sleep = sleep
+        self._lock_timeout_s = lock_timeout_s
+
+    @cached_property
+    def store(self) -> Store:
+        """The logs themselves."""
+        from registration.engine.names.aliases import ALIASES  # noqa: PLC0415  # a chart is built: not for exact versions
+
+        return self._beside.beside(layout.ALIASES, ALIASES)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What carries their commands out."""
+        return Engine(
+            self.store,
+            clock=self._clock,
+            random_source=self._random,
+            sleep=self._sleep,
+            lock_timeout_s=self._lock_timeout_s,
+        )
+
+    def targets(self, name: str) -> dict[str, Target]:
+        """By alias, what the aliases of a name point at; none where it never had any."""
+        return targets_of(self.store.load(name))
+
+    def change(
+        self, name: str, wanted: Callable[[dict[str, Target]], dict[str, Any] | None], words: dict[str, Any]
+    ) -> None:
+        """Record what `wanted` makes of the aliases as they stand, and ask it again where others were faster.
+
+        wanted: gives what the event says: `alias`, and `target` where it is moved; None where nothing is to be recorded.
+
+        Raises:
+            VersionConflict: when others were faster at every attempt.
+        """
+        waits = self._retry.waits_s(self._random.random)
+        while True:
+            state = self.store.load(name)
+            members = wanted(targets_of(state))
+            if members is None:
+                return
+            doing = "move" if "target" in members else "remove"
+            version = state.version if state is not None else 0
+            try:
+                self.engine.execute(
+                    Command(stream=name, action=doing, members=members, expected_version=version, **words)
+                )
+            except VersionConflict:
+                wait_s = next(waits, None)
+                if wait_s is None:
+                    raise
+                self._sleep(wait_s)
+            else:
+                return
+
+    def close(self) -> None:
+        """Let go of everything. Closing twice is harmless."""
+        if "store" in self.__dict__:
+            self.store.close()

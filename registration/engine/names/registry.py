@@ -1,0 +1,397 @@
+"""The names of one registry: resolving them, moving their aliases, and finishing what a crash left of either.
+
+An answer rests on the logs: a claim says where to look, and the manifest's own log whether it holds the name. So what is
+left half done is never shown, and setting it right is a favour, done where it can be.
+
+`latest` moves by itself, by an event that is caused by the one that claimed a version or let go of it. It is decided on the
+versions that are held at that moment, and again where somebody else moved an alias meanwhile: whoever comes last has seen
+all of them. A crash between the two events is healed by whoever resolves the name next.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
+
+from registration.core.decider import nearest
+from registration.core.explanation import Answer, Explanation
+from registration.core.naming import action_of
+from registration.core.policy import Verdict
+from registration.core.store import Stray
+from registration.engine.names.answers import (
+    NameStatus,
+    Resolution,
+    Target,
+    resolution_of,
+    status_order,
+    target_of,
+)
+from registration.engine.names.claims import Claims
+from registration.errors import (
+    InvalidArgument,
+    LockTimeout,
+    NotFound,
+    RegistrationError,
+    StoreError,
+    VersionConflict,
+)
+from registration.values.ids import name_of, own_name
+from registration.values.names import (
+    LATEST,
+    Name,
+    Rank,
+    check_alias,
+    check_name,
+    is_alias,
+    split_name,
+    version_rank,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from registration.core.definition import Definition
+    from registration.core.store import Store
+    from registration.engine.names.alias_logs import AliasLogs
+    from registration.values.events import Event
+    from registration.values.snapshots import Position, StateSnapshot
+
+_log = logging.getLogger("registration")
+
+SUGGESTIONS_MAX = 10_000
+"""How many names are looked at for the one that was probably meant."""
+
+
+class Names:
+    """Names, claims and aliases over one store. Safe to share between threads.
+
+    It is what the engine of the manifests holds while it commits: see `registration.core.store.Reservations`.
+    """
+
+    def __init__(self, store: Store, logs: AliasLogs) -> None:
+        self.claims = Claims(store)
+        self.logs = logs
+        self._store = store
+
+    # -- while an event is committed -------------------------------------------------------------------------
+
+    @contextmanager
+    def held_for(self, stream: str, after: Position, events: Sequence[Event]) -> Iterator[None]:
+        """See `Reservations.held_for`. What follows from the events is done before it ends, where it can be."""
+        if not any("claimed" in event.data or "released" in event.data for event in events):
+            yield
+            return
+        claimed = {event.data["claimed"]: event for event in events if "claimed" in event.data}
+        with ExitStack() as held:
+            # In one order, so that two who want the same ones don't wait for each other.
+            for full in sorted(claimed):
+                held.enter_context(self.claims.taken(full, stream, after, claimed[full].time))
+            yield
+        # Committed. Nothing from here on may say that it isn't.
+        for event in events:
+            self._follow(event)
+
+    def _follow(self, event: Event) -> None:
+        """Remove the claim that an event let go of, and move `latest`."""
+        for word in ("released", "claimed"):
+            full = event.data.get(word)
+            if full is None:
+                continue
+            try:
+                if word == "released":
+                    self.claims.settle(full)
+                self.move_latest(split_name(full).name, cause=event)
+            except RegistrationError as error:
+                _log.warning(
+                    "%s: what follows from version %d is left for later: %s",
+                    event.subject,
+                    event.version,
+                    error,
+                )
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    def resolve(self, text: str) -> Resolution:
+        """The manifest that a name stands for: ``NAME@VERSION``, ``NAME@ALIAS``, or ``NAME`` for its latest version.
+
+        Costs the same among however many manifests; for ``NAME`` and ``NAME@latest``, the versions of that name are listed.
+
+        Raises:
+            NotFound: when nobody holds it; what was probably meant is suggested.
+            InvalidArgument: when no document can be called that.
+            CorruptLog, LockTimeout, StoreError: as `Store.load`.
+        """
+        asked = check_name(text)
+        if asked.version is None or asked.version == LATEST:
+            return self._resolved_latest(asked.name)
+        if is_alias(asked.version):
+            target = self.aliases(asked.name).get(asked.version)
+            if target is not None:
+                return self._resolved_alias(asked, target)
+        held = self.claims.holder(text)
+        if held is None:
+            self._tidy(text)
+            raise self._unknown(asked)
+        return resolution_of(held)
+
+    def status(self, text: str) -> NameStatus:
+        """Who holds a name in full, or that it is free."""
+        full = str(check_name(text))
+        held = self.claims.holder(full)
+        holder = None if held is None else resolution_of(held)
+        return NameStatus(full, holder, held is None and self.claims.place.read(full) is not None)
+
+    def held(self, name: str | None = None) -> Iterator[NameStatus]:
+        """Every name in full that is held or claimed, or those of one name; versions in their order."""
+        names: Iterable[str] = self.claims.place.claimed_names() if name is None else (check_name(name).name,)
+        for one in names:
+            found = [self.status(full) for full in self.claims.place.claims_of(one)]
+            yield from sorted(found, key=status_order)
+
+    def aliases(self, name: str) -> dict[str, Target]:
+        """By alias, what the aliases of a name point at, as their log says it."""
+        return self.logs.targets(check_name(name).name)
+
+    def pointing_at(self, state: StateSnapshot) -> list[str]:
+        """The aliases that point at the name that a manifest holds, with the document that it holds it for, sorted."""
+        if state.name is None:
+            return []
+        found = resolution_of(state)
+        aliases = self.aliases(found.name)
+        return sorted(alias for alias, target in aliases.items() if target == target_of(found))
+
+    def alias_events(self, name: str) -> Iterator[Event]:
+        """What happened to the aliases of a name, in order; nothing where it never had any."""
+        name = check_name(name).name
+        if self.logs.store.load(name) is not None:
+            yield from self.logs.store.read(name)
+
+    # -- moving aliases --------------------------------------------------------------------------------------
+
+    def set_alias(self, name: str, alias: str, version: str, **words: Any) -> Target:
+        """Have an alias point at a version that is held now. Where it does so already, nothing is written.
+
+        version: or another alias, for the version that it points at. words: `actor`, `reason`, `comment` and the rest of a `Command`.
+
+        Raises:
+            NotFound: when nobody holds that version.
+            InvalidArgument: when it can't be an alias, is `latest`, or there is a version of that name.
+        """
+        self._check_movable(name, alias)
+        full = f"{name}@{version}"
+        if check_name(full) != (name, version):
+            bare = version.removeprefix(f"{name}@")
+            remedy = f"Give it without the name: {bare!r}." if bare != version else "Give one that is held."
+            raise InvalidArgument(f"{version!r} is no version.", remedy, version=version)
+        if alias in {split_name(one).version for one in self.claims.place.claims_of(name)}:
+            raise InvalidArgument(
+                f"{name!r} has a version that is called {alias!r}.", "Choose another alias.", alias=alias
+            )
+        target: Target | None = None
+
+        def wanted(pointing: dict[str, Target]) -> dict[str, Any] | None:
+            nonlocal target
+            target = target_of(self.resolve(full))
+            return _move(alias, target) if pointing.get(alias) != target else None
+
+        self.logs.change(name, wanted, words)
+        assert target is not None
+        return target
+
+    def remove_alias(self, name: str, alias: str, **words: Any) -> None:
+        """Take an alias away.
+
+        Raises:
+            NotFound: when the name has no such alias.
+            InvalidArgument: when it is `latest`, or can't be an alias.
+        """
+        self._check_movable(name, alias)
+
+        def wanted(pointing: dict[str, Target]) -> dict[str, Any]:
+            if alias not in pointing:
+                raise NotFound(
+                    f"{name!r} has no alias {alias!r}.{nearest(alias, pointing)}",
+                    f"`registration alias list {name}` shows those that it has.",
+                    name=name,
+                    alias=alias,
+                )
+            return {"alias": alias}
+
+        self.logs.change(name, wanted, words)
+
+    def move_latest(self, name: str, *, cause: Event | None = None, dry_run: bool = False) -> bool:
+        """Have `latest` point at the best of the versions that are held now; gone where there is none.
+
+        cause: the event that it follows from. Whether it had to be moved.
+        """
+        moved = False
+
+        def wanted(pointing: dict[str, Target]) -> dict[str, Any] | None:
+            nonlocal moved
+            best = self._best(name)
+            target = None if best is None else target_of(resolution_of(best))
+            moved = pointing.get(LATEST) != target
+            if not moved or dry_run:
+                return None
+            return {"alias": LATEST} if target is None else _move(LATEST, target)
+
+        words: dict[str, Any] = {}
+        if cause is not None:
+            words = {"causation_id": cause.id, "correlation_id": cause.correlation_id}
+        self.logs.change(name, wanted, words)
+        return moved
+
+    def catch_up(self, name: str, *, dry_run: bool = False) -> bool:
+        """Move `latest` where a crash kept it from moving; its cause is looked up in the logs. Whether it had to be."""
+        if not self.move_latest(name, dry_run=True):
+            return False
+        return dry_run or self.move_latest(name, cause=self._missed(name))
+
+    # -- the rest ----------------------------------------------------------------------------------------------
+
+    def known(self) -> Iterator[str]:
+        """Every name, without versions, that has or had claims or aliases, sorted by their file names."""
+        both = heapq.merge(self.claims.place.claimed_names(), self.logs.store.streams(), key=name_of)
+        return (name for name, _ in groupby(both))
+
+    def explained(
+        self, why: Explanation, definition: Definition, document: Mapping[str, Any] | None
+    ) -> Explanation:
+        """The explanation of an action, with a refusal more where it would claim a name that another manifest holds.
+
+        document: the one that would stand after it.
+        """
+        claims = why.to is not None and action_of(definition.chart, why.action).claims_name
+        own = own_name(document) if claims and document is not None else None
+        held = None if own is None else self.claims.holder(own)
+        if held is None or held.stream == why.manifest_id:
+            return why
+        verdict = Verdict(
+            agrees=False,
+            reason=f"the name {own!r} is held by {held.stream!r}",
+            evidence={"name": own, "holder": held.stream, "state": held.state},
+            remedy="Give the document another name or version.",
+        )
+        answers = (*why.answers, Answer("name_is_free", "lifecycle", verdict))
+        return replace(why, allowed=False, answers=answers, next="")
+
+    def strays(self) -> Iterator[Stray]:
+        """What stands among the logs of the aliases and belongs to none."""
+        return self.logs.store.strays()
+
+    def close(self) -> None:
+        """Let go of everything. Closing twice is harmless."""
+        self.logs.close()
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _best(self, name: str) -> StateSnapshot | None:
+        """The manifest that holds the best version of a name; see `registration.values.names` for the order."""
+        ranked: dict[Rank, list[str]] = {}
+        for full in self.claims.place.claims_of(name):
+            ranked.setdefault(version_rank(split_name(full).version), []).append(full)
+        for rank in sorted(ranked, reverse=True):
+            held = [state for full in ranked[rank] if (state := self.claims.holder(full)) is not None]
+            if held:
+                return max(held, key=lambda state: (state.facts["named"]["time"], state.name))
+        return None
+
+    def _resolved_latest(self, name: str) -> Resolution:
+        best = self._best(name)
+        found = None if best is None else resolution_of(best, alias=LATEST)
+        # The answer is known; the alias is set right where it can be.
+        with suppress(StoreError, LockTimeout, VersionConflict):
+            self.catch_up(name)
+        if found is None:
+            raise self._unknown(Name(name, None))
+        return found
+
+    def _resolved_alias(self, asked: Name, target: Target) -> Resolution:
+        pointed = Name(asked.name, target.version)
+        held = self.claims.holder(str(pointed))
+        if held is not None and target_of(resolution_of(held)) == target:
+            return resolution_of(held, alias=asked.version)
+        why = "which nobody holds any more"
+        if held is not None:
+            why = (
+                f"which {held.stream!r} holds now"
+                if held.stream != target.manifest_id
+                else "whose document has changed"
+            )
+        raise NotFound(
+            f"The alias {asked.version!r} of {asked.name!r} points at {str(pointed)!r}, {why}.",
+            f"Have it point elsewhere: `registration alias set {asked.name} {asked.version} VERSION`.",
+            name=asked.name,
+            alias=asked.version,
+            target=target.as_json(),
+        )
+
+    def _missed(self, name: str) -> Event | None:
+        """The event that `latest` should have followed: its version was let go of, or a better one was claimed."""
+        best, pointed = self._best(name), self.aliases(name).get(LATEST)
+        if pointed is not None:
+            full = str(Name(name, pointed.version))
+            held = self.claims.holder(full)
+            if held is None or held.stream != pointed.manifest_id:
+                return self._last_event(pointed.manifest_id, "released", full)
+        return None if best is None else self._last_event(best.stream, "claimed", best.name)
+
+    def _last_event(self, stream: str, word: str, full: str | None) -> Event | None:
+        found = None
+        with suppress(NotFound):
+            for event in self._store.read(stream):
+                found = event if event.data.get(word) == full else found
+        return found
+
+    def _tidy(self, full: str) -> None:
+        """Take a claim back that is worth nothing, unless somebody is at it."""
+        with suppress(StoreError, LockTimeout):
+            if self.claims.place.read(full) is not None:
+                self.claims.settle(full, timeout_s=0)
+
+    def _check_movable(self, name: str, alias: str) -> None:
+        if check_name(name).version is not None:
+            raise InvalidArgument(
+                f"{name!r} has a version; aliases are of a name.",
+                f"Say {split_name(name).name!r}.",
+                name=name,
+            )
+        if check_alias(alias) == LATEST:
+            raise InvalidArgument(
+                f"`{LATEST}` moves by itself, with each registration.",
+                "Choose another alias, such as `stable`.",
+                alias=alias,
+            )
+
+    def _unknown(self, asked: Name) -> NotFound:
+        known = [
+            str(split_name(full).version)
+            for full in self.claims.place.claims_of(asked.name)
+            if self.claims.holder(full) is not None
+        ]
+        if known and asked.version is not None:
+            known += self.aliases(asked.name)
+            return NotFound(
+                f"Nobody holds {str(asked)!r}.{nearest(asked.version, known)}",
+                f"`registration names list {asked.name}` shows the versions of {asked.name!r} that are held.",
+                name=asked.name,
+                version=asked.version,
+            )
+        names = [
+            name for name in islice(self.claims.place.claimed_names(), SUGGESTIONS_MAX) if name != asked.name
+        ]
+        return NotFound(
+            f"No manifest holds the name {str(asked)!r}.{nearest(asked.name, names)}",
+            "A manifest holds the name that its document gives itself from when it is registered; "
+            "`registration names list` shows those that are held.",
+            name=asked.name,
+            version=asked.version,
+        )
+
+
+def _move(alias: str, target: Target) -> dict[str, Any]:
+    return {"alias": alias, "target": target.as_json()}

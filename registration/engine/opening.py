@@ -1,0 +1,243 @@
+"""Opening a registry on files: which lifecycle it runs, which policy is in force; making it, and migrating it.
+
+A registry names its lifecycle by digest and keeps it in `rules/lifecycles/`, so whoever opens it gets the very one that it
+was made with. `migrate` puts a later version in force.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from registration.core.decider import nearest
+from registration.core.definition import Definition
+from registration.core.interpreter import shortest_paths
+from registration.engine.policy_in_force import PolicyInForce
+from registration.errors import InvalidArgument, NotFound, Rejected, StoreError
+from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.files.files import FileStore, Snapshots
+from registration.storage.files.registry_file import RegistryFile, replace_registry
+
+if TYPE_CHECKING:
+    from registration.core.policy import Guard, Policy
+    from registration.storage.files.feed.reading import Logs
+
+LIFECYCLE_BYTES_MAX = 256 * 1024
+
+Guards = Mapping[str, "Guard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What putting another version of the lifecycle in force means, or meant.
+
+    current, proposed: their names, versions and digests. looked_at: how many manifests there are. stranded: those that
+    would stand in a state that the proposed one doesn't have, each with that place. unreadable: those that can't be
+    read. done: whether it is in force now.
+    """
+
+    current: Mapping[str, Any]
+    proposed: Mapping[str, Any]
+    looked_at: int
+    stranded: tuple[tuple[str, str], ...]
+    unreadable: tuple[str, ...]
+    done: bool
+
+
+def lifecycle_from(
+    given: Definition | Mapping[str, Any] | str | os.PathLike[str], guards: Guards | None = None
+) -> Definition:
+    """A lifecycle from what a caller may give: a definition, its data form, the name of a shipped one, or a file.
+
+    Raises:
+        InvalidDefinition: when it can't be meant; every problem is named.
+        NotFound: when there is no such file.
+    """
+    if isinstance(given, Definition):
+        return given
+    from registration.rules.lifecycles.loading import SHIPPED, definition_of, shipped  # noqa: PLC0415  # as for registries with one of their own
+
+    if isinstance(given, str) and given in SHIPPED:
+        return definition_of(shipped(given), guards=guards)
+    from registration.rules.lifecycles.files import check_lifecycle, parse_lifecycle  # noqa: PLC0415  # pydantic
+
+    if isinstance(given, Mapping):
+        return definition_of(check_lifecycle(given, source="The lifecycle", guards=guards), guards=guards)
+    path = os.fspath(given)
+    try:
+        with open(path, "rb") as opened:
+            raw = opened.read(LIFECYCLE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise NotFound(
+            f"There is no lifecycle file {path!r}, and none of that name comes with the package.{nearest(path, SHIPPED)}",
+            f"Name a TOML or JSON file, or one of: {', '.join(SHIPPED)}.",
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"{path} can't be read: {error.strerror}.", "Name a file that can be read."
+        ) from None
+    form: Literal["json", "toml"] = "json" if path.endswith(".json") else "toml"
+    data = parse_lifecycle(raw, source=path, form=form, guards=guards)
+    return definition_of(data, guards=guards)
+
+
+def open_registry(
+    root: str | os.PathLike[str],
+    *,
+    wanted: RegistryFile | None = None,
+    lifecycle: Definition | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    guards: Guards | None = None,
+    snapshots: Snapshots = "each",
+    lock_timeout_s: float = 10.0,
+    others: Mapping[str, Callable[[FileStore], Logs]] | None = None,
+) -> tuple[FileStore, Callable[[], Policy]]:
+    """A registry's store, and what gives its policy.
+
+    wanted: what to make where there is no registry yet; None: it must be there. lifecycle: the one that it is to be made
+    with (`registration` as usual); where it is there already, it has to be that one. others: as for `FileStore`.
+
+    Raises:
+        NotFound, CorruptRegistry, StoreError: as `FileStore`.
+        InvalidArgument: when the registry has another lifecycle than the one that is given.
+        InvalidDefinition: when the lifecycle can't be meant, or one of its guards is not there.
+    """
+    given = None if lifecycle is None else lifecycle_from(lifecycle, guards)
+    making = given or REGISTRATION
+    if wanted is not None:
+        wanted = replace(wanted, definition=making.name, lifecycle=making.identity)
+
+    def resolve(registry: RegistryFile, kept: Callable[[str, str], Any]) -> Definition:
+        own = _own_lifecycle(registry, kept, given, guards)
+        if given is not None and own.identity != given.identity:
+            raise InvalidArgument(
+                f"The registry at {os.fspath(root)} has the lifecycle {own.name!r} version {own.version}, not "
+                f"{given.name!r} version {given.version} as it was given.",
+                "Open it without naming one; `registration lifecycle migrate` puts another version in force.",
+            )
+        return own
+
+    store = FileStore(
+        root,
+        resolve,
+        wanted=wanted,
+        lifecycle=making.data,
+        snapshots=snapshots,
+        lock_timeout_s=lock_timeout_s,
+        others=others,
+    )
+    return store, PolicyInForce(store.disk, store.root, store.definition.chart, guards)
+
+
+def _own_lifecycle(
+    registry: RegistryFile,
+    kept: Callable[[str, str], Any],
+    given: Definition | None,
+    guards: Guards | None,
+) -> Definition:
+    named = registry.lifecycle
+    if named is None or (named["digest"] == REGISTRATION.identity["digest"] and not registry.earlier):
+        return REGISTRATION
+    if given is not None and named == given.identity and not registry.earlier:
+        return given
+    # The usual lifecycle is there already; what reads others is loaded where there is another.
+    from registration.rules.lifecycles.loading import definition_of  # noqa: PLC0415
+
+    earlier = frozenset(
+        type for one in registry.earlier for type in _event_types(kept("lifecycles", one["digest"]))
+    )
+    if given is not None and named == given.identity:
+        return replace(given, earlier=earlier)
+    return definition_of(kept("lifecycles", named["digest"]), guards=guards, earlier=earlier)
+
+
+def _event_types(data: Mapping[str, Any]) -> set[str]:
+    """The types of the events that a lifecycle led to, in every schema up to that of its time."""
+    words = [(one["past"], one.get("schema", 1)) for one in data["actions"]]
+    words += [(one["past"], 1) for one in data.get("timeouts", ())]
+    return {f"{data['name']}.{past}.v{schema}" for past, last in words for schema in range(1, last + 1)}
+
+
+def migrate(
+    root: str | os.PathLike[str],
+    proposed: Definition,
+    *,
+    guards: Guards | None = None,
+    dry_run: bool = True,
+) -> Migration:
+    """Put another version of a registry's lifecycle in force, or only say what that would mean.
+
+    Logs are not touched: they fold for ever. No manifest may stand in a state that the proposed lifecycle doesn't have.
+    Programs that have the registry open refuse to write from then on, and have to open it again.
+
+    Raises:
+        InvalidArgument: when it has another name, or no later version.
+        Rejected: when manifests would be stranded, or can't be read; `details` lists them. Nothing was changed.
+    """
+    store, _ = open_registry(root, guards=guards)
+    current = store.definition
+    if proposed.name != current.name or proposed.version <= current.version:
+        raise InvalidArgument(
+            f"The registry has {current.name!r} version {current.version}, and {proposed.name!r} version "
+            f"{proposed.version} is no later version of it.",
+            "Keep the name, which stands in every event, and raise `version`.",
+        )
+    looked_at, stranded, unreadable = _look(store, proposed)
+    found = Migration(
+        current.identity, proposed.identity, looked_at, tuple(stranded), tuple(unreadable), done=not dry_run
+    )
+    if dry_run:
+        return found
+    if stranded or unreadable:
+        raise _in_the_way(proposed, stranded, unreadable)
+    registry = store.registry
+    earlier = registry.lifecycle if registry.lifecycle is not None else current.identity
+    store.keep("lifecycles", current.identity["digest"], current.data)
+    changed = replace(registry, lifecycle=proposed.identity, earlier=(*registry.earlier, earlier))
+    replace_registry(store.disk, store.root, registry, changed, proposed.data)
+    # Somebody may have written between the look and the change. Who comes later is refused, so this look is the last word.
+    _, stranded, unreadable = _look(store, proposed, last_word=True)
+    if stranded or unreadable:
+        # Back to the current one. Somebody may have opened the registry under the proposed one and written: that stays known.
+        back = replace(changed, lifecycle=current.identity, earlier=(*registry.earlier, proposed.identity))
+        replace_registry(store.disk, store.root, changed, back, current.data)
+        raise _in_the_way(proposed, stranded, unreadable)
+    return found
+
+
+def _look(
+    store: FileStore, proposed: Definition, *, last_word: bool = False
+) -> tuple[int, list[tuple[str, str]], list[str]]:
+    """How many manifests there are, those that would be stranded, and those that can't be read.
+
+    last_word: wait for whoever is writing to one.
+    """
+    places = {frozenset(place.split("+")) for place in shortest_paths(proposed.chart)}
+    stranded: list[tuple[str, str]] = []
+    unreadable: list[str] = []
+    looked_at = 0
+    for stream in store.streams():
+        try:
+            state = store.load(stream, waiting=last_word)
+        except StoreError:
+            unreadable.append(stream)
+            continue
+        if state is not None:
+            looked_at += 1
+            if frozenset(state.state.split("+")) not in places:
+                stranded.append((stream, state.state))
+    return looked_at, stranded, unreadable
+
+
+def _in_the_way(proposed: Definition, stranded: list[tuple[str, str]], unreadable: list[str]) -> Rejected:
+    what = [f"{stream} is {place}" for stream, place in stranded]
+    what += [f"{id} can't be read" for id in unreadable]
+    stand = "1 manifest stands" if len(what) == 1 else f"{len(what)} manifests stand"
+    return Rejected(
+        f"{stand} in the way of {proposed.name!r} version {proposed.version}: "
+        f"{'; '.join(what[:5])}{' and more' if len(what) > 5 else ''}.",
+        "Move them to states that it has, or give it those states. Nothing was changed.",
+        stranded=[list(one) for one in stranded],
+        unreadable=unreadable,
+    )

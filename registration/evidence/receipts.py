@@ -1,0 +1,197 @@
+"""Receipts: the evidence for what a manifest is, as one JSON document that can be carried away and checked again. Pure.
+
+A receipt says which document was approved by whom, under which rules, at which place of which log. It is made from the
+log alone, so it is checked by making it again, from the log as it was at that version, and comparing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registration.core.decider import fold
+from registration.errors import ReceiptMismatch, Rejected
+from registration.values.documents import digest_of
+
+if TYPE_CHECKING:
+    from registration.core.definition import Definition
+    from registration.values.events import Event
+
+FORMAT = 1
+KIND = "registration-receipt"
+RECEIPT_BYTES_MAX = 64 * 1024 * 1024
+"""How large a receipt may be that is checked: it holds every policy that its events were decided under."""
+
+ReadRule = Callable[[str, str], Any]
+"""What was kept under a digest, by its kind (`registration.storage.layout.RULE_KINDS`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptCheck:
+    """A receipt that says what the log says.
+
+    version, state: what it is of. current_version, current_state: where the manifest stands now. same_document: whether
+    the document is still the one that the receipt is of.
+    """
+
+    manifest_id: str
+    version: int
+    state: str
+    current_version: int
+    current_state: str
+    same_document: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The check as one JSON object."""
+        return {
+            "manifest_id": self.manifest_id,
+            "version": self.version,
+            "state": self.state,
+            "current_version": self.current_version,
+            "current_state": self.current_state,
+            "same_document": self.same_document,
+        }
+
+
+def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
+    """The receipt of a manifest as it stood after `events`, all of its log up to there, one at least.
+
+    Raises:
+        Rejected: when nobody approved the document as it stands: there is no evidence to show.
+    """
+    state = fold(definition, None, events)
+    assert state is not None
+    approvals = [one for one in state.approvals if one.get("digest") == state.digest]
+    if not approvals:
+        raise Rejected(
+            f"There is no receipt for {state.stream!r} at version {state.version}: it is {state.state}, and nobody "
+            "approved its document as it stands.",
+            "Have it approved first: `registration why` tells what is missing.",
+            manifest_id=state.stream,
+            state=state.state,
+            version=state.version,
+        )
+    brought = [event.version for event in events if "document" in event.data]
+    shown = {*brought[-1:], *(one["version"] for one in approvals), *_way_here(events)}
+    told = [event for event in events if event.version in shown]
+    members: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": KIND,
+        "registry": state.source,
+        "manifest_id": state.stream,
+        "state": state.state,
+        "version": state.version,
+        "time": state.updated_at,
+        "digest": state.digest,
+        "log": {"size": state.position.size_bytes, "head": state.position.head},
+        "approvals": [dict(one) for one in approvals],
+        "events": [_event(event) for event in told],
+        "rules": _rules(told, read),
+    }
+    return {**members, "checksum": digest_of(members)}
+
+
+def check_receipt(
+    receipt: Mapping[str, Any], definition: Definition, events: Sequence[Event], read: ReadRule
+) -> ReceiptCheck:
+    """Compare a receipt with the log of the manifest that it names, from its first event to its last.
+
+    Raises:
+        ReceiptMismatch: naming everything that differs.
+    """
+    version = receipt.get("version")
+    problems = form_problems(receipt)
+    if not problems and not 1 <= receipt["version"] <= len(events):
+        problems = [f"/version: it is of version {version}, and the log ends at version {len(events)}"]
+    if not problems:
+        try:
+            made: Mapping[str, Any] = make_receipt(definition, events[:version], read)
+        except Rejected as error:
+            problems = [error.problem.rstrip(".")]
+        else:
+            problems = _differences(receipt, made)
+    if problems:
+        raise mismatch(receipt, problems)
+    now = fold(definition, None, events)
+    assert now is not None
+    return ReceiptCheck(
+        manifest_id=now.stream,
+        version=receipt["version"],
+        state=receipt["state"],
+        current_version=now.version,
+        current_state=now.state,
+        same_document=now.digest == receipt["digest"],
+    )
+
+
+def form_problems(receipt: Mapping[str, Any]) -> list[str]:
+    """What shows without a log that it is no receipt, or was changed."""
+    if receipt.get("kind") != KIND:
+        return [f"/kind: it is {receipt.get('kind')!r}, not {KIND!r}"]
+    if receipt.get("format") != FORMAT:
+        return [f"/format: it is {receipt.get('format')!r}; this release reads format {FORMAT}"]
+    for name, kind in (
+        ("manifest_id", str),
+        ("registry", str),
+        ("version", int),
+        ("state", str),
+    ):
+        if type(receipt.get(name)) is not kind:
+            return [f"/{name}: it is {receipt.get(name)!r}"]
+    members = {name: value for name, value in receipt.items() if name != "checksum"}
+    if receipt.get("checksum") != digest_of(members):
+        return ["/checksum: it is not that of the receipt: something in it was changed"]
+    return []
+
+
+def mismatch(receipt: Mapping[str, Any], problems: list[str]) -> ReceiptMismatch:
+    """The error that a receipt doesn't hold."""
+    named = receipt.get("manifest_id")
+    return ReceiptMismatch(
+        f"The receipt{f' for {named!r}' if isinstance(named, str) else ''} does not hold: {'; '.join(problems)}.",
+        "Don't rely on it: `registration receipt` makes one of what the log says now.",
+        manifest_id=named,
+        problems=problems,
+    )
+
+
+def _way_here(events: Sequence[Event]) -> list[int]:
+    """The version of the event that led to the state as it is."""
+    place = events[-1].to_state
+    return [
+        next(event.version for event in reversed(events) if event.from_state != place or event.version == 1)
+    ]
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "version": event.version,
+        "time": event.time,
+        "actor": event.actor,
+        "action": event.action,
+        "to": event.to_state,
+        "digest": event.data.get("digest"),
+        "lifecycle": event.data.get("lifecycle"),
+        "policy": event.data.get("policy"),
+        "hash": event.hash,
+    }
+
+
+def _rules(events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
+    """The rules that the events name, in full; schemas by the digests in the policies."""
+    lifecycles = sorted({event.data["lifecycle"]["digest"] for event in events if "lifecycle" in event.data})
+    policies = sorted({event.data["policy"] for event in events if "policy" in event.data})
+    return {
+        "lifecycles": {digest: read("lifecycles", digest) for digest in lifecycles},
+        "policies": {digest: read("policies", digest) for digest in policies},
+    }
+
+
+def _differences(receipt: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    return [
+        f"/{name}: it is not what the log says"
+        for name in made
+        if name != "checksum"
+        and (name not in receipt or digest_of([receipt[name]]) != digest_of([made[name]]))
+    ] + [f"/{name}: no receipt has that" for name in receipt if name not in made]

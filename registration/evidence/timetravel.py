@@ -1,0 +1,273 @@
+"""Time travel: what a manifest was, at any version or time, from its log alone.
+
+Pure: every function takes the events and gives a value. Events are read one by one and only as far as an answer
+needs, so whoever gives a generator that checks a log (`registration.pipeline.pipeline`) checks no more than what was read.
+What changed from one document to another, and who changed it, is in `registration.evidence.differences`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice, takewhile
+from typing import TYPE_CHECKING, Any
+
+from registration.core.decider import fold
+from registration.errors import InvalidArgument, NotFound, RegistrationError
+from registration.values.documents import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registration.core.chart import Chart
+    from registration.core.definition import Definition
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+_TIME = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[Tt ](?P<minute>[0-9]{2}:[0-9]{2})(?:(?P<second>:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+
+
+def at_time(text: str, *, earliest: bool = False) -> str:
+    """A time as people write it, in the form of `registration.values.times`, which is the form of events.
+
+    It is RFC 3339, with any offset, less exact where that will do: ``2026-01-31T09:30:00.25+02:00``,
+    ``2026-01-31 09:30Z``, ``2026-01-31``. What is not said is taken as late as it can be: a date is the end of that
+    day in UTC, a second its last microsecond. So a time as it is shown, cut to the second, includes its event.
+    earliest: as early as it can be instead: what something is to be at or after.
+
+    Raises:
+        InvalidArgument: when it is no such time, or doesn't say in which time zone it is.
+    """
+    found = _TIME.fullmatch(text)
+    if found is not None and found["minute"] and not found["zone"]:
+        raise InvalidArgument(
+            f"The time {text!r} doesn't say in which time zone it is.",
+            f"Write {text}Z, or an offset such as {text}+02:00.",
+            time=text,
+        )
+    try:
+        if found is None:
+            raise ValueError(text)
+        minute, second, digit = ("00:00", ":00", "0") if earliest else ("23:59", ":59", "9")
+        fraction = (found["fraction"] or "").ljust(6, digit)  # more digits are cut
+        zone = (found["zone"] or "Z").upper().replace("Z", "+00:00")
+        exactly = f"{found['date']}T{found['minute'] or minute}{found['second'] or second}.{fraction}{zone}"
+        moment = datetime.fromisoformat(exactly).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidArgument(
+            f"{text!r} is no time.",
+            "Write 2026-01-31T09:30:00Z, with any offset and as exactly as you like, or a date: 2026-01-31.",
+            time=text,
+        ) from None
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+
+
+def state_at(
+    definition: Definition, events: Iterable[Event], *, version: int | None = None, time: str | None = None
+) -> StateSnapshot:
+    """The state as it was: the fold of a log's first events. Neither version nor time: of all of them.
+
+    version: from 1; one inside a command of several events is as good as any. Nothing after it is read.
+    time: as `at_time` takes it; what happened at that very time has happened. One event after it is read.
+
+    Raises:
+        InvalidArgument: when there is no such version, `time` is none, or both are given.
+        NotFound: when there was nothing yet at that time, or there are no events.
+        UnknownEvent: when an event's type is none of the definition's.
+    """
+    if version is not None and time is not None:
+        raise InvalidArgument("A version and a time were given.", "Give one of them.")
+    latest = None if time is None else at_time(time)
+    following = iter(events)
+    first = next(following, None)
+    if first is None:
+        raise NotFound("There are no events, so there is no state.")
+    if latest is not None and first.time > latest:
+        raise NotFound(
+            f"{first.subject!r} did not exist yet at {time}: it was created at {first.time}.",
+            "Ask for that time, or a later one.",
+            manifest_id=first.subject,
+            time=latest,
+            created_at=first.time,
+        )
+    log: Iterable[Event] = chain([first], following)
+    if latest is not None:
+        log = takewhile(lambda event: event.time <= latest, log)
+    elif version is not None:
+        log = islice(log, version) if version > 0 else log
+    state = fold(definition, None, log)
+    assert state is not None
+    if version is not None and version != state.version:
+        raise no_version(state.stream, version, state.version)
+    return state
+
+
+def no_version(stream: str, wanted: int, last: int) -> InvalidArgument:
+    """The error of a version that a log hasn't got. last: the version of its last event."""
+    there = "it has version 1 only" if last == 1 else f"it has versions 1 to {last}"
+    return InvalidArgument(
+        f"{stream!r} has no version {wanted}: {there}.", manifest_id=stream, version=wanted, last_version=last
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A document, and the event that brought it. digest: ``sha256:`` over the document's RFC 8785 form."""
+
+    version: int
+    time: str
+    actor: str | None
+    digest: str
+    document: Mapping[str, Any]
+
+
+def revision(event: Event) -> Revision | None:
+    """The document that an event brought; None where it brought none."""
+    if "document" not in event.data:
+        return None
+    document = event.data["document"]
+    return Revision(
+        version=event.version,
+        time=event.time,
+        actor=event.actor,
+        digest=event.data.get("digest") or digest_of(document),
+        document=document,
+    )
+
+
+def documents(events: Iterable[Event]) -> list[Revision]:
+    """Every document that a manifest has had, first to last: those of `create` and of each `revise`."""
+    return [brought for event in events if (brought := revision(event)) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pen:
+    """What a graph is drawn with."""
+
+    entered: str
+    stays: str
+    lane: str
+    across: str
+    leaves_right: str
+    leaves_left: str
+    leaves_between: str
+    ends: str
+
+
+_UNICODE = _Pen("●", "○", "┊", "─", "╰", "╯", "┴", "╵")
+_ASCII = _Pen("*", "o", ":", "-", "`", "'", "^", "'")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a graph shows of an event. before, after: the active leaves. cells: the text beside the drawing."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    cells: tuple[str, ...]
+
+
+def graph(chart: Chart, events: Iterable[Event], *, ascii: bool = False) -> Iterator[str]:
+    """A log as lines of text: one lane for each state that it has been in, one line for each event.
+
+    The lanes are named on top, in the order of the chart, with states that it has no longer (or not as a place) last.
+    ``●`` is where the event led, ``○`` what was active before and still is, and a line leads there from what was left.
+    An event that left everything where it was has ``●`` in all its lanes. Then come version, time, actor, action and
+    what there is to say of it. Nothing in a line is a control character.
+
+    ascii: draw with ASCII alone; what is told may still hold any letters.
+
+    Raises:
+        RegistrationError: after the last line, what reading the events raised; what was read till then is drawn.
+    """
+    pen = _ASCII if ascii else _UNICODE
+    rows: list[_Row] = []
+    damage: RegistrationError | None = None
+    try:
+        rows.extend(map(_row, events))  # one by one: those before an error are kept
+    except RegistrationError as error:
+        damage = error
+    lanes = _lanes(chart, rows)
+    for index, state in enumerate(lanes):
+        yield f"{pen.lane} " * index + printable(state)
+    widths = [max(map(len, column)) for column in zip(*(row.cells for row in rows), strict=True)]
+    for row in rows:
+        version, *others = row.cells
+        padded = [version.rjust(widths[0]), *map(str.ljust, others, widths[1:])]
+        yield "  ".join([_drawing(chart, row, lanes, pen), *padded]).rstrip()
+    if damage is not None:
+        raise damage
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that a terminal might obey as JSON escapes it: ``\n``, ``\u009b``."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    short = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(character)
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return short or "".join(rf"\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _row(event: Event) -> _Row:
+    when = f"{event.time[:10]} {event.time[11:19]}Z"
+    cells = (str(event.version), when, event.actor or "-", event.action, event.remarks)
+    before = () if event.from_state is None else tuple(event.from_state.split("+"))
+    return _Row(before, tuple(event.to_state.split("+")), tuple(map(printable, cells)))
+
+
+def _lanes(chart: Chart, rows: Sequence[_Row]) -> list[str]:
+    been = dict.fromkeys(state for row in rows for state in (*row.before, *row.after))
+    known = [leaf for leaf in chart.leaves if leaf in been]
+    return known + [state for state in been if state not in known]
+
+
+def _drawing(chart: Chart, row: _Row, lanes: Sequence[str], pen: _Pen) -> str:
+    column = {state: 2 * index for index, state in enumerate(lanes)}
+    drawn = list(" ".join(pen.lane * len(lanes)))
+    left = [state for state in row.before if state not in row.after]
+    entered = [state for state in row.after if state not in row.before]
+    corners: dict[int, str] = {}
+    for group in _groups(chart, (*left, *entered)):
+        first, last = min(column[state] for state in group), max(column[state] for state in group)
+        drawn[first:last] = pen.across * (last - first)
+        corners |= {
+            column[state]: _corner(pen, column[state], first, last) for state in group.intersection(left)
+        }
+    for at, corner in corners.items():  # over the lines of other groups
+        drawn[at] = corner
+    for state in row.after:
+        stays = state not in entered and (left or entered)
+        drawn[column[state]] = pen.stays if stays else pen.entered
+    return "".join(drawn)
+
+
+def _corner(pen: _Pen, at: int, first: int, last: int) -> str:
+    """What is drawn where a state was left, on a line from `first` to `last`."""
+    if first == last:
+        return pen.ends
+    return pen.leaves_right if at == first else pen.leaves_left if at == last else pen.leaves_between
+
+
+def _groups(chart: Chart, states: Iterable[str]) -> list[set[str]]:
+    """The states that one move connects. What happens at once in two regions is two moves."""
+    groups: list[set[str]] = []
+    for state in states:
+        near = [
+            group for group in groups if not all(_are_regions_apart(chart, state, other) for other in group)
+        ]
+        groups = [group for group in groups if group not in near] + [{state}.union(*near)]
+    return groups
+
+
+def _are_regions_apart(chart: Chart, state: str, other: str) -> bool:
+    above = chart.lineage(other)
+    shared = next((name for name in chart.lineage(state) if name in above), None)
+    return shared is not None and chart.state(shared).parallel

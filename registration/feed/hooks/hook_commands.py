@@ -1,0 +1,74 @@
+"""Commands as hooks: a program that is started for one event, gets it on stdin, and ends with 0 when it is done.
+
+No shell. Started in the registry's directory, in a session of its own, so that all that it started can be ended with it
+when its time is up. What it prints on stdout is nobody's; the last of what it says on stderr is kept where it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from registration.feed.hooks.webhooks import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registration.feed.hooks.hook_file import Hook
+
+_SAID_BYTES_MAX = 2_000
+
+
+def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) -> Outcome:
+    """One attempt. told: what goes into its environment besides. root: where it is started."""
+    program = hook.command[0]
+    # A path is one in the registry; a bare name is looked for as usual.
+    argv = [os.path.join(root, program) if "/" in program else program, *hook.command[1:]]
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the registry's owner wrote which program; there is no shell
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                cwd=root,
+                env={**os.environ, **told},
+                start_new_session=True,
+            )
+        except OSError as error:
+            return Outcome(f"{program} can't be started: {error.strerror}")
+        try:
+            process.communicate(body, timeout=hook.timeout_s)
+        except subprocess.TimeoutExpired:
+            return Outcome(f"{program} was not done within {hook.timeout_s:g} s, and was ended")
+        finally:
+            _end(process)
+        if process.returncode == 0:
+            return Outcome()
+        return Outcome(_failure(program, process.returncode, _last_of(said.fileno())))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what was started, with all that it started, where it still runs."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+
+
+def _failure(program: str, code: int, said: str) -> str:
+    ended = f"{program} ended with {code}" if code > 0 else f"{program} was ended by signal {-code}"
+    return f"{ended}: {said}" if said else ended
+
+
+def _last_of(fd: int) -> str:
+    size = os.fstat(fd).st_size
+    said = os.pread(fd, _SAID_BYTES_MAX, max(0, size - _SAID_BYTES_MAX)).decode("utf-8", "replace")
+    return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")

@@ -1,0 +1,362 @@
+"""Hooks: events to commands and HTTP endpoints, each driven by a named consumer, ``hook:<name>``.
+
+Each event that a hook wants is delivered at least once, in commit order for each manifest, with the same id in every attempt.
+One that fails is tried again after full-jitter waits, or after what the receiver asked for, and the others wait behind it;
+how often it was tried is kept, so a runner that is ended goes on counting. After the last attempt it goes to the dead letters,
+and the hook goes on. A receiver that answers 410 wants nothing any more: its consumer is blocked until a person says
+``consumers retry``. Of several runners, one works for a hook at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration.errors import ConsumerBlocked, ConsumerBusy, CorruptLog, LockTimeout, NotFound, UnknownEvent
+from registration.feed.consumers import Consumer, Failing, describe
+from registration.feed.hooks.dead_letters import DeadLetter, DeadLetters
+from registration.feed.hooks.hook_commands import run_command
+from registration.feed.hooks.hook_file import Hook, read_hooks
+from registration.feed.hooks.webhooks import Lookup, Outcome, Undeliverable, look_up, post, read_secret
+from registration.feed.watching import Watch
+from registration.values.ids import uuid7
+from registration.values.times import Clock, rfc3339, seconds_between, system_clock
+
+if TYPE_CHECKING:
+    from registration.core.store import FeedEntry
+    from registration.storage.files.files import FileStore
+
+_COMMIT_EVERY = 200
+_BLOCKED_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a hook came to with one event.
+
+    what: `delivered`, `failed` (it is tried again at `next_at`), `dead` (given up), `blocked` (only a person goes on) or
+    `busy` (somebody else works for this hook). event_id, entry: which event; None and empty where it is about none.
+    """
+
+    hook: str
+    what: str
+    entry: str = ""
+    event_id: str | None = None
+    attempts: int = 0
+    error: str = ""
+    next_at: str | None = None
+
+
+Tell = Callable[[Told], object]
+
+
+class Hooks:
+    """The hooks of one registry.
+
+    tell: is called for whatever becomes of an event, from the hooks' threads. lookup: from names to addresses.
+
+    Raises:
+        NotFound, InvalidHooks, StoreError: as `registration.feed.hooks.hook_file.read_hooks`.
+    """
+
+    def __init__(
+        self,
+        store: FileStore,
+        *,
+        tell: Tell = lambda _: None,
+        clock: Clock = system_clock,
+        draw: Callable[[], float] = random.random,
+        lookup: Lookup = look_up,
+    ) -> None:
+        self.hooks = read_hooks(store.root, store.definition.chart)
+        self.letters = DeadLetters(store.segments)
+        self._store = store
+        self._tell = tell
+        self._clock = clock
+        self._draw = draw
+        self._lookup = lookup
+
+    def hook(self, name: str) -> Hook:
+        """The hook of that name.
+
+        Raises:
+            NotFound: when there is none.
+        """
+        for hook in self.hooks:
+            if hook.name == name:
+                return hook
+        names = ", ".join(hook.name for hook in self.hooks) or "none"
+        raise NotFound(f"There is no hook {name!r}.", f"hooks.toml has {names}.", hook=name)
+
+    def problems(self, hook: Hook) -> list[str]:
+        """What keeps a hook from working here and now, as far as that shows without calling anybody."""
+        found = []
+        for where in hook.secrets:
+            try:
+                read_secret(where, self._store.root)
+            except Undeliverable as error:
+                found.append(str(error))
+        program = hook.command[0] if hook.command else ""
+        if "/" in program and not os.access(os.path.join(self._store.root, program), os.X_OK):
+            found.append(f"{program} can't be started: it is not there, or not executable")
+        if hook.ca_file is not None and not os.access(os.path.join(self._store.root, hook.ca_file), os.R_OK):
+            found.append(f"{hook.ca_file} can't be read")
+        return found
+
+    def run(self, *, stop: threading.Event | None = None, once: bool = False) -> bool:
+        """Deliver what there is, and then whatever is committed, until `stop` is set. A thread for each hook.
+
+        once: every event that is due is tried once, and nothing is waited for. Returns whether all is delivered.
+
+        What ends a hook's thread is raised when the others have ended.
+        """
+        stop = stop or threading.Event()
+        runners = [_Runner(self, hook, stop, once=once) for hook in self.hooks]
+        threads = [threading.Thread(target=runner.run, name=f"hook-{runner.hook.name}") for runner in runners]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)  # so that a signal is handled meanwhile
+        for runner in runners:
+            if runner.failure is not None:
+                raise runner.failure
+        return all(runner.is_done for runner in runners)
+
+    def test(self, name: str) -> Outcome:
+        """Send a hook an event of the type ``registration.hook_tested.v1``, once; it is in no log."""
+        hook, now_ns = self.hook(name), self._clock()
+        id = uuid7(now_ns // 1_000_000, os.urandom(10))
+        event = {
+            "specversion": "1.0",
+            "id": id,
+            "source": self._store.source,
+            "type": "registration.hook_tested.v1",
+            "time": rfc3339(now_ns),
+            "data": {"hook": name},
+        }
+        return self.attempt(hook, id, orjson.dumps(event), {"REGISTRATION_ACTION": "test"})
+
+    def redeliver(self, name: str) -> Iterator[Told]:
+        """Try every dead letter of a hook once, oldest first; those that get through are taken out.
+
+        Raises (while iterating):
+            ConsumerBusy: when somebody else is at it.
+        """
+        hook = self.hook(name)
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(self._clock())}
+        with self._store.consumers.held(f"redeliver:{name}", who):
+            for letter in self.letters.of(name):
+                event = orjson.loads(letter.body)
+                outcome = self.attempt(hook, letter.event_id, letter.body.encode(), _environment(event))
+                if outcome.done:
+                    self.letters.take_out(name, letter.event_id)
+                    yield Told(name, "delivered", letter.what, letter.event_id, letter.attempts + 1)
+                    continue
+                again = replace(
+                    letter, attempts=letter.attempts + 1, error=outcome.error, time=rfc3339(self._clock())
+                )
+                self.letters.change(again)
+                yield Told(name, "dead", letter.what, letter.event_id, again.attempts, outcome.error)
+
+    def attempt(self, hook: Hook, id: str, body: bytes, told: dict[str, str]) -> Outcome:
+        """One attempt to deliver one event."""
+        if hook.command:
+            own = {
+                "REGISTRATION_HOOK": hook.name,
+                "REGISTRATION_EVENT_ID": id,
+                "REGISTRATION_ROOT": self._store.root,
+            }
+            return run_command(hook, body, {**told, **own}, root=self._store.root)
+        return post(
+            hook, id, body, root=self._store.root, now_s=lambda: self._clock() / 1e9, lookup=self._lookup
+        )
+
+    # -- for the runners -------------------------------------------------------------------------------------------
+
+    def consumer(self, hook: Hook) -> Consumer:
+        """The consumer that drives a hook."""
+        return Consumer(self._store, hook.consumer, start=hook.start, clock=self._clock, draw=self._draw)
+
+    def watch(self, stop: threading.Event) -> Watch:
+        """What waits for more."""
+        return Watch(self._store, stop=stop)
+
+    def end(self) -> str:
+        """Where the feed ends."""
+        return self._store.feed_end()
+
+    def tell(self, told: Told) -> None:
+        """Say what a hook came to."""
+        self._tell(told)
+
+    def left_s(self, time: str | None) -> float:
+        """How many seconds it is until a time; 0 where it is over, or none was said."""
+        return max(0.0, seconds_between(rfc3339(self._clock()), time)) if time else 0.0
+
+    def wants(self, hook: Hook, entry: FeedEntry) -> bool:
+        """Whether a hook is told of an entry."""
+        return hook.wants(entry, self._store.definition.chart)
+
+    def wait_s(self, hook: Hook, attempts: int, outcome: Outcome) -> float | None:
+        """How long to wait after that many attempts; None where it was the last."""
+        wait_s = next(islice(hook.retry.waits_s(self._draw), attempts - 1, None), None)
+        return None if wait_s is None else max(wait_s, outcome.retry_after_s or 0.0)
+
+    def bury(self, hook: Hook, entry: FeedEntry, attempts: int, error: str) -> None:
+        """Put an event to the dead letters."""
+        event = entry.event
+        letter = DeadLetter(
+            hook=hook.name,
+            event_id=event.id,
+            manifest_id=event.subject,
+            version=event.version,
+            action=event.action,
+            time=rfc3339(self._clock()),
+            attempts=attempts,
+            error=error,
+            body=event.line[:-1].decode(),
+        )
+        self.letters.put(letter)
+
+
+class _Runner:
+    """One hook at work. is_done: whether everything was delivered. failure: what ended it."""
+
+    def __init__(self, hooks: Hooks, hook: Hook, stop: threading.Event, *, once: bool) -> None:
+        self.hook = hook
+        self.is_done = True
+        self.failure: Exception | None = None
+        self._hooks = hooks
+        self._stop = stop
+        self._once = once
+
+    def run(self) -> None:
+        """Work until it is stopped, or once."""
+        try:
+            while not self._stop.is_set():
+                self._work()
+                if self._once:
+                    return
+                # Blocked, or somebody else is at it: whoever helps it on needs its lock.
+                self._stop.wait(_BLOCKED_LOOK_S)
+        except Exception as error:  # whatever it is, it is raised where the thread was started
+            self.is_done = False
+            self.failure = error
+
+    def _work(self) -> None:
+        try:
+            with self._hooks.consumer(self.hook) as consumer:
+                self._refuse_blocked(consumer)
+                watch = self._hooks.watch(self._stop)
+                while not self._stop.is_set():
+                    end = self._hooks.end()
+                    wait_s = self._pass(consumer)
+                    if self._once:
+                        self.is_done = self.is_done and wait_s is None
+                        return
+                    if wait_s is None:
+                        watch.wait(end)
+                    else:
+                        self._stop.wait(wait_s)
+        except ConsumerBlocked as error:
+            self._say_once(
+                Told(self.hook.name, "blocked", error.details["entry"], error=error.details["error"])
+            )
+        except ConsumerBusy as error:
+            self._say_once(Told(self.hook.name, "busy", error=error.problem))
+
+    def _say_once(self, told: Told) -> None:
+        if self.is_done:
+            self._hooks.tell(told)
+        self.is_done = False
+
+    def _pass(self, consumer: Consumer) -> float | None:
+        """Deliver what is behind the cursor. How long to wait for the next attempt; None where there is none to be made."""
+        passed: str | None = None
+        try:
+            for number, entry in enumerate(consumer, 1):
+                if self._stop.is_set():
+                    return None
+                if not self._hooks.wants(self.hook, entry):
+                    passed = entry.cursor
+                    failed_before = consumer.failing is not None and consumer.failing.cursor == passed
+                    if number % _COMMIT_EVERY == 0 or failed_before:
+                        consumer.commit(passed)
+                        passed = None
+                    continue
+                if (wait_s := self._deliver(consumer, entry)) is not None:
+                    return wait_s
+                passed = None
+        except (CorruptLog, UnknownEvent) as error:
+            consumer.note_unreadable(error)
+            self._refuse_blocked(consumer)
+        except LockTimeout:
+            return 0.0  # a writer that takes its time
+        finally:
+            if passed is not None and consumer.failing is None:
+                consumer.commit(passed)
+        return None
+
+    def _deliver(self, consumer: Consumer, entry: FeedEntry) -> float | None:
+        """Try one event once, where it is due. How long to wait for the next attempt; None where it is done with."""
+        before = consumer.failing
+        if before is not None and before.cursor != entry.cursor:
+            before = None
+        if before is not None and (left_s := self._hooks.left_s(before.next_at)) > 0:
+            return left_s
+        event, attempts = entry.event, before.attempts + 1 if before else 1
+        outcome = self._hooks.attempt(self.hook, event.id, event.line[:-1], _environment_of(entry))
+        if outcome.done:
+            consumer.commit(entry)
+            self._hooks.tell(Told(self.hook.name, "delivered", describe(entry), event.id, attempts))
+            return None
+        if outcome.gone:
+            consumer.note_failure(entry, outcome.error, wait_s=None)
+            self._refuse_blocked(consumer)
+        wait_s = self._hooks.wait_s(self.hook, attempts, outcome)
+        if wait_s is None:
+            self._hooks.bury(self.hook, entry, attempts, outcome.error)
+            consumer.commit(entry)
+            self._hooks.tell(Told(self.hook.name, "dead", describe(entry), event.id, attempts, outcome.error))
+            self.is_done = self.is_done and not self._once
+            return None
+        failing = consumer.note_failure(entry, outcome.error, wait_s=wait_s)
+        self._hooks.tell(_failed(self.hook, failing))
+        return wait_s
+
+    def _refuse_blocked(self, consumer: Consumer) -> None:
+        consumer.refuse_blocked()
+        self.is_done = True
+
+
+def _failed(hook: Hook, failing: Failing) -> Told:
+    return Told(
+        hook.name, "failed", failing.what, failing.event_id, failing.attempts, failing.error, failing.next_at
+    )
+
+
+def _environment_of(entry: FeedEntry) -> dict[str, str]:
+    return {**_environment(orjson.loads(entry.event.line)), "REGISTRATION_CURSOR": entry.cursor}
+
+
+def _environment(event: dict[str, Any]) -> dict[str, str]:
+    """What a command is told of an event beside the event itself: ids and names, which no shell has to take apart."""
+    data = event.get("data", {})
+    told = {
+        "REGISTRATION_MANIFEST_ID": event.get("subject"),
+        "REGISTRATION_VERSION": event.get("version"),
+        "REGISTRATION_TYPE": event.get("type"),
+        "REGISTRATION_ACTION": data.get("action"),
+        "REGISTRATION_FROM": data.get("from"),
+        "REGISTRATION_TO": data.get("to"),
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}

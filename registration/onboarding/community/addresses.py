@@ -1,0 +1,132 @@
+"""Addresses of contracts and mints: checked as far as they can be without asking a chain, and told what is wrong.
+
+EVM: ``0x`` and 40 hex digits, whose upper and lower case are a checksum
+(EIP-55, https://eips.ethereum.org/EIPS/eip-55). Solana: 32 bytes in base58, with Bitcoin's alphabet; no checksum.
+"""
+
+from __future__ import annotations
+
+import re
+
+from registration.onboarding.community.chains import Chain
+from registration.onboarding.community.keccak import keccak_256
+
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+SOLANA_BYTES = 32
+SOLANA_CHARACTERS_MAX = 44
+"""What 32 bytes of ones have; 32 zero bytes have 32 characters."""
+
+_VALUES = {letter: value for value, letter in enumerate(BASE58)}
+_HEX = re.compile(r"[0-9a-fA-F]*")
+_EVM = re.compile(r"0x[0-9a-fA-F]{40}")
+
+
+def checksummed(address: str) -> str:
+    """An EVM address in the upper and lower case of EIP-55. address: ``0x`` and 40 hex digits in any case."""
+    digits = address[2:].lower()
+    hashed = keccak_256(digits.encode("ascii")).hex()
+    return "0x" + "".join(
+        digit.upper() if int(nibble, 16) >= 8 else digit
+        for digit, nibble in zip(digits, hashed, strict=False)
+    )
+
+
+def base58_encoded(data: bytes) -> str:
+    """Bytes in base58; each leading zero byte is a ``1``."""
+    number, letters = int.from_bytes(data, "big"), []
+    while number:
+        number, value = divmod(number, 58)
+        letters.append(BASE58[value])
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return "1" * zeros + "".join(reversed(letters))
+
+
+def base58_decoded(text: str) -> bytes:
+    """The bytes that `text` stands for.
+
+    Raises:
+        ValueError: when it has a character that base58 hasn't.
+    """
+    number = 0
+    for place, letter in enumerate(text, start=1):
+        if letter not in _VALUES:
+            raise ValueError(f"it has {letter!r} at character {place}, and base58 has no such letter")
+        number = number * 58 + _VALUES[letter]
+    zeros = len(text) - len(text.lstrip("1"))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def canonical(chain: Chain, address: str) -> str:
+    """The one form of an address without a problem: checksummed on EVM chains, as it is on Solana."""
+    return checksummed(address) if chain.family == "evm" else address
+
+
+def address_problem(chain: Chain, address: str) -> str | None:
+    """What is wrong with an address on a chain, and what to do about it, as a clause; None where nothing is.
+
+    An EVM address all in lower or all in upper case has no checksum, and passes; `canonical` gives it one.
+    """
+    if "." in address:
+        return f"{_shown(address)} looks like a name, and names are not looked up; give the address that it stands for"
+    problem = _evm_problem(address) if chain.family == "evm" else _solana_problem(address)
+    if problem is not None and _fits_elsewhere(chain, address):
+        other = "Solana" if chain.family == "evm" else "an EVM chain such as Ethereum"
+        return f"{address!r} is an address of {other}, and this asset is on {chain.title}; give another address, or choose another chain"
+    return problem
+
+
+def _fits_elsewhere(chain: Chain, address: str) -> bool:
+    if chain.family == "evm":
+        return len(address) >= SOLANA_BYTES and _solana_problem(address) is None
+    return _EVM.fullmatch(address) is not None
+
+
+def _evm_problem(address: str) -> str | None:
+    if address[:2] != "0x":
+        return f"{_shown(address)} does not begin with '0x'; an EVM address is 0x and 40 hex digits"
+    digits = address[2:]
+    if not _HEX.fullmatch(digits):
+        place, letter = next((at, c) for at, c in enumerate(address, start=1) if at > 2 and not _is_hex(c))
+        return f"{_shown(address)} has {letter!r} at character {place}, which is no hex digit; copy the address again"
+    if len(digits) != 40:
+        return f"{_shown(address)} has {_counted(len(digits), 'hex digit')} after 0x, and 40 are expected; copy the address again"
+    if not int(digits, 16):
+        return "the zero address is nobody's contract; give the address of the token or collection"
+    has_checksum = digits not in (digits.lower(), digits.upper())
+    if has_checksum and (right := checksummed(address)) != address:
+        return (
+            f"{address!r} has a wrong checksum (EIP-55): a digit is mistyped, or upper and lower case were changed; "
+            f"if every digit is right, it is written {right}"
+        )
+    return None
+
+
+def _solana_problem(address: str) -> str | None:
+    if len(address) > SOLANA_CHARACTERS_MAX:
+        return (
+            f"{_shown(address)} has {len(address)} characters, and a Solana address has {SOLANA_CHARACTERS_MAX} at most; "
+            "copy the address again"
+        )
+    try:
+        data = base58_decoded(address)
+    except ValueError as error:
+        return (
+            f"{_shown(address)} is not base58: {error} (it leaves out 0, O, I and l); copy the address again"
+        )
+    if len(data) != SOLANA_BYTES:
+        return f"{_shown(address)} stands for {_counted(len(data), 'byte')}, and a Solana address for {SOLANA_BYTES}; copy the address again"
+    if not any(data):
+        return "that is the address of Solana's system program; give the address of the mint"
+    return None
+
+
+def _is_hex(letter: str) -> bool:
+    return _HEX.fullmatch(letter) is not None
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")

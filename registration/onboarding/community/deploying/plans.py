@@ -1,0 +1,127 @@
+"""Plans: what a deployment does, in order, as data.
+
+A step names an operation of a target and what to call it with; where that is something that an earlier step makes, the step's
+number, since its id is not known before. A plan is a JSON document, and the same manifest gives the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from registration.errors import InvalidDocument
+from registration.onboarding.community.deploying.target import Operation
+
+FORMAT = 1
+_ARGUMENTS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "create_role": (frozenset({"name", "colour", "permissions"}), frozenset()),
+    "create_channel": (frozenset({"name", "kind"}), frozenset({"category"})),
+    "set_permission": (frozenset({"access"}), frozenset({"channel", "role"})),
+}
+"""By operation, what it is called with, and what of it are ids that earlier steps give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call at the target.
+
+    title: how people call it. arguments: JSON values to call it with. refers: by argument, the number of the earlier
+    step whose id is meant, from 0; None: no id.
+    """
+
+    operation: Operation
+    title: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    refers: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in order. name: of what is deployed."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def as_document(self) -> dict[str, Any]:
+        """The plan as a JSON object."""
+        return {
+            "kind": "deployment",
+            "format": FORMAT,
+            "name": self.name,
+            "steps": [
+                {
+                    "do": step.operation,
+                    "title": step.title,
+                    "with": dict(step.arguments),
+                    "refers": dict(step.refers),
+                }
+                for step in self.steps
+            ],
+        }
+
+
+def plan_from(document: Mapping[str, Any]) -> Plan:
+    """The plan that a document is.
+
+    Raises:
+        InvalidDocument: when it is none, or a step refers to one that is not before it.
+    """
+    if document.get("kind") != "deployment" or document.get("format") != FORMAT:
+        raise InvalidDocument("The plan", [f"it is no deployment of format {FORMAT}"])
+    try:
+        steps = tuple(Step(one["do"], one["title"], one["with"], one["refers"]) for one in document["steps"])
+        plan = Plan(document["name"], steps)
+        problems = [
+            f"at /steps/{at}: {problem}" for at, step in enumerate(steps) if (problem := _problem(step, at))
+        ]
+    except (LookupError, TypeError, AttributeError):
+        raise InvalidDocument("The plan", ["it has a step without its members"]) from None
+    if problems:
+        raise InvalidDocument("The plan", problems)
+    return plan
+
+
+def _problem(step: Step, at: int) -> str | None:
+    if step.operation not in get_args(Operation):
+        return f"a target has no {step.operation!r}"
+    arguments, references = _ARGUMENTS[step.operation]
+    if step.arguments.keys() != arguments or step.refers.keys() != references:
+        return f"{step.operation} is called with {', '.join(sorted(arguments | references))}"
+    beyond = [number for number in step.refers.values() if number is not None and not 0 <= number < at]
+    return f"it refers to step {beyond[0]}, which is not before it" if beyond else None
+
+
+def plan_for(manifest: Mapping[str, Any]) -> Plan:
+    """What makes the community of a manifest: its roles, then its categories and their channels, then who may do what there.
+
+    A tier that can't see a channel needs no step: nobody can where nothing is set.
+    """
+    steps: list[Step] = []
+    roles: dict[str, int] = {}
+    for role in manifest["roles"]:
+        roles[role["tier"]] = len(steps)
+        arguments = {name: role[name] for name in ("name", "colour", "permissions")}
+        steps.append(Step("create_role", f"create the role {role['name']!r}", arguments))
+    permissions: list[Step] = []
+    for category in manifest["categories"]:
+        above = len(steps)
+        named = f"create the category {category['name']!r}"
+        arguments = {"name": category["name"], "kind": "category"}
+        steps.append(Step("create_channel", named, arguments, {"category": None}))
+        for channel in category["channels"]:
+            place = len(steps)
+            named = f"create the channel {channel['name']!r} in {category['name']!r}"
+            arguments = {"name": channel["name"], "kind": channel["kind"]}
+            steps.append(Step("create_channel", named, arguments, {"category": above}))
+            permissions += [
+                Step(
+                    "set_permission",
+                    f"let {tier!r} {access} in {channel['name']!r}",
+                    {"access": access},
+                    {"channel": place, "role": roles[tier]},
+                )
+                for tier, access in channel["access"].items()
+                if access != "none"
+            ]
+    return Plan(f"{manifest['name']}@{manifest['version']}", (*steps, *permissions))

@@ -1,0 +1,74 @@
+"""The end of a session: its answers become a manifest, a DRAFT in the registry.
+
+The manifest comes first, and then the session says that it is complete and which manifest that is. Killed in between, the
+session is where it was, and ending it again finds its own manifest: the same document gives the same answer, and another one
+revises it, for as long as it is a DRAFT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from registration.errors import AlreadyExists
+from registration.values.documents import check_document
+from registration.values.ids import id_from_document
+
+if TYPE_CHECKING:
+    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.values.snapshots import StateSnapshot
+
+
+def finish(
+    registry: RegistrationPipeline, session: str, actor: str, document: Mapping[str, Any]
+) -> dict[str, Any]:
+    """See to it that the session's manifest is there, with this document. Gives its `id`, `version` and `digest`.
+
+    Raises:
+        AlreadyExists: when somebody else's manifest has the id.
+        Rejected: when the registry's rules refuse it.
+    """
+    checked = check_document(dict(document), size_bytes_max=registry.document_bytes_max)
+    id = id_from_document(checked.value)
+    key = f"{session}:{checked.digest[-16:]}"
+    try:
+        found = registry.create(
+            id, checked, actor=actor, comment=f"by {session}", idempotency_key=key, correlation_id=session
+        )
+    except AlreadyExists as taken:
+        first = next(registry.history(id))
+        if first.correlation_id != session:
+            raise _taken(taken) from None
+        state = registry.load_state(id)
+        if state.digest != checked.digest:
+            return _said(
+                registry.revise(
+                    id, checked, actor=actor, idempotency_key=key, correlation_id=session
+                ).snapshot
+            )
+        found = state
+    return _said(found)
+
+
+def check_free(registry: RegistrationPipeline, session: str, document: Mapping[str, Any]) -> None:
+    """See to it that the id of a session's manifest isn't somebody else's, before work is done for it.
+
+    Raises:
+        AlreadyExists: when it is.
+        Rejected: when the document has no id, or is too large.
+    """
+    id = id_from_document(check_document(dict(document), size_bytes_max=registry.document_bytes_max).value)
+    if registry.find_state(id) is not None and next(registry.history(id)).correlation_id != session:
+        raise _taken(AlreadyExists(f"There is a manifest {id!r} already.", manifest_id=id))
+
+
+def _taken(error: AlreadyExists) -> AlreadyExists:
+    return AlreadyExists(
+        error.problem,
+        "Answer what it is called, or its version, in another way: go back, and on again.",
+        **error.details,
+    )
+
+
+def _said(state: StateSnapshot) -> dict[str, Any]:
+    return {"id": state.manifest_id, "version": state.version, "digest": state.digest}

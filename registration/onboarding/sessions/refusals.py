@@ -1,0 +1,158 @@
+"""What sessions refuse, and in which words: what is wrong, and the command to type next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registration.core.decider import nearest
+from registration.errors import (
+    GuardRefused,
+    InvalidAnswer,
+    InvalidArgument,
+    NotFound,
+    NotYours,
+    RegistrationError,
+    Rejected,
+    SessionActive,
+    SessionEnded,
+    SessionExpired,
+)
+from registration.onboarding.wizards.wizard import EXPIRED, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registration.onboarding.sessions.session import Caller, Session
+    from registration.onboarding.sessions.settings import Active
+    from registration.onboarding.wizards.wizard import Wizard
+
+
+def not_yours(session: Session, by: Caller) -> NotYours:
+    """The error that says whose a session is."""
+    return NotYours(
+        f"{session.id} belongs to {session.user!r} in the scope {session.scope!r}, not to {by.user!r} in {by.scope!r}.",
+        "Only its owner may act on it. Begin one of your own: `registration wizard start NAME`.",
+        session=session.id,
+    )
+
+
+def wrong_client(session: Session) -> NotYours:
+    """The error that says that a session is bound."""
+    return NotYours(
+        f"{session.id} is bound to another client.",
+        "Go on from the client that it was bound to; at a terminal: `--client TEXT`.",
+        session=session.id,
+    )
+
+
+def active_already(other: Session, active: Active) -> SessionActive:
+    """The error that says which session is in the way of a second one."""
+    if active == "user":
+        problem = f"{other.user!r} has an active session in the scope {other.scope!r} already: {other.id}, at {other.state}."
+    else:
+        problem = f"The scope {other.scope!r} has an active session already: {other.id}, of {other.user!r}, at {other.state}."
+    return SessionActive(
+        problem,
+        f"Go on with it: `registration wizard resume {other.id}`; or end it: `registration wizard cancel {other.id}`.",
+        session=other.id,
+    )
+
+
+def no_way(session: Session, what: str) -> Rejected:
+    """The error that says that the wizard has no such way from where the session is."""
+    return Rejected(
+        f"{session.id} stands at {session.state}, and can't {what} from there.",
+        f"Look where it can go: `registration wizard show {session.id}`.",
+        session=session.id,
+        state=session.state,
+    )
+
+
+def no_jump(session: Session, step: str, review: str) -> Rejected:
+    """The error that says from where one jumps."""
+    return Rejected(
+        f"{session.id} stands at {session.state}, and there is no jump to {step} from there.",
+        f"Jump to {review} first, where all is answered; otherwise go back and on, step by step.",
+        session=session.id,
+        state=session.state,
+    )
+
+
+def in_words(refusal: GuardRefused, session: str, at: str | None = None) -> RegistrationError:
+    """What guards said, in the words of sessions. at: where the session stands."""
+    wrong = {one["guard"]: one for one in refusal.details["verdicts"] if not one["agrees"]}
+    for guard in ("owner", "client"):
+        if guard in wrong:
+            one = wrong[guard]
+            return NotYours(f"{session}: {one['reason']}.", one["remedy"], session=session)
+    found: dict[str, list[Problem]] = {}
+    for one in wrong.values():
+        for problem in one["evidence"].get("problems", ()):
+            found.setdefault(problem["step"], []).append(Problem(problem["at"], problem["problem"]))
+    if found:
+        return invalid(session, found, at)
+    first = next(iter(wrong.values()))
+    return Rejected(f"{session}: {first['reason']}.", first["remedy"], session=session)
+
+
+def check_step(wizard: Wizard, name: str) -> None:
+    """Raises InvalidArgument unless the wizard has a step of that name; the nearest is suggested."""
+    if not wizard.has_step(name):
+        known = [step.name for step in wizard.steps]
+        raise InvalidArgument(
+            f"The wizard {wizard.name!r} has no step {name!r}.{nearest(name, known)}",
+            f"Its steps are {', '.join(known)}.",
+            step=name,
+            steps=known,
+        )
+
+
+def invalid(session: str, found: Mapping[str, list[Problem]], at: str | None = None) -> InvalidAnswer:
+    """The error that names all that is wrong with answers. at: where the session stands."""
+    listed = [f"{step}{one.at}: {one.problem}" for step, problems in found.items() for one in problems]
+    return InvalidAnswer(
+        f"{session} can't take that: {'; '.join(listed)}.",
+        "Correct it and answer again." if at is None or at in found else "Go back there and answer again.",
+        session=session,
+        problems=listed,
+        found=[
+            {"step": step, "at": one.at, "problem": one.problem}
+            for step, problems in found.items()
+            for one in problems
+        ],
+    )
+
+
+def ended(session: Session) -> SessionEnded:
+    """The error that says how a session is over, and what can be done."""
+    kind = SessionExpired if session.state == EXPIRED else SessionEnded
+    stopped = session.stopped or {}
+    if session.state == EXPIRED:
+        how = f"has expired: it was left alone at {stopped.get('at')} until {session.expires_at or session.updated_at}"
+    else:
+        how = f"is over: it is {session.state}" + (f" ({stopped['reason']})" if stopped.get("reason") else "")
+    next_step = (
+        f"Start it again, with its answers: `registration wizard restart {session.id}`."
+        if session.can_restart
+        else "Begin another one: `registration wizard start NAME`."
+    )
+    return kind(
+        f"{session.id} {how}.", next_step, session=session.id, state=session.state, stopped=dict(stopped)
+    )
+
+
+def elsewhere(session: Session, step: str) -> InvalidAnswer:
+    """The error that says that the session is at another step than the answer."""
+    return InvalidAnswer(
+        f"{session.id} stands at {session.state}, and the answer is to {step}.",
+        f"Somebody went on with it meanwhile: look at it, `registration wizard show {session.id}`.",
+        session=session.id,
+        problems=[f"{step}: the session stands at {session.state}"],
+    )
+
+
+def not_found(id: str) -> NotFound:
+    """The error that says that there is no such session."""
+    return NotFound(
+        f"There is no session {id!r}.", "`registration wizard list` shows those that there are.", session=id
+    )

@@ -1,0 +1,543 @@
+"""`Sessions`: guided sessions of a registry. Begun, answered step by step, left, resumed, and ended in a manifest.
+
+The façade. A session is a stream on the same engine as manifests, so it has its history, its recovery and its conflicts for
+nothing; what may be done in it is decided by the lifecycle of its wizard (`registration.onboarding.wizards.statechart`), on the state
+that its log says, also where two processes act at once.
+
+What it promises besides:
+
+- Only the owner acts on a session; where it is bound to a client, only from there.
+- An owner has at most one active session (or a scope has, by the settings), whoever begins several at once.
+- A session that was left alone for too long is EXPIRED, whether anybody recorded that or not. Every act of its owner renews
+  its time. It can be started again, with its answers.
+- What was answered is on the disk when a call returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from registration.engine.engine import Outcome, Random
+from registration.errors import (
+    AlreadyExists,
+    GuardRefused,
+    IllegalTransition,
+    InvalidArgument,
+    NotFound,
+    NotYours,
+    Rejected,
+    StoreError,
+    WorkFailed,
+)
+from registration.onboarding.sessions.backing import Backing
+from registration.onboarding.sessions.claims import key_of
+from registration.onboarding.sessions.clients import client_hash
+from registration.onboarding.sessions.finishing import check_free, finish
+from registration.onboarding.sessions.reader import Run, SessionReader
+from registration.onboarding.sessions.refusals import (
+    active_already,
+    check_step,
+    elsewhere,
+    ended,
+    in_words,
+    invalid,
+    no_jump,
+    no_way,
+    not_yours,
+    wrong_client,
+)
+from registration.onboarding.sessions.session import (
+    Caller,
+    Session,
+    check_session_id,
+    new_session_id,
+    session_of,
+)
+from registration.onboarding.sessions.upkeep import Cleanup, cleanup_expired
+from registration.onboarding.sessions.work import Work, Worker
+from registration.onboarding.wizards.forms import as_json
+from registration.onboarding.wizards.statechart import action_to
+from registration.onboarding.wizards.wizard import EXPIRED, Answer, Answers, Wizard
+from registration.rules.lifecycles.registration import REGISTRATION
+from registration.values.commands import Command
+from registration.values.times import Clock, system_clock
+
+if TYPE_CHECKING:
+    from registration.pipeline.pipeline import RegistrationPipeline
+
+_log = logging.getLogger("registration.sessions")
+
+
+class Sessions(SessionReader):
+    """The sessions of one registry. Safe to share between threads, and between processes through its files.
+
+    where: the registry's directory, which must be there, or a `Backing` such as `MemoryBacking`. registry: where sessions end
+    in manifests; None: they end in their answers. wizards: those of the program, besides those that come along. workers: by
+    name of a step, who does its work. clock, random: where time and ids come from.
+
+    What every call about one session can raise: `InvalidArgument` for an id that is none, `NotFound`, `CorruptLog`, `StoreError`.
+
+    Raises:
+        NotFound: when there is no registry.
+        InvalidArgument: when its settings of sessions can't be meant.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | Backing,
+        *,
+        registry: RegistrationPipeline | None = None,
+        wizards: Iterable[Wizard] = (),
+        workers: Mapping[str, Worker] | None = None,
+        clock: Clock = system_clock,
+        random: Random | None = None,
+        lock_timeout_s: float = 10.0,
+    ) -> None:
+        super().__init__(where, wizards=wizards, clock=clock, random=random, lock_timeout_s=lock_timeout_s)
+        self._registry = registry
+        self._workers = dict(workers or {})
+
+    # -- beginning and going on ------------------------------------------------------------------------------
+
+    def start(
+        self,
+        wizard: str | Wizard,
+        by: Caller,
+        *,
+        session: str | None = None,
+        community: str | None = None,
+        answers: Answers | None = None,
+    ) -> Session:
+        """Begin a session. The same id again, with the same request, gives the session that it began.
+
+        session: its id; None: a new one. community: what it is about. answers: by step, what to propose; each is looked at
+        when its step is answered.
+
+        Raises:
+            SessionActive: when there is an active one; `details["session"]` is its id.
+            AlreadyExists: when the id is somebody else's.
+            NotFound: when there is no such wizard.
+            LockTimeout: when somebody else was beginning one all the time.
+        """
+        run = self._run(wizard if isinstance(wizard, Wizard) else self.wizard(wizard))
+        id = self._new_id() if session is None else check_session_id(session)
+        begun = self.backing.begun_with(id)
+        if begun is not None:
+            return self._begun_again(run, id, by, begun, community, answers)
+        with self.backing.claims.claiming(key_of(self.backing.settings.active, by.scope, by.user)) as claim:
+            self._refuse_second(claim.session, id)
+            claim.take(id)
+            if run.wizard.data is not None:
+                run.store.keep("wizards", run.wizard.identity["digest"], run.wizard.data)
+            return self._begin(run, id, by, community, answers)
+
+    def resume(self, id: str, by: Caller) -> Session:
+        """Go on with a session of one's own; its time is renewed.
+
+        Raises:
+            NotYours: when it is somebody else's, or bound to another client.
+            SessionExpired, SessionEnded: when it is over.
+        """
+        run, session = self._opened(id, by)
+        if run.wizard.step(session.state).kind == "work":
+            return session
+        return self._act(run, session, "extend", by)
+
+    def resume_active(self, by: Caller) -> Session:
+        """Go on with the active session of an owner.
+
+        Raises:
+            NotFound: when there is none.
+            NotYours: as `resume`.
+        """
+        found = self.get_active(by.scope, by.user)
+        if found is None:
+            raise NotFound(
+                f"{by.user!r} has no active session in the scope {by.scope!r}.",
+                "Begin one: `registration wizard start NAME`.",
+            )
+        return self.resume(found.id, by)
+
+    def process(
+        self,
+        id: str,
+        answer: Answer,
+        by: Caller,
+        *,
+        step: str | None = None,
+        expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Session:
+        """Answer the step that a session stands at, and go on to the next one. The review, and work, are answered by ``{}``.
+
+        step: where the answer belongs; it is refused where the session is elsewhere by now. At the end, the answers become a
+        manifest. At work, the work is done.
+
+        Raises:
+            InvalidAnswer: when something is wrong with the answer, or with earlier ones by now; all of it is named.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+            VersionConflict: when it is not at the expected version.
+            WorkFailed: when the work failed and was undone, or the registry refused the manifest after it; the session is FAILED.
+            WorkStuck: when the work failed and can't be undone now; the session stays where it is.
+            AlreadyExists, Rejected: when the registry refuses the manifest; the session stays where it is.
+        """
+        run, session = self._opened(id, by)
+        at, wizard = session.state, run.wizard
+        if step is not None and step != at:
+            raise elsewhere(session, step)
+        if wizard.step(at).kind == "work":
+            session = self._work(run, session, by)
+        kept, problems = wizard.check(at, answer, session.answers)
+        found = {at: problems} if problems else {}
+        if not found and wizard.step(at).kind != "form":
+            found = wizard.problems(session.answers)
+        if found:
+            raise invalid(id, found, at)
+        context: dict[str, Any] = {"answers": {at: kept}} if wizard.step(at).kind == "form" else {}
+        onward = wizard.onward(at, {**session.answers, **context.get("answers", {})})
+        if onward is None:
+            context |= self._manifest(run, session, by)
+        elif wizard.step(at).kind == "review" and self._registry is not None and wizard.result is not None:
+            check_free(self._registry, id, wizard.document(session.answers))  # before work is done for it
+        return self._act(
+            run,
+            session,
+            action_to(wizard, at, "process", onward),
+            by,
+            context=context,
+            expected_version=expected_version,
+            idempotency_key=idempotency_key,
+        )
+
+    def back(self, id: str, by: Caller) -> Session:
+        """Go back to the step before; what was answered stays.
+
+        Raises:
+            Rejected: when there is none.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+        """
+        run, session = self._opened(id, by)
+        target = run.wizard.backward(session.state, session.answers)
+        if target is None:
+            raise no_way(session, "go back")
+        return self._act(run, session, action_to(run.wizard, session.state, "back", target), by)
+
+    def goto(self, id: str, step: str, by: Caller) -> Session:
+        """From the review to any step; or from any step to the review, once all is answered.
+
+        Raises:
+            InvalidArgument: when there is no such step.
+            InvalidAnswer: when something is missing for the review, or wrong by now.
+            Rejected: when there is no way there from here.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+        """
+        run, session = self._opened(id, by)
+        wizard = run.wizard
+        check_step(wizard, step)
+        review = wizard.review.name
+        asks = wizard.step(session.state).kind != "work" and step != session.state
+        if not asks or review not in (step, session.state):
+            raise no_jump(session, step, review)
+        return self._act(run, session, f"goto_{step}", by)
+
+    def update(self, id: str, step: str, answer: Answer, by: Caller) -> Session:
+        """Correct what was answered to any step, staying where the session is.
+
+        Raises:
+            InvalidAnswer: when something is wrong with the answer.
+            InvalidArgument, NotYours, SessionExpired, SessionEnded: as `goto`.
+        """
+        run, session = self._opened(id, by)
+        check_step(run.wizard, step)
+        kept, problems = run.wizard.check(step, answer, session.answers)
+        if problems:
+            raise invalid(id, {step: problems}, session.state)
+        return self._act(run, session, "update", by, context={"answers": {step: kept}})
+
+    def draft(self, id: str, answer: Answer, by: Caller) -> Session:
+        """Keep what was answered of a step so far. It needn't be whole, and isn't looked at, but for secrets.
+
+        Raises:
+            InvalidAnswer: when it is no JSON object of at most 64 KiB, or may hold a secret.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+        """
+        run, session = self._opened(id, by)
+        kept, problems = as_json(answer)
+        if problems:
+            raise invalid(id, {session.state: problems}, session.state)
+        return self._act(run, session, "draft", by, context={"draft": {session.state: kept}})
+
+    def extend(self, id: str, by: Caller) -> Session:
+        """Renew a session's time. Raises: as `resume`."""
+        return self.resume(id, by)
+
+    def bind(self, id: str, by: Caller) -> Session:
+        """Bind a session to the caller's client, once and for good.
+
+        Raises:
+            InvalidArgument: when the caller has no client.
+            Rejected: when it is bound already.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+        """
+        run, session = self._opened(id, by)
+        if not by.client:
+            raise InvalidArgument("No client was named to bind the session to.", "Give `Caller(client=…)`.")
+        return self._act(run, session, "bind", by)
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    def cancel(self, id: str, by: Caller) -> Session:
+        """End a session for good. Raises: as `resume`; and Rejected while work is being done."""
+        run, session = self._opened(id, by)
+        return self._act(run, session, "cancel", by)
+
+    def fail(self, id: str, reason: str, by: Caller) -> Session:
+        """Give a session up, saying why; it can be started again. What work has done is undone first.
+
+        Raises:
+            InvalidArgument: when no reason is given.
+            WorkStuck: when work can't be undone now; the session stays where it is.
+            NotYours, SessionExpired, SessionEnded: as `resume`.
+        """
+        run, session = self._opened(id, by)
+        if not reason.strip():
+            raise InvalidArgument("A session fails for a reason, and none was given.", "Say why.")
+        if run.wizard.step(session.state).kind == "work":
+            self._worker(session).undo(self._order(run, session, by))
+            session = self._look(run, id)
+        return self._act(run, session, "fail", by, reason=reason)
+
+    def restart(self, id: str, by: Caller, *, keep_answers: bool = True) -> Session:
+        """Start a session that failed or expired again, at its first step.
+
+        keep_answers: whether what was answered is proposed again.
+
+        Raises:
+            SessionActive: when another one is active by now.
+            SessionEnded: when it is complete or cancelled. Rejected: when it is going on.
+            NotYours: as `resume`.
+        """
+        run, session = self._opened(id, by, over=True)
+        if session.is_active:
+            raise Rejected(
+                f"{id} is going on: it stands at {session.state}.",
+                f"Resume it: `registration wizard resume {id}`.",
+            )
+        if not session.can_restart:
+            raise ended(session)
+        with self.backing.claims.claiming(key_of(self.backing.settings.active, by.scope, by.user)) as claim:
+            self._refuse_second(claim.session, id)
+            claim.take(id)
+            context = {} if keep_answers else {"forget": True}
+            return self._act(run, session, "restart", by, context=context)
+
+    def delete(self, id: str, by: Caller | None = None) -> bool:
+        """Remove a session for good, its history included; False where there is none. The manifest that it ended in stays.
+
+        by: only its owner may; None: whoever keeps the registry, who may also remove one that can't be read.
+
+        Raises:
+            NotYours: as `resume`.
+        """
+        try:
+            run = self.run_of(check_session_id(id))
+        except StoreError:
+            if by is not None:
+                raise
+            return self.backing.store(REGISTRATION).delete(id)
+        if run is None:
+            return False
+        if by is not None:
+            self._check_owner(self._look(run, id), by)
+        return run.store.delete(id)
+
+    def delete_scope(self, scope: str) -> int:
+        """Remove all sessions of a scope, as its keeper. How many there were."""
+        return sum(self.delete(session.id) for session in self.query(scope=scope))
+
+    # -- upkeep ----------------------------------------------------------------------------------------------
+
+    def cleanup_expired(self, *, delete_after_s: float | None = None) -> Cleanup:
+        """Record all that has expired, and remove what ended that long ago; see `registration.onboarding.sessions.upkeep`."""
+        return cleanup_expired(self, delete_after_s=delete_after_s)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _new_id(self) -> str:
+        randomness = self._random.randbytes(10) if self._random else os.urandom(10)
+        return new_session_id(self._clock(), randomness)
+
+    def _opened(self, id: str, by: Caller, *, over: bool = False) -> tuple[Run, Session]:
+        """A session of the caller's, to act on. over: also where it has ended. What is due is recorded."""
+        run = self._known(id)
+        session = self._look(run, id)
+        self._check_owner(session, by)
+        if session.state == EXPIRED and self._tick(run, id):
+            session = self._look(run, id)
+        if not session.is_active and not over:
+            raise ended(session)
+        if session.is_active and not run.wizard.has_step(session.state):
+            raise Rejected(
+                f"{id} stands at {session.state}, which its wizard {run.wizard.name!r} doesn't have any more.",
+                "Delete it, and begin another.",
+            )
+        return run, session
+
+    def _check_owner(self, session: Session, by: Caller) -> None:
+        """Before anything is said of the session. The guards of its lifecycle have the last word, on its latest state."""
+        if (session.scope, session.user) != (by.scope, by.user):
+            _log.warning("%s: refused to %r in scope %r, whose it isn't", session.id, by.user, by.scope)
+            raise not_yours(session, by)
+        if session.bound and session.client != self._client(session.id, by):
+            _log.warning("%s: refused to %r: it is bound to another client", session.id, by.user)
+            raise wrong_client(session)
+
+    def _client(self, id: str, by: Caller) -> str | None:
+        return None if by.client is None else client_hash(self.backing.client_key(), id, by.client)
+
+    def _refuse_second(self, holder: str | None, id: str) -> None:
+        """Under the claim's lock: nobody begins another one, and what has expired is recorded, so that it stays so."""
+        if holder is None or holder == id:
+            return
+        self.expire(holder)
+        other = self._active(holder)
+        if other is not None:
+            raise active_already(other, self.backing.settings.active)
+
+    def _begin(
+        self, run: Run, id: str, by: Caller, community: str | None, answers: Answers | None
+    ) -> Session:
+        context: dict[str, Any] = {
+            "wizard": dict(run.wizard.identity),
+            "owner": {"scope": by.scope, "user": by.user},
+        }
+        if community is not None:
+            context["community"] = community
+        if answers:
+            for name in answers:
+                check_step(run.wizard, name)
+            context["answers"] = {name: _proposed(name, answer) for name, answer in answers.items()}
+        command = self._command(id, "start", by, context, idempotency_key=id)
+        try:
+            return self._session(run, run.engine.execute(command))
+        except GuardRefused as refusal:
+            raise in_words(refusal, id) from None
+
+    def _begun_again(
+        self,
+        run: Run,
+        id: str,
+        by: Caller,
+        begun: Mapping[str, Any],
+        community: str | None,
+        answers: Answers | None,
+    ) -> Session:
+        session = self.get(id)
+        if begun != run.wizard.identity or (session.scope, session.user) != (by.scope, by.user):
+            raise AlreadyExists(f"{id} was begun already, for another wizard or owner.", "Choose another id.")
+        with suppress(AlreadyExists):  # its key was forgotten by now: it is the very session all the same
+            self._begin(run, id, by, community, answers)
+        return self.get(id)
+
+    def _act(
+        self,
+        run: Run,
+        session: Session,
+        action: str,
+        by: Caller,
+        *,
+        context: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Session:
+        command = self._command(
+            session.id,
+            action,
+            by,
+            context,
+            reason=reason,
+            expected_version=expected_version,
+            idempotency_key=idempotency_key,
+        )
+        try:
+            return self._session(run, run.engine.execute(command))
+        except GuardRefused as refusal:
+            refused = in_words(refusal, session.id, session.state)
+            if isinstance(refused, NotYours):
+                _log.warning("%s: refused to %r: %s", session.id, by.user, refused.problem)
+            raise refused from None
+        except IllegalTransition:
+            now = self._look(run, session.id)
+            if not now.is_active and session.is_active:
+                raise ended(now) from None  # it ended while this was being decided
+            raise no_way(now, action.partition("_")[0]) from None
+
+    def _command(
+        self, id: str, action: str, by: Caller, context: Mapping[str, Any] | None, **more: Any
+    ) -> Command:
+        said = dict(context or {})
+        if (client := self._client(id, by)) is not None:
+            said["client"] = client
+        return Command(stream=id, action=action, actor=by.user, context=said, correlation_id=id, **more)
+
+    def _session(self, run: Run, outcome: Outcome) -> Session:
+        return session_of(run.wizard, outcome.state, self._now())
+
+    def _manifest(self, run: Run, session: Session, by: Caller) -> dict[str, Any]:
+        """What a session ends in. Where the registry refuses it after work was done, that is undone, and the session fails."""
+        if self._registry is None or run.wizard.result is None:
+            return {}
+        document = run.wizard.document(session.answers)
+        try:
+            return {"manifest": finish(self._registry, session.id, by.user, document)}
+        except (AlreadyExists, Rejected) as refusal:
+            if run.wizard.step(session.state).kind != "work":
+                raise
+            self._worker(session).undo(self._order(run, session, by))
+            failure = WorkFailed(refusal.problem, **refusal.details)
+            raise self._failed(run, session, by, failure) from None
+
+    def _worker(self, session: Session) -> Worker:
+        if session.state not in self._workers:
+            raise Rejected(
+                f"{session.id} stands at {session.state}, and nobody here does that work.",
+                "Go on with the program that does: `Sessions(…, workers=…)`.",
+                session=session.id,
+            )
+        return self._workers[session.state]
+
+    def _order(self, run: Run, session: Session, by: Caller) -> Work:
+        def write(key: str, said: Mapping[str, Any]) -> None:
+            self._act(run, session, "record", by, context={"work": {"key": key, **said}})
+
+        answers = run.wizard.counted(session.answers)
+        document = run.wizard.document(session.answers)
+        return Work(session.id, session.state, session.attempt, answers, document, dict(session.work), write)
+
+    def _work(self, run: Run, session: Session, by: Caller) -> Session:
+        """Do the work of the step that a session stands at. Where it fails, the session does."""
+        try:
+            self._worker(session).do(self._order(run, session, by))
+        except WorkFailed as failure:
+            raise self._failed(run, session, by, failure) from None
+        return self._look(run, session.id)
+
+    def _failed(self, run: Run, session: Session, by: Caller, failure: WorkFailed) -> WorkFailed:
+        """Let a session fail for what its work failed for; the failure, with what to do next."""
+        self._act(run, session, "fail", by, reason=failure.problem)
+        failure.next_step = f"Start it again, with its answers: `registration wizard restart {session.id}`."
+        return failure
+
+
+def _proposed(step: str, answer: Answer) -> dict[str, Any]:
+    kept, problems = as_json(answer)
+    if problems:
+        raise InvalidArgument(
+            f"What is proposed for {step} can't be kept: {problems[0]}.", "Propose a JSON object."
+        )
+    return kept

@@ -1,0 +1,74 @@
+"""What a session is the fold of: owner, answers, attempt, what was done outside. It reads events, never a wizard.
+
+So a session folds for ever, whatever became of the wizard that it was begun with. All that is kept stands in the
+`context` of events; see `registration.onboarding.wizards.statechart` for who writes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registration.onboarding.wizards.wizard import EXPIRED, FAILED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registration.values.events import Event
+
+CREATED = ("wizard", "owner", "community")
+"""What a session is created with, and what never changes."""
+
+
+def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """The facts after an event.
+
+    wizard: name, version and, of one that was read from data, its digest. owner: `scope` and `user`. community: an id or
+    None. answers: by step; draft: by step, what was answered of it so far. attempt: which run through the steps this is, from 1. client: the keyed hash of the one that the
+    session is bound to. work: by key, what was last recorded of it, in order. manifest: `id`, `version` and `digest` of the
+    one that it ended in. stopped: where it stood when it failed or expired, and the reason. due: by time-out, when.
+    """
+    if "lost" in event.data:  # a repair: nothing was decided
+        return facts
+    said: Mapping[str, Any] = event.data.get("context", {})
+    kept = _moved(facts, event, said)
+    if said.get("forget"):
+        kept |= {"answers": {}, "draft": {}}
+    if "draft" in said:
+        kept["draft"] = {**kept.get("draft", {}), **_copy(said["draft"])}
+    if "answers" in said:
+        kept["draft"] = {
+            step: one for step, one in kept.get("draft", {}).items() if step not in said["answers"]
+        }
+        kept["answers"] = {**kept.get("answers", {}), **_copy(said["answers"])}
+    if "work" in said:
+        record = _copy(said["work"])
+        kept["work"] = {**kept.get("work", {}), record.pop("key"): record}
+    if event.action == "bind":  # other events only say who acted
+        kept["client"] = said["client"]
+    if "manifest" in said:
+        kept["manifest"] = _copy(said["manifest"])
+    return kept
+
+
+def _moved(facts: Mapping[str, Any], event: Event, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from where the event led: a beginning, another attempt, an end, and when it expires."""
+    kept = dict(facts)
+    if event.from_state is None:
+        kept = {name: _copy(said.get(name)) for name in CREATED} | {"attempt": 1, "answers": {}}
+    elif event.action == "restart":
+        kept["attempt"] = kept.get("attempt", 1) + 1
+        kept.pop("stopped", None)
+        kept.pop("work", None)
+    if event.to_state in (FAILED, EXPIRED):
+        kept["stopped"] = {"at": event.from_state, "reason": event.data.get("reason", "")}
+    kept.pop("due", None)
+    if "due" in event.data:
+        kept["due"] = dict(event.data["due"])
+    return kept
+
+
+def _copy(value: Any) -> Any:
+    """A JSON value that shares nothing: callers get events, and may change theirs."""
+    if type(value) is dict:
+        return {name: _copy(item) for name, item in value.items()}
+    return [_copy(item) for item in value] if type(value) is list else value

@@ -1,0 +1,333 @@
+"""A wizard as data: steps in order, each with a form, choices, checks, and what it needs from earlier ones.
+
+A session of a wizard is a stream of events under the lifecycle that `registration.onboarding.wizards.statechart` makes of it: a step
+is a state, and answering it leads to the next one that isn't skipped. Three kinds of steps:
+
+- ``form``: asks. Its answer is a JSON object that its form takes, with values among its options, and that `validate`
+  finds nothing wrong with.
+- ``review``: shows all answers, and is where one jumps back from. There is one, after all forms.
+- ``work``: does something outside of the session, such as a deployment; after the review. Nobody goes back from there.
+
+All functions of a wizard are pure: the same answers give the same result, for ever. They get the answers of the steps
+that are named in `needs` and no others, so what an answer rests on is told by the data. None of them is asked about answers
+that aren't there: `needs` names earlier steps.
+
+What a wizard never holds is a secret; see `registration.onboarding.wizards.forms`, which makes forms of pydantic models and of JSON
+Schemas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+from registration.core.chart_problems import NAME
+from registration.errors import InvalidWizard
+from registration.values.documents import digest_of
+from registration.values.pointers import pointer
+from registration.values.times import DURATION_FORM, duration_s
+
+COMPLETE, FAILED, EXPIRED, CANCELLED = "COMPLETE", "FAILED", "EXPIRED", "CANCELLED"
+ENDED = frozenset({COMPLETE, FAILED, EXPIRED, CANCELLED})
+"""The states in which nothing is asked any more. From FAILED and EXPIRED a session can be started again."""
+
+IN_PROGRESS = "IN_PROGRESS"
+"""The parent of all steps that ask: what can be left alone until it expires, and be cancelled."""
+
+STEPS_MAX = 60
+
+Answer = Mapping[str, Any]
+Answers = Mapping[str, Mapping[str, Any]]
+"""By step, what was answered there."""
+
+_STEP_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,40}", re.ASCII)
+_OWN_NAMES = ENDED | {IN_PROGRESS}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an answer. at: a JSON Pointer into it. problem: what was expected, and found, as a clause."""
+
+    at: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"at {self.at}: {self.problem}" if self.at else self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One thing that can be chosen. value: a JSON value. title: how people call it. help: what choosing it means."""
+
+    value: Any
+    title: str = ""
+    help: str = ""
+
+
+Options = Mapping[str, Sequence[Option]]
+"""By place in the answer, what can be chosen there. A place is a JSON Pointer in which ``*`` stands for any item: ``/chain``,
+``/tiers/*/role``. A value that stands there has to be one of them; None may stand in the place of any."""
+
+
+class Form(Protocol):
+    """What a step asks for; see `registration.onboarding.wizards.forms`."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of an answer: what a terminal asks by."""
+
+    def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
+        """The answer as it is kept, with what it left out where there are defaults; and all that is wrong with it."""
+
+    def leaks(self, answer: Answer) -> Iterator[Problem]:
+        """What may be a secret in an answer that needn't be whole yet; it is told without being shown."""
+
+    def flaws(self) -> Iterator[str]:
+        """What is wrong with the form itself."""
+
+
+@dataclass(frozen=True)
+class WizardStep:
+    """One step.
+
+    name: that of its state, in capitals. title: how people call it. help: what is asked for, and why. form: None for a
+    review or work. options: what can be chosen, or how to tell from earlier answers. suggest: what to propose where nothing
+    was answered yet. validate: what is wrong with an answer that the form takes. needs: the earlier steps whose answers
+    `options`, `suggest`, `validate` and `skip_if` are given, as the last argument; a review, and work, are given all.
+    skip_if: whether nothing has to be asked. by_field: whether `validate` can be asked about an answer that isn't whole yet, so
+    that a terminal tells after each field what is wrong with it.
+    """
+
+    name: str
+    title: str
+    help: str = ""
+    kind: Literal["form", "review", "work"] = "form"
+    form: Form | None = None
+    options: Options | Callable[[Answers], Options] | None = None
+    suggest: Callable[[Answers], Answer] | None = None
+    validate: Callable[[Answer, Answers], Iterable[Problem]] | None = None
+    needs: tuple[str, ...] = ()
+    skip_if: Callable[[Answers], bool] | None = None
+    by_field: bool = False
+
+
+@dataclass(frozen=True)
+class Wizard:
+    """A whole wizard.
+
+    name: that of its lifecycle, the first part of its event types. steps: in order, forms first, then one review, then work.
+    version: from 1. time_to_live: how long a session may be left alone, as text (``15m``). result: from the answers, those of
+    skipped steps left out, to the manifest that the session ends in; None: it ends in its answers. summary: for the review,
+    what to show, each with its title; None: all answers. data: where the wizard was read from data, that data.
+
+    Raises:
+        InvalidWizard: when it contradicts itself; all its problems are named.
+    """
+
+    name: str
+    title: str
+    steps: tuple[WizardStep, ...]
+    help: str = ""
+    version: int = 1
+    time_to_live: str = "15m"
+    result: Callable[[Answers], Mapping[str, Any]] | None = None
+    summary: Callable[[Answers], Iterable[tuple[str, str]]] | None = None
+    data: Mapping[str, Any] | None = None
+    _places: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = {step.name: place for place, step in enumerate(self.steps)}
+        object.__setattr__(self, "_places", places)
+        if problems := list(_problems_of(self)):
+            raise InvalidWizard(self.name, problems)
+
+    def step(self, name: str) -> WizardStep:
+        """The step of that name. Raises KeyError when there is none."""
+        return self.steps[self._places[name]]
+
+    def has_step(self, name: str) -> bool:
+        """Whether there is a step of that name."""
+        return name in self._places
+
+    def place(self, name: str) -> int:
+        """Which step it is, from 0. Raises KeyError when there is none."""
+        return self._places[name]
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What a session says of the wizard that it was begun with: its name and version, and the digest of its data."""
+        said: dict[str, Any] = {"name": self.name, "version": self.version}
+        return said if self.data is None else said | {"digest": digest_of(self.data)}
+
+    @property
+    def review(self) -> WizardStep:
+        """The step that shows all answers."""
+        return next(step for step in self.steps if step.kind == "review")
+
+    # -- ways ----------------------------------------------------------------------------------------------
+
+    def is_skipped(self, name: str, answers: Answers) -> bool:
+        """Whether a step has nothing to ask, by these answers. Not before all that it needs is answered, or skipped."""
+        step = self.step(name)
+        if step.skip_if is None:
+            return False
+        if any(one not in answers and not self.is_skipped(one, answers) for one in step.needs):
+            return False
+        return bool(step.skip_if(self.seen_by(name, answers)))
+
+    def onward(self, name: str, answers: Answers) -> str | None:
+        """The step after this one that isn't skipped; None where this is the last."""
+        following = self.steps[self.place(name) + 1 :]
+        return next((step.name for step in following if not self.is_skipped(step.name, answers)), None)
+
+    def backward(self, name: str, answers: Answers) -> str | None:
+        """The step before this one that isn't skipped; None where this is the first, or work."""
+        if self.step(name).kind == "work":
+            return None
+        before = self.steps[: self.place(name)]
+        return next((step.name for step in reversed(before) if not self.is_skipped(step.name, answers)), None)
+
+    # -- answers -------------------------------------------------------------------------------------------
+
+    def seen_by(self, name: str, answers: Answers) -> Answers:
+        """Of these answers, those that a step's functions are given."""
+        step = self.step(name)
+        if step.kind != "form":
+            return self.counted(answers)
+        return {
+            one: answers[one] for one in step.needs if one in answers and not self.is_skipped(one, answers)
+        }
+
+    def counted_steps(self, answers: Answers) -> list[str]:
+        """The forms that aren't skipped, in order."""
+        return [
+            step.name
+            for step in self.steps
+            if step.kind == "form" and not self.is_skipped(step.name, answers)
+        ]
+
+    def counted(self, answers: Answers) -> Answers:
+        """The answers that count, in the order of the steps: those of skipped steps don't."""
+        return {name: answers[name] for name in self.counted_steps(answers) if name in answers}
+
+    def options_at(self, name: str, answers: Answers) -> Options:
+        """By place in a step's answer, what can be chosen there."""
+        options = self.step(name).options
+        if callable(options):
+            return options(self.seen_by(name, answers))
+        return options or {}
+
+    def check(self, name: str, answer: Answer, answers: Answers) -> tuple[dict[str, Any], list[Problem]]:
+        """A step's answer as it is kept, and all that is wrong with it, given those of the other steps."""
+        step = self.step(name)
+        if step.form is None:
+            kept, problems = dict(answer), [Problem("", "nothing is asked here")] if answer else []
+        else:
+            kept, problems = step.form.check(answer)
+        if not problems:
+            problems = list(_not_offered(kept, self.options_at(name, answers)))
+        if not problems and step.validate is not None:
+            problems = list(step.validate(kept, self.seen_by(name, answers)))
+        return kept, problems
+
+    def check_so_far(self, name: str, answer: Answer, answers: Answers) -> list[Problem]:
+        """What is wrong with an answer that isn't whole yet: with what is there, and what is missing by its form."""
+        step = self.step(name)
+        problems = self.check(name, answer, answers)[1]
+        if problems and step.by_field and step.validate is not None:
+            problems += [
+                one for one in step.validate(answer, self.seen_by(name, answers)) if one not in problems
+            ]
+        return problems
+
+    def problems(self, answers: Answers) -> dict[str, list[Problem]]:
+        """By step, in order, all that stands in the way of the end: answers that are missing, or wrong by now.
+
+        What a review's own `validate` finds is looked for when nothing else is wrong.
+        """
+        found: dict[str, list[Problem]] = {}
+        for step in self.steps:
+            if step.kind == "form" and not self.is_skipped(step.name, answers):
+                answer = answers.get(step.name)
+                if answer is None:
+                    found[step.name] = [Problem("", "it isn't answered yet")]
+                elif problems := self.check(step.name, answer, answers)[1]:
+                    found[step.name] = problems
+        review = self.review
+        if not found and review.validate is not None:
+            problems = list(review.validate({}, self.seen_by(review.name, answers)))
+            found |= {review.name: problems} if problems else {}
+        return found
+
+    def document(self, answers: Answers) -> Mapping[str, Any]:
+        """The manifest that these answers come to. Only of answers without `problems`."""
+        counted = self.counted(answers)
+        return self.result(counted) if self.result is not None else counted
+
+
+def _not_offered(answer: Answer, options: Options) -> Iterator[Problem]:
+    """A problem for every value that isn't one of those that can be chosen in its place."""
+    for place, offered in options.items():
+        for at, value in values_at(answer, place):
+            # By type as well: Python takes 1 and True for the same.
+            if value is not None and not any(
+                type(one.value) is type(value) and one.value == value for one in offered
+            ):
+                listed = ", ".join(str(one.value) for one in offered) or "none that could be chosen"
+                yield Problem(at, f"{value!r} can't be chosen; there is {listed}")
+
+
+def values_at(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """What stands at a place, each with its JSON Pointer; ``*`` stands for any item or member."""
+    found: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    for raw in place.split("/")[1:]:
+        name = raw.replace("~1", "/").replace("~0", "~")
+        found = [((*path, step), inner) for path, one in found for step, inner in _below(one, name)]
+    return ((pointer(path), one) for path, one in found)
+
+
+def _below(value: Any, name: str) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, list | tuple):
+        yield from ((index, item) for index, item in enumerate(value) if name in ("*", str(index)))
+    elif isinstance(value, Mapping):
+        yield from ((member, item) for member, item in value.items() if name in ("*", member))
+
+
+def _problems_of(wizard: Wizard) -> Iterator[str]:
+    if not NAME.fullmatch(wizard.name):
+        yield f"name: {wizard.name[:80]!r} is not a letter followed by up to 63 letters, digits, _ or -"
+    if type(wizard.version) is not int or wizard.version < 1:
+        yield f"version: {wizard.version!r} is not a number from 1"
+    if duration_s(wizard.time_to_live) is None:
+        yield f"time_to_live: {wizard.time_to_live[:80]!r} is no time; {DURATION_FORM}"
+    if len(wizard.steps) > STEPS_MAX:
+        yield f"steps: there are {len(wizard.steps)}; at most {STEPS_MAX} are taken"
+        return
+    kinds = [step.kind for step in wizard.steps]
+    order = sorted(kinds, key=("form", "review", "work").index)
+    if kinds != order or kinds.count("review") != 1 or kinds[0] != "form":
+        yield "steps: there has to be a form or more, then one review, then work, if any"
+    for index, step in enumerate(wizard.steps):
+        yield from _step_problems(step, wizard.steps[:index])
+
+
+def _step_problems(step: WizardStep, before: Sequence[WizardStep]) -> Iterator[str]:
+    path = f"steps.{step.name[:80]}"
+    if not _STEP_NAME.fullmatch(step.name):
+        yield f"{path}.name: it is not a capital letter followed by up to 40 of A-Z, 0-9 and _"
+    if step.name in _OWN_NAMES:
+        yield f"{path}.name: every wizard has a state of that name already"
+    if any(other.name == step.name for other in before):
+        yield f"{path}.name: another step has it"
+    if (step.form is None) is (step.kind == "form"):
+        yield f"{path}.form: a form step has one, and no other has"
+    if step.form is not None:
+        yield from (f"{path}.form{flaw}" for flaw in step.form.flaws())
+    for needed in step.needs:
+        if not any(other.name == needed and other.kind == "form" for other in before):
+            yield f"{path}.needs: {needed!r} is no form before it"
+    if step.skip_if is not None and (step.kind != "form" or not step.needs):
+        yield f"{path}.skip_if: only a form is skipped, and by what it needs"

@@ -1,0 +1,41 @@
+"""How the feed of a registry comes to the logs of its other areas: aliases, guided sessions, deployments.
+
+Whoever follows a registry may never have touched one of them, so each is opened when the feed first tells of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registration.storage import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from registration.storage.files.feed.reading import Logs
+    from registration.storage.files.files import FileStore
+
+
+def _aliases(store: FileStore) -> Logs:
+    from registration.engine.names.aliases import ALIASES  # noqa: PLC0415  # a chart is built: most commands never follow
+
+    return store.beside(layout.ALIASES, ALIASES)
+
+
+def _deployments(store: FileStore) -> Logs:
+    from registration.onboarding.community.deploying.lifecycle import DEPLOYMENT  # noqa: PLC0415  # as above
+
+    return store.beside(layout.DEPLOYMENTS, DEPLOYMENT)
+
+
+def _sessions(store: FileStore) -> Logs:
+    from registration.onboarding.sessions.logs import SessionLogs  # noqa: PLC0415  # as above
+
+    return SessionLogs(store)
+
+
+OTHERS: Mapping[str, Callable[[FileStore], Logs]] = {
+    layout.ALIASES: _aliases,
+    layout.SESSIONS: _sessions,
+    layout.DEPLOYMENTS: _deployments,
+}

@@ -1,0 +1,294 @@
+"""`Finder`: lists, counts, statistics and queries over a whole registry, from its catalog or without one.
+
+Every answer comes from `catalog.sqlite` where that can be had, caught up before it answers; otherwise from the manifests'
+own files, with the same filters. Part of `registration.pipeline.reader`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from registration.core.policy import NO_POLICY
+from registration.errors import InvalidArgument, RegistrationError, StoreError
+from registration.pipeline.results import Listing, Place, Summary
+from registration.values.times import Clock, rfc3339
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from registration.catalog.catalog import Catalog, Page
+    from registration.catalog.checking import Checked
+    from registration.catalog.filters import Filters, Order
+    from registration.catalog.queries import Answer, Parameters
+    from registration.catalog.rows import Row, Unreadable
+    from registration.catalog.statistics import Statistics
+    from registration.catalog.status import Status
+    from registration.core.policy import Policy
+    from registration.core.store import Store
+
+T = TypeVar("T")
+
+_log = logging.getLogger("registration")
+
+
+class Finder:
+    """What can be asked of all manifests at once. Safe to share between threads."""
+
+    _store: Store
+    _policy: Callable[[], Policy]
+    _clock: Clock
+    _lock_timeout_s: float
+
+    def list(
+        self,
+        state: str | None = None,
+        *,
+        kind: str | None = None,
+        actor: str | None = None,
+        created_since: str | None = None,
+        created_until: str | None = None,
+        updated_since: str | None = None,
+        updated_until: str | None = None,
+        name_prefix: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        text: str | None = None,
+        tag: str | None = None,
+        sort: str = "id",
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Listing:
+        """All manifests that everything said holds of, sorted.
+
+        state: a parent state, such as IN_REVIEW, stands for its children. kind: by the policy in force. actor: who acted on
+        it at any time. created_since, …: times as `state_at` takes them; both ends are included, and a date is the whole
+        day. name_prefix: how the document's name begins; the id, where it has none. where: JSON Pointers, each with what
+        stands there; numbers are compared by value. text: words, each the beginning of one in the id or in a text of the
+        document, whatever its case and accents. tag: one of its tags.
+
+        sort: ``id``, ``updated``, ``created`` or ``state``, with a hyphen before it the other way round; the same by id.
+        limit: how many, at most. after: the `next_page` of an earlier list with the same filters and sort: it goes on
+        behind the last that was given, whatever was written meanwhile.
+
+        A manifest that can't be read is given with its `problem`, whatever the filters, besides the limit, and ends
+        nothing: in a list by id in its place, in any other first.
+
+        Raises:
+            InvalidArgument: when there is no such state, or anything else can't be meant.
+        """
+        from registration.catalog.cursors import cursor_of, place_of  # noqa: PLC0415  # not for who reads one manifest
+        from registration.catalog.filters import Order, check_filters  # noqa: PLC0415  # as above
+
+        store = self._open()
+        filters = check_filters(
+            store.definition.chart, state=state, kind=kind, actor=actor, created_since=created_since,
+            created_until=created_until, updated_since=updated_since, updated_until=updated_until,
+            name_prefix=name_prefix, where=where, text=text, tag=tag,
+        )  # fmt: skip
+        order = Order.of(sort)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InvalidArgument(f"`limit` is {limit!r}; a number from 1 on is expected.", "Say how many.")
+        place = None if after is None else place_of(after, source=store.source, filters=filters, order=order)
+        return Listing(
+            self._summaries(filters, order, place, limit),
+            limit,
+            lambda last: cursor_of(last, source=store.source, filters=filters, order=order),
+        )
+
+    def count(
+        self,
+        state: str | None = None,
+        *,
+        kind: str | None = None,
+        actor: str | None = None,
+        created_since: str | None = None,
+        created_until: str | None = None,
+        updated_since: str | None = None,
+        updated_until: str | None = None,
+        name_prefix: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        text: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """How many manifests `list` would give, less those that can't be read."""
+        from registration.catalog.filters import Order, check_filters  # noqa: PLC0415  # as above
+
+        store = self._open()
+        filters = check_filters(
+            store.definition.chart, state=state, kind=kind, actor=actor, created_since=created_since,
+            created_until=created_until, updated_since=updated_since, updated_until=updated_until,
+            name_prefix=name_prefix, where=where, text=text, tag=tag,
+        )  # fmt: skip
+        found = self._ask(lambda catalog: catalog.count(filters, policy=self._policy))
+        if found is not None:
+            return found
+        from registration.catalog.rows import Unreadable  # noqa: PLC0415  # as above
+        from registration.catalog.scanning import scan  # noqa: PLC0415  # as above
+
+        rows = scan(store, filters, Order(), policy=self._policy)
+        return sum(1 for row in rows if not isinstance(row, Unreadable))
+
+    def stats(self, *, since: str | None = None) -> Statistics:
+        """The registry in numbers: how many are where, since when, how long they stay, and what is done each day.
+
+        since: from when on to count what was done, as `state_at` takes times. Whatever is counted is exact.
+        """
+        self._open()
+        if since is not None:
+            from registration.evidence.timetravel import at_time  # noqa: PLC0415  # for this option alone
+
+            since = at_time(since, earliest=True)
+        time = rfc3339(self._clock())
+        found = self._ask(lambda catalog: catalog.statistics(time=time, since=since))
+        if found is not None:
+            return found
+        with closing(self._catalog_in_memory(None)) as db:
+            from registration.catalog.statistics import statistics  # noqa: PLC0415  # as above
+
+            return statistics(db, time=time, since=since)
+
+    def query(
+        self,
+        sql: str,
+        parameters: Parameters = (),
+        *,
+        rows_max: int = 10_000,
+        time_limit_s: float = 10.0,
+    ) -> Answer:
+        """Ask the catalog in SQL, reading only; `registration.catalog.schema` has the tables.
+
+        parameters: for ``?`` in it, or by name for ``:name``. rows_max: rows beyond that are left out, and `Answer.more`
+        says so. time_limit_s: when to end it.
+
+        Raises:
+            InvalidArgument: when it is no SQL, or asks for what there is not.
+            Rejected: when it would do anything but read, or takes too long.
+        """
+        self._open()
+        found = self._ask(
+            lambda catalog: catalog.query(
+                sql, parameters, policy=self._kinds, rows_max=rows_max, time_limit_s=time_limit_s
+            )
+        )
+        if found is not None:
+            return found
+        with closing(self._catalog_in_memory(self._kinds())) as db:
+            from registration.catalog.queries import run_query  # noqa: PLC0415  # as above
+
+            return run_query(db, sql, parameters, rows_max=rows_max, time_limit_s=time_limit_s)
+
+    def catalog_status(self) -> Status:
+        """How the catalog stands, changing nothing."""
+        self._open()
+        return self._needed().status()
+
+    def refresh_catalog(
+        self, *, quick: bool = False, anew: bool = False, step: Callable[[], None] = lambda: None
+    ) -> Checked:
+        """Bring the catalog up to date, compare it with every log, and set right what differs.
+
+        quick: compare the heads of the logs, instead of folding them all again. anew: make it from nothing. step: called
+        after each manifest.
+
+        Raises:
+            StoreError: when no catalog can be kept there.
+        """
+        from registration.catalog.file import Unusable  # noqa: PLC0415  # as above
+
+        store = self._open()
+        try:
+            return self._needed().refresh(store.streams(), quick=quick, anew=anew, step=step)
+        except Unusable as why:
+            raise StoreError(
+                f"The catalog can't be kept: {why}.",
+                "Lists are made without it, from every manifest's own files.",
+            ) from None
+
+    def catch_up_catalog(self) -> int:
+        """Bring the catalog up to date, so that the next list doesn't have to; how many events that were."""
+        self._open()
+        return self._ask(lambda catalog: catalog.catch_up()) or 0
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _open(self) -> Store:
+        raise NotImplementedError
+
+    def _summaries(
+        self, filters: Filters, order: Order, after: Place | None, limit: int | None
+    ) -> Iterator[tuple[Place | None, Summary]]:
+        from registration.catalog.listing import found_rows  # noqa: PLC0415  # as above
+        from registration.catalog.rows import Unreadable  # noqa: PLC0415  # as above
+
+        def page_behind(place: Place | None, size: int) -> Page | None:
+            return self._ask(
+                lambda catalog: catalog.page(filters, order, policy=self._policy, after=place, limit=size)
+            )
+
+        def scan_behind(place: Place | None) -> Iterator[Row | Unreadable]:
+            from registration.catalog.scanning import scan  # noqa: PLC0415  # where there is no catalog
+
+            return scan(self._store, filters, order, policy=self._policy, after=place)
+
+        for row in found_rows(page_behind, scan_behind, order, after=after, limit=limit):
+            if isinstance(row, Unreadable):
+                yield None, Summary(row.id, problem=row.problem)
+            else:
+                yield order.place(row), _summary(row)
+
+    def _ask(self, question: Callable[[Catalog], T]) -> T | None:
+        """What the catalog answers; None where it can't be had, or there is none for this store."""
+        catalog = self._catalog()
+        if catalog is None:
+            return None
+        from registration.catalog.file import Unusable  # noqa: PLC0415  # SQLite: not for who only reads states
+
+        try:
+            return question(catalog)
+        except Unusable as why:
+            _log.info("The catalog can't be used: %s. Every manifest's own files are read instead.", why)
+            return None
+
+    def _catalog(self) -> Catalog | None:
+        """The registry's catalog; None for a store that has none, since it isn't plain files."""
+        from registration.storage.disk import PosixDisk  # noqa: PLC0415  # a store in memory needs neither
+        from registration.storage.files.files import FileStore  # noqa: PLC0415  # as above
+
+        store = self._store
+        if not isinstance(store, FileStore) or not isinstance(store.disk, PosixDisk):
+            return None
+        try:
+            from registration.catalog.catalog import Catalog  # noqa: PLC0415  # SQLite, as above
+        except ImportError:  # a Python that was built without it
+            return None
+        return Catalog(store, disk=store.disk, root=store.root, busy_timeout_s=self._lock_timeout_s)
+
+    def _needed(self) -> Catalog:
+        catalog = self._catalog()
+        if catalog is None:
+            raise StoreError(
+                "This registry has no catalog: it is not kept in plain files, or Python has no SQLite.",
+                "Lists are made without it.",
+            )
+        return catalog
+
+    def _catalog_in_memory(self, policy: Policy | None) -> sqlite3.Connection:
+        try:
+            from registration.catalog.catalog import catalog_in_memory  # noqa: PLC0415  # as above
+        except ImportError:
+            raise StoreError("This Python has no SQLite.", "Use one that has its module sqlite3.") from None
+        return catalog_in_memory(self._store, policy)
+
+    def _kinds(self) -> Policy:
+        """The policy in force, for what kinds there are; without any, where it can't be meant."""
+        try:
+            return self._policy()
+        except RegistrationError as error:
+            _log.warning("Kinds can't be told: %s", error)
+            return NO_POLICY
+
+
+def _summary(row: Row) -> Summary:
+    return Summary(row.id, row.state, row.version, row.digest, row.created_at, row.updated_at)

@@ -1,0 +1,256 @@
+"""Importing: many documents from somewhere else, each made a manifest, and made once, however often it is begun.
+
+`Importer` has the work for one document, `registration.pipeline.import_sources` reads them, and `registration.pipeline.many` carries them out. What
+it promises:
+
+- a document that is there already, under its id and with its digest, is left alone; so an import that was killed is simply
+  begun again, and ends in the same registry as one that was not;
+- another document under the same id is an error of its own, and changes nothing;
+- what two imports do at once is done once: each creation and each submission has an idempotency key that follows from the
+  source's name, the id and the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from registration.core.codec import seal
+from registration.core.decider import decide, fold
+from registration.core.interpreter import steps
+from registration.errors import (
+    AlreadyExists,
+    IdempotencyMismatch,
+    InvalidArgument,
+    InvalidDocument,
+    RegistrationError,
+)
+from registration.values.commands import Command
+from registration.values.ids import check_id, id_from_document, uuid7
+from registration.values.requests import Request
+from registration.values.snapshots import Position
+from registration.values.times import rfc3339, system_clock
+
+if TYPE_CHECKING:
+    from registration.pipeline.many import Work
+    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.values.documents import Document
+    from registration.values.snapshots import StateSnapshot
+
+SUBMIT = "submit_for_review"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A document that is offered, with what its source says of it.
+
+    source: the file's name, the same whenever it is read again. line: from 1; 0 where a file holds one document. document:
+    None where it can't be read, for the reason in `problem`. submit: None where the source doesn't say.
+    """
+
+    source: str
+    line: int = 0
+    document: Document | None = None
+    manifest_id: str | None = None
+    actor: str | None = None
+    comment: str | None = None
+    submit: bool | None = None
+    problem: RegistrationError | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people."""
+        return place_of(self.source, self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was done with a document, or would be.
+
+    outcome: `created`, or `unchanged` where it was there already. submitted: whether it was handed in for review now. problem: why
+    it was not, where it should have been. state: where the manifest stands.
+    """
+
+    outcome: Literal["created", "unchanged"]
+    submitted: bool
+    state: StateSnapshot
+    problem: RegistrationError | None = None
+
+
+class Importer:
+    """The work of an import into one registry.
+
+    submit: hand in for review what is imported, where its source doesn't say. dry_run: decide everything, write nothing;
+    what the same import would have created is known, too.
+
+    Raises:
+        InvalidArgument: when the lifecycle makes no manifest by `create`, or something is to be handed in and it has no
+            `submit_for_review`.
+    """
+
+    def __init__(
+        self,
+        pipeline: RegistrationPipeline,
+        *,
+        submit: bool = False,
+        actor: str | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        first = steps(pipeline.lifecycle, None).get("create")
+        if first is None:
+            raise InvalidArgument(
+                f"The lifecycle {pipeline.lifecycle.name!r} has no `create`, so nothing can be imported.",
+                "`registration lifecycle show` prints what it has.",
+            )
+        self._pipeline = pipeline
+        self._submit = submit
+        self._actor = actor
+        self._dry_run = dry_run
+        self._drafted = first.place
+        self._tried: dict[str, str] = {}  # by id, the digests of what a dry run would have created
+        if submit:
+            self._check_submitting()
+
+    def prepare(self, offer: Offer) -> Work[Imported]:
+        """The manifest that a document is for, and what to do with it; for `registration.pipeline.many.carry_out`.
+
+        Raises:
+            RegistrationError: when it can't be read, or has no id.
+        """
+        if offer.problem is not None or offer.document is None:
+            raise offer.problem or InvalidArgument(f"{offer.place} holds no document.", "")
+        id = check_id(_own_id(offer) if offer.manifest_id is None else offer.manifest_id)
+        if offer.submit:
+            self._check_submitting()
+        return id, partial(self._try if self._dry_run else self._import, id, offer, offer.document)
+
+    def _import(self, id: str, offer: Offer, document: Document) -> Imported:
+        found, key = self._pipeline.find_state(id), _key(offer.source, id, document.digest)
+        outcome: Literal["created", "unchanged"] = "unchanged"
+        if found is None:
+            try:
+                result = self._pipeline.create_with_result(
+                    id, document, actor=offer.actor, comment=offer.comment, idempotency_key=key
+                )
+            except (AlreadyExists, IdempotencyMismatch):  # somebody was faster
+                found = self._pipeline.find_state(id)
+            else:
+                found = result.snapshot
+                outcome = "unchanged" if result.replayed else "created"
+        state = _same(id, found, document)
+        if not self._to_submit(offer, state):
+            return Imported(outcome, submitted=False, state=state)
+        try:
+            handed_in = self._pipeline.act(
+                id,
+                SUBMIT,
+                actor=offer.actor,
+                expected_digest=document.digest,
+                idempotency_key=key + ":submit",
+            )
+        except IdempotencyMismatch:  # it was handed in by this import, as somebody else, and came back
+            return Imported(outcome, submitted=False, state=state)
+        except RegistrationError as problem:
+            return Imported(outcome, submitted=False, state=state, problem=problem)
+        if handed_in.replayed:  # it was handed in by this import, and came back
+            return Imported(outcome, submitted=False, state=state)
+        return Imported(outcome, submitted=True, state=handed_in.snapshot)
+
+    def _try(self, id: str, offer: Offer, document: Document) -> Imported:
+        """What `_import` would come to, by the same rules, writing nothing."""
+        found = self._pipeline.find_state(id)
+        earlier = self._tried.get(id)
+        if earlier not in (None, document.digest):
+            raise _different(id, earlier, document.digest)
+        outcome: Literal["created", "unchanged"] = "unchanged"
+        if found is None:
+            outcome = "created" if earlier is None else "unchanged"
+            found = self._decided(id, "create", offer, None, document)
+            self._tried[id] = document.digest
+        state = _same(id, found, document)
+        if not self._to_submit(offer, state):
+            return Imported(outcome, submitted=False, state=state)
+        try:
+            state = self._decided(id, SUBMIT, offer, state, None)
+        except RegistrationError as problem:
+            return Imported(outcome, submitted=False, state=state, problem=problem)
+        return Imported(outcome, submitted=earlier is None, state=state)
+
+    def _decided(
+        self, id: str, action: str, offer: Offer, before: StateSnapshot | None, document: Document | None
+    ) -> StateSnapshot:
+        """The state after an action that is only decided on."""
+        actor = self._actor if offer.actor is None else offer.actor
+        request = Request.of(id, {"actor": actor, "comment": offer.comment if document is not None else None})
+        command = Command(
+            stream=id, action=action, document=document, actor=request.actor, comment=request.comment
+        )
+        now_ns = system_clock()
+        definition = self._pipeline.definition
+        events = decide(
+            definition,
+            before,
+            command,
+            time=rfc3339(now_ns),
+            event_id=uuid7(now_ns // 1_000_000, os.urandom(10)),
+            policy=self._pipeline.policy,
+        )
+        after = before.position if before is not None else Position()
+        source = f"urn:uuid:{self._pipeline.registry_id}"
+        state = fold(definition, before, seal(events, stream=id, source=source, after=after))
+        assert state is not None
+        return state
+
+    def _to_submit(self, offer: Offer, state: StateSnapshot) -> bool:
+        wanted = self._submit if offer.submit is None else offer.submit
+        return wanted and state.state == self._drafted
+
+    def _check_submitting(self) -> None:
+        chart = self._pipeline.lifecycle
+        if SUBMIT not in steps(chart, self._drafted):
+            raise InvalidArgument(
+                f"The lifecycle {chart.name!r} has no `{SUBMIT}` from {self._drafted}.",
+                "Import without handing in.",
+            )
+
+
+def place_of(source: str, line: int = 0) -> str:
+    """What people call a place in a source."""
+    name = "standard input" if source == "-" else source
+    return f"{name}, line {line}" if line else name
+
+
+def _own_id(offer: Offer) -> str:
+    assert offer.document is not None
+    try:
+        return id_from_document(offer.document.value)
+    except InvalidDocument as error:
+        raise InvalidDocument(
+            f"Without an id, {offer.place}",
+            error.details["problems"],
+            'Give it a name, or an id on a line of a .jsonl file: {"id": "…", "document": {…}}.',
+        ) from None
+
+
+def _key(source: str, id: str, digest: str) -> str:
+    """An idempotency key: the same for the same document from the same source."""
+    return "import:" + hashlib.sha256(f"{source}\0{id}\0{digest}".encode()).hexdigest()[:32]
+
+
+def _same(id: str, found: StateSnapshot | None, document: Document) -> StateSnapshot:
+    if found is None or found.digest != document.digest:
+        raise _different(id, found.digest if found is not None else None, document.digest)
+    return found
+
+
+def _different(id: str, found: str | None, offered: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"{id!r} is there with another document: {found or 'none'}, not {offered}.",
+        f"Nothing was changed. Revise it (`registration revise {id} FILE`), or give this one another id.",
+        manifest_id=id,
+        found=found,
+        offered=offered,
+    )

@@ -1,0 +1,432 @@
+"""Many at once: a window of work in flight over a bounded pool of threads, so that the syncs of a disk overlap.
+
+`carry_out` is the loop, and knows no command; `creation` and `transition` turn items into its work. What it promises:
+
+- one result for each item, in the order of the items: what came of it, or the error that it met;
+- an error of one stops no other. All or nothing is not offered: what is done is done;
+- items of one manifest are carried out in the order given, never two at once;
+- memory is bounded: items are taken in the caller's thread, as room comes free, and may have no end;
+- an interrupt begins nothing more, tells what was begun, and is then raised.
+
+Used by `RegistrationPipeline.create_many` and `transition_many`, and by the command `import`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+
+from registration.core.decider import nearest
+from registration.errors import InvalidArgument, RegistrationError
+from registration.values.documents import Document
+from registration.values.ids import check_id, id_from_document
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.pipeline.results import TransitionResult
+
+WORKERS_MAX = 64
+"""The most threads that may be asked for: more only wait for each other."""
+
+IN_FLIGHT_PER_WORKER = 8
+"""How many items are taken and not told yet, for each thread: enough that none waits while the first one takes its time."""
+
+_LOOK_S = 0.5
+"""How long a wait lasts at a time: an interrupt just before the system falls asleep in it is seen only when it wakes."""
+
+_log = logging.getLogger("registration")
+
+T = TypeVar("T")
+R = TypeVar("R")
+I = TypeVar("I", "CreateItem", "TransitionItem")  # noqa: E741  # an item
+
+Work = tuple[str, Callable[[], R]]
+"""The manifest that an item is about, and what to do for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateItem:
+    """One manifest to make: what `RegistrationPipeline.create` takes. Without an id, what the document says."""
+
+    document: Mapping[str, Any] | bytes | Document
+    manifest_id: str | None = None
+    actor: str | None = None
+    comment: str | None = None
+    context: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionItem:
+    """One step of one manifest: an action, as `RegistrationPipeline.act` takes it, or the state to reach.
+
+    document, expected_digest, expected_head, fence: with an action only.
+    """
+
+    manifest_id: str
+    action: str | None = None
+    target_state: str | None = None
+    document: Mapping[str, Any] | bytes | Document | None = None
+    actor: str | None = None
+    reason: str | None = None
+    comment: str | None = None
+    context: Mapping[str, Any] | None = None
+    expected_version: int | None = None
+    expected_digest: str | None = None
+    expected_head: str | None = None
+    fence: int | None = None
+    idempotency_key: str | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult(Generic[T, R]):
+    """What became of one item. Exactly one of `result` and `error` is there.
+
+    index: from 0, in the order given. item: as it was given.
+    """
+
+    index: int
+    item: T
+    result: R | None
+    error: RegistrationError | None
+
+    def value(self) -> R:
+        """What came of it.
+
+        Raises:
+            RegistrationError: the error that it met.
+        """
+        if self.error is not None:
+            raise self.error
+        return cast("R", self.result)
+
+
+class Results(Iterator[ItemResult[T, R]]):
+    """The results of many items, one after the other, in their order. For one thread at a time.
+
+    An interrupt (Ctrl-C) that arrives while a result is waited for, an exception of the items' own iterator, and a defect
+    end it: nothing more is begun, the results of what was begun are given, then it is raised. Leaving it early, by
+    `close`, by the end of a `with` block or by dropping it, begins nothing more and waits for what was begun.
+    """
+
+    def __init__(self, items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: int) -> None:
+        self._items = iter(items)
+        self._prepare = prepare
+        self._in_flight_max = workers * IN_FLIGHT_PER_WORKER
+        self._lanes = _Lanes(workers)
+        self._window: deque[_Job[T, R]] = deque()
+        self._taken = 0
+        self._complete = False
+        self._failure: BaseException | None = None
+
+    def __next__(self) -> ItemResult[T, R]:
+        while True:
+            try:
+                self._fill()
+                job = self._first()
+            except BaseException as failure:
+                if self._failure is not None:  # a second interrupt: nobody wants to wait for the rest
+                    raise
+                self._end(failure)
+                continue
+            if job is None:
+                self._lanes.shut()
+                failure_then, self._failure = self._failure, None
+                raise failure_then or StopIteration
+            if job.defect is None:
+                return job.told()
+            self._end(job.defect)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing() and hasattr(self, "_failure"):
+            mention(self.close())
+
+    def close(self) -> tuple[ItemResult[T, R], ...]:
+        """Begin nothing more, wait for what was begun, and give the results that were not taken. Twice is harmless."""
+        self._complete, self._failure = True, None
+        self._lanes.drop(self._window)
+        self._lanes.shut()
+        untold = tuple(job.told() for job in self._window if job.begun and job.defect is None)
+        self._window.clear()
+        return untold
+
+    def _fill(self) -> None:
+        """Take items while there is room; but one only where the first result is there already: it should not wait."""
+        while not self._complete and len(self._window) < self._in_flight_max:
+            self._take()
+            if self._window and self._window[0].settled.is_set():
+                return
+
+    def _take(self) -> None:
+        try:
+            item = next(self._items)
+        except StopIteration:
+            self._complete = True
+            return
+        job: _Job[T, R] = _Job(self._taken, item)
+        self._taken += 1
+        self._window.append(job)  # before it can be begun, so that whatever is begun is told
+        try:
+            stream, job.do = self._prepare(item)
+        except RegistrationError as error:
+            job.refuse(error)
+        else:
+            self._lanes.add(stream, job)
+
+    def _first(self) -> _Job[T, R] | None:
+        """The first job that is settled, once it is; None where there is none left."""
+        while self._window:
+            while not self._window[0].settled.wait(_LOOK_S):
+                pass
+            job = self._window.popleft()
+            if job.begun:
+                return job
+        return None
+
+    def _end(self, failure: BaseException) -> None:
+        self._complete = True
+        self._failure = self._failure or failure
+        self._lanes.drop(self._window)
+
+
+def carry_out(items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: int) -> Results[T, R]:
+    """Do something for each of many items; see `Results`.
+
+    prepare: from an item to its manifest and the work, called in the caller's thread, in order; a `RegistrationError` that it
+    raises is the item's result. The work runs in one of `workers` threads, 1 to 64.
+
+    Raises:
+        InvalidArgument: when `workers` can't be meant.
+    """
+    if type(workers) is not int or not 1 <= workers <= WORKERS_MAX:
+        raise InvalidArgument(
+            f"`workers` is {workers!r}; a number of threads from 1 to {WORKERS_MAX} is expected.",
+            "8 do for most disks.",
+        )
+    return Results(items, prepare, workers=workers)
+
+
+def mention(untold: Iterable[ItemResult[Any, Any]]) -> None:
+    """Log which items were carried out although nobody took their results."""
+    done = [str(one.index) for one in untold if one.error is None]
+    if done:
+        _log.warning("items were carried out whose results nobody took; by index: %s", ", ".join(done))
+
+
+def creation(
+    pipeline: RegistrationPipeline, read: Callable[[Any], Document], given: CreateItem | Mapping[str, Any]
+) -> Work[TransitionResult]:
+    """The work for one item of `create_many`. read: checks a document.
+
+    Raises:
+        InvalidArgument, InvalidDocument: when the item can't be meant.
+    """
+    item = _checked(CreateItem, given)
+    document = read(item.document)
+    id = check_id(id_from_document(document.value) if item.manifest_id is None else item.manifest_id)
+    return id, lambda: pipeline.create_with_result(
+        id,
+        document,
+        actor=item.actor,
+        comment=item.comment,
+        context=item.context,
+        idempotency_key=item.idempotency_key,
+        correlation_id=item.correlation_id,
+    )
+
+
+def transition(
+    pipeline: RegistrationPipeline, given: TransitionItem | Mapping[str, Any]
+) -> Work[TransitionResult]:
+    """The work for one item of `transition_many`.
+
+    Raises:
+        InvalidArgument: when the item can't be meant.
+    """
+    item = _checked(TransitionItem, given)
+    id = check_id(item.manifest_id)
+    _check_step(item)
+    said: dict[str, Any] = {
+        "actor": item.actor,
+        "expected_version": item.expected_version,
+        "idempotency_key": item.idempotency_key,
+        "correlation_id": item.correlation_id,
+    }
+    if (target := item.target_state) is not None:
+        words = {"reason": item.reason, "comment": item.comment}
+        context = {**(item.context or {}), **{name: text for name, text in words.items() if text is not None}}
+        return id, lambda: pipeline.transition_state(id, target, context, **said)
+    return id, lambda: pipeline.act(
+        id,
+        cast("str", item.action),
+        document=item.document,
+        reason=item.reason,
+        comment=item.comment,
+        context=item.context,
+        expected_digest=item.expected_digest,
+        expected_head=item.expected_head,
+        fence=item.fence,
+        **said,
+    )
+
+
+def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
+    """An item as it is, or a mapping made into one."""
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidArgument(
+            f"An item is a {kind.__name__}, or a mapping with its members; found {type(given).__name__}.",
+            "See `registration.pipeline.many`.",
+        )
+    known = {one.name: one for one in fields(kind)}
+    problems = [_unknown(str(name), list(known)) for name in given if name not in known]
+    problems += [
+        f"{name!r} is missing" for name, one in known.items() if one.default is MISSING and name not in given
+    ]
+    if problems:
+        raise InvalidArgument(
+            f"A {kind.__name__} can't be made of the mapping: {'; '.join(problems)}.",
+            "Correct it and give it again.",
+            problems=problems,
+        )
+    return kind(**given)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    meant = nearest(name, known).strip()
+    return f"{name!r} is none of its members" + (f" ({meant})" if meant else "")
+
+
+def _check_step(item: TransitionItem) -> None:
+    named = [name for name in ("action", "target_state") if getattr(item, name) is not None]
+    if len(named) != 1 or type(getattr(item, named[0])) is not str:
+        raise InvalidArgument(
+            f"The item for {item.manifest_id!r} says {' and '.join(named) or 'neither action nor target_state'}; the "
+            "name of one of the two is expected.",
+            "Say what to do, or which state to reach.",
+            manifest_id=item.manifest_id,
+        )
+    if item.context is not None and not isinstance(item.context, Mapping):
+        raise InvalidArgument(
+            f"The context for {item.manifest_id!r} is {type(item.context).__name__}; a mapping is expected.",
+            "Give JSON values by name.",
+            manifest_id=item.manifest_id,
+        )
+    if named == ["target_state"]:
+        only = [
+            n
+            for n in ("document", "expected_digest", "expected_head", "fence")
+            if getattr(item, n) is not None
+        ]
+        if only:
+            raise InvalidArgument(
+                f"The item for {item.manifest_id!r} says target_state and {', '.join(only)}.",
+                "Name the action for these.",
+                manifest_id=item.manifest_id,
+            )
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[T, R]):
+    """One item on its way. Written by one thread at a time: the taker's until it is in a lane, then a worker's.
+
+    begun: it is carried out, or was refused before; what was not begun when `settled` is set never will be.
+    """
+
+    index: int
+    item: T
+    do: Callable[[], R] | None = None
+    context: Context = field(default_factory=copy_context)  # what a handler issues belongs to its event
+    settled: threading.Event = field(default_factory=threading.Event)
+    begun: bool = False
+    result: R | None = None
+    error: RegistrationError | None = None
+    defect: BaseException | None = None
+
+    def refuse(self, error: RegistrationError) -> None:
+        self.begun, self.error = True, error
+        self.settled.set()
+
+    def run(self) -> None:
+        assert self.do is not None
+        try:
+            self.result = self.context.run(self.do)
+        except RegistrationError as error:
+            self.error = error
+        except BaseException as defect:  # raised where its result is asked for
+            self.defect = defect
+        finally:
+            self.do = None
+            self.settled.set()
+
+    def told(self) -> ItemResult[T, R]:
+        return ItemResult(self.index, self.item, self.result, self.error)
+
+
+class _Lanes:
+    """The pool, and each manifest's jobs: one at a time, in the order that they were added."""
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="registration-many")
+        self._mutex = threading.Lock()
+        self._waiting: dict[
+            str, deque[_Job[Any, Any]]
+        ] = {}  # of the manifests that a thread is at, or will be
+
+    def add(self, stream: str, job: _Job[Any, Any]) -> None:
+        with self._mutex:
+            lane = self._waiting.get(stream)
+            if lane is not None:  # whoever is at that manifest goes on with this
+                lane.append(job)
+                return
+            self._waiting[stream] = deque([job])
+        self._pool.submit(self._walk, stream)
+
+    def drop(self, jobs: Iterable[_Job[Any, Any]]) -> None:
+        """Settle those that were not begun, so that they never will be."""
+        with self._mutex:
+            for job in jobs:
+                if not job.begun:
+                    job.settled.set()
+
+    def shut(self) -> None:
+        """Wait for the threads to be done."""
+        self._pool.shutdown(wait=True)
+
+    def _walk(self, stream: str) -> None:
+        while (job := self._next(stream)) is not None:
+            job.run()
+
+    def _next(self, stream: str) -> _Job[Any, Any] | None:
+        with self._mutex:
+            lane = self._waiting[stream]
+            while lane:
+                job = lane.popleft()
+                if not job.settled.is_set():
+                    job.begun = True
+                    return job
+            del self._waiting[stream]
+            return None

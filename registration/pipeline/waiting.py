@@ -1,0 +1,155 @@
+"""What waits for somebody: the manifests on which they could act now, those that wait longest first, and why."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registration.core.interpreter import steps
+from registration.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from registration.core.explanation import Explanation
+    from registration.pipeline.claims import ClaimingPipeline
+    from registration.pipeline.results import Summary
+    from registration.values.leases import Lease
+    from registration.values.snapshots import StateSnapshot
+
+LOOKED_AT_MAX = 1_000
+"""How many manifests the rules are asked about, at most: those that wait longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing that could be done. why: what the rules said. next: the line that does it; TEXT in it is to be filled in."""
+
+    action: str
+    to: str
+    why: tuple[str, ...]
+    next: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The choice as one JSON object; the names are stable."""
+        return {"action": self.action, "to": self.to, "why": list(self.why), "next": self.next}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One manifest that waits. since: the time of its last event. claim: the own one, where there is one."""
+
+    manifest_id: str
+    state: str
+    version: int
+    since: str
+    choices: tuple[Choice, ...]
+    claim: Lease | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as one JSON object; the names are stable."""
+        return {
+            "manifest_id": self.manifest_id,
+            "state": self.state,
+            "version": self.version,
+            "since": self.since,
+            "choices": [choice.as_json() for choice in self.choices],
+            "claim": self.claim.as_json() if self.claim is not None else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingList:
+    """found: what waits. claimed: how many were passed over, since others have claimed them. looked_at: how many were asked about.
+
+    unread: what could not be read. complete: whether all were looked at; otherwise there may be more.
+    """
+
+    found: tuple[Waiting, ...]
+    claimed: int
+    looked_at: int
+    unread: tuple[RegistrationError, ...]
+    complete: bool
+
+
+def waiting_for(
+    pipeline: ClaimingPipeline, name: str, *, state: str | None = None, limit: int = 10
+) -> WaitingList:
+    """What `name` could do now, on `limit` manifests at most.
+
+    Left out are what others have claimed; another document for a manifest that somebody else brought; and an approval by
+    somebody whose approval of this very document counts already.
+
+    Raises:
+        InvalidArgument: when there is no such state.
+    """
+    chart = pipeline.lifecycle
+    found: list[Waiting] = []
+    unread: list[RegistrationError] = []
+    claimed = looked_at = 0
+    complete = True
+    for summary in pipeline.list(state, sort="updated"):
+        if summary.problem is not None:
+            unread.append(summary.problem)
+            continue
+        if not steps(chart, summary.state):
+            continue
+        if len(found) == limit or looked_at == LOOKED_AT_MAX:
+            complete = False
+            break
+        looked_at += 1
+        try:
+            claim = pipeline.claim_of(summary.manifest_id)
+            if claim is not None and claim.holder != name:
+                claimed += 1
+                continue
+            waiting = _waiting(pipeline, summary, name, claim)
+        except RegistrationError as error:
+            unread.append(error)
+            continue
+        if waiting is not None:
+            found.append(waiting)
+    return WaitingList(tuple(found), claimed, looked_at, tuple(unread), complete)
+
+
+def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lease | None) -> Waiting | None:
+    acting = "" if name == pipeline.actor else f" --actor {shlex.quote(name)}"
+    state = pipeline.load_state(summary.manifest_id)
+    choices = tuple(
+        Choice(
+            one.action,
+            one.to or "",
+            tuple(
+                answer.verdict.reason
+                for answer in one.answers
+                if answer.verdict.agrees and answer.origin != "claim"
+            ),
+            one.next + acting if one.next and " --actor " not in one.next else one.next,
+        )
+        for one in pipeline.explain(summary.manifest_id, actor=name)
+        if _could(one) and _concerns(pipeline, state, one, name)
+    )
+    if not choices:
+        return None
+    return Waiting(state.stream, state.state, state.version, state.updated_at, choices, claim)
+
+
+def _could(one: Explanation) -> bool:
+    """Whether it could be done now, or lacks nothing but words that are said with it."""
+    return all(
+        verdict.needs and verdict.needs.keys().isdisjoint(("action", "actor")) for verdict in one.refusals
+    )
+
+
+def _concerns(pipeline: ClaimingPipeline, state: StateSnapshot, one: Explanation, name: str) -> bool:
+    action = pipeline.lifecycle.action(one.action)
+    if action.document:
+        return name in state.facts.get("authors", ())
+    return not (
+        action.approval
+        and any(
+            given["actor"] == name
+            and given.get("digest") == state.digest
+            and given.get("policy") == one.policy
+            for given in state.approvals
+        )
+    )

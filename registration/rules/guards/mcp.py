@@ -1,0 +1,244 @@
+"""The guard on MCP servers: the rules of the MCP registry, as far as a ``server.json`` shows whether it keeps them.
+
+The ids are those of the rules of modelcontextprotocol/registry (``internal/validators/validators.go`` at 7c446e7 of
+2026-04-24, ``docs/reference/server-json`` and ``docs/modelcontextprotocol-io/package-types.mdx``):
+
+- M1: `name` is ``namespace/name``.
+- M4: `version`, and that of each package, is one version.
+- M10: `description`, `title`, `websiteUrl`, `icons`, `repository`.
+- M11: `_meta`, and how much a publisher may say there.
+- M12: a package of the type mcpb is a release asset on GitHub or GitLab, with its SHA-256.
+- M13: how packages of each type are named, and where they may come from, as far as the parameter `hosts` says it
+  (`registration.rules.guards.mcp_packages`).
+- M14: `$schema`.
+- M15: remotes, and the variables in URLs.
+
+What a document can't show isn't asked: that the namespace is proved (M2) needs the proof; that the version is new (M3) is
+what the guard `name` is for; which version is the latest, how many there are and whether a remote is another server's
+(M5, M6, M7) are known to a whole registry only; a status (M8) and an edit (M9) are of a lifecycle, not of a document;
+and that packages say whose they are (the rest of M12) needs the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration.rules.guards.findings import (
+    Problem,
+    excused,
+    judged,
+    listed,
+    looked_at,
+    no_document,
+    shown,
+    text_problems,
+)
+from registration.rules.guards.mcp_packages import package_problems, url_problems
+from registration.rules.guards.names import version_problems
+from registration.rules.guards.urls import host_of
+from registration.values.pointers import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from registration.core.policy import Policy, Verdict
+    from registration.values.commands import Command
+    from registration.values.snapshots import StateSnapshot
+
+NAME_CHARACTERS = (3, 200)
+TEXT_CHARACTERS_MAX = 100
+PUBLISHER_BYTES_MAX = 4096
+PUBLISHER_KEY = "io.modelcontextprotocol.registry/publisher-provided"
+SCHEMAS_KNOWN = tuple(
+    f"https://static.modelcontextprotocol.io/schemas/{date}/server.schema.json"
+    for date in ("2025-07-09", "2025-09-16", "2025-09-29", "2025-10-11", "2025-10-17", "2025-12-11")
+)
+"""The schemas of ``server.json`` that were published, the current one last."""
+
+_NAMESPACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*[a-zA-Z0-9]")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*[a-zA-Z0-9]")
+_DOMAIN_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?")
+_SUBFOLDER = re.compile(r"[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*")
+_REPOSITORIES = {
+    "github": re.compile(r"https?://(www\.)?github\.com/[\w.-]+/[\w.-]+/?", re.ASCII),
+    "gitlab": re.compile(r"https?://(www\.)?gitlab\.com/[\w.-]+(/[\w.-]+)+/?", re.ASCII),
+}
+
+
+def mcp_server(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
+    """The document is an MCP server as the MCP registry takes one (see the table of this module).
+
+    Parameters: `publish`, whether it also has to keep what only the public registry demands (false): a `$schema` that is
+    known, a namespace that could be proved (a domain from its end, such as ``com.example`` or ``io.github.user``), a
+    repository on GitHub or GitLab, remotes by https at public addresses, and nothing in `_meta` that would be
+    dropped; `hosts`, which packages and images may come from (any; one that begins with a dot stands for all below it);
+    `kinds`, the kinds of document that are asked about (all of them).
+    """
+    document, digest = looked_at(state, command)
+    verdict = excused(policy, document)
+    if verdict is not None:
+        return verdict
+    if document is None:
+        return no_document()
+    publish = bool(policy.parameters.get("publish", False))
+    evidence: dict[str, Any] = {"digest": digest, "publish": publish}
+    if document.get("$schema") in SCHEMAS_KNOWN[:-1]:
+        evidence["warnings"] = [f"`$schema` is not the current one, {SCHEMAS_KNOWN[-1]}"]
+    found = _problems(document, publish=publish, hosts=policy.parameters.get("hosts"))
+    return judged(found, command, rules="rules for MCP servers", evidence=evidence)
+
+
+def _problems(
+    document: Mapping[str, Any], *, publish: bool, hosts: Sequence[str] | None
+) -> Iterator[Problem]:
+    yield from _name_problems(document, publish=publish)
+    yield from version_problems(document)
+    yield from _schema_problems(document, publish=publish)
+    yield from _text_problems(document)
+    yield from _link_problems(document)
+    yield from _repository_problems(document, publish=publish)
+    yield from _meta_problems(document, publish=publish)
+    yield from package_problems(document, hosts)
+    yield from _remote_problems(document, publish=publish)
+
+
+def _name_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+    missing = list(text_problems(document, "name", "", "M1"))
+    if missing:
+        yield from missing
+        return
+    name = document["name"]
+    fewest, most = NAME_CHARACTERS
+    namespace, _, rest = name.partition("/")
+    if not fewest <= len(name) <= most:
+        yield Problem("/name", "M1", f"`name` has {fewest} to {most} characters, not {len(name):,}")
+    elif name.count("/") != 1:
+        problem = f"`name` has to be namespace/name with one slash, not {shown(name)}"
+        yield Problem("/name", "M1", problem)
+    elif not _NAMESPACE.fullmatch(namespace):
+        problem = f"the namespace has to be two or more of A-Z a-z 0-9 . - and begin and end with a letter or digit, not {namespace!r}"
+        yield Problem("/name", "M1", problem)
+    elif not _NAME.fullmatch(rest):
+        problem = f"the name after the slash has to be two or more of A-Z a-z 0-9 . _ - and begin and end with a letter or digit, not {rest!r}"
+        yield Problem("/name", "M1", problem)
+    elif publish and not _is_domain(namespace):
+        problem = f"the namespace has to be a domain from its end, such as com.example or io.github.user, not {namespace!r}"
+        yield Problem("/name", "M2", problem)
+
+
+def _is_domain(namespace: str) -> bool:
+    labels = namespace.split(".")
+    return len(labels) > 1 and all(_DOMAIN_LABEL.fullmatch(label) for label in labels)
+
+
+def _schema_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+    schema = document.get("$schema")
+    if "$schema" not in document:
+        if publish:
+            yield Problem("/$schema", "M14", f"`$schema` is required, such as {SCHEMAS_KNOWN[-1]}")
+    elif host_of(schema) is None:
+        yield Problem("/$schema", "M14", f"`$schema` has to be the URL of a schema, not {shown(schema)}")
+    elif publish and schema not in SCHEMAS_KNOWN:
+        problem = (
+            f"`$schema` has to be one that was published, such as {SCHEMAS_KNOWN[-1]}, not {shown(schema)}"
+        )
+        yield Problem("/$schema", "M14", problem)
+
+
+def _text_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in ("description", "title"):
+        if name == "title" and name not in document:
+            continue
+        wrong = list(text_problems(document, name, "", "M10"))
+        if not wrong and len(document[name]) > TEXT_CHARACTERS_MAX:
+            problem = f"`{name}` has 1 to {TEXT_CHARACTERS_MAX} characters, not {len(document[name]):,}"
+            wrong.append(Problem(f"/{name}", "M10", problem))
+        yield from wrong
+
+
+def _link_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    if "websiteUrl" in document:
+        yield from _https_problems(document["websiteUrl"], "/websiteUrl", "websiteUrl")
+    for at, icon in listed(document, "icons", "", "M10"):
+        if isinstance(icon, Problem):
+            yield icon
+        else:
+            yield from _https_problems(icon.get("src", ABSENT), f"{at}/src", "src")
+
+
+def _https_problems(url: object, at: str, name: str) -> Iterator[Problem]:
+    if host_of(url, ("https",)) is None:
+        yield Problem(at, "M10", f"`{name}` has to be an https URL, not {shown(url)}")
+
+
+def _repository_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+    repository = document.get("repository")
+    if repository is None:
+        return
+    if not isinstance(repository, Mapping):
+        yield Problem("/repository", "M10", f"`repository` has to be an object, not {shown(repository)}")
+        return
+    url, source, subfolder = (repository.get(name, ABSENT) for name in ("url", "source", "subfolder"))
+    if subfolder not in (ABSENT, "") and not _is_clean(subfolder):
+        problem = f"`subfolder` has to be a path from the top of the repository without . and .., not {shown(subfolder)}"
+        yield Problem("/repository/subfolder", "M10", problem)
+    if url in (ABSENT, "") and source in (ABSENT, ""):
+        return  # the registry takes an empty repository for none
+    if not isinstance(source, str) or not source or (publish and source not in _REPOSITORIES):
+        wanted = "github or gitlab" if publish else "named, such as github"
+        problem = f"the source of a repository has to be {wanted}, not {shown(source)}"
+        yield Problem("/repository/source", "M10", problem)
+    pattern = _REPOSITORIES.get(source) if isinstance(source, str) else None
+    if pattern is not None and not (isinstance(url, str) and pattern.fullmatch(url)):
+        problem = f"the URL of a repository on {source} has to be https://{source}.com/OWNER/REPOSITORY, not {shown(url)}"
+        yield Problem("/repository/url", "M10", problem)
+    elif host_of(url) is None:
+        yield Problem("/repository/url", "M10", f"the URL of a repository has to be one, not {shown(url)}")
+
+
+def _is_clean(path: object) -> bool:
+    return (
+        isinstance(path, str)
+        and _SUBFOLDER.fullmatch(path) is not None
+        and not {".", ".."} & set(path.split("/"))
+    )
+
+
+def _meta_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+    meta = document.get("_meta", {})
+    if not isinstance(meta, Mapping):
+        yield Problem("/_meta", "M11", f"`_meta` has to be an object, not {shown(meta)}")
+        return
+    said = meta.get(PUBLISHER_KEY, {})
+    at = "/_meta/" + PUBLISHER_KEY.replace("/", "~1")
+    if not isinstance(said, Mapping):
+        yield Problem(at, "M11", f"what a publisher provides has to be an object, not {shown(said)}")
+    elif (size_bytes := len(orjson.dumps(said))) > PUBLISHER_BYTES_MAX:
+        problem = (
+            f"what a publisher provides has at most {PUBLISHER_BYTES_MAX:,} bytes as JSON, not {size_bytes:,}"
+        )
+        yield Problem(at, "M11", problem)
+    dropped = [name for name in meta if name != PUBLISHER_KEY]
+    if publish and dropped:
+        problem = f"the public registry keeps {PUBLISHER_KEY} only, and would drop {shown(dropped[0])}"
+        yield Problem(
+            "/_meta", "M11", problem + (f" and {len(dropped) - 1} more" if len(dropped) > 1 else "")
+        )
+
+
+def _remote_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+    for at, remote in listed(document, "remotes", "", "M15"):
+        if isinstance(remote, Problem):
+            yield remote
+            continue
+        type = remote.get("type", ABSENT)
+        if type not in ("streamable-http", "sse"):
+            problem = f"the type of a remote has to be streamable-http or sse, not {shown(type)}"
+            yield Problem(f"{at}/type", "M15", problem)
+        variables = remote.get("variables")
+        declared = set(variables) if isinstance(variables, Mapping) else set()
+        yield from url_problems(remote, at, declared, remote=True, publish=publish)

@@ -1,0 +1,203 @@
+"""What the MCP registry demands of the packages of a server, and of URLs with variables. See `registration.rules.guards.mcp`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from registration.rules.guards.findings import Problem, listed, shortened, shown, text_problems
+from registration.rules.guards.names import version_problems
+from registration.rules.guards.urls import host_of, is_local, is_public
+from registration.values.pointers import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TYPES = ("npm", "pypi", "nuget", "cargo", "go", "oci", "mcpb")
+"""The types of packages. Which hosts they may come from is for the policy to say: parameter `hosts`."""
+
+# Every character of these can be matched in one way only, so that no text takes long.
+_IMAGE_PATH = re.compile(r"[a-z0-9_./-]{2,255}")
+_IMAGE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_IMAGE_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_VARIABLE = re.compile(r"\{([^{}]+)\}")
+_RELEASES = {
+    "github.com": re.compile(r"/[^/]+/[^/]+/releases/download/[^/]+/[^/]+"),
+    "gitlab.com": re.compile(
+        r"(/[^/]+){2,}/-/(releases/[^/]+/downloads/[^/]+|package_files/[0-9]+/download)"
+    ),
+}
+
+
+def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = None) -> Iterator[Problem]:
+    """What is wrong with the packages of a server (M4, M12, M13, M15).
+
+    hosts: those that packages may come from; one that begins with a dot stands for all below it. None: any.
+    """
+    for at, package in listed(document, "packages", "", "M13"):
+        if isinstance(package, Problem):
+            yield package
+        else:
+            yield from _package_problems(package, at, hosts)
+
+
+def url_problems(
+    owner: Mapping[str, Any], at: str, declared: set[str], *, remote: bool, publish: bool = False
+) -> Iterator[Problem]:
+    """What is wrong with the member `url` of a transport (M15). declared: the variables that may stand in it."""
+    url, place = owner.get("url", ABSENT), f"{at}/url"
+    host = host_of(_filled(url))
+    if host is None or not isinstance(url, str):
+        yield Problem(place, "M15", f"`url` has to be an http or https URL, not {shown(url)}")
+        return
+    if remote and is_local(host):
+        yield Problem(place, "M15", f"`url` has to lead to another machine, not to {shown(url)}")
+    elif publish and not (is_public(host) and host_of(_filled(url), ("https",))):
+        yield Problem(place, "M15", f"`url` has to lead to a public address by https, not to {shown(url)}")
+    for name in dict.fromkeys(_VARIABLE.findall(url)):
+        if name not in declared:
+            yield Problem(place, "M15", f"`url` has the variable {{{shortened(name)}}}, which isn't declared")
+
+
+def _package_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Problem]:
+    type = package.get("registryType", ABSENT)
+    yield from text_problems(package, "identifier", at, "M13")
+    if not isinstance(type, str) or type not in TYPES:
+        problem = f"`registryType` has to be one of {', '.join(TYPES)}, not {shown(type)}"
+        yield Problem(f"{at}/registryType", "M13", problem)
+    elif type == "oci":
+        yield from _image_problems(package, at, hosts)
+    elif type == "mcpb":
+        yield from _bundle_problems(package, at)
+    else:
+        yield from _registry_problems(package, at, type, hosts)
+    yield from _transport_problems(package, at)
+
+
+def _registry_problems(
+    package: Mapping[str, Any], at: str, type: str, hosts: Sequence[str] | None
+) -> Iterator[Problem]:
+    base = package.get("registryBaseUrl")
+    if base:
+        host, place = host_of(base, ("https",)), f"{at}/registryBaseUrl"
+        if host is None:
+            problem = f"`registryBaseUrl` has to be an https URL, not {shown(base)}"
+            yield Problem(place, "M13", problem)
+        else:
+            yield from _foreign(host, hosts, place)
+    yield from version_problems(package, at)
+    yield from _unexpected(package, at, "fileSha256", f"a package of the type {type}")
+
+
+def _image_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Problem]:
+    for name in ("registryBaseUrl", "version", "fileSha256"):
+        yield from _unexpected(package, at, name, "a package of the type oci, whose `identifier` says it all")
+    identifier = package.get("identifier")
+    if not isinstance(identifier, str) or not identifier.strip():
+        return
+    place = f"{at}/identifier"
+    host, path, tag, digest = _image(identifier)
+    good = (
+        all(path.split("/"))
+        and _IMAGE_PATH.fullmatch(path)
+        and (tag is None or _IMAGE_TAG.fullmatch(tag))
+        and (digest is None or _IMAGE_DIGEST.fullmatch(digest))
+    )
+    if not good:
+        problem = (
+            f"`identifier` has to be an image, such as docker.io/owner/image:1.0.0, not {shown(identifier)}"
+        )
+        yield Problem(place, "M13", problem)
+        return
+    yield from _foreign(host, hosts, place)
+    if tag is None and digest is None:
+        problem = f"`identifier` has to carry the version of an image (:TAG or @sha256:DIGEST), and {shown(identifier)} doesn't"
+        yield Problem(place, "M13", problem)
+
+
+def _foreign(host: str, hosts: Sequence[str] | None, place: str) -> Iterator[Problem]:
+    """A host that the policy does not name, or that is no other machine."""
+    if is_local(host.partition(":")[0]):
+        yield Problem(place, "M13", f"packages come from another machine, not from {shown(host)}")
+    elif hosts is not None and not any(
+        host == one or (one.startswith(".") and host.endswith(one)) for one in hosts
+    ):
+        problem = f"packages may come from {', '.join(hosts)}, not from {shown(host)}"
+        yield Problem(place, "M13", problem)
+
+
+def _image(identifier: str) -> tuple[str, str, str | None, str | None]:
+    """Host, path, tag and digest of ``host/path:tag@digest``; without a host it is Docker's."""
+    named, at_sign, digest = identifier.partition("@")
+    first, slash, rest = named.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first):
+        host, path = first.lower(), rest
+    else:
+        host, path = "docker.io", named
+    path, colon, tag = path.partition(":")
+    return host, path, tag if colon else None, digest if at_sign else None
+
+
+def _bundle_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
+    yield from _unexpected(package, at, "registryBaseUrl", "a package of the type mcpb")
+    if package.get("version"):  # since 2025-10-17 it may have one
+        yield from version_problems(package, at)
+    checksum = package.get("fileSha256", ABSENT)
+    if not isinstance(checksum, str) or not _SHA256.fullmatch(checksum):
+        problem = f"`fileSha256` of a package of the type mcpb has to be 64 hex digits, not {shown(checksum)}"
+        yield Problem(f"{at}/fileSha256", "M12", problem)
+    identifier = package.get("identifier")
+    if not isinstance(identifier, str) or not identifier.strip():
+        return
+    host = (host_of(identifier, ("https",)) or "").removeprefix("www.")
+    asset = _RELEASES.get(host)
+    if asset is None or not asset.fullmatch(urlsplit(identifier).path):
+        problem = (
+            f"`identifier` has to be a release asset on GitHub or GitLab, by https, not {shown(identifier)}"
+        )
+        yield Problem(f"{at}/identifier", "M12", problem)
+    elif "mcp" not in identifier.lower():
+        problem = f"`identifier` has to have mcp in it, and {shown(identifier)} hasn't"
+        yield Problem(f"{at}/identifier", "M12", problem)
+
+
+def _transport_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
+    transport, place = package.get("transport", ABSENT), f"{at}/transport"
+    if not isinstance(transport, Mapping):
+        yield Problem(place, "M15", f"`transport` has to be an object, not {shown(transport)}")
+        return
+    type = transport.get("type", ABSENT)
+    if type == "stdio":
+        yield from _unexpected(transport, place, "url", "a transport of the type stdio", "M15")
+    elif type in ("streamable-http", "sse"):
+        yield from url_problems(transport, place, _declared(package), remote=False)
+    else:
+        problem = f"the type of a transport has to be stdio, streamable-http or sse, not {shown(type)}"
+        yield Problem(f"{place}/type", "M15", problem)
+
+
+def _declared(package: Mapping[str, Any]) -> set[str]:
+    """What a URL of a package can have as variables: environment variables, and arguments by name and hint."""
+    found = set()
+    for member in ("environmentVariables", "runtimeArguments", "packageArguments"):
+        for _, one in listed(package, member, "", "M15"):
+            if isinstance(one, Mapping):
+                found |= {one[name] for name in ("name", "valueHint") if isinstance(one.get(name), str)}
+    return found
+
+
+def _unexpected(
+    owner: Mapping[str, Any], at: str, name: str, what: str, rule: str = "M13"
+) -> Iterator[Problem]:
+    if owner.get(name):
+        yield Problem(f"{at}/{name}", rule, f"`{name}` has no place in {what}")
+
+
+def _filled(url: object) -> object:
+    """A URL with something in the place of each variable, so that it can be read."""
+    if not isinstance(url, str):
+        return url
+    return _VARIABLE.sub(lambda found: "http" if found[1] in ("scheme", "protocol") else "1", url)

@@ -1,0 +1,344 @@
+"""Lifecycle files: a chart as TOML or JSON, written by people, checked once, all problems at once.
+
+::
+
+    name = "tickets"
+
+    [states.OPEN]
+    [states.DONE]
+    final = true
+
+    [actions.open]
+    past = "opened"
+    document = true
+    to = "OPEN"                        # no `from`: it creates
+
+    [actions.finish]
+    past = "finished"
+    from = "OPEN"                      # or a list of states
+    to = "DONE"
+    guards = ["reason_given", { guard = "approvals", count = 2 }]
+
+    [timeouts.forget]
+    past = "forgotten"
+    state = "OPEN"
+    after = "14d"
+    to = "DONE"
+
+An action that leads to several states has ``moves = [{ from = …, to = …, guards = … }, …]`` in the place of `from`, `to`
+and `guards`. Arrays of tables with a `name` each are taken as well, so what `registration.core.chart_data.as_data` gives
+can be read again. What the members mean is in `registration.core.chart`.
+
+Every problem has its path in the file. They come in four layers, and the next is looked at when one is sound: the
+syntax, JSON values, the form, and then the chart with its guards. A hostile file ends in a refusal, soon. This is one
+of the users of pydantic; nothing that only reads a registry imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from registration.core.chart import Action, Chart, GuardUse, State, Timeout, Transition
+from registration.core.chart_data import FORMAT, as_data
+from registration.core.chart_problems import GUARDS_MAX, PROBLEMS_MAX
+from registration.core.decider import nearest
+from registration.errors import InvalidDefinition
+from registration.rules.guards.registry import problems_of_use
+from registration.rules.lifecycles.file_syntax import path_of, read_json, read_toml, refused, shown, taken
+from registration.rules.lifecycles.registration import CHART
+
+if TYPE_CHECKING:
+    from registration.core.policy import Guard
+
+TITLE_CHARACTERS_MAX = 200
+
+
+def parse_lifecycle(
+    raw: bytes,
+    *,
+    source: str,
+    form: Literal["toml", "json"],
+    guards: Mapping[str, Guard] | None = None,
+) -> dict[str, Any]:
+    """The lifecycle that a file says, in the data form of `registration.core.chart_data`.
+
+    source: what to call the file. guards: those of the program, by name, besides the built-in and the installed ones.
+
+    Raises:
+        InvalidDefinition: listing every problem, each with its path in the file.
+    """
+    read = read_json if form == "json" else read_toml
+    return check_lifecycle(read(raw, source), source=source, guards=guards)
+
+
+def check_lifecycle(
+    value: object, *, source: str, guards: Mapping[str, Guard] | None = None
+) -> dict[str, Any]:
+    """The same of a lifecycle that was read already: dicts, lists, text, numbers and booleans.
+
+    Raises:
+        InvalidDefinition: as for `parse_lifecycle`.
+    """
+    said, problems = _formed(taken(value, source))
+    if said is None:
+        raise refused(source, problems)
+    moves = {name: list(_moves(f"actions.{name}", action)) for name, action in said.actions.items()}
+    problems = list(islice(_guard_problems(moves, guards), PROBLEMS_MAX + 1))
+    try:
+        chart = _chart(said, moves)
+    except InvalidDefinition as error:
+        problems = [*error.details["problems"], *problems]
+    if problems:
+        raise refused(source, problems)
+    return as_data(chart, said.version)
+
+
+# -- the form --------------------------------------------------------------------------------------------
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it has characters that can't be printed")
+    return text
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_use(value: object) -> object:
+    return {"guard": value} if isinstance(value, str) else value
+
+
+_Title = Annotated[str, Field(max_length=TITLE_CHARACTERS_MAX), AfterValidator(_printable)]
+_Sources = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _State(_Strict):
+    parent: str | None = None
+    initial: str | None = None
+    final: bool = False
+    parallel: bool = False
+    done: str | None = None
+    history: bool = False
+    title: _Title = ""
+
+
+class _Use(_Strict, extra="allow"):
+    guard: str
+
+
+_Uses = list[Annotated[_Use, BeforeValidator(_as_use)]]
+
+
+class _Move(_Strict):
+    sources: _Sources | None = Field(default=None, alias="from")
+    to: str
+    guards: _Uses = Field(default_factory=list)
+
+
+class _Action(_Strict):
+    past: str
+    document: bool = False
+    approval: bool = False
+    lapses: bool = False
+    required: list[str] = Field(default_factory=list)
+    undone_by: str | None = None
+    title: _Title = ""
+    sources: _Sources | None = Field(default=None, alias="from")
+    to: str | None = None
+    guards: _Uses | None = None
+    moves: list[_Move] | None = None
+    shared: bool = False
+    claims: bool | None = None
+    releases: bool | None = None
+    number: Any = Field(default=None, alias="schema")
+
+
+class _Timeout(_Strict):
+    past: str
+    state: str
+    after: str
+    to: str
+    sliding: bool = False
+    releases: bool | None = None
+
+
+class _File(_Strict):
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
+    name: str
+    version: Annotated[int, Field(ge=1)] = 1
+    title: _Title = ""
+    states: dict[str, _State]
+    actions: dict[str, _Action]
+    timeouts: dict[str, _Timeout] = Field(default_factory=dict)
+
+
+_TABLES: dict[str, type[_Strict]] = {"states": _State, "actions": _Action, "timeouts": _Timeout}
+
+
+def _formed(value: dict[str, Any]) -> tuple[_File | None, list[str]]:
+    """The file in its form, or everything that is wrong with that."""
+    problems: list[str] = []
+    tables = {what: _by_name(what, value[what], problems) for what in _TABLES if what in value}
+    problems += _ambiguities(value.get("name"), tables.get("actions"))
+    try:
+        said = _File.model_validate({**value, **tables})
+    except ValidationError as error:
+        wrongs = error.errors(include_url=False)
+        return None, problems + [f"{path_of(wrong['loc'])}: {_what(wrong)}" for wrong in wrongs]
+    return (None if problems else said), problems
+
+
+def _by_name(what: str, value: object, problems: list[str]) -> object:
+    """An array of tables with a `name` each as a table of tables; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    found: dict[str, Any] = {}
+    for index, item in enumerate(value):
+        name = item.get("name") if isinstance(item, dict) else None
+        if not isinstance(item, dict):
+            problems.append(f"{what}[{index}]: it has to be a table, not {shown(item)}")
+        elif not isinstance(name, str):
+            problems.append(f"{what}[{index}].name: it has to be text")
+        elif name in found:
+            problems.append(f"{what}.{name}: the name is given twice")
+        else:
+            found[name] = {member: said for member, said in item.items() if member != "name"}
+    return found
+
+
+def _ambiguities(lifecycle: object, actions: object) -> Iterator[str]:
+    """What is said of an action in two ways, or in none."""
+    for name, action in actions.items() if isinstance(actions, dict) else ():
+        if not isinstance(action, dict):
+            continue
+        path, besides = (
+            f"actions.{name}",
+            [f"`{member}`" for member in ("from", "to", "guards") if member in action],
+        )
+        if "moves" in action and besides:
+            yield f"{path}.moves: there is {' and '.join(besides)} besides; say it in one way"
+        if "moves" not in action and "to" not in action:
+            yield f"{path}.to: it is missing; say where the action leads, or give it `moves`"
+        # What is printed has it where it is above 1, and can be read again.
+        if "schema" in action and action["schema"] != _schema(lifecycle, action.get("past")):
+            yield f"{path}.schema: it is not for files; leave it out"
+
+
+_EXPECTED = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "an integer",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "greater_than_equal version": "1 or more",
+    "greater_than_equal format": "1",
+    "less_than_equal format": "1",
+}
+
+
+def _what(wrong: Any) -> str:
+    """What is wrong, in our words."""
+    kind, found = wrong["type"], shown(wrong["input"])
+    if kind == "extra_forbidden":
+        known = _members(wrong["loc"])
+        return f"there is no such member.{nearest(str(wrong['loc'][-1]), known)} There are {', '.join(known)}"
+    if kind == "missing":
+        return "it is missing"
+    if kind == "too_short":
+        return "it is an empty list; leave it out where the action creates"
+    if kind == "string_too_long":
+        return f"it has more than {TITLE_CHARACTERS_MAX} characters"
+    expected = _EXPECTED.get(kind) or _EXPECTED.get(f"{kind} {wrong['loc'][-1]}")
+    if expected is not None:
+        return f"it has to be {expected}, not {found}"
+    return f"{wrong['msg'].removeprefix('Value error, ')} (found {found})"
+
+
+def _members(loc: tuple[int | str, ...]) -> list[str]:
+    """The members that a table may have, as they are called in a file."""
+    model: type[_Strict] = _File
+    if len(loc) > 2:
+        model = _Move if len(loc) > 3 else _TABLES[str(loc[0])]
+    called = [info.alias or name for name, info in model.model_fields.items()]
+    return [name for name in called if name != "schema"]
+
+
+# -- the chart and its guards ----------------------------------------------------------------------------
+
+
+def _moves(path: str, action: _Action) -> Iterator[tuple[str, _Move]]:
+    """The moves of an action, each with its path: those of `moves`, or the one of `from`, `to` and `guards`."""
+    if action.moves is not None:
+        for index, move in enumerate(action.moves):
+            yield f"{path}.moves[{index}]", move
+    elif action.to is not None:
+        yield path, _Move.model_construct(sources=action.sources, to=action.to, guards=action.guards or [])
+
+
+_Moves = Mapping[str, list[tuple[str, _Move]]]
+"""By action, where it leads, each with its path in the file."""
+
+
+def _guard_problems(moves: _Moves, guards: Mapping[str, Guard] | None) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    placed = [one for those in moves.values() for one in those]
+    if sum(len(move.guards) for _, move in placed) > GUARDS_MAX:
+        return  # the chart is refused for that
+    for path, move in placed:
+        for index, use in enumerate(move.guards):
+            # A name that isn't known is looked for in all that is installed, which takes its time: once is enough.
+            asked = repr((use.guard, use.model_extra))
+            if asked not in found:
+                found[asked] = problems_of_use(use.guard, dict(use.model_extra or {}), guards)
+            yield from (f"{path}.guards[{index}].{problem}" for problem in found[asked])
+
+
+def _schema(lifecycle: object, past: object) -> int:
+    """The schema of an event: those that are called as the package's own are have its schema of today."""
+    own = {action.past: action.schema for action in CHART.actions} if lifecycle == CHART.name else {}
+    return own.get(str(past), 1)
+
+
+_AS_IT_IS = {"past", "document", "approval", "lapses", "undone_by", "title", "shared", "claims", "releases"}
+
+
+def _chart(said: _File, moves: _Moves) -> Chart:
+    return Chart(
+        name=said.name,
+        title=said.title,
+        states=tuple(State(name, **state.model_dump()) for name, state in said.states.items()),
+        actions=tuple(
+            Action(
+                name,
+                required=tuple(action.required),
+                schema=_schema(said.name, action.past),
+                **action.model_dump(include=_AS_IT_IS),
+            )
+            for name, action in said.actions.items()
+        ),
+        transitions=tuple(
+            Transition(name, source, move.to, tuple(_use(use) for use in move.guards))
+            for name, found in moves.items()
+            for _, move in found
+            for source in move.sources or (None,)
+        ),
+        timeouts=tuple(
+            Timeout(name, one.past, one.state, one.after, one.to, one.sliding, one.releases)
+            for name, one in said.timeouts.items()
+        ),
+    )
+
+
+def _use(said: _Use) -> GuardUse:
+    return GuardUse(said.guard, dict(said.model_extra or {}))

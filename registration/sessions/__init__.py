@@ -1,1 +1,0 @@
-"""Guided sessions: one person on the way through a wizard, over days if need be. Start at `registration.sessions.sessions`."""

@@ -1,0 +1,355 @@
+"""The disk: the only home of fsync, rename and locks.
+
+Two layers. `Disk` is the seam: a dozen operations, each one system call, which a simulated disk can stand in
+for. The functions below it are what the rest of the package uses; each says what is atomic, what is synced
+and what is left to the caller.
+
+Assumed of the file system (ext4, XFS, btrfs and APFS keep to it; NFS, CIFS and FUSE may not):
+
+- after `fsync` or `fdatasync` returned, the file's bytes and size survive a power cut;
+- after `fsync` of a directory returned, the entries made and renamed in it do;
+- `rename` within one directory replaces the old file atomically, for readers and for a power cut;
+- `flock` excludes between processes, and ends with its holder.
+
+Anything not synced may be there, in part or not at all, after a power cut, in any order.
+
+Symbolic links are never followed: every `open` here says O_NOFOLLOW.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from registration.errors import StoreError
+from registration.storage.freeing import FREEING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+_READ_BYTES = 1 << 20
+
+
+class Disk(Protocol):
+    """The system calls that this package makes on files. Errors are `OSError`, as from `os`.
+
+    dir_fd: the open directory that `path` is relative to; None: the working directory.
+    """
+
+    def open(self, path: str, flags: int, mode: int = FILE_MODE, *, dir_fd: int | None = None) -> int:
+        """A descriptor, closed on exec."""
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back, and with it every lock taken through it."""
+
+    def read(self, fd: int, size_bytes: int, offset_bytes: int) -> bytes:
+        """Up to `size_bytes` bytes from an offset; fewer at the end of the file or at the system's whim."""
+
+    def write(self, fd: int, data: bytes) -> int:
+        """Append where opened with O_APPEND. How many bytes were taken; it can be fewer than given."""
+
+    def write_at(self, fd: int, data: bytes, offset_bytes: int) -> int:
+        """Overwrite from an offset. Only through a descriptor opened without O_APPEND, which would append."""
+
+    def truncate(self, fd: int, size_bytes: int) -> None:
+        """Cut the file. Not synced."""
+
+    def sync_data(self, fd: int) -> None:
+        """fdatasync: the bytes, and the size where it changed."""
+
+    def sync(self, fd: int) -> None:
+        """fsync: a file whole, or a directory's entries."""
+
+    def status(self, fd: int) -> os.stat_result:
+        """Fstat."""
+
+    def status_at(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
+        """lstat: of a link itself, never of what it points to."""
+
+    def make_directory(self, path: str, mode: int, *, dir_fd: int | None = None) -> None:
+        """Mkdir. Not synced."""
+
+    def rename(self, source: str, target: str, *, dir_fd: int) -> None:
+        """Replace `target` by `source`, both in one directory. Atomic; not synced."""
+
+    def unlink(self, path: str, *, dir_fd: int) -> None:
+        """Remove a name. Not synced."""
+
+    def remove_directory(self, path: str, *, dir_fd: int) -> None:
+        """Rmdir: of an empty one. Not synced."""
+
+    def names(self, fd: int) -> list[str]:
+        """The names in an open directory, in no order."""
+
+    def each_name(self, fd: int) -> Iterator[str]:
+        """The same, one after the other: a directory may have a million. Those that come meanwhile may be among them."""
+
+    def lock(self, fd: int, timeout_s: float) -> bool:
+        """Take the exclusive `flock` of an open file; False when somebody else held it all the time."""
+
+
+class PosixDisk:
+    """The real one: `os`, and `flock` through portalocker."""
+
+    def open(self, path: str, flags: int, mode: int = FILE_MODE, *, dir_fd: int | None = None) -> int:
+        # O_NONBLOCK: a pipe that stands where a file belongs is an error, not a wait without an end.
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=dir_fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def read(self, fd: int, size_bytes: int, offset_bytes: int) -> bytes:
+        return os.pread(fd, size_bytes, offset_bytes)
+
+    def write(self, fd: int, data: bytes) -> int:
+        return os.write(fd, data)
+
+    def write_at(self, fd: int, data: bytes, offset_bytes: int) -> int:
+        return os.pwrite(fd, data, offset_bytes)
+
+    def truncate(self, fd: int, size_bytes: int) -> None:
+        os.ftruncate(fd, size_bytes)
+
+    def sync_data(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def sync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def status(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def status_at(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
+        return os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+
+    def make_directory(self, path: str, mode: int, *, dir_fd: int | None = None) -> None:
+        os.mkdir(path, mode, dir_fd=dir_fd)
+
+    def rename(self, source: str, target: str, *, dir_fd: int) -> None:
+        # Freeing what is replaced takes longer than giving the name away: it waits for a moment when nobody does.
+        try:
+            replaced = self.open(target, os.O_RDONLY, dir_fd=dir_fd)
+        except OSError:  # there is nothing; or it is nothing to be opened, and is replaced all the same
+            os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            return
+        try:
+            os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        finally:
+            FREEING.add(replaced)
+
+    def unlink(self, path: str, *, dir_fd: int) -> None:
+        os.unlink(path, dir_fd=dir_fd)
+
+    def remove_directory(self, path: str, *, dir_fd: int) -> None:
+        os.rmdir(path, dir_fd=dir_fd)
+
+    def names(self, fd: int) -> list[str]:
+        return os.listdir(fd)
+
+    def each_name(self, fd: int) -> Iterator[str]:
+        with os.scandir(fd) as found:
+            for entry in found:
+                yield entry.name
+
+    def lock(self, fd: int, timeout_s: float) -> bool:
+        # The free lock is by far the usual one: one system call, where portalocker takes ten times as long around it.
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Polling starves under contention, so whoever has to wait waits in the kernel, which is fair.
+            return timeout_s > 0 and _lock_in_kernel(fd, timeout_s)
+        except OSError as error:
+            raise OSError(errno.ENOLCK, f"the lock can't be taken: {error}") from error
+        return True
+
+
+def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
+    """Wait for a `flock` in a thread that blocks in the kernel; the caller waits for it with a deadline.
+
+    The thread works on a copy of the descriptor: it shares the lock with the caller's. Where the caller has
+    given up meanwhile (a deadline, or an interrupt), the thread ends the lock again as soon as it has it.
+    """
+    import portalocker  # noqa: PLC0415  # whoever needn't wait should not pay for it
+
+    copy = os.dup(fd)
+    settled = threading.Lock()
+    done = threading.Event()
+    locked = given_up = False
+    failure: Exception | None = None
+
+    def wait() -> None:
+        nonlocal locked, failure
+        try:
+            portalocker.lock(copy, portalocker.LockFlags.EXCLUSIVE)
+            with settled:
+                locked = not given_up
+                if given_up:
+                    fcntl.flock(copy, fcntl.LOCK_UN)  # not every portalocker unlocks a bare descriptor
+        except (OSError, portalocker.LockException) as error:
+            failure = error
+        finally:
+            os.close(copy)
+            done.set()
+
+    threading.Thread(target=wait, name="registration-lock", daemon=True).start()
+    try:
+        done.wait(timeout_s)
+    finally:
+        with settled:
+            given_up = not locked
+    if failure is not None:
+        raise OSError(errno.ENOLCK, f"the lock can't be taken: {failure}") from failure
+    return locked
+
+
+def write_whole(disk: Disk, fd: int, data: bytes) -> None:
+    """Write all of `data`, going on where the system took less. Not synced, and not atomic."""
+    while data:
+        data = data[_taken(disk.write(fd, data)) :]
+
+
+def overwrite_whole(disk: Disk, fd: int, data: bytes, offset_bytes: int) -> None:
+    """Write all of `data` at an offset, as `write_whole` does. Not through a descriptor opened with O_APPEND."""
+    while data:
+        taken = _taken(disk.write_at(fd, data, offset_bytes))
+        data, offset_bytes = data[taken:], offset_bytes + taken
+
+
+def _taken(size_bytes: int) -> int:
+    if not size_bytes:
+        raise OSError(errno.EIO, "a write took nothing")
+    return size_bytes
+
+
+def read_whole(disk: Disk, fd: int, start: int = 0) -> bytes:
+    """The bytes of an open file from `start` to its end as of now."""
+    return read_span(disk, fd, start, disk.status(fd).st_size)
+
+
+def read_span(disk: Disk, fd: int, start: int, end: int) -> bytes:
+    """The bytes from `start` to `end`; fewer when the file ends before."""
+    pieces = []
+    while start < end and (piece := disk.read(fd, min(end - start, _READ_BYTES), start)):
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+
+@contextmanager
+def given_back(disk: Disk, fd: int) -> Iterator[int]:
+    """Close a descriptor at the end of the block.
+
+    What `close` says is not listened to: whatever had to be on the disk was synced before, and what was only read has
+    been read.
+    """
+    try:
+        yield fd
+    finally:
+        with suppress(OSError):
+            disk.close(fd)
+
+
+def replace_atomic(disk: Disk, directory: int, name: str, temporary: str, data: bytes) -> None:
+    """Put `data` under `name`: readers, and a power cut, see the old file or the new one, whole.
+
+    The file is synced before it gets its name, the name is not: after a power cut the old file may be back.
+    The caller excludes others who would use the same temporary name. Failing leaves `name` as it was, and
+    may leave the temporary file.
+    """
+    write_synced(disk, directory, temporary, data)
+    disk.rename(temporary, name, dir_fd=directory)
+
+
+def write_synced(disk: Disk, directory: int, name: str, data: bytes) -> None:
+    """Put `data` into a file, made or emptied first, and on the disk. Neither atomic, nor is the name synced.
+
+    Failing removes the file, where it can: after a sync that failed, the cache may call clean what the disk has not.
+    """
+    fd = disk.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
+    try:
+        write_whole(disk, fd, data)
+        disk.sync(fd)
+    except OSError:
+        with suppress(OSError):
+            disk.unlink(name, dir_fd=directory)
+        raise
+    finally:
+        with suppress(OSError):  # as for `given_back`
+            disk.close(fd)
+
+
+@contextmanager
+def opened_directory(disk: Disk, path: str, *, dir_fd: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory that is not a link, for as long as the block lasts."""
+    with given_back(disk, disk.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)) as fd:
+        yield fd
+
+
+def ensure_directory(disk: Disk, name: str, *, dir_fd: int) -> None:
+    """See to it that a directory is there, also after a power cut, whoever made it."""
+    with suppress(FileExistsError):
+        disk.make_directory(name, DIRECTORY_MODE, dir_fd=dir_fd)
+    disk.sync(dir_fd)
+
+
+def is_file(status: os.stat_result) -> bool:
+    """Whether it is a plain file: not a link, a directory or a device."""
+    return stat.S_ISREG(status.st_mode)
+
+
+@contextmanager
+def failures_named(doing: str, path: str) -> Iterator[None]:
+    """Turn what the system says into a `StoreError` that names what was being done to which file."""
+    try:
+        yield
+    except OSError as error:
+        raise failure_named(doing, path, error) from error
+
+
+def failure_named(doing: str, path: str, error: OSError) -> StoreError:
+    """What the system said, with what was being done to which file."""
+    return StoreError(
+        f"{doing} {path} failed: {error.strerror or error}.",
+        _advice(error.errno),
+        path=path,
+        errno=error.errno,
+    )
+
+
+def _advice(number: int | None) -> str:
+    return {
+        errno.ENOSPC: "The disk is full: make room, then try again.",
+        errno.EDQUOT: "The quota is used up: make room, then try again.",
+        errno.EROFS: "The file system is mounted read-only.",
+        errno.EACCES: "Check who owns the registry's files, and as whom this runs.",
+        errno.EPERM: "Check who owns the registry's files, and as whom this runs.",
+        errno.EMFILE: "This process has too many files open.",
+        errno.ELOOP: "A symbolic link stands there, and none is followed below the registry's root.",
+        errno.ENOTDIR: "Something else stands where a directory belongs; a symbolic link is not followed.",
+        errno.EIO: "The disk reported an I/O error: see the system's log, and load again to see what holds.",
+    }.get(number or 0, "Load again to see what holds.")
+
+
+def lock_span(fd: int, start: int, size_bytes: int) -> bool:
+    """Take an exclusive lock of bytes of an open file, without waiting; it ends when the descriptor is closed.
+
+    It excludes the POSIX locks of everybody, this process included, which `flock` does not. Beware: closing any
+    descriptor of a file ends all POSIX locks that this process has on it.
+    """
+    # struct flock: type, whence, start, length, and a process id that has to be 0 for a lock of a descriptor.
+    request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, size_bytes, 0)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True

@@ -1,0 +1,213 @@
+"""Reconciling: finding the events that the feed doesn't have, and where they belong.
+
+Nothing in `feed/` is synced, so a power cut takes lines of events that are on the disk; an earlier release wrote none at
+all; and `feed/` may be deleted, or not be copied. So, once for each run of the machine, whoever reads first compares every
+log with what the lines tell of it: its size alone, where they tell it without a gap.
+
+What has no line goes into an even segment, written whole before it gets its name: number 2 holds what is missing before
+number 3 begins. A missing event that was followed by one with a line goes before the segment of that one, so a manifest's
+events stay in their order. Nobody has read a run's segment before the even one in front of it is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registration.core.codec import scan
+from registration.errors import CorruptLog, LockTimeout, NotFound, StoreError, UnknownEvent
+from registration.storage import layout
+from registration.storage.disk import given_back, write_whole
+from registration.storage.files.feed.reading import Logs, records_of
+from registration.storage.files.feed.records import Header, Record
+from registration.storage.files.feed.tally import Claims, Tally
+from registration.storage.files.place import let_go_by_children
+from registration.values.snapshots import Position
+
+if TYPE_CHECKING:
+    from registration.storage.files.feed.journal import Journal
+    from registration.storage.files.feed.segments import Segments
+    from registration.values.events import Event
+
+_WRITE_BYTES = 1 << 16
+
+
+def reconcile_before(segments: Segments, areas: Mapping[str, Logs], number: int) -> None:
+    """See to it that all that is missing before the segment of this run stands in the even ones.
+
+    Of several processes that try at once, one does it. Killed at any point, calling it again finishes it.
+    """
+    with _exclusively(segments, number):
+        with segments.opened() as feed:
+            numbers = segments.numbers(feed)
+        if number - 1 in numbers:
+            return
+        slots = _Slots(segments, numbers, number)
+        try:
+            for lost, claimed in _missing(segments, areas, number):
+                slots.put(lost, claimed)
+            slots.keep()
+        finally:
+            slots.close()
+
+
+def reconcile_late(segments: Segments, areas: Mapping[str, Logs], number: int, journal: Journal) -> int:
+    """Add what is missing at the end of the feed: its place may have been read by now. How many events there were."""
+    events = 0
+    with _exclusively(segments, number):
+        for lost, _ in _missing(segments, areas, number):
+            journal.add(lost)
+            events += lost.count
+    return events
+
+
+@contextmanager
+def _exclusively(segments: Segments, number: int) -> Iterator[None]:
+    """Keep others from reconciling. The lock is on the segment, which whoever announces a commit never locks."""
+    disk = segments.disk
+    with segments.opened() as feed:
+        fd = disk.open(layout.segment_file(number), os.O_RDONLY, dir_fd=feed)
+    with given_back(disk, fd), let_go_by_children(disk, fd):
+        if not disk.lock(fd, segments.lock_timeout_s):
+            raise LockTimeout(layout.FEED, segments.lock_timeout_s)
+        yield
+
+
+def _missing(
+    segments: Segments, areas: Mapping[str, Logs], number: int
+) -> Iterator[tuple[Record, int | None]]:
+    """The commits that no line tells of, each with the segment of the next line of its stream, where there is one.
+
+    The ends of the logs are looked at before the lines are: whatever is committed meanwhile is announced before.
+    """
+    with Tally() as tally:
+        tally.tell(record for _, record in _all_records(segments, number))
+        for area, logs in areas.items():
+            tally.doubt(area, logs.log_sizes())
+        for area, logs in areas.items():
+            for stream, _ in tally.doubtful(area):
+                tally.note_sound(area, stream, _sound_bytes(logs, stream))
+        tally.note_lines(_all_records(segments, number))
+        for area, logs in areas.items():
+            for stream, sound in tally.doubtful(area):
+                yield from _missing_of(logs, area, stream, sound, tally.lines_of(area, stream))
+
+
+def _all_records(segments: Segments, number: int) -> Iterator[tuple[int, Record]]:
+    with segments.opened() as feed:
+        found = [segments.segment(feed, one) for one in segments.numbers(feed)]
+    for segment in found:
+        for record, _, _ in records_of(segments, segment, 0, live=segment.number == number):
+            yield segment.number, record
+
+
+def _sound_bytes(logs: Logs, stream: str) -> int:
+    """How far a log is acknowledged; where it is damaged, how far it checks out."""
+    try:
+        state = logs.load(stream)
+    except (CorruptLog, UnknownEvent):
+        try:
+            log = logs.inspect(stream).log
+        except NotFound:
+            return 0
+        return scan(log, stream=stream, source=logs.source, after=Position()).position.size_bytes
+    except StoreError as error:
+        if error.details.get("errno") in (errno.ELOOP, errno.ENOTDIR):
+            return 0  # something else stands there, and nothing of it is read
+        raise
+    return state.position.size_bytes if state else 0
+
+
+def _missing_of(
+    logs: Logs, area: str, stream: str, sound_bytes: int, lines: Claims
+) -> Iterator[tuple[Record, int | None]]:
+    log = logs.log_bytes(stream, 0, sound_bytes) if sound_bytes else b""
+    events = scan(log, stream=stream, source=logs.source, after=Position()).events
+    following: int | None = None
+    found: list[tuple[Record, int | None]] = []
+    for commit in reversed(_commits(events, area, stream)):
+        segment = lines.get((commit.start_bytes, commit.size_bytes, commit.head))
+        if segment is None:
+            found.append((commit, following))
+        else:
+            following = segment
+    yield from reversed(found)
+
+
+def _commits(events: list[Event], area: str, stream: str) -> list[Record]:
+    """The records of whole commands, as their writers would have announced them."""
+    found = []
+    start = offset = count = 0
+    for event in events:
+        offset += len(event.line)
+        count += 1
+        if not event.remaining:
+            found.append(Record(area, stream, event.version, count, start, offset, event.hash, event.time))
+            start, count = offset, 0
+    return found
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An even segment in the making."""
+
+    fd: int
+    waiting: list[bytes] = field(default_factory=list)
+    waiting_bytes: int = 0
+
+
+class _Slots:
+    """The even segments that are missing, written under temporary names until all is in them."""
+
+    def __init__(self, segments: Segments, numbers: list[int], last: int) -> None:
+        self._segments = segments
+        self._there = set(numbers)
+        self._last = last
+        self._open: dict[int, _Slot] = {}
+        self._slot(last - 1)  # also where nothing is missing: its being there says so
+
+    def put(self, lost: Record, claimed: int | None) -> None:
+        """Add what is missing before a line in the segment `claimed`, or at the end where there is no such line."""
+        number = self._last - 1
+        if claimed is not None and claimed % 2 == 1 and claimed - 1 not in self._there:
+            number = claimed - 1
+        slot, line = self._slot(number), lost.encode(late=True)
+        slot.waiting.append(line)
+        slot.waiting_bytes += len(line)
+        if slot.waiting_bytes > _WRITE_BYTES:
+            self._write(slot)
+
+    def keep(self) -> None:
+        """Give them their names, the last one last: when it is there, all are."""
+        disk = self._segments.disk
+        with self._segments.opened() as feed:
+            for number, slot in sorted(self._open.items()):
+                self._write(slot)
+                disk.sync(slot.fd)
+                name = layout.segment_file(number)
+                disk.rename(name + layout.TEMPORARY_SUFFIX, name, dir_fd=feed)
+                disk.sync(feed)
+
+    def close(self) -> None:
+        """Let go of them."""
+        for slot in self._open.values():
+            with given_back(self._segments.disk, slot.fd):
+                pass
+
+    def _slot(self, number: int) -> _Slot:
+        if number not in self._open:
+            name = layout.segment_file(number) + layout.TEMPORARY_SUFFIX
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with self._segments.opened() as feed:
+                slot = self._open[number] = _Slot(self._segments.disk.open(name, flags, dir_fd=feed))
+            header = Header(number, os.urandom(4).hex(), self._segments.boot(), self._segments.source)
+            slot.waiting.append(header.encode())
+        return self._open[number]
+
+    def _write(self, slot: _Slot) -> None:
+        write_whole(self._segments.disk, slot.fd, b"".join(slot.waiting))
+        slot.waiting, slot.waiting_bytes = [], 0

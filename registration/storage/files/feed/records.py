@@ -1,0 +1,175 @@
+"""The lines of the feed's segments, and cursors between them. Pure: bytes to values and back.
+
+A segment begins with a header, then has one short line for each commit::
+
+    {"segment":1,"id":"5f3c9a20","boot":"ba65674f-…","source":"urn:uuid:…"}
+    {"s":"acme/weather@1.0","v":7,"n":1,"o":2384,"z":2690,"h":"<hash of the last line>","t":"<time of the last event>"}
+
+`s` is the stream, `v` its version after the commit, `n` how many events it has, ``o..z`` their bytes in the log, `h` the head
+of the log after it; `a` is the area, where it is another than the manifests; ``"r":1`` stands in a line that was written later
+than the commit.
+
+Such a line is a claim to be looked up in the log, never the truth. Where a writer died inside of its line, the next one's
+follows on it: a line has one brace, so what counts of it begins at the last.
+
+A cursor is ``<segment>-<id>:<offset>``: after the line that ends there; with ``+<k>``, after k events of the line that begins
+there. The id tells whether the segment is still the one that the cursor was made in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import orjson
+
+from registration.errors import InvalidArgument
+from registration.storage.layout import MANIFESTS
+
+START, NOW = "start", "now"
+"""What may stand for a cursor: the beginning of the feed, and its end."""
+
+_CURSOR = re.compile(r"([0-9]{1,9})-([0-9a-f]{8}):([0-9]{1,15})(?:\+([0-9]{1,9}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """segment: its number. id: 8 hex digits, drawn. boot: of which run of the machine; empty where that can't be told."""
+
+    segment: int
+    id: str
+    boot: str
+    source: str
+
+    def encode(self) -> bytes:
+        """The first line of the segment."""
+        members = {"segment": self.segment, "id": self.id, "boot": self.boot, "source": self.source}
+        return orjson.dumps(members, option=orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One commit, as it was announced: see the head of this module."""
+
+    area: str
+    stream: str
+    version: int
+    count: int
+    start_bytes: int
+    size_bytes: int
+    head: str
+    time: str
+
+    def encode(self, *, late: bool = False) -> bytes:
+        """The line. late: it is written later than the commit."""
+        return encode_record(
+            self.area, self.stream, self.version, self.count, self.start_bytes, self.size_bytes, self.head,
+            self.time, late=late,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place between two events of the feed. taken: how many events of the line that begins at `offset` are before it."""
+
+    segment: int
+    id: str
+    offset: int
+    taken: int = 0
+
+    def __str__(self) -> str:
+        taken = f"+{self.taken}" if self.taken else ""
+        return f"{self.segment}-{self.id}:{self.offset}{taken}"
+
+
+def encode_record(
+    area: str,
+    stream: str,
+    version: int,
+    count: int,
+    start_bytes: int,
+    size_bytes: int,
+    head: str,
+    time: str,
+    *,
+    late: bool = False,
+) -> bytes:
+    """The line of one commit."""
+    members: dict[str, object] = {} if area == MANIFESTS else {"a": area}
+    members["s"] = stream
+    members["v"] = version
+    members["n"] = count
+    members["o"] = start_bytes
+    members["z"] = size_bytes
+    members["h"] = head
+    members["t"] = time
+    if late:
+        members["r"] = 1
+    return orjson.dumps(members, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_record(line: bytes) -> Record | None:
+    """The record of a line; None where it holds none: a header, or the remains of a line."""
+    try:
+        members = orjson.loads(line[max(0, line.rfind(b"{")) :])
+        record = Record(
+            members.get("a", MANIFESTS), members["s"], members["v"], members["n"], members["o"], members["z"],
+            members["h"], members["t"],
+        )  # fmt: skip
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+    texts = (record.area, record.stream, record.head, record.time)
+    numbers = (record.version, record.count, record.start_bytes, record.size_bytes)
+    sound = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
+    return (
+        record
+        if sound and 0 < record.count <= record.version and 0 <= record.start_bytes < record.size_bytes
+        else None
+    )
+
+
+def decode_header(line: bytes) -> Header | None:
+    """The header of a segment, from its first line; None where that is none."""
+    try:
+        members = orjson.loads(line)
+        found = Header(members["segment"], members["id"], members["boot"], members["source"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    texts = (found.id, found.boot, found.source)
+    return found if type(found.segment) is int and all(type(text) is str for text in texts) else None
+
+
+def parse_cursor(text: str) -> Cursor:
+    """The cursor that a text is.
+
+    Raises:
+        InvalidArgument: when it is none.
+    """
+    found = _CURSOR.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise InvalidArgument(
+            f"{text!r} is not a cursor.", "Give one that the feed gave, `start`, or `now`.", cursor=str(text)
+        )
+    segment, id, offset, taken = found.groups()
+    return Cursor(int(segment), id, int(offset), int(taken or 0))
+
+
+def not_of_this_feed(text: str) -> InvalidArgument:
+    """The cursor leads nowhere here."""
+    return InvalidArgument(
+        f"The cursor {text!r} is not of this feed: the feed was deleted and made anew, or an older copy was put back.",
+        "Begin at `start`, and pass over events that are known by their ids; or at `now`.",
+        cursor=text,
+    )
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse what is no number of entries.
+
+    Raises:
+        InvalidArgument: when it is none.
+    """
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise InvalidArgument(
+            f"`limit` is {limit!r}; a number from 0 on is expected.", "Leave it out for all."
+        )

@@ -1,0 +1,151 @@
+"""The directory `feed/`: its segments, and which of them is of this run of the machine.
+
+What is in a segment is never synced, so a power cut may take the end of it, or leave holes. Each run of the machine
+therefore has a segment of its own: an odd number, in whose header the run is named. Whoever finds that the last segment
+is of another run makes the next one, under the lock of `feed/`, and syncs its header and its name: no number is given
+twice. Even numbers are for what is found missing before the odd one that follows: see `registration.storage.files.feed.reconciling`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registration.errors import LockTimeout
+from registration.storage import layout
+from registration.storage.disk import DIRECTORY_MODE, given_back, opened_directory, write_whole
+from registration.storage.files.feed.records import Header, decode_header
+from registration.storage.files.place import let_go_by_children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from registration.storage.disk import Disk
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_HEADER_BYTES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as it stands: its number, its size, and its header, where that is sound.
+
+    Commits are announced in those with odd numbers; the others hold what was found missing.
+    """
+
+    number: int
+    size_bytes: int
+    header: Header | None
+
+
+class Segments:
+    """The segments of one registry. source: the registry's own. Holds nothing open between calls."""
+
+    def __init__(self, disk: Disk, root: str, source: str, *, lock_timeout_s: float) -> None:
+        self.disk = disk
+        self.source = source
+        self._root = root
+        self.lock_timeout_s = lock_timeout_s
+        self._boot: str | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """The directory `feed/`. Raises FileNotFoundError where there is none."""
+        with (
+            opened_directory(self.disk, self._root) as root,
+            opened_directory(self.disk, layout.FEED, dir_fd=root) as feed,
+        ):
+            yield feed
+
+    @contextmanager
+    def made(self) -> Iterator[int]:
+        """The directory `feed/`, made where there is none, also after a power cut."""
+        with opened_directory(self.disk, self._root) as root:
+            try:
+                feed = self.disk.open(layout.FEED, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+            except FileNotFoundError:
+                with suppress(FileExistsError):
+                    self.disk.make_directory(layout.FEED, DIRECTORY_MODE, dir_fd=root)
+                self.disk.sync(root)
+                feed = self.disk.open(layout.FEED, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+        with given_back(self.disk, feed):
+            yield feed
+
+    def numbers(self, feed: int) -> list[int]:
+        """The numbers of the segments that there are, sorted."""
+        found = (layout.segment_number(name) for name in self.disk.names(feed))
+        return sorted(number for number in found if number is not None)
+
+    def segment(self, feed: int, number: int) -> Segment:
+        """A segment as it stands now. Raises FileNotFoundError where there is none."""
+        with self.open_in(feed, number) as fd:
+            size = self.disk.status(fd).st_size
+            first, end, _ = self.disk.read(fd, min(size, _HEADER_BYTES_MAX), 0).partition(b"\n")
+        return Segment(number, size, decode_header(first) if end else None)
+
+    def current(self, feed: int, numbers: list[int] | None = None) -> Segment | None:
+        """The segment of this run of the machine; None where none was made yet. numbers: as they were just listed."""
+        runs = [number for number in numbers or self.numbers(feed) if number % 2 == 1]
+        if not runs:
+            return None
+        last = self.segment(feed, runs[-1])
+        return last if last.header is not None and self._is_of_this_run(last.header) else None
+
+    def make(self, feed: int) -> Segment:
+        """The segment of this run of the machine, made where there is none; of several who try, one makes it.
+
+        The lock is on `feed` itself, and ends when the caller closes it. Whoever finds a last segment without a sound header, under the lock that its maker would hold, knows that its maker
+        died: nobody writes to it.
+
+        Raises:
+            LockTimeout: when somebody else was making it all the time.
+        """
+        with let_go_by_children(self.disk, feed):
+            if not self.disk.lock(feed, self.lock_timeout_s):
+                raise LockTimeout(layout.FEED, self.lock_timeout_s)
+            found = self.current(feed)
+            return found if found is not None else self._next(feed)
+
+    @contextmanager
+    def open_in(self, feed: int, number: int) -> Iterator[int]:
+        """A descriptor of a segment that is there, for reading, for as long as the block lasts."""
+        name = layout.segment_file(number)
+        with given_back(self.disk, self.disk.open(name, os.O_RDONLY, dir_fd=feed)) as fd:
+            yield fd
+
+    def append_to(self, feed: int, number: int) -> int:
+        """A descriptor of a segment that is there, for adding to it."""
+        return self.disk.open(layout.segment_file(number), os.O_WRONLY | os.O_APPEND, dir_fd=feed)
+
+    def _next(self, feed: int) -> Segment:
+        numbers = self.numbers(feed)
+        number = numbers[-1] + 1 + numbers[-1] % 2 if numbers else 1
+        header = Header(number, os.urandom(4).hex(), self.boot(), self.source)
+        data = header.encode()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        with given_back(self.disk, self.disk.open(layout.segment_file(number), flags, dir_fd=feed)) as fd:
+            write_whole(self.disk, fd, data)
+            self.disk.sync(fd)
+        self.disk.sync(feed)
+        return Segment(number, len(data), header)
+
+    def boot(self) -> str:
+        """Which run of the machine this is; empty where the system doesn't say, or this program may not ask.
+
+        Then the last segment is gone on with, whichever run it is of: what a power cut took of it is found by others.
+        """
+        if self._boot is None:
+            try:
+                with given_back(self.disk, self.disk.open(BOOT_ID, os.O_RDONLY)) as fd:
+                    self._boot = self.disk.read(fd, 64, 0).decode("ascii", "replace").strip()
+            except (FileNotFoundError, PermissionError):
+                self._boot = ""
+        return self._boot
+
+    def _is_of_this_run(self, header: Header) -> bool:
+        # Where one of two programs can't tell the run, both go on in one segment: two at once would lose the order.
+        return header.source == self.source and (
+            header.boot == self.boot() or "" in (header.boot, self.boot())
+        )

@@ -1,0 +1,130 @@
+"""The tally: what the lines of a feed tell of each stream, kept beside the memory, for as long as it is looked at.
+
+A registry may have a million streams. SQLite keeps a database without a name in memory as long as it is small, and in a
+temporary file of its own when it isn't.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from registration.errors import StoreError
+
+if TYPE_CHECKING:
+    from registration.storage.files.feed.records import Record
+
+CACHE_KB = 16 * 1024
+_STREAMS_AT_ONCE = 500
+_SIZE_BYTES_MAX = 2**63 - 1  # of any file; a line that says more is nobody's
+
+_TABLES = """
+CREATE TABLE told (area TEXT, stream TEXT, size INTEGER, broken INTEGER, PRIMARY KEY (area, stream)) WITHOUT ROWID;
+CREATE TABLE doubtful (area TEXT, stream TEXT, sound INTEGER, PRIMARY KEY (area, stream)) WITHOUT ROWID;
+CREATE TABLE lines (area TEXT, stream TEXT, start INTEGER, size INTEGER, head TEXT, segment INTEGER);
+CREATE INDEX lines_of ON lines (area, stream);
+"""
+
+Claims = dict[tuple[int, int, str], int]
+"""By where a commit begins and ends and by its hash, the segment of its line."""
+
+
+class Tally:
+    """Which streams have commits that no line tells of, and which lines they have.
+
+    Raises:
+        StoreError: when there is no room for it.
+    """
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        with _refusals_named():
+            for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._db.executescript(_TABLES)
+            self._db.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def tell(self, records: Iterable[Record]) -> None:
+        """Lines, in their order: whether those of each stream follow on each other, and where they end."""
+        with _refusals_named():
+            self._db.executemany(
+                "INSERT INTO told VALUES (?1, ?2, ?4, ?3 <> 0) ON CONFLICT DO UPDATE "
+                "SET broken = broken OR size <> ?3, size = ?4",
+                (
+                    (one.area, one.stream, one.start_bytes, one.size_bytes)
+                    for one in records
+                    if one.size_bytes <= _SIZE_BYTES_MAX
+                ),
+            )
+
+    def doubt(self, area: str, sizes: Iterable[tuple[str, int]]) -> None:
+        """The sizes of an area's logs: those that the lines don't lead to are doubtful."""
+        with _refusals_named():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO doubtful SELECT ?1, ?2, 0 WHERE NOT EXISTS "
+                "(SELECT 1 FROM told WHERE area = ?1 AND stream = ?2 AND size = ?3 AND NOT broken) "
+                "AND (?3 <> 0 OR EXISTS (SELECT 1 FROM told WHERE area = ?1 AND stream = ?2))",
+                ((area, stream, size) for stream, size in sizes),
+            )
+
+    def doubtful(self, area: str) -> Iterator[tuple[str, int]]:
+        """The doubtful streams of an area, sorted, each with how many of its bytes are known to be sound."""
+        last = ""
+        while True:
+            with _refusals_named():
+                found = self._db.execute(
+                    "SELECT stream, sound FROM doubtful WHERE area = ? AND stream > ? ORDER BY stream LIMIT ?",
+                    (area, last, _STREAMS_AT_ONCE),
+                ).fetchall()
+            if not found:
+                return
+            yield from found
+            last = found[-1][0]
+
+    def note_sound(self, area: str, stream: str, size_bytes: int) -> None:
+        """How far a doubtful stream is sound."""
+        with _refusals_named():
+            self._db.execute(
+                "UPDATE doubtful SET sound = ? WHERE area = ? AND stream = ?", (size_bytes, area, stream)
+            )
+
+    def note_lines(self, records: Iterable[tuple[int, Record]]) -> None:
+        """Lines, each with its segment; those of streams that aren't doubtful are passed over."""
+        with _refusals_named():
+            self._db.executemany(
+                "INSERT INTO lines SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS "
+                "(SELECT 1 FROM doubtful WHERE area = ?1 AND stream = ?2)",
+                (
+                    (one.area, one.stream, one.start_bytes, one.size_bytes, one.head, segment)
+                    for segment, one in records
+                    if one.size_bytes <= _SIZE_BYTES_MAX
+                ),
+            )
+
+    def lines_of(self, area: str, stream: str) -> Claims:
+        """The lines of a doubtful stream."""
+        with _refusals_named():
+            found = self._db.execute(
+                "SELECT start, size, head, segment FROM lines WHERE area = ? AND stream = ? ORDER BY rowid",
+                (area, stream),
+            ).fetchall()
+        return {(start, size, head): segment for start, size, head, segment in found}
+
+
+@contextmanager
+def _refusals_named() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"What the feed tells could not be compared with the logs: {error}.",
+            "Make room where temporary files are kept (TMPDIR, else /tmp), and read it again.",
+        ) from error

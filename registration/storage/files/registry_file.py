@@ -1,0 +1,237 @@
+"""`registry.json`: what makes a directory a registry, and which one it is.
+
+Made once, and last of all: where it stands, the directories around it are on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration.errors import CorruptRegistry, LockTimeout, NotFound, StoreError
+from registration.storage import layout
+from registration.storage.disk import (
+    Disk,
+    ensure_directory,
+    failures_named,
+    given_back,
+    opened_directory,
+    read_whole,
+    replace_atomic,
+)
+from registration.storage.files.rules import write_rule
+from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFile:
+    """id: UUID version 7. definition: the lifecycle's name. document_bytes_max: how large a document may be.
+
+    lifecycle: the name, version and digest of the lifecycle in force, which is kept in `rules/`; None in a registry of before
+    lifecycles were kept, which has the one that comes with the package. earlier: those that were in force before.
+    """
+
+    id: str
+    created_at: str
+    definition: str
+    document_bytes_max: int = DOCUMENT_BYTES_MAX
+    lifecycle: Mapping[str, Any] | None = None
+    earlier: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What the registry is called in events."""
+        return f"urn:uuid:{self.id}"
+
+    def encode(self) -> bytes:
+        """The file's bytes: indented JSON."""
+        members: dict[str, Any] = {
+            "format": layout.FORMAT,
+            "id": self.id,
+            "created_at": self.created_at,
+            "definition": self.definition,
+        }
+        if self.lifecycle is not None:
+            members["lifecycle"] = self.lifecycle
+        if self.earlier:
+            members["earlier"] = list(self.earlier)
+        members["settings"] = {"document_bytes_max": self.document_bytes_max}
+        return orjson.dumps(members, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def make_registry(
+    disk: Disk,
+    root: str,
+    wanted: RegistryFile,
+    *,
+    lifecycle: Any = None,
+    lock_timeout_s: float = 10.0,
+) -> bool:
+    """Make `root` a registry, with the directories above it where they are missing.
+
+    lifecycle: what `wanted.lifecycle` says, to be kept by its digest.
+
+    Returns whether this call made it; False where there was one, which is left as it is. Of several
+    processes that try at once, one makes it: the root itself is the lock. When it returns, the registry is on the
+    disk; killed before, calling it again finishes what was begun.
+
+    Raises:
+        CorruptRegistry: when manifests are there without a `registry.json`.
+        LockTimeout: when somebody else was making it all the time.
+        StoreError: when the disk refuses.
+    """
+    with failures_named("making the registry", root):
+        _make_path(disk, root)
+        with opened_directory(disk, root) as directory:
+            if layout.REGISTRY_FILE in disk.names(directory):
+                return False
+            if not disk.lock(directory, lock_timeout_s):
+                raise LockTimeout(root, lock_timeout_s)
+            names = disk.names(directory)
+            if layout.REGISTRY_FILE in names:
+                return False
+            if layout.MANIFESTS in names:
+                _refuse_orphans(disk, root, directory)
+            ensure_directory(disk, layout.MANIFESTS, dir_fd=directory)
+            if wanted.lifecycle is not None:
+                write_rule(disk, directory, "lifecycles", wanted.lifecycle["digest"], lifecycle)
+            temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
+            replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
+            disk.sync(directory)
+            return True
+
+
+def replace_registry(
+    disk: Disk, root: str, expected: RegistryFile, new: RegistryFile, lifecycle: Any
+) -> None:
+    """Put another lifecycle in force. Killed before it returns, the old one or the new one is, whole.
+
+    Raises:
+        LockTimeout: as `make_registry`.
+        StoreError: when the disk refuses, or the registry's file is not the expected one any more.
+    """
+    with failures_named("changing the registry", root), opened_directory(disk, root) as directory:
+        if not disk.lock(directory, 10.0):
+            raise LockTimeout(root, 10.0)
+        if read_registry(disk, root) != expected:
+            raise StoreError(
+                "Somebody else has changed the registry meanwhile.", "Look at it again.", root=root
+            )
+        assert new.lifecycle is not None
+        write_rule(disk, directory, "lifecycles", new.lifecycle["digest"], lifecycle)
+        temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
+        replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, new.encode())
+        disk.sync(directory)
+
+
+def read_registry(disk: Disk, root: str) -> RegistryFile:
+    """Read `registry.json`.
+
+    Raises:
+        NotFound: when there is none.
+        CorruptRegistry: when it isn't one of ours, or of a later format.
+        StoreError: when it can't be read.
+    """
+    path = os.path.join(root, layout.REGISTRY_FILE)
+    try:
+        with failures_named("reading", path), given_back(disk, disk.open(path, os.O_RDONLY)) as fd:
+            raw = read_whole(disk, fd)
+    except Exception as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            raise NotFound(
+                f"There is no registry at {root}.", f"Make one: `registration init {root}`.", root=root
+            ) from None
+        raise
+    try:
+        members = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _corrupt(path, f"it is not JSON ({error})") from None
+    return _parse(path, members)
+
+
+def _parse(path: str, members: Any) -> RegistryFile:
+    if type(members) is not dict or "format" not in members:
+        raise _corrupt(path, "it has no `format`")
+    if members["format"] != layout.FORMAT:
+        raise CorruptRegistry(
+            f"{path} is of format {members['format']!r}; this release reads format {layout.FORMAT}.",
+            "Upgrade to the release that wrote it.",
+            path=path,
+        )
+    settings = members.get("settings")
+    if type(settings) is not dict:
+        raise _corrupt(path, "it has no `settings`")
+    limit = settings.get("document_bytes_max", DOCUMENT_BYTES_MAX)
+    if type(limit) is not int or limit < DOCUMENT_BYTES_MIN:
+        raise _corrupt(path, f"`document_bytes_max` is {limit!r}; a number of bytes, 2 or more, is expected")
+    return RegistryFile(
+        id=_text(path, members, "id"),
+        created_at=_text(path, members, "created_at"),
+        definition=_text(path, members, "definition"),
+        document_bytes_max=limit,
+        lifecycle=_identity(path, "lifecycle", members["lifecycle"]) if "lifecycle" in members else None,
+        earlier=_earlier(path, members.get("earlier", [])),
+    )
+
+
+def _earlier(path: str, value: Any) -> tuple[Mapping[str, Any], ...]:
+    if type(value) is not list:
+        raise _corrupt(path, f"`earlier` is {value!r}; a list is expected")
+    return tuple(_identity(path, "earlier", one) for one in value)
+
+
+def _identity(path: str, name: str, value: Any) -> Mapping[str, Any]:
+    shape = {"name": str, "version": int, "digest": str}
+    if type(value) is not dict or {member: type(found) for member, found in value.items()} != shape:
+        raise _corrupt(path, f"`{name}` is {value!r}; a name, a version and a digest are expected")
+    return value
+
+
+def _text(path: str, members: Mapping[str, Any], name: str) -> str:
+    value = members.get(name)
+    if not isinstance(value, str) or not value:
+        raise _corrupt(path, f"`{name}` is {value!r}; text is expected")
+    return value
+
+
+def _corrupt(path: str, reason: str) -> CorruptRegistry:
+    return CorruptRegistry(
+        f"{path} is not a registry's own file: {reason}.",
+        "Nothing was changed. Put the file back from a backup, or name another directory.",
+        path=path,
+        reason=reason,
+    )
+
+
+def _make_path(disk: Disk, root: str) -> None:
+    """See to it that a directory is there, also after a power cut, with those above it that are missing."""
+    above, name = os.path.split(root)
+    try:
+        disk.status_at(root)
+    except FileNotFoundError:
+        _make_path(disk, above)
+        with opened_directory(disk, above) as parent:
+            ensure_directory(disk, name, dir_fd=parent)
+    else:
+        # Whoever made it may not have synced it; where its parent can't be opened, that is left to them.
+        with suppress(PermissionError), opened_directory(disk, above) as parent:
+            disk.sync(parent)
+
+
+def _refuse_orphans(disk: Disk, root: str, directory: int) -> None:
+    # A new id would make every log in there look as if it came from another registry.
+    with opened_directory(disk, layout.MANIFESTS, dir_fd=directory) as manifests:
+        if disk.names(manifests):
+            path = os.path.join(root, layout.REGISTRY_FILE)
+            raise CorruptRegistry(
+                f"{os.path.join(root, layout.MANIFESTS)} holds manifests, but {path} is missing.",
+                "Put that file back from a backup: each event names the registry's id as its `source`.",
+                path=path,
+            )

@@ -1,0 +1,208 @@
+"""Layout: which file holds what. Pure functions from ids to names; no path is built anywhere else.
+
+::
+
+    <root>/registry.json
+    <root>/manifests/<name>/events.jsonl     the truth
+    <root>/manifests/<name>/state.json       a snapshot of its fold
+    <root>/policy.toml                       the rules besides the lifecycle's, where there are any
+    <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
+    <root>/refusals.jsonl                    what was refused, where the policy asks for it
+    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.storage.files.feed.journal`
+    <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
+    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
+    <root>/leases/<area>/<name>.json         who works on what alone, and until when
+    <root>/names/<name>/<version>.json       a claim: which manifest holds the document's name
+    <root>/aliases/<name>/events.jsonl, …    where the aliases of a name point; two files, as for a manifest
+    <root>/quarantine/<name>/<offset>-<hash>.bytes
+    <root>/sessions/<name>/…                 guided sessions, the same two files
+    <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
+    <root>/active/<sha256>/session.json      which session is the active one of a scope, or of a user in it
+    <root>/deployments/<name>/…              what was done at targets, step by step, the same two files
+    <root>/communities/<name>/actual.json    a community that was deployed, where no other target was named
+    <root>/clients.key                       what the clients that sessions are bound to are hashed with
+
+`<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
+at most 240 bytes. Ids are checked before they come here, and checked again, so a path can't leave the root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from registration.errors import InvalidArgument
+from registration.values.ids import check_id, id_of, name_of
+from registration.values.names import Name, split_name
+
+FORMAT = 1
+REGISTRY_FILE = "registry.json"
+MANIFESTS = "manifests"
+ALIASES = "aliases"
+NAMES = "names"
+QUARANTINE = "quarantine"
+LOG_FILE = "events.jsonl"
+SNAPSHOT_FILE = "state.json"
+TEMPORARY_SUFFIX = ".tmp"
+POLICY_FILE = "policy.toml"
+REFUSALS_FILE = "refusals.jsonl"
+CATALOG_FILE = "catalog.sqlite"
+RULES = "rules"
+LEASES = "leases"
+FEED = "feed"
+CONSUMERS = "consumers"
+DEAD_LETTERS = "dead-letters"
+HOOKS_FILE = "hooks.toml"
+RULE_KINDS = ("lifecycles", "policies", "schemas", "wizards")
+SESSIONS = "sessions"
+SESSION_SETTINGS_FILE = "sessions.toml"
+DEPLOYMENTS = "deployments"
+COMMUNITIES = "communities"
+ACTIVE = "active"
+ACTIVE_FILE = "session.json"
+CLIENT_KEY_FILE = "clients.key"
+
+_AREA = re.compile(r"[a-z]{1,32}")
+_KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
+_CLAIM_SUFFIX = ".json"
+_NO_VERSION = "-"  # no version begins with it
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
+
+LOG_AREAS = (MANIFESTS, ALIASES, SESSIONS, DEPLOYMENTS)
+"""The directories of streams: in each of them, a directory for each, with a log and its snapshot."""
+
+OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
+"""What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
+
+
+def directory_of(id: str) -> str:
+    """The name of a manifest's directory below `manifests/`.
+
+    Raises:
+        InvalidArgument: when `id` is not an id.
+    """
+    return name_of(check_id(id))
+
+
+def log_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a log, relative to the root: what messages call it. area: the directory that its stream is in."""
+    return f"{area}/{directory_of(id)}/{LOG_FILE}"
+
+
+def snapshot_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a snapshot, relative to the root."""
+    return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
+
+
+def claim_path(full: str) -> str:
+    """The path of the claim to a name in full, relative to the root: what messages call it."""
+    return "/".join((NAMES, *claim_parts(full)))
+
+
+def claim_parts(full: str) -> tuple[str, str]:
+    """The directory below `names/`, and the file in it, of the claim to a name in full.
+
+    Raises:
+        InvalidArgument: when no document can be called that.
+    """
+    name, version = split_name(check_id(full))
+    return name_of(name), (_NO_VERSION if version is None else name_of(version)) + _CLAIM_SUFFIX
+
+
+def claimed_by_file(name: str, file: str) -> str | None:
+    """The name in full that a file in the directory of `name` claims; None where it is no claim's file."""
+    if not file.endswith(_CLAIM_SUFFIX):
+        return None
+    version = file[: -len(_CLAIM_SUFFIX)]
+    decoded = None if version == _NO_VERSION else version.replace("%3A", ":").replace("%2F", "/")
+    full = str(Name(name, decoded))
+    fits = id_of(name_of(full)) == full and split_name(full) == Name(name, decoded)
+    return full if fits and claim_parts(full) == (name_of(name), file) else None
+
+
+def rule_file(digest: str) -> str:
+    """The name, in ``rules/<kind>/``, of what has that digest: the file's own SHA-256.
+
+    Raises:
+        InvalidArgument: when it is no digest.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidArgument(f"{digest!r} is not a digest.", "A digest is `sha256:` and 64 hex digits.")
+    return digest.removeprefix("sha256:") + ".json"
+
+
+def segment_file(number: int) -> str:
+    """The name, in `feed/`, of the segment of that number."""
+    return f"{number:06d}.jsonl"
+
+
+def segment_number(name: str) -> int | None:
+    """The number of the segment that has that name; None where it is no segment's."""
+    found = _SEGMENT.fullmatch(name)
+    return int(found[1]) if found and segment_file(int(found[1])) == name else None
+
+
+def is_rule_file(name: str) -> bool:
+    """Whether that is the name of a kept rule."""
+    return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
+
+
+def lease_key(id: str, area: str = MANIFESTS) -> str:
+    """The key of the lease on a stream: ``manifests/io.github.acme/weather@1.2.0``."""
+    return f"{area}/{id}"
+
+
+def lease_place(key: str) -> tuple[str, str]:
+    """The directory in `leases/`, and the name in it, of what is kept of a lease.
+
+    Raises:
+        InvalidArgument: when it is no key.
+    """
+    found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    if found is None:
+        raise InvalidArgument(
+            f"{key!r} is not the key of a lease.",
+            "A key is an area in small letters, a slash, and an id: `manifests/io.github.acme/weather@1.2.0`.",
+            key=key if isinstance(key, str) else repr(key),
+        )
+    return found[1], directory_of(found[2]) + ".json"
+
+
+def check_area(area: str) -> str:
+    """The area, where it can be one of a lease's key.
+
+    Raises:
+        InvalidArgument: when it can't.
+    """
+    if not _AREA.fullmatch(area):
+        raise InvalidArgument(
+            f"{area!r} is no area of leases.", "Areas are `manifests`, `sessions` and the like.", area=area
+        )
+    return area
+
+
+def lease_key_of(area: str, name: str) -> str | None:
+    """The key whose file has that name; None for a name that no key has."""
+    id = id_of(name.removesuffix(".json"))
+    return lease_key(id, area) if id is not None and name.endswith(".json") else None
+
+
+def quarantine_directory(id: str, area: str = MANIFESTS) -> str:
+    """The name, in `quarantine/`, of the directory for what is set aside of a stream."""
+    # No id has a comma, so the streams of two areas never meet there.
+    return directory_of(id) if area == MANIFESTS else f"{area},{directory_of(id)}"
+
+
+def quarantine_snapshot(data: bytes) -> str:
+    """The name, in a manifest's quarantine directory, of a snapshot that was set aside."""
+    return f"state-{hashlib.sha256(data).hexdigest()[:16]}.json"
+
+
+def quarantine_file(offset_bytes: int, data: bytes) -> str:
+    """The name, in a manifest's quarantine directory, of bytes set aside from `offset_bytes` of its log.
+
+    It follows from the bytes, so setting the same ones aside again ends in the same file.
+    """
+    return f"{offset_bytes}-{hashlib.sha256(data).hexdigest()[:16]}.bytes"

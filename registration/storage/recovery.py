@@ -1,0 +1,194 @@
+"""Recovery as a decision: from the bytes that were found to what has to be done about them. Pure.
+
+This is the recovery table of ARCHITECTURE.md, row by row. `registration.storage.files.files` carries a plan out, under the
+lock; a dry run only shows it. Damage is not planned for: it is raised, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registration.core.codec import BadSnapshot, Fault, decode_snapshot, scan, sound_versions
+from registration.core.decider import fold
+from registration.core.replay import replay
+from registration.core.store import Files, Loss, Step
+from registration.errors import CorruptLog
+from registration.storage import layout
+from registration.values.snapshots import Position, StateSnapshot
+
+if TYPE_CHECKING:
+    from registration.core.definition import Definition
+
+
+SET_ASIDE = "set aside and cut off"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What a snapshot file tells: the state, where it is sound; otherwise why it is of no use, where it is there.
+
+    It is the second witness of the log's length: a log that ends before what a sound snapshot covers has lost bytes.
+    """
+
+    state: StateSnapshot | None = None
+    unusable: str | None = None
+
+    @property
+    def covered(self) -> Position:
+        """How far the log is known to be on the disk."""
+        return self.state.position if self.state else Position()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a snapshot file at all."""
+        return self.state is not None or self.unusable is not None
+
+
+def witness(raw: bytes | None, *, stream: str, source: str, definition: Definition) -> Witness:
+    """Read a snapshot file; None where there is none."""
+    if raw is None:
+        return Witness()
+    try:
+        return Witness(decode_snapshot(raw, stream=stream, source=source, definition=definition.name))
+    except BadSnapshot as error:
+        return Witness(unusable=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done about one manifest.
+
+    state: what it folds to; None where nothing was ever acknowledged. believe: the lines that no snapshot covers, to be
+    written once more and synced from `believe_from`. torn: the remains of an unacknowledged command behind them,
+    to be set aside and cut off at `keep_bytes`; why says what is wrong with them. snapshot: why the snapshot is to be
+    made anew, as far as anything is wrong with it.
+    """
+
+    state: StateSnapshot | None
+    believe_from: int = 0
+    believe: bytes = b""
+    keep_bytes: int = 0
+    torn: bytes = b""
+    why: str = ""
+    snapshot: str | None = None
+
+    def steps(self) -> list[Step]:
+        """What is to be done, in order; nothing where all is well."""
+        steps = []
+        if self.believe:
+            version = self.state.version if self.state else 0
+            found = f"{len(self.believe)} bytes from byte {self.believe_from} of the log, up to version {version}, are in no snapshot"
+            steps.append(Step(found, "written once more and synced"))
+        if self.torn:
+            found = f"{len(self.torn)} bytes from byte {self.keep_bytes} of the log are of an unfinished write ({self.why})"
+            steps.append(Step(found, SET_ASIDE))
+        if self.snapshot:
+            steps.append(Step(self.snapshot, "made anew"))
+        return steps
+
+
+def plan_recovery(
+    tail: bytes,
+    *,
+    base: StateSnapshot | None,
+    found: Witness,
+    stream: str,
+    source: str,
+    definition: Definition,
+    area: str = layout.MANIFESTS,
+) -> Plan:
+    """Decide what a log and its snapshot come to.
+
+    tail: the log's bytes after `base` (all of them where it is None). found: the snapshot beside it. area: the directory
+    that they are in, for what is said of damage.
+
+    Raises:
+        CorruptLog: when this can't be what a crash left of what was written.
+        UnknownEvent: when a later release wrote it.
+    """
+    start = base.position if base else Position()
+    size = start.size_bytes + len(tail)
+    covered = found.covered
+    if covered.size_bytes > size:
+        reason = (
+            f"it has {size} bytes, and its snapshot (version {covered.version}) covers {covered.size_bytes}"
+        )
+        sound = scan(tail, stream=stream, source=source, after=start).position.version
+        raise corrupt(stream, Fault(0, size, reason, torn=False), sound, area)
+    fault: Fault | None = None
+    state = replay(definition, base, tail, stream=stream, source=source)
+    if state is not None:
+        keep = state.position.size_bytes
+    else:
+        seen = scan(tail, stream=stream, source=source, after=start)
+        keep, fault = seen.position.size_bytes, seen.fault
+        if fault and (not fault.torn or keep < covered.size_bytes):
+            raise corrupt(stream, fault, seen.position.version, area)
+        state = fold(definition, base, seen.events)
+    if state is None and found.exists:
+        raise corrupt_without_log(stream, area)
+    return Plan(
+        state=state,
+        believe_from=covered.size_bytes,
+        believe=tail[covered.size_bytes - start.size_bytes : keep - start.size_bytes]
+        if keep > covered.size_bytes
+        else b"",
+        keep_bytes=keep,
+        torn=tail[keep - start.size_bytes :],
+        why=fault.reason if fault else "",
+        snapshot=_what_is_wrong(found, state),
+    )
+
+
+def _what_is_wrong(found: Witness, state: StateSnapshot | None) -> str | None:
+    if found.unusable:
+        return f"the snapshot is of no use ({found.unusable})"
+    if state is None or found.state == state:
+        return None
+    if found.state is None:
+        return "there is no snapshot"
+    if found.state.version < state.version:
+        return f"the snapshot is of version {found.state.version}, and the log of version {state.version}"
+    return "the snapshot is not what the log folds to"
+
+
+def corrupt(stream: str, fault: Fault, sound_version: int, area: str) -> CorruptLog:
+    """Damage, named: the file, the line, the offset, and what is still sound."""
+    return CorruptLog(
+        layout.log_path(stream, area),
+        line=fault.line,
+        offset_bytes=fault.offset_bytes,
+        reason=fault.reason,
+        sound_version=sound_version,
+        stream=stream,
+    )
+
+
+def corrupt_without_log(stream: str, area: str) -> CorruptLog:
+    """A snapshot without a log: it is never written before its log."""
+    reason = "the log is missing or empty, and yet a snapshot of it stands beside it"
+    return corrupt(stream, Fault(0, 0, reason, torn=False), 0, area)
+
+
+def plan_repair(files: Files, *, stream: str, source: str, definition: Definition) -> Loss | None:
+    """What would be lost by keeping only what checks out; None where recovery needs nobody's consent.
+
+    Only the events before the damage are kept. A snapshot that tells of later ones is a witness that they were, and no
+    proof of what they said.
+    """
+    found = witness(files.snapshot, stream=stream, source=source, definition=definition)
+    try:
+        plan_recovery(files.log, base=None, found=found, stream=stream, source=source, definition=definition)
+    except CorruptLog as damage:
+        seen = scan(files.log, stream=stream, source=source, after=Position())
+        later = sound_versions(files.log[seen.position.size_bytes :], stream=stream, source=source)
+        return Loss(
+            line=damage.details["line"],
+            offset_bytes=damage.details["offset_bytes"],
+            reason=damage.details["reason"],
+            state=fold(definition, None, seen.events),
+            lost_bytes=len(files.log) - seen.position.size_bytes,
+            lost_version=max([found.covered.version, *later], default=0),
+        )
+    return None

@@ -1,1 +1,0 @@
-"""Wizards: guided questions as data, whose answers end in a manifest. Start at `registration.wizards.wizard`."""

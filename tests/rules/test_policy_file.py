@@ -1,0 +1,743 @@
+"""Policies as people write them: what `policy.toml` says, every mistake in it, and how it takes effect on a registry.
+
+What a `Policy` does once it is there is in `test_policy.py`, how it is read from the disk in `test_rules_store.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registration import RegistrationPipeline
+from registration.core.policy import Kind, Policy, Verdict
+from registration.engine.opening import lifecycle_from
+from registration.engine.policy_in_force import read_policy
+from registration.errors import GuardRefused, InvalidArgument, InvalidPolicy, StoreError
+from registration.rules.guards.registry import BUILTIN, Parameter
+from registration.rules.lifecycles.registration import CHART
+from registration.rules.policy_file import POLICY_BYTES_MAX, PROBLEMS_MAX, parse_policy, policy_from
+from registration.rules.policy_file import __doc__ as described
+from registration.values.documents import digest_of
+from tests.kit.builders import i_json, texts, tries
+from tests.kit.disks import tree
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+FULL = FIXTURES / "policies" / "full"
+SERVER = json.loads((FIXTURES / "manifests" / "mcp-server.json").read_bytes())
+ANY = b"{}"
+
+
+def parsed(text, guards=None, **beside):
+    """The policy that a text says, with files beside it; a name with a dot is given with `__`."""
+    files = {name.replace("__", "."): content for name, content in beside.items()}
+
+    def read(name):
+        if name not in files:
+            raise FileNotFoundError(2, "No such file or directory")
+        return files[name]
+
+    raw = text if isinstance(text, bytes) else text.encode()
+    return parse_policy(raw, source="policy.toml", chart=CHART, read=read, guards=guards)
+
+
+def problems(text, guards=None, **beside):
+    """What is wrong with a policy."""
+    with pytest.raises(InvalidPolicy) as caught:
+        parsed(text, guards, **beside)
+    return caught.value.details["problems"]
+
+
+def kind(**members):
+    """A policy with one kind."""
+    lines = [
+        f"{name} = {value}" for name, value in {"name": '"a"', "match": '{ "/a" = 1 }', **members}.items()
+    ]
+    return "\n".join(["[[kinds]]", *lines])
+
+
+def use(guard, *lines, actions='["approve"]', roles='reviewer = ["bea"]'):
+    """A policy with one use of a guard."""
+    return "\n".join([f"[roles]\n{roles}\n[[guards]]", f'guard = "{guard}"', f"actions = {actions}", *lines])
+
+
+# -- what a file says ------------------------------------------------------------------------------------
+
+
+def test_an_empty_file_has_no_rules():
+    """Neither has one with nothing but comments: it is as if there were none."""
+    assert parsed("").digest is None
+    assert parsed("# nothing yet\n\n[refusals]\n").digest is None
+
+
+def test_the_example_of_the_documentation_can_be_used():
+    """What the module shows is a policy, and means what it says there."""
+    example = textwrap.dedent(described.split("::\n")[1].split("Every problem")[0])
+    policy = parsed(example, **{"schemas/mcp-server__schema__json": ANY})
+
+    assert (policy.name, policy.log_refusals) == ("acme", True)
+    assert policy.roles == {"reviewer": ("bea", "cyd")}
+    assert policy.kinds == (
+        Kind("mcp-server", {"/$schema": "https://static.modelcontextprotocol.io/schemas/*"}, digest_of({})),
+    )
+    assert [(one.name, one.parameters) for one in policy.uses["register"]] == [("approvals", {"count": 2})]
+
+
+def test_the_sample_policies_can_be_used():
+    """Each is sound for the lifecycle that it speaks of."""
+    full = read_policy(str(FULL / "policy.toml"), CHART)
+    public = lifecycle_from(FIXTURES / "lifecycles" / "public-registry.toml").chart
+    four_eyes = read_policy(str(FIXTURES / "policies" / "four-eyes.toml"), public)
+
+    assert list(full.uses) == ["create", "revise", "submit_for_review", "approve", "register"]
+    assert list(four_eyes.uses) == ["accept", "publish"]
+
+
+def test_the_digest_stands_for_the_schemas_and_not_for_their_names():
+    """A schema under another name is the same policy; another schema under the same name is another."""
+    plain = parsed(kind(schema='"a.json"'), a__json=b'{"type":"object"}')
+    renamed = parsed(kind(schema='"b.json"'), b__json=b'{ "type": "object" }')
+    other = parsed(kind(schema='"a.json"'), a__json=b'{"type":"array"}')
+
+    assert plain.digest == renamed.digest
+    assert other.digest != plain.digest
+    assert plain.data["kinds"][0]["schema"] == digest_of({"type": "object"})
+
+
+def test_a_definition_inside_of_a_schema_can_be_meant():
+    """Behind a # stands the pointer to it; several kinds may use one file."""
+    schema = b'{"$defs": {"x": {"type": "object"}, "y": true}}'
+    policy = parsed(
+        kind(schema='"s.json#/$defs/x"') + "\n" + kind(name='"b"', schema='"s.json#/$defs/y"'), s__json=schema
+    )
+
+    assert [one.schema_pointer for one in policy.kinds] == ["/$defs/x", "/$defs/y"]
+    assert list(policy.schemas.values()) == [json.loads(schema)]
+
+
+def test_guards_are_asked_in_the_order_of_the_file():
+    """By action, in the order in which they stand there."""
+    policy = parsed(
+        use("reason_given", actions='["approve", "register"]')
+        + '\n[[guards]]\nguard = "not_the_author"\nactions = ["register", "approve"]\n'
+    )
+
+    assert {action: [one.name for one in uses] for action, uses in policy.uses.items()} == {
+        "approve": ["reason_given", "not_the_author"],
+        "register": ["reason_given", "not_the_author"],
+    }
+
+
+# -- mistakes that people make -----------------------------------------------------------------------------
+
+NOT_HERE = "it takes format, name, roles, kinds, guards, refusals, claims"
+GUARDS = (
+    "The guards are a2a_agent_card, a2a_card_compatible, approvals, mcp_server, name, not_the_author, reason_given, "
+    "role, schema, version."
+)
+
+MISTAKES = [
+    # the file
+    (b"\xff", "byte 0 is not UTF-8 (invalid start byte)"),
+    (b"\xef\xbb\xbfname = 'x'", "it begins with a byte order mark; save it as UTF-8 without one"),
+    ("x = [", "it is not TOML: …"),
+    ("name = 'a'\nname = 'b'", "it is not TOML: Cannot overwrite a value…"),
+    ("at = 2026-01-01", "at /at: a date is not a JSON value"),
+    ("name = nan", "at /name: it is not a finite number (NaN, or beyond ±1.8e308)"),
+    ("name = 9007199254740993", "at /name: the integer is beyond ±2^53; write it as text"),
+    (
+        "#" * (POLICY_BYTES_MAX + 1),
+        f"it has more than {POLICY_BYTES_MAX:,} bytes",
+    ),
+    # its members
+    ("nme = 'x'", f"nme: there is no such member. Did you mean 'name'? {NOT_HERE.capitalize()}"),
+    ("name = 1", "name: it has to be text, not 1"),
+    ("format = 2", "format: it has to be 1, not 2"),
+    ("format = true", "format: it has to be an integer, not true"),
+    ("roles = ['bea']", "roles: it has to be a table, not a list"),
+    ("kinds = 'x'", "kinds: it has to be a list, not 'x'"),
+    ("[guards]\nguard = 'role'", "guards: it has to be a list, not a table"),
+    ("guards = [1]", "guards[0]: it has to be a table, not 1"),
+    ("[refusals]\nlog = 'yes'", "refusals.log: it has to be true or false, not 'yes'"),
+    ("[refusals]\nlgo = true", "refusals.lgo: there is no such member. Did you mean 'log'? It takes log"),
+    # roles
+    ("[roles]\nreviewer = 'bea'", "roles.reviewer: it has to be a list, not 'bea'"),
+    ("[roles]\nreviewer = ['bea', 7]", "roles.reviewer[1]: it has to be text, not 7"),
+    ("[roles]\nreviewer = ['']", "roles.reviewer[0]: it has to have 1 to 200 characters, not 0"),
+    ("[roles]\n'' = ['bea']", "roles: '' is no name; one has 1 to 200 characters"),
+    # kinds
+    ("[[kinds]]\nmatch = { '/a' = 1 }", "kinds[0].name: it is missing"),
+    ("[[kinds]]\nname = 'a'", "kinds[0].match: it is missing"),
+    (kind(match="{}"), "kinds[0].match: it is empty"),
+    (kind(match="{ name = 'x' }"), "kinds[0].match: 'name' is no JSON Pointer; write it as '/name'"),
+    (
+        kind(match="{ '/a~b' = 1 }"),
+        "kinds[0].match: '/a~b' is no JSON Pointer; a ~ is ~0 and a / in a name ~1",
+    ),
+    (
+        kind(shcema="'x'"),
+        "kinds[0].shcema: there is no such member. Did you mean 'schema'? It takes name, match, schema",
+    ),
+    # schemas
+    (kind(schema="'none.json'"), "kinds[0].schema: 'none.json' can't be read: No such file or directory"),
+    (
+        kind(schema="'/etc/a.json'"),
+        "kinds[0].schema: '/etc/a.json' is not beside the policy; put the file there",
+    ),
+    (kind(schema="'../a.json'"), "kinds[0].schema: '../a.json' is not beside the policy; put the file there"),
+    (
+        kind(schema="'a/../../a.json'"),
+        "kinds[0].schema: 'a/../../a.json' is not beside the policy; put the file there",
+    ),
+    (kind(schema="''"), "kinds[0].schema: '' is no file's name"),
+    (kind(schema='"a\\u0000.json"'), r"kinds[0].schema: 'a\x00.json' is no file's name"),
+    (
+        kind(schema="'any.json#x'"),
+        "kinds[0].schema: 'x' is no JSON Pointer; one stands behind the #, as in '#/$defs/name'",
+    ),
+    (kind(schema="'any.json#/x'"), "kinds[0].schema: at /x: a schema is expected there, not nothing"),
+    (
+        kind(schema="'torn.json'"),
+        ("kinds[0].schema: torn.json can't be accepted: it is not JSON: …"),
+    ),
+    (
+        kind(schema="'list.json'"),
+        "kinds[0].schema: list.json can't be accepted: it is an array; a JSON object is expected",
+    ),
+    (
+        kind(schema="'away.json'"),
+        ("kinds[0].schema: the reference 'https://x.example/s' leads nowhere, and nothing is fetched"),
+    ),
+    # guards
+    ("[[guards]]\nactions = ['approve']", "guards[0].guard: it is missing"),
+    ("[[guards]]\nguard = 'reason_given'", "guards[0].actions: it is missing"),
+    (use("reason_given", actions="[]"), "guards[0].actions: it is empty"),
+    (use("reason_given", actions="'approve'"), "guards[0].actions: it has to be a list, not 'approve'"),
+    (
+        use("reason_given", actions="['aprove']"),
+        ("guards[0].actions: the lifecycle 'registration' has no action 'aprove'. Did you mean 'approve'?"),
+    ),
+    (use("rol"), f"guards[0].guard: There is no guard 'rol'. Did you mean 'role'? {GUARDS}"),
+    (use("role"), "guards[0].any: it is required: a list of texts, with at least one"),
+    (use("role", "any = ['revewer']"), "guards[0].any: [roles] has no 'revewer'. Did you mean 'reviewer'?"),
+    (use("approvals", "roles = { boss = 1 }"), "guards[0].roles: [roles] has no 'boss'"),
+    (use("approvals", "count = 0"), "guards[0].count: it has to be an integer from 1, not 0"),
+    (
+        use("approvals", "cuont = 2"),
+        (
+            "guards[0].cuont: the guard 'approvals' has no such parameter. Did you mean 'count'? It has "
+            "count, roles, action."
+        ),
+    ),
+    (use("name", "kinds = ['mpc']"), "guards[0].kinds: [[kinds]] has no 'mpc'"),
+    (
+        use("name", "pattern = '('"),
+        ("guards[0].pattern: '(' is no regular expression of Python: …"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), MISTAKES, ids=[problem[:60] for _, problem in MISTAKES])
+def test_a_mistake_is_named_with_its_path(text, problem):
+    """What is wrong, where in the file, and what would be right; nothing else is said."""
+    schemas = {
+        "any__json": ANY,
+        "torn__json": b"{",
+        "list__json": b"[]",
+        "away__json": b'{"$ref": "https://x.example/s"}',
+    }
+
+    (found,) = problems(text, **schemas)
+
+    said, words_of_a_library, _ = problem.partition("…")
+    assert found.startswith(said) if words_of_a_library else found == problem
+
+
+def test_all_mistakes_are_told_at_once():
+    """A file can be mended in one go; the message lists them, and says that nothing is written meanwhile."""
+    text = "\n".join(
+        [kind(schema="'a.json'"), use("rle"), "[[guards]]\nguard = 'role'\nactions = ['aprove', 'x']"]
+    )
+    with pytest.raises(InvalidPolicy) as caught:
+        parsed(text)
+
+    assert [problem.partition(":")[0] for problem in caught.value.details["problems"]] == [
+        "kinds[0].schema",
+        "guards[0].guard",
+        "guards[1].any",
+        "guards[1].actions",
+        "guards[1].actions",
+    ]
+    assert "The policy policy.toml has 5 problems: kinds[0].schema: " in str(caught.value)
+    assert caught.value.next_step == "Mend them all; until then nothing is written under it."
+
+
+def test_nobody_reads_more_than_a_hundred_problems():
+    """Beyond that it is said that there are more."""
+    for text in (
+        use("role", f"any = {[f'r{n}' for n in range(200)]}"),
+        "\n".join(f"x{n} = 1" for n in range(200)),
+    ):
+        found = problems(text)
+
+        assert len(found) == PROBLEMS_MAX + 1
+        assert found[-1] == "and more"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a." * 3_000 + "b = 1", "line 1 has more than 500 dots; break it up"),
+        ("x = " + "[" * 100_000, "it is nested too deep"),
+        ("x = " + "1" * 100_000, "it has a number of thousands of digits"),
+        ("x." * 200 + "x = 1", "it is nested deeper than 100 levels"),
+    ],
+)
+def test_a_hostile_file_ends_in_a_refusal(text, problem):
+    """Whatever it is made of, it costs neither minutes nor the machine's memory."""
+    (found,) = problems(text)
+
+    assert found.endswith(problem)
+
+
+def test_a_problem_is_told_in_one_line_without_control_characters():
+    """Names out of a file can't paint the terminal of whoever reads what is wrong with it."""
+    (found,) = problems('[roles]\n"a\\u001b[31m\\nb" = [1]')
+
+    assert found == r"roles.a\x1b[31m\nb[0]: it has to be text, not 1"
+
+
+def test_a_guard_of_the_program_is_known_by_its_name():
+    """What it takes is checked where it says so; where the program is another, it is no guard."""
+
+    def weekday(_state, _command, policy):
+        return Verdict(agrees=policy.parameters["days"] > 0, reason="r")
+
+    weekday.parameters = {"days": Parameter("count", required=True)}
+    text = use("weekday", "days = 5")
+
+    assert parsed(text, {"weekday": weekday}).guards == {"weekday": weekday}
+    assert problems(use("weekday"), {"weekday": weekday}) == [
+        "guards[0].days: it is required: an integer from 1"
+    ]
+    assert problems(text)[0].startswith("guards[0].guard: There is no guard 'weekday'.")
+
+
+# -- and back from what was kept ---------------------------------------------------------------------------
+
+names = texts().filter(bool)
+SCHEMAS = [{}, {"type": "object"}, {"$defs": {"x": {"required": ["name"]}}}]
+
+
+@st.composite
+def policies(draw):
+    """A policy in its file form: TOML values, and the schemas beside it."""
+    roles = draw(st.dictionaries(names, st.lists(names, max_size=3), max_size=3))
+    kinds = draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": names,
+                    "match": st.dictionaries(
+                        st.sampled_from(["", "/a", "/$schema", "/a~1b/0"]), matches(), min_size=1, max_size=2
+                    ),
+                },
+                optional={"schema": st.sampled_from(["0.json", "1.json", "2.json#/$defs/x"])},
+            ),
+            max_size=3,
+        )
+    )
+    has_role = [{"guard": "role", "any": [name]} for name in roles]
+    has_kind = [{"guard": "name", "kinds": [one["name"]], "characters_max": 20} for one in kinds]
+    uses = [
+        {"guard": "reason_given"},
+        {"guard": "not_the_author", "scope": "manifest"},
+        {"guard": "approvals", "count": 3, "roles": dict.fromkeys(roles, 2)},
+        {"guard": "schema", "required": True},
+        *has_role,
+        *has_kind,
+    ]
+    actions = st.lists(st.sampled_from([action.name for action in CHART.actions]), min_size=1, max_size=3)
+    guards = [
+        {**draw(st.sampled_from(uses)), "actions": draw(actions)} for _ in range(draw(st.integers(0, 3)))
+    ]
+    return {
+        "format": 1,
+        "name": draw(texts()),
+        "roles": roles,
+        "kinds": kinds,
+        "guards": guards,
+        "refusals": {"log": draw(st.booleans())},
+    }
+
+
+def matches():
+    """What can stand behind a pointer: anything that TOML and JSON can both say."""
+    return i_json().filter(lambda value: "null" not in json.dumps(value))
+
+
+def toml(value):
+    """A JSON value without null as TOML, in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(name)} = {toml(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+@tries(60)
+@given(policies())
+def test_what_was_kept_is_the_policy_that_was_written(said):
+    """From the file, and from what `rules/policies/` keeps of it, comes the same policy with the same digest."""
+    files = {f"{number}__json": json.dumps(schema).encode() for number, schema in enumerate(SCHEMAS)}
+    by_digest = {digest_of(schema): schema for schema in SCHEMAS}
+
+    policy = parsed("\n".join(f"{name} = {toml(value)}" for name, value in said.items()), **files)
+    kept = (
+        None
+        if policy.data is None
+        else policy_from(json.loads(json.dumps(policy.data)), by_digest.__getitem__)
+    )
+
+    if kept is None:
+        assert policy.digest is None
+        return
+    assert (kept.digest, kept.data) == (policy.digest, policy.data)
+    assert kept.schemas == policy.schemas
+    assert {name: BUILTIN[name] for name in kept.guards} == {name: BUILTIN[name] for name in policy.guards}
+    assert [dict(one.match) for one in policy.kinds] == [one["match"] for one in said["kinds"]]
+    assert {role: list(actors) for role, actors in policy.roles.items()} == said["roles"]
+
+
+def test_a_policy_whose_guard_is_gone_can_not_be_had_again():
+    """What was kept names the guard; where it isn't there, that is said, and nothing is left out silently."""
+    kept = parsed(use("mine"), {"mine": len}).data
+
+    with pytest.raises(InvalidArgument, match="There is no guard 'mine'"):
+        policy_from(kept, {}.__getitem__)
+
+
+# -- in force ----------------------------------------------------------------------------------------------
+
+FOUR_EYES = use("not_the_author")
+SIGNED = use("approvals", "count = 2", actions='["register"]')
+
+
+def write(root, text):
+    (root / "policy.toml").write_text(text)
+
+
+def test_a_policy_takes_effect_with_the_next_write(pipeline, root):
+    """In a pipeline that is open already: written, edited, replaced by another file, and taken away again."""
+    pipeline.create("a", {})
+    pipeline.submit_for_review("a")
+
+    write(root, FOUR_EYES)
+    with pytest.raises(GuardRefused, match="'ada' brought the document"):
+        pipeline.approve("a")
+    write(root, use("reason_given"))
+    with pytest.raises(GuardRefused, match="a reason is required"):
+        pipeline.approve("a")
+    (root / "new.toml").write_text(use("role", "any = ['reviewer']"))
+    os.replace(root / "new.toml", root / "policy.toml")
+    with pytest.raises(GuardRefused, match="'ada' is not reviewer"):
+        pipeline.approve("a")
+    (root / "policy.toml").unlink()
+    approved = pipeline.approve("a")
+
+    assert approved.event.data["approval"]["policy"] is None
+    assert "policy" not in approved.event.data
+    assert pipeline.policy.digest is None
+
+
+def test_the_first_policy_binds_whoever_opened_the_registry_before(open_pipeline, root):
+    """Every program that has it open, reading or writing, sees the same rules."""
+    one, other = open_pipeline(), open_pipeline(actor="bea")
+    one.create("a", {})
+
+    write(root, use("role", "any = ['reviewer']", actions='["submit_for_review"]'))
+
+    with pytest.raises(GuardRefused):
+        one.submit_for_review("a")
+    assert [said.allowed for said in one.explain("a", "submit_for_review")] == [False]
+    assert other.submit_for_review("a").event.data["policy"] == one.policy.digest == other.policy.digest
+
+
+def test_a_schema_takes_effect_with_the_next_write(pipeline, root):
+    """It is a part of the policy: edited, other documents are taken, under another digest."""
+    (root / "schemas").mkdir()
+    (root / "schemas" / "a.json").write_text('{"required": ["licence"]}')
+    write(
+        root,
+        kind(match='{ "" = true }', schema="'schemas/a.json'") + "\n" + use("schema", actions='["create"]'),
+    )
+
+    with pytest.raises(GuardRefused, match="licence"):
+        pipeline.create("a", {"name": "a"})
+    before = pipeline.policy.digest
+    (root / "schemas" / "a.json").write_text('{"required": ["name"]}')
+    created = pipeline.create_with_result("a", {"name": "a"})
+
+    assert created.event.data["policy"] == pipeline.policy.digest != before
+    assert pipeline.rule("policies", created.event.data["policy"]) == pipeline.policy.data
+    assert pipeline.rule("schemas", pipeline.policy.kinds[0].schema) == {"required": ["name"]}
+
+
+WRITES = {
+    "create": lambda pipeline: pipeline.create("b", {}),
+    "revise": lambda pipeline: pipeline.revise("a", {}),
+    "submit": lambda pipeline: pipeline.submit_for_review("a"),
+    "transition": lambda pipeline: pipeline.transition_state("a", "REVIEWED"),
+    "undo": lambda pipeline: pipeline.undo("a"),
+}
+
+
+@pytest.mark.parametrize(
+    "text", ["no TOML [", FOUR_EYES.replace("approve", "aprove"), kind(schema="'gone.json'")]
+)
+@pytest.mark.parametrize("write_it", WRITES.values(), ids=WRITES)
+def test_a_broken_policy_stops_every_write(pipeline, root, text, write_it):
+    """A gate whose rules can't be read stays shut; nothing is written until they can, and then all goes on."""
+    pipeline.create("a", {"v": 1})
+    pipeline.revise("a", {"v": 2})
+    write(root, text)
+    before = tree(root)
+
+    with pytest.raises(InvalidPolicy, match=r"policy\.toml has 1 problem"):
+        write_it(pipeline)
+
+    assert tree(root) == before
+    (root / "policy.toml").unlink()
+    write_it(pipeline)
+
+
+def test_a_broken_policy_lets_everybody_read(pipeline, root):
+    """What is there can be looked at, its history told, its evidence shown and checked."""
+    pipeline.create("a", {"v": 1})
+    pipeline.submit_for_review("a")
+    pipeline.approve("a")
+    receipt = pipeline.receipt("a")
+
+    write(root, "broken")
+
+    assert pipeline.load_state("a").state == "APPROVED"
+    assert [one.state for one in pipeline.list()] == ["APPROVED"]
+    assert [event.action for event in pipeline.history("a")] == ["create", "submit_for_review", "approve"]
+    assert pipeline.state_at("a", version=1).state == "DRAFT"
+    assert pipeline.diff("a").only_one
+    assert [one.value for one in pipeline.blame("a")] == [1]
+    assert pipeline.receipt("a") == receipt
+    assert pipeline.verify_receipt(receipt).version == 3
+    assert pipeline.verify("a").findings == ()
+    assert pipeline.recover_from_events("a").version == 3
+    for ask in (lambda: pipeline.policy, lambda: pipeline.explain("a")):
+        with pytest.raises(InvalidPolicy):
+            ask()
+
+
+def test_a_policy_that_is_no_file_stops_every_write(pipeline, root):
+    """Something else in its place is not taken for no policy at all."""
+    (root / "policy.toml").mkdir()
+
+    with pytest.raises(StoreError, match=r"reading policy\.toml"):
+        pipeline.create("a", {})
+
+    assert list(pipeline.manifest_ids()) == []
+
+
+def test_a_policy_of_the_program_is_in_force_instead_of_the_file(open_pipeline, root):
+    """Who gives one with `policy=` has it; the file isn't even looked at."""
+    strict = parsed(FOUR_EYES.replace("approve", "submit_for_review"))
+    pipeline = open_pipeline(policy=strict)
+    write(root, "broken")
+    pipeline.create("a", {})
+
+    with pytest.raises(GuardRefused, match="'ada' brought the document"):
+        pipeline.submit_for_review("a")
+
+    assert pipeline.policy is strict
+    assert pipeline.submit_for_review("a", actor="bea").event.data["policy"] == strict.digest
+
+
+# -- links -------------------------------------------------------------------------------------------------
+
+
+def test_a_link_in_place_of_the_policy_stops_every_write(pipeline, root, tmp_path):
+    """Rules come from the registry itself: a link is neither followed nor taken for nothing."""
+    (tmp_path / "lax.toml").write_text("")
+    (root / "policy.toml").symlink_to(tmp_path / "lax.toml")
+
+    with pytest.raises(StoreError, match="A symbolic link stands there"):
+        pipeline.create("a", {})
+
+    assert list(pipeline.manifest_ids()) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        ("a.json", "a.json"),
+        ("schemas", "schemas/a.json"),
+        ("schemas", "schemas/mcp/a.json"),
+        ("x/schemas", "x/schemas/a.json"),
+    ],
+)
+def test_a_link_on_the_way_to_a_schema_is_not_followed(pipeline, root, tmp_path, link, path):
+    """Neither the file itself, nor any directory above it: all of the policy stands in the registry."""
+    outside = tmp_path / "outside"
+    for place in ("a.json", "mcp/a.json"):
+        (outside / place).parent.mkdir(parents=True, exist_ok=True)
+        (outside / place).write_text("{}")
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to(outside / "a.json" if link.endswith("json") else outside)
+    write(root, kind(schema=f"'{path}'"))
+
+    with pytest.raises(InvalidPolicy, match=rf"kinds\[0\]\.schema: '{path}' can't be read: "):
+        pipeline.create("a", {})
+
+    (root / link).unlink()
+    shutil.copytree(outside, (root / path).parent, dirs_exist_ok=True)
+    assert pipeline.create("a", {}).state == "DRAFT"
+
+
+# -- guards of programs and of packages --------------------------------------------------------------------
+
+
+def licensed(_state, command, policy):
+    """A guard of a program: the document has one of the licences that the policy names."""
+    found = (command.document.value if command.document else {}).get("licence")
+    return Verdict(
+        agrees=found in policy.parameters["any"],
+        reason=f"the licence is {found!r}",
+        evidence={"licence": found},
+        remedy="Give it a licence.",
+    )
+
+
+LICENSED = use("licensed", "any = ['MIT']", actions='["create"]')
+
+
+def test_a_guard_of_the_program_is_asked(open_pipeline, root):
+    """With the parameters of the policy; its verdict, reason and evidence are in the refusal."""
+    pipeline = open_pipeline(guards={"licensed": licensed})
+    write(root, LICENSED)
+
+    with pytest.raises(GuardRefused, match="the licence is None") as caught:
+        pipeline.create("a", {})
+
+    assert caught.value.details["verdicts"] == [
+        {
+            "guard": "licensed",
+            "origin": "policy",
+            "agrees": False,
+            "reason": "the licence is None",
+            "evidence": {"licence": None},
+            "remedy": "Give it a licence.",
+        }
+    ]
+    assert pipeline.create("a", {"licence": "MIT"}).state == "DRAFT"
+
+
+@pytest.mark.parametrize(
+    ("guard", "failure"),
+    [
+        (lambda *_: 1 // 0, "ZeroDivisionError: "),
+        (lambda *_: True, "it gave True, which is no `Verdict`"),
+        (lambda: None, "TypeError: "),
+    ],
+)
+def test_a_guard_that_fails_has_said_no(open_pipeline, root, guard, failure):
+    """Nothing passes by a mistake in somebody's guard; the other rules are asked all the same, and it is told as they are."""
+    pipeline = open_pipeline(guards={"theirs": guard})
+    pipeline.create("a", {})
+    more = '[[guards]]\nguard = "reason_given"\nactions = ["submit_for_review"]'
+    write(root, use("theirs", more, actions='["submit_for_review"]'))
+
+    (why,) = pipeline.explain("a", "submit_for_review")
+    with pytest.raises(GuardRefused, match="the guard 'theirs' failed: ") as caught:
+        pipeline.submit_for_review("a", reason="because")
+
+    failed, other = caught.value.details["verdicts"]
+    assert failed["evidence"]["failure"].startswith(failure)
+    assert (failed["agrees"], other["agrees"]) == (False, True)
+    assert (why.allowed, why.next) == (False, "")
+    assert [answer.verdict.agrees for answer in why.answers] == [False, False]
+    assert pipeline.load_state("a").version == 1
+
+
+def test_who_has_not_got_the_guard_can_not_write(open_pipeline, root):
+    """A program that doesn't know what the policy asks for doesn't leave it out: it writes nothing."""
+    open_pipeline(guards={"licensed": licensed})
+    write(root, LICENSED)
+
+    with pytest.raises(InvalidPolicy, match="There is no guard 'licensed'"):
+        open_pipeline().create("a", {"licence": "MIT"})
+
+
+def test_a_proposed_policy_may_name_guards_of_the_program(open_pipeline, root, tmp_path):
+    """What can be in force can be tried out before."""
+    pipeline = open_pipeline(guards={"licensed": licensed})
+    (tmp_path / "proposed.toml").write_text(LICENSED)
+
+    assert pipeline.read_policy(str(tmp_path / "proposed.toml")).guards == {"licensed": licensed}
+
+
+def test_a_guard_of_an_installed_package_is_asked_by_every_program(pipeline, root, tmp_path):
+    """An entry point of the group `registration.guards`, in a process of its own: the command line knows it as well."""
+    site = tmp_path / "site"
+    (site / "acme-1.0.dist-info").mkdir(parents=True)
+    (site / "acme-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (site / "acme-1.0.dist-info" / "entry_points.txt").write_text(
+        "[registration.guards]\nlicensed = acme:licensed\n"
+    )
+    (site / "acme.py").write_text(
+        "from registration.core.policy import Verdict\n"
+        "def licensed(state, command, policy):\n"
+        "    found = command.document.value.get('licence')\n"
+        "    problems = [] if found else ['no licence', {'at': '/licence', 'problem': 'missing'}]\n"
+        "    return Verdict(found in policy.parameters['any'], f'licence {found!r}', {'problems': problems})\n"
+    )
+    write(root, LICENSED)
+    (tmp_path / "bare.json").write_text("{}")
+    (tmp_path / "licensed.json").write_text('{"licence": "MIT"}')
+
+    def create(file):
+        return subprocess.run(
+            [sys.executable, "-m", "registration", "create", "--id", "a", str(tmp_path / file)],
+            env={**os.environ, "PYTHONPATH": str(site), "REGISTRATION_ROOT": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused, created = create("bare.json"), create("licensed.json")
+
+    assert refused.returncode == 4
+    assert "licence None" in refused.stderr
+    assert "  - no licence\n  - at /licence: missing\n" in refused.stderr
+    assert (created.returncode, created.stdout) == (0, "a  DRAFT  (version 1)\n")
+    assert pipeline.load_state("a").document == {"licence": "MIT"}
+
+
+def test_the_whole_policy_guards_a_real_server(root, open_pipeline):
+    """All that can be demanded of an MCP server at once: this one may pass, and one without a description may not."""
+    with RegistrationPipeline(root):
+        shutil.copytree(FULL, root, dirs_exist_ok=True)
+    pipeline = open_pipeline()
+
+    with pytest.raises(GuardRefused) as caught:
+        pipeline.create(None, {name: value for name, value in SERVER.items() if name != "description"})
+    created = pipeline.create(None, SERVER)
+
+    refusing = [verdict["guard"] for verdict in caught.value.details["verdicts"] if not verdict["agrees"]]
+    assert refusing == ["schema", "mcp_server"]
+    assert created.manifest_id == "io.github.acme/weather@1.2.0"
+    assert isinstance(pipeline.policy, Policy)

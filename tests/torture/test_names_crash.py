@@ -1,0 +1,355 @@
+"""Names through power cuts, kills and failing disks: at every system call, in every legal aftermath, one holder at most.
+
+As `tests.torture.test_crash_states`, with two manifests that want the same name. Whatever is found afterwards must tell one of two
+stories, the name must be free in the one and held in the other, and whoever takes it then must be its only holder.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from registration.core.definition import Definition
+from registration.engine.names.claims import decode_claim
+from registration.errors import LockTimeout, NameTaken, NotFound, StoreError
+from registration.pipeline.pipeline import RegistrationPipeline
+from registration.rules.lifecycles.loading import definition_of, shipped
+from registration.storage import layout
+from registration.storage.files.files import FileStore
+from registration.storage.files.registry_file import RegistryFile
+from registration.testing import FakeClock
+from registration.testing.simulated_disk import Fault, PowerCut, SimulatedDisk
+from tests.kit.builders import is_thorough
+from tests.torture.test_crash_states import ERRORS, OLD_REGISTRY, ROOT, chosen, explored  # noqa: F401  # a fixture
+
+UPKEEP: Definition = definition_of(shipped("registration-upkeep"))
+REGISTRY: RegistryFile = replace(OLD_REGISTRY, definition=UPKEEP.name, lifecycle=UPKEEP.identity)
+NAME, VERSION = "acme/weather", "1.0.0"
+FULL = f"{NAME}@{VERSION}"
+OLDER = f"{NAME}@0.9.0"
+STATES_MAX = 5 if is_thorough() else 3
+
+
+def open_pipeline(disk: SimulatedDisk, *, make: bool = False, kept: bool = True) -> RegistrationPipeline:
+    wanted = REGISTRY if make else None
+    store = FileStore(ROOT, UPKEEP, wanted=wanted, lifecycle=UPKEEP.data, disk=disk)
+    pipeline = RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(1), actor="ada")
+    if kept:
+        pipeline._engine._kept.add(UPKEEP.identity["digest"])
+        pipeline._names.logs.engine._kept.add(pipeline._names.logs.store.definition.identity["digest"])
+    return pipeline
+
+
+def approved(pipeline: RegistrationPipeline, id: str, version: str = VERSION) -> None:
+    pipeline.create(id, {"name": NAME, "version": version, "notes": "n" * 150})
+    pipeline.submit_for_review(id)
+    pipeline.approve(id)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """before: what was done, by a process that is gone. run: what is interrupted. holds: whether `a` then holds the name.
+
+    cold: nothing of names was ever written there, and the rules of the aliases are not kept yet.
+    """
+
+    name: str
+    before: Callable[[RegistrationPipeline], None]
+    run: Callable[[RegistrationPipeline], object]
+    holds: bool
+    cold: bool = False
+
+
+def two_approved(pipeline: RegistrationPipeline) -> None:
+    approved(pipeline, "a")
+    approved(pipeline, "b")
+
+
+def an_older_one(pipeline: RegistrationPipeline) -> None:
+    two_approved(pipeline)
+    approved(pipeline, "older", "0.9.0")
+    pipeline.register("older")
+
+
+def registered(pipeline: RegistrationPipeline) -> None:
+    an_older_one(pipeline)
+    pipeline.register("a")
+
+
+def left_by_the_dead(pipeline: RegistrationPipeline) -> None:
+    """A claim of somebody who died before the event."""
+    an_older_one(pipeline)
+    store: FileStore = pipeline._store  # type: ignore[assignment]
+    state = store.load("b")
+    assert state is not None
+    with pytest.raises(KeyboardInterrupt), pipeline._names.claims.taken(FULL, "b", state.position, "2026"):
+        raise KeyboardInterrupt
+
+
+OPERATIONS = {
+    operation.name: operation
+    for operation in (
+        Operation("first", two_approved, lambda p: p.register("a"), holds=True, cold=True),
+        Operation("next", an_older_one, lambda p: p.register("a"), holds=True),
+        Operation("taken over", left_by_the_dead, lambda p: p.register("a"), holds=True),
+        Operation("withdrawn", registered, lambda p: p.act("a", "withdraw", reason="a hole"), holds=False),
+    )
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """What is healed is logged, many thousand times here."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def prepared(operation: Operation) -> SimulatedDisk:
+    disk = SimulatedDisk()
+    with open_pipeline(disk, make=True, kept=False) as pipeline:
+        operation.before(pipeline)
+    return disk.killed()
+
+
+def attempt(disk: SimulatedDisk, operation: Operation) -> bool:
+    """Whether the operation was acknowledged."""
+    try:
+        with open_pipeline(disk, kept=not operation.cold) as pipeline:
+            operation.run(pipeline)
+    except (PowerCut, StoreError, LockTimeout):
+        return False
+    return True
+
+
+def holders(pipeline: RegistrationPipeline) -> list[str]:
+    """Who holds the name, as the logs say it."""
+    found = []
+    for id in pipeline.manifest_ids():
+        name = None
+        for event in pipeline.history(id):
+            name = event.data.get("claimed", None if "released" in event.data else name)
+        if name == FULL:
+            found.append(id)
+        assert pipeline.load_state(id).name == name
+    return found
+
+
+def check_names(pipeline: RegistrationPipeline, held_by: str | None, *, wholly: bool = False) -> None:
+    """What a name stands for, its claim and `latest` agree with the logs; wholly: and nothing is left to be done."""
+    assert holders(pipeline) == ([held_by] if held_by else [])
+    if held_by is None:
+        with pytest.raises(NotFound):
+            pipeline.resolve(FULL)
+    else:
+        found = pipeline.resolve(FULL)
+        assert (found.manifest_id, found.same_document) == (held_by, True)
+        raw = pipeline._store.claims.read(FULL)
+        assert raw is not None
+        claim = decode_claim(raw, FULL)
+        assert claim is not None
+        assert claim.manifest_id == held_by
+    older = "older" in set(pipeline.manifest_ids())
+    best = held_by or ("older" if older else None)
+    if best is None:
+        with pytest.raises(NotFound):
+            pipeline.resolve(NAME)
+        assert pipeline.aliases(NAME) == {}
+    else:
+        assert pipeline.resolve(NAME).manifest_id == best
+        assert pipeline.aliases(NAME)["latest"].manifest_id == best
+    if not wholly:
+        return
+    for name in pipeline.known_names():
+        pipeline.recover_name(name)
+        assert pipeline.recover_name(name) == ()
+        assert pipeline.verify_name(name) == ()
+    for id in pipeline.manifest_ids():
+        pipeline.recover(id)
+        assert pipeline.recover(id).steps == ()
+        assert pipeline.verify(id).findings == ()
+
+
+def go_on(disk: SimulatedDisk, operation: Operation, *, acknowledged: bool, wholly: bool = False) -> None:
+    """What is found is one of the two stories; then the other manifest wants the name."""
+    with open_pipeline(disk.killed(), kept=False) as pipeline:
+        held = holders(pipeline) == ["a"]
+        assert not acknowledged or held is operation.holds
+        check_names(pipeline, "a" if held else None, wholly=wholly)
+    disk = disk.killed()
+    with open_pipeline(disk, kept=False) as pipeline:  # which settled nothing before
+        if held:
+            with pytest.raises(NameTaken) as refused:
+                pipeline.register("b")
+            assert refused.value.details["holder"] == "a"
+            assert pipeline.load_state("b").state == "APPROVED"
+        else:
+            pipeline.register("b")
+    for found in disk.after_power_cut(random.Random(1), 1 if held else 2):
+        with open_pipeline(found, kept=False) as pipeline:
+            check_names(pipeline, "a" if held else "b", wholly=wholly)
+            if not held and pipeline.load_state("a").state == "APPROVED":
+                with pytest.raises(NameTaken):
+                    pipeline.register("a")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_power_cut_at_any_instruction_leaves_one_holder_at_most(
+    name: str,
+    explored: Callable[[], None],  # noqa: F811  # the fixture
+) -> None:
+    """Whatever part of the claim, the event and the alias made it to the disk; and after a kill, where all of it did."""
+    operation = OPERATIONS[name]
+    base = prepared(operation)
+    counted = base.killed()
+    assert attempt(counted, operation)
+    for number in range(1, counted.operations + 2):
+        disk = base.killed()
+        disk.cut_at = number
+        acknowledged = attempt(disk, operation)
+        explored()
+        go_on(disk.killed(), operation, acknowledged=acknowledged, wholly=True)
+        for found in disk.after_power_cut(random.Random(number), STATES_MAX):
+            explored()
+            go_on(found, operation, acknowledged=acknowledged)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_failing_disk_leaves_one_holder_at_most(
+    name: str,
+    explored: Callable[[], None],  # noqa: F811  # as above
+) -> None:
+    """After any error at any call, once or from then on; in the process that met it, and in others."""
+    operation = OPERATIONS[name]
+    base = prepared(operation)
+    counted = base.killed()
+    assert attempt(counted, operation)
+    for call, times in counted.calls.items():
+        for nth in chosen(range(1, times + 1), 10):
+            for forever in (False, True) if nth < 3 or is_thorough() else (nth % 4 < 2,):
+                number = ERRORS[call][nth % len(ERRORS[call])]
+                disk = base.killed()
+                disk.fault = Fault(call, nth, number, forever=forever, evict=nth % 2 == 0)
+                pipeline = None
+                try:
+                    pipeline = open_pipeline(disk, kept=not operation.cold)
+                    operation.run(pipeline)
+                    acknowledged = True
+                except (StoreError, LockTimeout):
+                    acknowledged = False
+                explored()
+                go_on(disk.killed(), operation, acknowledged=acknowledged)
+                for found in disk.after_power_cut(random.Random(nth), 1 + forever):
+                    explored()
+                    go_on(found, operation, acknowledged=acknowledged)
+                disk.fault = None
+                if pipeline is not None:
+                    check_names_here(pipeline, operation, acknowledged=acknowledged)
+
+
+def check_names_here(pipeline: RegistrationPipeline, operation: Operation, *, acknowledged: bool) -> None:
+    """The process that met the error goes on, now that the disk is well."""
+    held = holders(pipeline) == ["a"]
+    assert not acknowledged or held is operation.holds
+    if held is not operation.holds:
+        operation.run(pipeline)
+    check_names(pipeline, "a" if operation.holds else None)
+
+
+def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
+    explored: Callable[[], None],  # noqa: F811  # as above
+) -> None:
+    """Whatever bytes stand in it: it is worth what the logs say, and is made again where somebody holds the name."""
+    held = prepared(Operation("held", registered, lambda _: None, holds=True))
+    free = prepared(Operation("free", an_older_one, lambda _: None, holds=False))
+    path = f"{ROOT}/{layout.claim_path(FULL)}"
+    with open_pipeline(free.killed()) as pipeline:
+        pipeline.register("a")
+        raw = pipeline._store.disk.tree()[path]  # type: ignore[attr-defined]
+        disk: SimulatedDisk = pipeline._store.disk  # type: ignore[attr-defined]
+    assert decode_claim(raw, FULL) is not None
+    for torn in (raw[:-2], raw[:40], bytes(len(raw)), raw[:50] + bytes(30) + raw[80:], b"7", b"[]", b"{}"):
+        explored()
+        assert decode_claim(torn, FULL) is None
+        for kind in (held, free):
+            disk = kind.killed()
+            if kind is free:  # the claim is there, and its event is not
+                with open_pipeline(disk) as pipeline:
+                    left_claim(pipeline)
+            disk.tamper(path, torn)
+
+            with open_pipeline(disk.killed()) as pipeline:
+                if kind is held:
+                    assert pipeline.resolve(FULL).manifest_id == "a"
+                    with pytest.raises(NameTaken):
+                        pipeline.register("b")
+                    assert [one.kind for one in pipeline.verify("a").findings] == ["unfinished"]
+                    assert [step.done for step in pipeline.recover("a").steps] == ["made again"]
+                    check_names(pipeline, "a", wholly=True)
+                else:
+                    with pytest.raises(NotFound):
+                        pipeline.resolve(FULL)
+                    pipeline.register("b")
+                    check_names(pipeline, "b", wholly=True)
+            with open_pipeline(disk) as pipeline:  # whose own holder, or claimant, goes on with it
+                if kind is free:
+                    pipeline.register("a")
+                for id in ("a", "b"):
+                    pipeline.recover(id)
+                check_names(pipeline, "a", wholly=True)
+
+
+def left_claim(pipeline: RegistrationPipeline) -> None:
+    state = pipeline.load_state("a")
+    with pytest.raises(KeyboardInterrupt), pipeline._names.claims.taken(FULL, "a", state.position, "2026"):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("missing", ["claim", "alias"])
+def test_what_was_lost_of_names_is_made_again_from_the_logs(missing: str) -> None:
+    """A claim, or the log of the aliases, that is gone behind everybody's back."""
+    disk = prepared(Operation("held", registered, lambda _: None, holds=True))
+    paths = [f"{ROOT}/{layout.claim_path(FULL)}"]
+    if missing == "alias":
+        own = f"{ROOT}/{layout.ALIASES}/{layout.directory_of(NAME)}"
+        paths = [f"{own}/{layout.SNAPSHOT_FILE}", f"{own}/{layout.LOG_FILE}"]
+    for path in paths:
+        disk.tamper(path, None)
+
+    with open_pipeline(disk) as pipeline:
+        if missing == "claim":
+            assert [one.kind for one in pipeline.verify("a").findings] == ["unfinished"]
+            assert [step.done for step in pipeline.recover("a", dry_run=True).steps] == ["made again"]
+            assert pipeline._store.claims.read(FULL) is None
+            assert [step.done for step in pipeline.recover("a").steps] == ["made again"]
+        else:
+            assert [one.kind for one in pipeline.verify_name(NAME)] == ["unfinished"]
+            assert [step.done for step in pipeline.recover_name(NAME, dry_run=True)] == ["moved"]
+            assert [step.done for step in pipeline.recover_name(NAME)] == ["moved"]
+        check_names(pipeline, "a")
+
+
+def test_an_error_of_the_lock_is_a_time_out() -> None:
+    """Somebody is registering that very name all the time."""
+    disk = prepared(OPERATIONS["next"])
+    with open_pipeline(disk) as pipeline, pipeline._store.claims.locked(FULL, create=True):
+        with pytest.raises(LockTimeout, match=r"acme/weather@1\.0\.0"):
+            pipeline.register("a")
+        assert pipeline.load_state("a").state == "APPROVED"
+
+
+def test_no_space_for_a_claim_is_said_before_anything_is_written() -> None:
+    """The log is as it was, and no part of a claim is left."""
+    disk = prepared(OPERATIONS["next"])
+    before = disk.tree()
+    disk.fault = Fault("write", 1, errno.ENOSPC, forever=True)
+
+    with open_pipeline(disk) as pipeline, pytest.raises(StoreError, match=r"writing names/.*No space left"):
+        pipeline.register("a")
+
+    assert disk.tree() == before
