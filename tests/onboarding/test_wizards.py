@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from itertools import pairwise
 from typing import Annotated
 
 import pytest
@@ -353,13 +353,29 @@ def test_whatever_is_answered_is_taken_or_told_what_is_wrong(answer):
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_the_matrix_in_the_documents_is_the_wizards(name):
-    """Word for word what `registration wizard matrix` prints."""
-    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+def test_a_matrix_has_each_state_once_and_each_step_in_its_place(name):
+    """What is printed is the machine: every step answered leads on, and the steps in order lead from the start to the end."""
+    wizard = shipped(name)
+    matrix = matrix_of(wizard)
+    forms = [step.name for step in wizard.steps if step.kind == "form"]
 
-    section = text.partition(f"### {name}\n\n")[2].partition("\n\n")[0].rstrip("\n") + "\n"
+    assert set(matrix) == {"(none)", *chart_of(wizard, wizard.time_to_live).leaves}
+    assert matrix["(none)"]["on"] == (wizard.steps[0].name,)
+    for step, following in pairwise([*(step.name for step in wizard.steps), "COMPLETE"]):
+        assert following in matrix[step]["on"]
+    assert set(matrix[wizard.review.name]["goto"]) == set(forms)
 
-    assert section == markdown_of(shipped(name))
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_the_printed_table_has_a_cell_for_each_way(name):
+    """The Markdown says of each state what the matrix does; a dash stands where nothing leads."""
+    lines = markdown_of(shipped(name)).splitlines()
+    header, rows = lines[0], [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+    assert header == "| from | on | back | goto | stays | fail | cancel | expire | restart |"
+    assert {
+        state: [tuple(cell.split(", ")) if cell != "-" else () for cell in cells] for state, *cells in rows
+    } == {state: list(row.values()) for state, row in matrix_of(shipped(name)).items()}
 
 
 def test_the_matrix_is_what_the_chart_does():

@@ -569,5 +569,5 @@ def test_without_anyio_it_says_what_to_install(tmp_path):
     )
 
     assert run.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: AsyncRegistrationPipeline needs anyio. Install it: pip install 'registration[async]'"
+        "ModuleNotFoundError: AsyncRegistrationPipeline needs anyio. Install it: pip install '.[async]'"
     )

@@ -459,8 +459,8 @@ def test_without_the_library_nothing_is_valid(monkeypatch):
 
     assert not verdict.agrees
     assert "jsonschema isn't installed" in verdict.reason
-    assert "pip install 'registration[schema]'" in verdict.remedy
-    assert "pip install 'registration[schema]'" in check_schema({})[0]
+    assert "pip install '.[schema]'" in verdict.remedy
+    assert "pip install '.[schema]'" in check_schema({})[0]
 
 
 # -- bounds ----------------------------------------------------------------------------------------------

@@ -11,5 +11,5 @@ try:
     import anyio as anyio
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        "AsyncRegistrationPipeline needs anyio. Install it: pip install 'registration[async]'", name="anyio"
+        "AsyncRegistrationPipeline needs anyio. Install it: pip install '.[async]'", name="anyio"
     ) from missing

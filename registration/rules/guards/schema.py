@@ -85,7 +85,7 @@ def check_schema(value: object, schema_pointer: str = "") -> list[str]:
     try:
         validator = _dialect(value)
     except _Missing:
-        return ["the library jsonschema isn't installed: `pip install 'registration[schema]'`"]
+        return ["the library jsonschema isn't installed: `pip install '.[schema]'`"]
     except _Unusable as error:
         return [str(error)]
     own = validator(validator.META_SCHEMA, registry=_registry())
@@ -105,7 +105,7 @@ def schema_problems(value: Any, schema: Mapping[str, Any]) -> tuple[Problem, ...
     try:
         return _problems_of(value, _validator(dict(schema), digest_of(schema), ""))
     except _Missing:
-        return (Problem("", "schema", "it can't be checked: `pip install 'registration[schema]'`"),)
+        return (Problem("", "schema", "it can't be checked: `pip install '.[schema]'`"),)
     except _Unusable as error:
         return (Problem("", "schema", f"it can't be checked: {error}"),)
 
@@ -129,7 +129,7 @@ def _not_installed(evidence: Mapping[str, Any]) -> Verdict:
         agrees=False,
         reason="the document can't be checked against its JSON Schema: the library jsonschema isn't installed",
         evidence=evidence,
-        remedy="Install it: `pip install 'registration[schema]'`.",
+        remedy="Install it: `pip install '.[schema]'`.",
     )
 
 
