@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from registration.core.store import FeedEntry as FeedEntry
     from registration.engine.leases.keeper import LeaseKeeper as LeaseKeeper
     from registration.engine.leases.opening import open_leases as open_leases
+    from registration.engine.names.answers import AliasedVersion as AliasedVersion
     from registration.engine.names.answers import NameStatus as NameStatus
     from registration.engine.names.answers import Resolution as Resolution
-    from registration.engine.names.answers import Target as Target
     from registration.engine.publisher import StateChange as StateChange
     from registration.errors import AlreadyExists as AlreadyExists
     from registration.errors import ConsumerBlocked as ConsumerBlocked
@@ -128,7 +128,7 @@ _HOME_OF = {
     "open_leases": "registration.engine.leases.opening",
     "NameStatus": "registration.engine.names.answers",
     "Resolution": "registration.engine.names.answers",
-    "Target": "registration.engine.names.answers",
+    "AliasedVersion": "registration.engine.names.answers",
     "StateChange": "registration.engine.publisher",
     "AlreadyExists": "registration.errors",
     "ConsumerBlocked": "registration.errors",

@@ -29,6 +29,9 @@ Key = Literal["id", "updated", "created", "state"]
 
 KEYS: tuple[Key, ...] = get_args(Key)
 
+SortKey = tuple[str, str]
+"""The position of a manifest in an order: the value that the list is sorted by, and the id."""
+
 
 @dataclass(frozen=True)
 class Filters:
@@ -114,8 +117,8 @@ class Order:
             )
         return cls(name, text.startswith("-"))
 
-    def place(self, row: Row) -> tuple[str, str]:
-        """Where a row stands in this order."""
+    def sort_key(self, row: Row) -> SortKey:
+        """The position of a row in this order."""
         values = {"id": row.id, "updated": row.updated_at, "created": row.created_at, "state": row.state}
         return values[self.key], row.id
 

@@ -10,28 +10,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registration.catalog.catalog import Page
-    from registration.catalog.filters import Order
+    from registration.catalog.filters import Order, SortKey
     from registration.catalog.rows import Row, Unreadable
 
 ROWS_AT_ONCE = 500
 """How many rows of a long list are fetched in one go; what is written meanwhile shows in the next."""
 
-Place = tuple[str, str]
-"""A key of the order, and an id."""
-
 
 def found_rows(
-    page_behind: Callable[[Place | None, int], Page | None],
-    scan_behind: Callable[[Place | None], Iterator[Row | Unreadable]],
+    page_behind: Callable[[SortKey | None, int], Page | None],
+    scan_behind: Callable[[SortKey | None], Iterator[Row | Unreadable]],
     order: Order,
     *,
-    after: Place | None,
+    after: SortKey | None,
     limit: int | None,
 ) -> Iterator[Row | Unreadable]:
-    """The rows behind a place, those that can't be read among them; one row more than the limit.
+    """The rows after a sort key, unreadable manifests among them; one row more than the limit.
 
-    page_behind: a page of so many rows behind a place; None where the catalog can't be had: then `scan_behind` gives the
-    rest, however far the catalog came.
+    page_behind: a page of at most that many rows after a key; None when the catalog is unavailable: `scan_behind` then gives
+    the rest, however far the catalog came.
     """
     left = sys.maxsize if limit is None else limit + 1
     dark: tuple[Unreadable, ...] | None = None
@@ -44,7 +41,7 @@ def found_rows(
         if dark is None:
             dark = tuple(one for one in page.unreadable if _belongs(one, order, after))
         left -= size
-        after = order.place(page.rows[-1]) if len(page.rows) == size else None
+        after = order.sort_key(page.rows[-1]) if len(page.rows) == size else None
         now = [one for one in dark if after is None or order.key != "id" or not _is_behind(one, after, order)]
         dark = tuple(one for one in dark if one not in now)
         yield from _together(page.rows, now, order)
@@ -60,10 +57,10 @@ def _together(
     return heapq.merge(rows, dark, key=lambda one: one.id, reverse=order.descending)
 
 
-def _belongs(one: Unreadable, order: Order, after: Place | None) -> bool:
+def _belongs(one: Unreadable, order: Order, after: SortKey | None) -> bool:
     """Whether one that can't be read comes in a list that begins behind `after`."""
     return after is None or (order.key == "id" and _is_behind(one, after, order))
 
 
-def _is_behind(one: Unreadable, place: Place, order: Order) -> bool:
-    return one.id < place[1] if order.descending else one.id > place[1]
+def _is_behind(one: Unreadable, key: SortKey, order: Order) -> bool:
+    return one.id < key[1] if order.descending else one.id > key[1]

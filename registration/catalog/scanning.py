@@ -53,9 +53,9 @@ def scan(
         if isinstance(one, Unreadable):
             if after is None:
                 yield one
-        elif after is None or _is_after(order.place(one), after, order):
+        elif after is None or _is_after(order.sort_key(one), after, order):
             rows.append(one)
-    yield from sorted(rows, key=order.place, reverse=order.descending)
+    yield from sorted(rows, key=order.sort_key, reverse=order.descending)
 
 
 def _found(store: Store, filters: Filters, policy: Policy | None, order: Order) -> Iterator[Row | Unreadable]:

@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.catalog.file import read_meta
-from registration.catalog.filters import Filters, Key, Order, stands
+from registration.catalog.filters import Filters, Key, Order, SortKey, stands
 from registration.catalog.projection import columns, row_from
 from registration.catalog.words import has_words, match_words, words_in, words_of
 
 if TYPE_CHECKING:
     from registration.catalog.rows import Row
-
-Place = tuple[str, str]
-"""A key of the order, and an id."""
 
 _Condition = tuple[str, Mapping[str, Any]]
 """The rest of a WHERE clause, and its values."""
@@ -40,10 +37,10 @@ def select_page(
     filters: Filters,
     order: Order,
     *,
-    after: Place | None,
+    after: SortKey | None,
     limit: int,
 ) -> list[Row]:
-    """The first rows behind a place in the order that the filters let through.
+    """The first matching rows after a sort key.
 
     places: those in which manifests are, each with the states that are active in it.
     """
@@ -53,7 +50,7 @@ def select_page(
         for place in _wanted(places, filters)
         if _is_behind(place, order, after)
     ]
-    merged = heapq.merge(*ways, key=order.place, reverse=order.descending)
+    merged = heapq.merge(*ways, key=order.sort_key, reverse=order.descending)
     return list(islice(merged, limit))
 
 
@@ -76,7 +73,7 @@ def _wanted(places: Mapping[str, frozenset[str]], filters: Filters) -> list[str]
     return [place for place, active in places.items() if filters.state is None or filters.state in active]
 
 
-def _is_behind(place: str, order: Order, after: Place | None) -> bool:
+def _is_behind(place: str, order: Order, after: SortKey | None) -> bool:
     """Whether anything in a place can stand behind `after`: a matter of its name, where that is the key."""
     if after is None or order.key != "state":
         return True
@@ -84,7 +81,7 @@ def _is_behind(place: str, order: Order, after: Place | None) -> bool:
 
 
 def _way(
-    db: sqlite3.Connection, place: str, condition: _Condition, order: Order, after: Place | None, limit: int
+    db: sqlite3.Connection, place: str, condition: _Condition, order: Order, after: SortKey | None, limit: int
 ) -> Iterator[Row]:
     """The rows in one place, in order."""
     sql, values = condition

@@ -155,7 +155,7 @@ def resume_wizard(
 
 def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, Any] | None) -> None:
     """Ask at a terminal; otherwise answer as far as what is given reaches."""
-    from registration.cli.wizard_run import AtWork, Run, fill, holder_of, offer_to_wait, show_end  # noqa: PLC0415  # as above
+    from registration.cli.wizard_run import AtWork, Dialog, fill, holder_of, offer_to_wait, show_end  # noqa: PLC0415  # as above
 
     asking = given is None and is_terminal(context)
     holder = holder_of(opened.by.user)
@@ -165,7 +165,7 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
             session = opened.sessions.get(session.id)  # somebody may have gone on with it while we waited
             if asking:
                 say(f"Session {session.id}; ? explains, < goes back, Ctrl-C leaves and keeps everything.")
-                session = Run(opened.sessions, session, opened.by, at_work).through()
+                session = Dialog(opened.sessions, session, opened.by, at_work).through()
             else:
                 session = fill(opened.sessions, session, opened.by, given or {})
     except (click.Abort, KeyboardInterrupt):

@@ -119,7 +119,7 @@ def offer_to_wait(held: LeaseHeld) -> bool:
     return True
 
 
-class Run:
+class Dialog:
     """One session at a terminal. by: whose it is. at_work: the lease."""
 
     def __init__(self, sessions: Sessions, session: Session, by: Caller, at_work: AtWork) -> None:

@@ -165,7 +165,7 @@ _ASCII = _Pen("*", "o", ":", "-", "`", "'", "^", "'")
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _GraphLine:
     """What a graph shows of an event. before, after: the active leaves. cells: the text beside the drawing."""
 
     before: tuple[str, ...]
@@ -187,7 +187,7 @@ def graph(chart: Chart, events: Iterable[Event], *, ascii: bool = False) -> Iter
         RegistrationError: after the last line, what reading the events raised; what was read till then is drawn.
     """
     pen = _ASCII if ascii else _UNICODE
-    rows: list[_Row] = []
+    rows: list[_GraphLine] = []
     damage: RegistrationError | None = None
     try:
         rows.extend(map(_row, events))  # one by one: those before an error are kept
@@ -216,20 +216,20 @@ def _escape(character: str) -> str:
     return short or "".join(rf"\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def _row(event: Event) -> _Row:
+def _row(event: Event) -> _GraphLine:
     when = f"{event.time[:10]} {event.time[11:19]}Z"
     cells = (str(event.version), when, event.actor or "-", event.action, event.remarks)
     before = () if event.from_state is None else tuple(event.from_state.split("+"))
-    return _Row(before, tuple(event.to_state.split("+")), tuple(map(printable, cells)))
+    return _GraphLine(before, tuple(event.to_state.split("+")), tuple(map(printable, cells)))
 
 
-def _lanes(chart: Chart, rows: Sequence[_Row]) -> list[str]:
+def _lanes(chart: Chart, rows: Sequence[_GraphLine]) -> list[str]:
     been = dict.fromkeys(state for row in rows for state in (*row.before, *row.after))
     known = [leaf for leaf in chart.leaves if leaf in been]
     return known + [state for state in been if state not in known]
 
 
-def _drawing(chart: Chart, row: _Row, lanes: Sequence[str], pen: _Pen) -> str:
+def _drawing(chart: Chart, row: _GraphLine, lanes: Sequence[str], pen: _Pen) -> str:
     column = {state: 2 * index for index, state in enumerate(lanes)}
     drawn = list(" ".join(pen.lane * len(lanes)))
     left = [state for state in row.before if state not in row.after]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from registration.core.policy import NO_POLICY
 from registration.errors import InvalidArgument, RegistrationError, StoreError
-from registration.pipeline.results import Listing, Place, Summary
+from registration.pipeline.results import Listing, Summary
 from registration.values.times import Clock, rfc3339
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from registration.catalog.catalog import Catalog, Page
     from registration.catalog.checking import Checked
-    from registration.catalog.filters import Filters, Order
+    from registration.catalog.filters import Filters, Order, SortKey
     from registration.catalog.queries import Answer, Parameters
     from registration.catalog.rows import Row, Unreadable
     from registration.catalog.statistics import Statistics
@@ -217,26 +217,26 @@ class Finder:
         raise NotImplementedError
 
     def _summaries(
-        self, filters: Filters, order: Order, after: Place | None, limit: int | None
-    ) -> Iterator[tuple[Place | None, Summary]]:
+        self, filters: Filters, order: Order, after: SortKey | None, limit: int | None
+    ) -> Iterator[tuple[SortKey | None, Summary]]:
         from registration.catalog.listing import found_rows  # noqa: PLC0415  # as above
         from registration.catalog.rows import Unreadable  # noqa: PLC0415  # as above
 
-        def page_behind(place: Place | None, size: int) -> Page | None:
+        def page_behind(key: SortKey | None, size: int) -> Page | None:
             return self._ask(
-                lambda catalog: catalog.page(filters, order, policy=self._policy, after=place, limit=size)
+                lambda catalog: catalog.page(filters, order, policy=self._policy, after=key, limit=size)
             )
 
-        def scan_behind(place: Place | None) -> Iterator[Row | Unreadable]:
+        def scan_behind(key: SortKey | None) -> Iterator[Row | Unreadable]:
             from registration.catalog.scanning import scan  # noqa: PLC0415  # where there is no catalog
 
-            return scan(self._store, filters, order, policy=self._policy, after=place)
+            return scan(self._store, filters, order, policy=self._policy, after=key)
 
         for row in found_rows(page_behind, scan_behind, order, after=after, limit=limit):
             if isinstance(row, Unreadable):
                 yield None, Summary(row.id, problem=row.problem)
             else:
-                yield order.place(row), _summary(row)
+                yield order.sort_key(row), _summary(row)
 
     def _ask(self, question: Callable[[Catalog], T]) -> T | None:
         """What the catalog answers; None where it can't be had, or there is none for this store."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from registration.core.store import Step
-    from registration.engine.names.answers import NameStatus, Resolution, Target
+    from registration.engine.names.answers import AliasedVersion, NameStatus, Resolution
     from registration.evidence.verification import Finding
     from registration.pipeline.results import TransitionResult, WordsWithReason
     from registration.values.events import Event
@@ -55,7 +55,7 @@ class NamingPipeline(RegistryReader):
 
     # -- aliases -------------------------------------------------------------------------------------------
 
-    def aliases(self, name: str) -> Mapping[str, Target]:
+    def aliases(self, name: str) -> Mapping[str, AliasedVersion]:
         """By alias, which version of a name it points at. `latest` moves by itself."""
         self._open()
         return self._names.aliases(name)
@@ -81,7 +81,7 @@ class NamingPipeline(RegistryReader):
         comment: str | None = None,
         context: Mapping[str, Any] | None = None,
         correlation_id: str | None = None,
-    ) -> Target:
+    ) -> AliasedVersion:
         """Have an alias of a name point at a version, or at the one that another alias points at.
 
         It points at these very bytes: where another document, or another manifest, holds that version later, the alias

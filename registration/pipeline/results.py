@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from registration.engine.publisher import StateChange
 from registration.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from registration.catalog.filters import SortKey
 
 
 class Words(TypedDict, total=False):
@@ -57,10 +60,6 @@ class Summary:
     problem: RegistrationError | None = None
 
 
-Place = tuple[str, str]
-"""Where a manifest stands in the order of a list: its key, and its id."""
-
-
 class Listing(Iterator[Summary]):
     """Manifests in a list, one after the other. Not to be shared between threads.
 
@@ -69,24 +68,24 @@ class Listing(Iterator[Summary]):
 
     def __init__(
         self,
-        found: Iterator[tuple[Place | None, Summary]],
+        found: Iterator[tuple[SortKey | None, Summary]],
         limit: int | None,
-        cursor_of: Callable[[Place], str],
+        cursor_of: Callable[[SortKey], str],
     ) -> None:
         self._found = found
         self._left = limit
         self._cursor_of = cursor_of
-        self._last: Place | None = None
+        self._last: SortKey | None = None
         self.next_page: str | None = None
 
     def __next__(self) -> Summary:
         """The next manifest; those that can't be read don't count for the limit."""
-        place, summary = next(self._found)
+        key, summary = next(self._found)
         if self._left == 0 and self._last is not None:
             self.next_page = self._cursor_of(self._last)
             self._found = iter(())
             raise StopIteration
-        if place is not None:
-            self._last = place
+        if key is not None:
+            self._last = key
             self._left = None if self._left is None else self._left - 1
         return summary

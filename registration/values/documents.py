@@ -131,7 +131,7 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-_Place = tuple[Any, "str | int"] | None
+_Parent = tuple[Any, "str | int"] | None
 """Where the walk is: the place of the parent and the last step. Text is made of it only for a problem, since
 a pointer for every value would cost the square of a hostile document's size."""
 
@@ -146,7 +146,7 @@ class _Survey:
         self._twice = twice
         self._values_left = values_max
 
-    def visit(self, value: Any, place: _Place, depth: int) -> None:  # noqa: C901, PLR0912  # one branch a JSON type
+    def visit(self, value: Any, place: _Parent, depth: int) -> None:  # noqa: C901, PLR0912  # one branch a JSON type
         if len(self.problems) > PROBLEMS_MAX:
             return
         self._values_left -= 1
@@ -173,7 +173,7 @@ class _Survey:
         elif value is not None and kind is not bool:
             self._problem(place, f"a {kind.__name__} is not a JSON value")
 
-    def _object(self, value: dict[Any, Any], place: _Place, depth: int) -> None:
+    def _object(self, value: dict[Any, Any], place: _Parent, depth: int) -> None:
         twice = self._twice.get(id(value))
         if twice is not None:
             for name in twice.names:
@@ -189,16 +189,16 @@ class _Survey:
                 self.has_key_beyond_bmp = True
             self.visit(item, (place, key), depth + 1)
 
-    def _text(self, text: str, place: _Place, what: str) -> None:
+    def _text(self, text: str, place: _Parent, what: str) -> None:
         if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
             self._problem(place, f"{what} half of a surrogate pair, which is not a character")
 
-    def _problem(self, place: _Place, what: str) -> None:
+    def _problem(self, place: _Parent, what: str) -> None:
         where = _cut(_pointer(place).encode("utf-8", "backslashreplace").decode(), 120)
         self.problems.append(f"at {where or 'the top'}: {what}")
 
 
-def _pointer(place: _Place) -> str:
+def _pointer(place: _Parent) -> str:
     steps: list[str] = []
     while place is not None:
         place, step = place

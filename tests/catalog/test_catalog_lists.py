@@ -121,7 +121,7 @@ def test_the_catalog_and_the_files_give_the_same(
                 assert [shown(row) for row in islice(rest, size)] == [shown(row) for row in page.rows]
                 if len(page.rows) < size:
                     break
-                place = order.place(page.rows[-1])
+                place = order.sort_key(page.rows[-1])
 
             assert paged == scanned
             assert catalog.count(wanted, policy=lambda: POLICY) == len(scanned)
@@ -311,7 +311,7 @@ def test_pages_are_stable_while_others_write(registry: Registry, order: Order, c
             seen += [row.id for row in page.rows]
             if not page.rows:
                 break
-            place = order.place(page.rows[-1])
+            place = order.sort_key(page.rows[-1])
             moving = chance.choice(sorted(before))
             state = registry.load(moving)
             if state is not None and state.state == "DRAFT" and chance.random() < 0.5:

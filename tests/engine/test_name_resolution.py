@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from registration import (
+    AliasedVersion,
     AlreadyExists,
     CorruptLog,
     GuardRefused,
@@ -27,7 +28,6 @@ from registration import (
     RegistrationPipeline,
     Rejected,
     StoreError,
-    Target,
     VersionConflict,
 )
 from registration.core.chart import GuardUse
@@ -557,7 +557,7 @@ def test_an_alias_is_set_by_people(upkeep):
     registered(upkeep, "b", "1.1.0")
 
     target = upkeep.set_alias("weather", "stable", "1.0.0", actor="bea", reason="a week in use", comment="c")
-    assert target == Target("1.0.0", "a", upkeep.load_state("a").digest)
+    assert target == AliasedVersion("1.0.0", "a", upkeep.load_state("a").digest)
     assert upkeep.set_alias("weather", "stable", "1.0.0", actor="cyd") == target
     assert upkeep.set_alias("weather", "lts", "stable") == target
     assert upkeep.set_alias("weather", "next", "latest").manifest_id == "b"

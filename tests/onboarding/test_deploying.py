@@ -29,10 +29,10 @@ from registration.errors import (
 from registration.onboarding.community import COMMUNITY
 from registration.onboarding.community.deploying import (
     Deployment,
+    DeploymentPlan,
+    DeploymentStep,
     JsonTarget,
-    Plan,
     PlannedFailure,
-    Step,
     open_deployments,
     plan_for,
 )
@@ -74,18 +74,18 @@ SHORT = plan_for(
 )
 """A community of one tier: a role, a category with three channels, three permissions."""
 
-SMALL = Plan(
+SMALL = DeploymentPlan(
     "small@1.0.0",
     (
-        Step("create_role", "create the role 'Gold'", {"name": "Gold", "colour": "#F1C40F", "permissions": ["speak"]}),
-        Step("create_channel", "create the category 'C'", {"name": "C", "kind": "category"}, {"category": None}),
-        Step("create_channel", "create the channel 'c'", {"name": "c", "kind": "text"}, {"category": 1}),
-        Step("set_permission", "let 'Gold' write in 'c'", {"access": "write"}, {"channel": 2, "role": 0}),
+        DeploymentStep("create_role", "create the role 'Gold'", {"name": "Gold", "colour": "#F1C40F", "permissions": ["speak"]}),
+        DeploymentStep("create_channel", "create the category 'C'", {"name": "C", "kind": "category"}, {"category": None}),
+        DeploymentStep("create_channel", "create the channel 'c'", {"name": "c", "kind": "text"}, {"category": 1}),
+        DeploymentStep("set_permission", "let 'Gold' write in 'c'", {"access": "write"}, {"channel": 2, "role": 0}),
     ),
 )  # fmt: skip
-DOOMED = Plan(
+DOOMED = DeploymentPlan(
     "doomed@1.0.0",
-    (*SMALL.steps, Step("create_role", "create the role 'Mods'", {"name": "Mods", "colour": "#000000", "permissions": []})),
+    (*SMALL.steps, DeploymentStep("create_role", "create the role 'Mods'", {"name": "Mods", "colour": "#000000", "permissions": []})),
 )  # fmt: skip
 """Its last step is refused for ever: there is such a role already."""
 
@@ -537,10 +537,13 @@ def test_what_cannot_be_started_is_refused(root, place):
     deployments = open_deployments(root)
 
     with pytest.raises(InvalidArgument, match="has no steps"):
-        deployments.start(ID, Plan("empty", ()))
+        deployments.start(ID, DeploymentPlan("empty", ()))
     with pytest.raises(InvalidDocument, match="not before it"):
         deployments.start(
-            ID, Plan("x", (Step("create_channel", "t", {"name": "c", "kind": "text"}, {"category": 0}),))
+            ID,
+            DeploymentPlan(
+                "x", (DeploymentStep("create_channel", "t", {"name": "c", "kind": "text"}, {"category": 0}),)
+            ),
         )
     with pytest.raises(InvalidArgument, match="not a manifest id"):
         deployments.start("a b", SMALL)

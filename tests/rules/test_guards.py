@@ -18,7 +18,7 @@ from registration.core.policy import Kind, Policy
 from registration.errors import InvalidArgument
 from registration.rules.guards import a2a, builtin, findings, mcp, names, registry, urls
 from registration.rules.guards.builtin import not_the_author
-from registration.rules.guards.findings import PROBLEMS_MAX, Problem
+from registration.rules.guards.findings import PROBLEMS_MAX, Finding
 from registration.rules.guards.registry import (
     BUILTIN,
     GuardKind,
@@ -307,8 +307,8 @@ def test_the_document_that_is_brought_goes_before_the_one_that_stands():
 
 def test_one_problem_is_the_reason_and_several_are_counted():
     """A single problem is told in the reason itself; of several, how many there are and of which rules."""
-    one = [Problem("/a", "M4", "it is wrong")]
-    three = [*one, Problem("/b", "M10", "no"), Problem("", "M4", "no")]
+    one = [Finding("/a", "M4", "it is wrong")]
+    three = [*one, Finding("/b", "M10", "no"), Finding("", "M4", "no")]
 
     single = findings.judged(one, asked("create"), rules="rules for x", evidence={"kept": 1})
     several = findings.judged(three, asked("create"), rules="rules for x", evidence={})
@@ -326,7 +326,7 @@ def test_one_problem_is_the_reason_and_several_are_counted():
 
 def test_a_hundred_problems_are_listed_and_no_more():
     """A document with a problem a byte doesn't become a refusal of many times its size."""
-    many = (Problem(f"/{index}", "M4", "no") for index in range(10_000))
+    many = (Finding(f"/{index}", "M4", "no") for index in range(10_000))
 
     verdict = findings.judged(many, asked("create"), rules="rules", evidence={})
 
@@ -337,7 +337,7 @@ def test_a_hundred_problems_are_listed_and_no_more():
 
 def test_exactly_a_hundred_problems_are_all_there_are():
     """Where nothing is left out, nothing is said to be."""
-    verdict = findings.judged([Problem("", "M4", "no")] * 100, asked("create"), rules="rules", evidence={})
+    verdict = findings.judged([Finding("", "M4", "no")] * 100, asked("create"), rules="rules", evidence={})
 
     assert "more" not in verdict.evidence
     assert "in 100 places" in verdict.reason

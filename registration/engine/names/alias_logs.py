@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from registration.engine.engine import Engine, Random
-from registration.engine.names.answers import Target, targets_of
+from registration.engine.names.answers import AliasedVersion, aliased_versions
 from registration.errors import VersionConflict
 from registration.storage import layout
 from registration.values.commands import Command
@@ -59,12 +59,15 @@ class AliasLogs:
             lock_timeout_s=self._lock_timeout_s,
         )
 
-    def targets(self, name: str) -> dict[str, Target]:
+    def targets(self, name: str) -> dict[str, AliasedVersion]:
         """By alias, what the aliases of a name point at; none where it never had any."""
-        return targets_of(self.store.load(name))
+        return aliased_versions(self.store.load(name))
 
     def change(
-        self, name: str, wanted: Callable[[dict[str, Target]], dict[str, Any] | None], words: dict[str, Any]
+        self,
+        name: str,
+        wanted: Callable[[dict[str, AliasedVersion]], dict[str, Any] | None],
+        words: dict[str, Any],
     ) -> None:
         """Record what `wanted` makes of the aliases as they stand, and ask it again where others were faster.
 
@@ -76,7 +79,7 @@ class AliasLogs:
         waits = self._retry.waits_s(self._random.random)
         while True:
             state = self.store.load(name)
-            members = wanted(targets_of(state))
+            members = wanted(aliased_versions(state))
             if members is None:
                 return
             doing = "move" if "target" in members else "remove"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What an alias points at.
+class AliasedVersion:
+    """The version of a name that an alias points at.
 
     version: of the name; None where the document has none. manifest_id: which held it. digest: of the document that
     it was registered with.
@@ -108,16 +108,16 @@ def resolution_of(held: StateSnapshot, alias: str | None = None) -> Resolution:
     )
 
 
-def target_of(found: Resolution) -> Target:
+def aliased_version(found: Resolution) -> AliasedVersion:
     """What an alias points at that is to lead to the same."""
-    return Target(found.version, found.manifest_id, found.digest)
+    return AliasedVersion(found.version, found.manifest_id, found.digest)
 
 
-def targets_of(state: StateSnapshot | None) -> dict[str, Target]:
+def aliased_versions(state: StateSnapshot | None) -> dict[str, AliasedVersion]:
     """By alias, what it points at; none where the name never had any."""
     found: Mapping[str, Any] = state.facts.get("aliases", {}) if state is not None else {}
     return {
-        alias: Target(target["version"], target["manifest_id"], target["digest"])
+        alias: AliasedVersion(target["version"], target["manifest_id"], target["digest"])
         for alias, target in found.items()
     }
 

@@ -23,12 +23,12 @@ from registration.core.naming import action_of
 from registration.core.policy import Verdict
 from registration.core.store import Stray
 from registration.engine.names.answers import (
+    AliasedVersion,
     NameStatus,
     Resolution,
-    Target,
+    aliased_version,
     resolution_of,
     status_order,
-    target_of,
 )
 from registration.engine.names.claims import Claims
 from registration.errors import (
@@ -152,7 +152,7 @@ class Names:
             found = [self.status(full) for full in self.claims.place.claims_of(one)]
             yield from sorted(found, key=status_order)
 
-    def aliases(self, name: str) -> dict[str, Target]:
+    def aliases(self, name: str) -> dict[str, AliasedVersion]:
         """By alias, what the aliases of a name point at, as their log says it."""
         return self.logs.targets(check_name(name).name)
 
@@ -162,7 +162,7 @@ class Names:
             return []
         found = resolution_of(state)
         aliases = self.aliases(found.name)
-        return sorted(alias for alias, target in aliases.items() if target == target_of(found))
+        return sorted(alias for alias, target in aliases.items() if target == aliased_version(found))
 
     def alias_events(self, name: str) -> Iterator[Event]:
         """What happened to the aliases of a name, in order; nothing where it never had any."""
@@ -172,7 +172,7 @@ class Names:
 
     # -- moving aliases --------------------------------------------------------------------------------------
 
-    def set_alias(self, name: str, alias: str, version: str, **words: Any) -> Target:
+    def set_alias(self, name: str, alias: str, version: str, **words: Any) -> AliasedVersion:
         """Have an alias point at a version that is held now. Where it does so already, nothing is written.
 
         version: or another alias, for the version that it points at. words: `actor`, `reason`, `comment` and the rest of a `Command`.
@@ -191,11 +191,11 @@ class Names:
             raise InvalidArgument(
                 f"{name!r} has a version that is called {alias!r}.", "Choose another alias.", alias=alias
             )
-        target: Target | None = None
+        target: AliasedVersion | None = None
 
-        def wanted(pointing: dict[str, Target]) -> dict[str, Any] | None:
+        def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any] | None:
             nonlocal target
-            target = target_of(self.resolve(full))
+            target = aliased_version(self.resolve(full))
             return _move(alias, target) if pointing.get(alias) != target else None
 
         self.logs.change(name, wanted, words)
@@ -211,7 +211,7 @@ class Names:
         """
         self._check_movable(name, alias)
 
-        def wanted(pointing: dict[str, Target]) -> dict[str, Any]:
+        def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any]:
             if alias not in pointing:
                 raise NotFound(
                     f"{name!r} has no alias {alias!r}.{nearest(alias, pointing)}",
@@ -230,10 +230,10 @@ class Names:
         """
         moved = False
 
-        def wanted(pointing: dict[str, Target]) -> dict[str, Any] | None:
+        def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any] | None:
             nonlocal moved
             best = self._best(name)
-            target = None if best is None else target_of(resolution_of(best))
+            target = None if best is None else aliased_version(resolution_of(best))
             moved = pointing.get(LATEST) != target
             if not moved or dry_run:
                 return None
@@ -310,10 +310,10 @@ class Names:
             raise self._unknown(Name(name, None))
         return found
 
-    def _resolved_alias(self, asked: Name, target: Target) -> Resolution:
+    def _resolved_alias(self, asked: Name, target: AliasedVersion) -> Resolution:
         pointed = Name(asked.name, target.version)
         held = self.claims.holder(str(pointed))
-        if held is not None and target_of(resolution_of(held)) == target:
+        if held is not None and aliased_version(resolution_of(held)) == target:
             return resolution_of(held, alias=asked.version)
         why = "which nobody holds any more"
         if held is not None:
@@ -393,5 +393,5 @@ class Names:
         )
 
 
-def _move(alias: str, target: Target) -> dict[str, Any]:
+def _move(alias: str, target: AliasedVersion) -> dict[str, Any]:
     return {"alias": alias, "target": target.as_json()}

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from registration.feed.hooks.webhooks import Outcome
+from registration.feed.hooks.webhooks import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SAID_BYTES_MAX = 2_000
 
 
-def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) -> Outcome:
+def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) -> Delivery:
     """One attempt. told: what goes into its environment besides. root: where it is started."""
     program = hook.command[0]
     # A path is one in the registry; a bare name is looked for as usual.
@@ -40,16 +40,16 @@ def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) 
                 start_new_session=True,
             )
         except OSError as error:
-            return Outcome(f"{program} can't be started: {error.strerror}")
+            return Delivery(f"{program} can't be started: {error.strerror}")
         try:
             process.communicate(body, timeout=hook.timeout_s)
         except subprocess.TimeoutExpired:
-            return Outcome(f"{program} was not done within {hook.timeout_s:g} s, and was ended")
+            return Delivery(f"{program} was not done within {hook.timeout_s:g} s, and was ended")
         finally:
             _end(process)
         if process.returncode == 0:
-            return Outcome()
-        return Outcome(_failure(program, process.returncode, _last_of(said.fileno())))
+            return Delivery()
+        return Delivery(_failure(program, process.returncode, _last_of(said.fileno())))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -25,7 +25,7 @@ from registration.feed.consumers import Consumer, Failing, describe
 from registration.feed.hooks.dead_letters import DeadLetter, DeadLetters
 from registration.feed.hooks.hook_commands import run_command
 from registration.feed.hooks.hook_file import Hook, read_hooks
-from registration.feed.hooks.webhooks import Lookup, Outcome, Undeliverable, look_up, post, read_secret
+from registration.feed.hooks.webhooks import Delivery, Lookup, Undeliverable, look_up, post, read_secret
 from registration.feed.watching import Watch
 from registration.values.ids import uuid7
 from registration.values.times import Clock, rfc3339, seconds_between, system_clock
@@ -131,7 +131,7 @@ class Hooks:
                 raise runner.failure
         return all(runner.is_done for runner in runners)
 
-    def test(self, name: str) -> Outcome:
+    def test(self, name: str) -> Delivery:
         """Send a hook an event of the type ``registration.hook_tested.v1``, once; it is in no log."""
         hook, now_ns = self.hook(name), self._clock()
         id = uuid7(now_ns // 1_000_000, os.urandom(10))
@@ -156,18 +156,18 @@ class Hooks:
         with self._store.consumers.held(f"redeliver:{name}", who):
             for letter in self.letters.of(name):
                 event = orjson.loads(letter.body)
-                outcome = self.attempt(hook, letter.event_id, letter.body.encode(), _environment(event))
-                if outcome.done:
+                delivery = self.attempt(hook, letter.event_id, letter.body.encode(), _environment(event))
+                if delivery.done:
                     self.letters.take_out(name, letter.event_id)
                     yield Told(name, "delivered", letter.what, letter.event_id, letter.attempts + 1)
                     continue
                 again = replace(
-                    letter, attempts=letter.attempts + 1, error=outcome.error, time=rfc3339(self._clock())
+                    letter, attempts=letter.attempts + 1, error=delivery.error, time=rfc3339(self._clock())
                 )
                 self.letters.change(again)
-                yield Told(name, "dead", letter.what, letter.event_id, again.attempts, outcome.error)
+                yield Told(name, "dead", letter.what, letter.event_id, again.attempts, delivery.error)
 
-    def attempt(self, hook: Hook, id: str, body: bytes, told: dict[str, str]) -> Outcome:
+    def attempt(self, hook: Hook, id: str, body: bytes, told: dict[str, str]) -> Delivery:
         """One attempt to deliver one event."""
         if hook.command:
             own = {
@@ -206,10 +206,10 @@ class Hooks:
         """Whether a hook is told of an entry."""
         return hook.wants(entry, self._store.definition.chart)
 
-    def wait_s(self, hook: Hook, attempts: int, outcome: Outcome) -> float | None:
+    def wait_s(self, hook: Hook, attempts: int, delivery: Delivery) -> float | None:
         """How long to wait after that many attempts; None where it was the last."""
         wait_s = next(islice(hook.retry.waits_s(self._draw), attempts - 1, None), None)
-        return None if wait_s is None else max(wait_s, outcome.retry_after_s or 0.0)
+        return None if wait_s is None else max(wait_s, delivery.retry_after_s or 0.0)
 
     def bury(self, hook: Hook, entry: FeedEntry, attempts: int, error: str) -> None:
         """Put an event to the dead letters."""
@@ -314,22 +314,24 @@ class _Runner:
         if before is not None and (left_s := self._hooks.left_s(before.next_at)) > 0:
             return left_s
         event, attempts = entry.event, before.attempts + 1 if before else 1
-        outcome = self._hooks.attempt(self.hook, event.id, event.line[:-1], _environment_of(entry))
-        if outcome.done:
+        delivery = self._hooks.attempt(self.hook, event.id, event.line[:-1], _environment_of(entry))
+        if delivery.done:
             consumer.commit(entry)
             self._hooks.tell(Told(self.hook.name, "delivered", describe(entry), event.id, attempts))
             return None
-        if outcome.gone:
-            consumer.note_failure(entry, outcome.error, wait_s=None)
+        if delivery.gone:
+            consumer.note_failure(entry, delivery.error, wait_s=None)
             self._refuse_blocked(consumer)
-        wait_s = self._hooks.wait_s(self.hook, attempts, outcome)
+        wait_s = self._hooks.wait_s(self.hook, attempts, delivery)
         if wait_s is None:
-            self._hooks.bury(self.hook, entry, attempts, outcome.error)
+            self._hooks.bury(self.hook, entry, attempts, delivery.error)
             consumer.commit(entry)
-            self._hooks.tell(Told(self.hook.name, "dead", describe(entry), event.id, attempts, outcome.error))
+            self._hooks.tell(
+                Told(self.hook.name, "dead", describe(entry), event.id, attempts, delivery.error)
+            )
             self.is_done = self.is_done and not self._once
             return None
-        failing = consumer.note_failure(entry, outcome.error, wait_s=wait_s)
+        failing = consumer.note_failure(entry, delivery.error, wait_s=wait_s)
         self._hooks.tell(_failed(self.hook, failing))
         return wait_s
 

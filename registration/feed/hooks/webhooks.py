@@ -46,15 +46,15 @@ Lookup = Callable[[str, int], list[str]]
 
 class Undeliverable(
     Exception
-):  # as elsewhere: it is named for what happened; a reason on its way to an Outcome
+):  # as elsewhere: named for what happened; its text becomes the error of a Delivery
     """An attempt that can't even be made: a secret that is not there, an address that is refused."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one attempt. error: why it failed; empty where it is done.
+class Delivery:
+    """The result of one delivery attempt. error: why it failed; empty when it was delivered.
 
-    retry_after_s: how long the receiver asked to wait. gone: it wants nothing any more.
+    retry_after_s: the delay that the receiver asked for. gone: the receiver accepts no more events (410).
     """
 
     error: str = ""
@@ -139,7 +139,7 @@ def post(
     root: str,
     now_s: Callable[[], float] = time.time,
     lookup: Lookup = look_up,
-) -> Outcome:
+) -> Delivery:
     """One attempt to deliver an event. Never raises for what the other side does.
 
     id: `webhook-id`, the same in every attempt for one event. root: what a secret's path is relative to.
@@ -156,18 +156,18 @@ def post(
         }
         return _exchange(hook, body, headers, lookup, now_s)
     except Undeliverable as error:
-        return Outcome(str(error))
+        return Delivery(str(error))
     except TimeoutError:
-        return Outcome(f"no answer within {hook.timeout_s:g} s")
+        return Delivery(f"no answer within {hook.timeout_s:g} s")
     except ssl.SSLCertVerificationError as error:
-        return Outcome(f"its certificate is not to be trusted: {error.verify_message}")
+        return Delivery(f"its certificate is not to be trusted: {error.verify_message}")
     except (OSError, http.client.HTTPException) as error:
-        return Outcome(f"{type(error).__name__}: {error}".rstrip(": "))
+        return Delivery(f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 def _exchange(
     hook: Hook, body: bytes, headers: dict[str, str], lookup: Lookup, now_s: Callable[[], float]
-) -> Outcome:
+) -> Delivery:
     parts = urlsplit(hook.url)
     deadline_s = time.monotonic() + hook.timeout_s
     connected = _connected(parts, _allowed(parts, hook, lookup), deadline_s)
@@ -187,7 +187,7 @@ def _spoken(
     body: bytes,
     headers: dict[str, str],
     now_s: Callable[[], float],
-) -> Outcome:
+) -> Delivery:
     host, port = parts.hostname or "", parts.port
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
@@ -202,13 +202,13 @@ def _spoken(
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
         if 200 <= response.status < 300:
-            return Outcome()
+            return Delivery()
         return _refused(response, now_s)
     finally:
         connection.close()
 
 
-def _refused(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Outcome:
+def _refused(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Delivery:
     error = f"HTTP {response.status} {response.reason}".rstrip()
     if 300 <= response.status < 400:
         error += ": redirects are not followed; write the new URL"
@@ -216,7 +216,7 @@ def _refused(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> 
         with suppress(OSError, http.client.HTTPException):
             said = response.read(_EXCERPT_BYTES).decode("utf-8", "replace").strip()
             error += f": {' '.join(said.split())}" if said else ""
-    return Outcome(
+    return Delivery(
         error, _retry_after_s(response.getheader("Retry-After"), now_s), gone=response.status == 410
     )
 

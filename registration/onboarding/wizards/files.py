@@ -48,7 +48,7 @@ from registration.rules.lifecycles.file_syntax import path_of, read_json, read_t
 from registration.values.pointers import ABSENT, at_pointer
 
 _POINTER = r"^(/.*)?$"
-_Place = Annotated[str, Field(pattern=_POINTER)]
+_Pointer = Annotated[str, Field(pattern=_POINTER)]
 
 
 class _Strict(BaseModel):
@@ -61,16 +61,16 @@ class _Option(_Strict):
     help: str = ""
 
 
-class _Step(_Strict):
+class _StepTable(_Strict):
     name: str
     title: str
     help: str = ""
     kind: Literal["form", "review"] = "form"
     form: dict[str, Any] | None = None
-    options: dict[_Place, list[_Option | str | int | float | bool]] = Field(default_factory=dict)
-    options_from: dict[_Place, _Place] = Field(default_factory=dict)
+    options: dict[_Pointer, list[_Option | str | int | float | bool]] = Field(default_factory=dict)
+    options_from: dict[_Pointer, _Pointer] = Field(default_factory=dict)
     needs: list[str] = Field(default_factory=list)
-    skip_if: dict[_Place, Any] | None = None
+    skip_if: dict[_Pointer, Any] | None = None
 
 
 class _File(_Strict):
@@ -79,7 +79,7 @@ class _File(_Strict):
     help: str = ""
     version: int = 1
     time_to_live: str = "15m"
-    steps: list[_Step]
+    steps: list[_StepTable]
     result: dict[str, Any] | None = None
 
 
@@ -142,7 +142,7 @@ def _in_order(value: Any) -> Any:
     }
 
 
-def _step(said: _Step) -> WizardStep:
+def _step(said: _StepTable) -> WizardStep:
     return WizardStep(
         said.name,
         said.title,
@@ -155,7 +155,7 @@ def _step(said: _Step) -> WizardStep:
     )
 
 
-def _options(said: _Step) -> Callable[[Answers], Options]:
+def _options(said: _StepTable) -> Callable[[Answers], Options]:
     fixed = {
         place: [
             Option(one.value, one.title, one.help) if isinstance(one, _Option) else Option(one)

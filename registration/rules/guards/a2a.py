@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from registration.core.policy import Verdict
 from registration.rules.guards.a2a_offers import taken_back
 from registration.rules.guards.findings import (
-    Problem,
+    Finding,
     excused,
     judged,
     listed,
@@ -102,7 +102,7 @@ def _shape(card: Mapping[str, Any]) -> str:
     return "v0.3" if early else "v1.0"
 
 
-def _problems(card: Mapping[str, Any], shape: str) -> Iterator[Problem]:
+def _problems(card: Mapping[str, Any], shape: str) -> Iterator[Finding]:
     for name in ("name", "description", "version"):
         yield from text_problems(card, name, "", "A1")
     yield from _version_problems(card, "", _EARLY_VERSION, required=shape == "v0.3")
@@ -121,7 +121,7 @@ def _problems(card: Mapping[str, Any], shape: str) -> Iterator[Problem]:
 
 def _version_problems(
     owner: Mapping[str, Any], at: str, early: re.Pattern[str] | None, *, required: bool
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     if not required and "protocolVersion" not in owner:
         return
     wrong = list(text_problems(owner, "protocolVersion", at, "A1"))
@@ -132,18 +132,18 @@ def _version_problems(
         and not (_VERSION.fullmatch(said) or (early and early.fullmatch(said)))
     ):
         problem = f"`protocolVersion` has to be Major.Minor, such as '1.0', not {shown(said)}"
-        wrong.append(Problem(f"{at}/protocolVersion", "A3", problem))
+        wrong.append(Finding(f"{at}/protocolVersion", "A3", problem))
     yield from wrong
 
 
-def _interface_problems(card: Mapping[str, Any], name: str, binding: str) -> Iterator[Problem]:
+def _interface_problems(card: Mapping[str, Any], name: str, binding: str) -> Iterator[Finding]:
     """The interfaces of v1.0, which are required and have versions of their own, or those of v0.3."""
     latest = name == "supportedInterfaces"
     if latest and card.get(name, []) == []:
         found = "isn't there" if name not in card else "is empty"
-        yield Problem(f"/{name}", "A1", f"`{name}` has to name at least one interface, and {found}")
+        yield Finding(f"/{name}", "A1", f"`{name}` has to name at least one interface, and {found}")
     for at, interface in listed(card, name, "", "A1"):
-        if isinstance(interface, Problem):
+        if isinstance(interface, Finding):
             yield interface
             continue
         yield from _url_problems(interface, "url", at)
@@ -152,47 +152,47 @@ def _interface_problems(card: Mapping[str, Any], name: str, binding: str) -> Ite
             yield from _version_problems(interface, at, None, required=True)
 
 
-def _url_problems(owner: Mapping[str, Any], name: str, at: str) -> Iterator[Problem]:
+def _url_problems(owner: Mapping[str, Any], name: str, at: str) -> Iterator[Finding]:
     url = owner.get(name, ABSENT)
     if host_of(url) is None:
-        yield Problem(
+        yield Finding(
             f"{at}/{name}", "A1", f"`{name}` has to be an absolute http or https URL, not {shown(url)}"
         )
 
 
-def _texts_problems(owner: Mapping[str, Any], name: str, at: str) -> Iterator[Problem]:
+def _texts_problems(owner: Mapping[str, Any], name: str, at: str) -> Iterator[Finding]:
     value = owner.get(name, ABSENT)
     if not isinstance(value, list):
-        yield Problem(f"{at}/{name}", "A1", f"`{name}` has to be an array of texts, not {shown(value)}")
+        yield Finding(f"{at}/{name}", "A1", f"`{name}` has to be an array of texts, not {shown(value)}")
         return
     for index, item in enumerate(value):
         if not isinstance(item, str):
-            yield Problem(f"{at}/{name}/{index}", "A1", f"it has to be text, not {shown(item)}")
+            yield Finding(f"{at}/{name}/{index}", "A1", f"it has to be text, not {shown(item)}")
 
 
-def _capability_problems(card: Mapping[str, Any]) -> Iterator[Problem]:
+def _capability_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
     capabilities = card.get("capabilities", ABSENT)
     if not isinstance(capabilities, Mapping):
         problem = f"`capabilities` has to be an object, not {shown(capabilities)}"
-        yield Problem("/capabilities", "A1", problem)
+        yield Finding("/capabilities", "A1", problem)
         return
     for name in _FLAGS:
         if not isinstance(capabilities.get(name, False), bool):
             problem = f"`{name}` has to be true or false, not {shown(capabilities[name])}"
-            yield Problem(f"/capabilities/{name}", "A1", problem)
+            yield Finding(f"/capabilities/{name}", "A1", problem)
     for at, extension in listed(capabilities, "extensions", "/capabilities", "A1"):
-        if isinstance(extension, Problem):
+        if isinstance(extension, Finding):
             yield extension
         else:
             yield from text_problems(extension, "uri", at, "A1")
 
 
-def _skill_problems(card: Mapping[str, Any]) -> Iterator[Problem]:
+def _skill_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
     if "skills" not in card:
-        yield Problem("/skills", "A1", "`skills` is required, and isn't there")
+        yield Finding("/skills", "A1", "`skills` is required, and isn't there")
     first: dict[str, str] = {}
     for at, skill in listed(card, "skills", "", "A1"):
-        if isinstance(skill, Problem):
+        if isinstance(skill, Finding):
             yield skill
             continue
         for name in ("id", "name", "description"):
@@ -201,35 +201,35 @@ def _skill_problems(card: Mapping[str, Any]) -> Iterator[Problem]:
         id = skill.get("id")
         if isinstance(id, str) and first.setdefault(id, at) != at:
             problem = f"each skill has an `id` of its own, and {shown(id)} is that of {first[id]} already"
-            yield Problem(f"{at}/id", "A1", problem)
+            yield Finding(f"{at}/id", "A1", problem)
 
 
-def _provider_problems(card: Mapping[str, Any]) -> Iterator[Problem]:
+def _provider_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
     if "provider" not in card:
         return
     provider = card["provider"]
     if not isinstance(provider, Mapping):
-        yield Problem("/provider", "A1", f"`provider` has to be an object, not {shown(provider)}")
+        yield Finding("/provider", "A1", f"`provider` has to be an object, not {shown(provider)}")
         return
     yield from text_problems(provider, "organization", "/provider", "A1")
     yield from _url_problems(provider, "url", "/provider")
 
 
-def _signature_problems(card: Mapping[str, Any]) -> Iterator[Problem]:
+def _signature_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
     for at, signature in listed(card, "signatures", "", "A2"):
-        if isinstance(signature, Problem):
+        if isinstance(signature, Finding):
             yield signature
             continue
         for name in ("protected", "signature"):
             if not (isinstance(signature.get(name), str) and _BASE64URL.fullmatch(signature[name])):
                 problem = f"`{name}` has to be base64url, not {shown(signature.get(name, ABSENT))}"
-                yield Problem(f"{at}/{name}", "A2", problem)
+                yield Finding(f"{at}/{name}", "A2", problem)
             elif name == "protected" and not _is_jws_header(signature[name]):
                 problem = "`protected` has to be the base64url of a JSON object that names `alg` and `kid`"
-                yield Problem(f"{at}/{name}", "A2", problem)
+                yield Finding(f"{at}/{name}", "A2", problem)
         if not isinstance(signature.get("header", {}), Mapping):
             problem = f"`header` has to be an object, not {shown(signature['header'])}"
-            yield Problem(f"{at}/header", "A2", problem)
+            yield Finding(f"{at}/header", "A2", problem)
 
 
 def _is_jws_header(text: str) -> bool:

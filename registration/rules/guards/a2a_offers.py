@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from registration.rules.guards.findings import Problem, listed, shown
+from registration.rules.guards.findings import Finding, listed, shown
 from registration.values.pointers import pointer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _Item = tuple[str, str]
 """Something that a card offers: where it stands, and what it is."""
 
 
-def taken_back(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Problem]:
+def taken_back(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Finding]:
     """What the card before offers and the one after doesn't (A6); `at` is where it stands in the one before."""
     for what, offered in (
         ("the skill", _skills),
@@ -36,20 +36,20 @@ def taken_back(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
     for at, url, binding, version in _interfaces(before):
         versions = now.get((url, binding))
         if versions is None:
-            yield Problem(at, "A6", f"the interface {shown(url)} ({shown(binding)}) was removed")
+            yield Finding(at, "A6", f"the interface {shown(url)} ({shown(binding)}) was removed")
         elif version and version not in versions:
             said = " and ".join(shown(one) for one in sorted(versions) if one) or "nothing"
             problem = (
                 f"the protocol version of the interface {shown(url)} was {shown(version)}, and is {said}"
             )
-            yield Problem(at, "A6", problem)
+            yield Finding(at, "A6", problem)
 
 
-def _missing(what: str, before: Iterable[_Item], after: Iterable[_Item]) -> Iterator[Problem]:
+def _missing(what: str, before: Iterable[_Item], after: Iterable[_Item]) -> Iterator[Finding]:
     offered = {name for _, name in after}
     for at, name in before:
         if name not in offered:
-            yield Problem(at, "A6", f"{what} {shown(name)} was removed")
+            yield Finding(at, "A6", f"{what} {shown(name)} was removed")
 
 
 def _skills(card: Mapping[str, Any]) -> Iterator[_Item]:

@@ -23,7 +23,7 @@ SHOWN_CHARACTERS_MAX = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Finding:
     """at: a JSON Pointer into the document. rule: the id of the rule that is broken. problem: what was expected, and found."""
 
     at: str
@@ -67,7 +67,7 @@ def no_document() -> Verdict:
 
 
 def judged(
-    problems: Iterable[Problem],
+    problems: Iterable[Finding],
     command: Command,
     *,
     rules: str,
@@ -103,20 +103,20 @@ def judged(
     )
 
 
-def text_problems(owner: Mapping[str, Any], name: str, at: str, rule: str) -> Iterator[Problem]:
+def text_problems(owner: Mapping[str, Any], name: str, at: str, rule: str) -> Iterator[Finding]:
     """A problem unless a member is there and is text with more in it than blanks. at: the pointer of its owner."""
     value = owner.get(name)
     if name not in owner:
-        yield Problem(f"{at}/{name}", rule, f"`{name}` is required, and isn't there")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` is required, and isn't there")
     elif not isinstance(value, str):
-        yield Problem(f"{at}/{name}", rule, f"`{name}` has to be text, not {shown(value)}")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` has to be text, not {shown(value)}")
     elif not value.strip():
-        yield Problem(f"{at}/{name}", rule, f"`{name}` has to say something, and is {shown(value)}")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` has to say something, and is {shown(value)}")
 
 
 def listed(
     owner: Mapping[str, Any], name: str, at: str, rule: str
-) -> Iterator[tuple[str, Mapping[str, Any] | Problem]]:
+) -> Iterator[tuple[str, Mapping[str, Any] | Finding]]:
     """The objects in an array, each with its pointer; a problem stands where something else does.
 
     An array that isn't there has no objects. name: the member's, a plain word.
@@ -127,13 +127,13 @@ def listed(
     if not isinstance(value, list):
         yield (
             f"{at}/{name}",
-            Problem(f"{at}/{name}", rule, f"`{name}` has to be an array, not {shown(value)}"),
+            Finding(f"{at}/{name}", rule, f"`{name}` has to be an array, not {shown(value)}"),
         )
         return
     for index, item in enumerate(value):
         place = f"{at}/{name}/{index}"
         good = isinstance(item, Mapping)
-        yield place, item if good else Problem(place, rule, f"it has to be an object, not {shown(item)}")
+        yield place, item if good else Finding(place, rule, f"it has to be an object, not {shown(item)}")
 
 
 def shown(value: Any) -> str:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.rules.guards.findings import (
-    Problem,
+    Finding,
     excused,
     judged,
     listed,
@@ -94,7 +94,7 @@ def mcp_server(state: StateSnapshot | None, command: Command, policy: Policy) ->
 
 def _problems(
     document: Mapping[str, Any], *, publish: bool, hosts: Sequence[str] | None
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     yield from _name_problems(document, publish=publish)
     yield from version_problems(document)
     yield from _schema_problems(document, publish=publish)
@@ -106,7 +106,7 @@ def _problems(
     yield from _remote_problems(document, publish=publish)
 
 
-def _name_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+def _name_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
     missing = list(text_problems(document, "name", "", "M1"))
     if missing:
         yield from missing
@@ -115,19 +115,19 @@ def _name_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Pr
     fewest, most = NAME_CHARACTERS
     namespace, _, rest = name.partition("/")
     if not fewest <= len(name) <= most:
-        yield Problem("/name", "M1", f"`name` has {fewest} to {most} characters, not {len(name):,}")
+        yield Finding("/name", "M1", f"`name` has {fewest} to {most} characters, not {len(name):,}")
     elif name.count("/") != 1:
         problem = f"`name` has to be namespace/name with one slash, not {shown(name)}"
-        yield Problem("/name", "M1", problem)
+        yield Finding("/name", "M1", problem)
     elif not _NAMESPACE.fullmatch(namespace):
         problem = f"the namespace has to be two or more of A-Z a-z 0-9 . - and begin and end with a letter or digit, not {namespace!r}"
-        yield Problem("/name", "M1", problem)
+        yield Finding("/name", "M1", problem)
     elif not _NAME.fullmatch(rest):
         problem = f"the name after the slash has to be two or more of A-Z a-z 0-9 . _ - and begin and end with a letter or digit, not {rest!r}"
-        yield Problem("/name", "M1", problem)
+        yield Finding("/name", "M1", problem)
     elif publish and not _is_domain(namespace):
         problem = f"the namespace has to be a domain from its end, such as com.example or io.github.user, not {namespace!r}"
-        yield Problem("/name", "M2", problem)
+        yield Finding("/name", "M2", problem)
 
 
 def _is_domain(namespace: str) -> bool:
@@ -135,69 +135,69 @@ def _is_domain(namespace: str) -> bool:
     return len(labels) > 1 and all(_DOMAIN_LABEL.fullmatch(label) for label in labels)
 
 
-def _schema_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+def _schema_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
     schema = document.get("$schema")
     if "$schema" not in document:
         if publish:
-            yield Problem("/$schema", "M14", f"`$schema` is required, such as {SCHEMAS_KNOWN[-1]}")
+            yield Finding("/$schema", "M14", f"`$schema` is required, such as {SCHEMAS_KNOWN[-1]}")
     elif host_of(schema) is None:
-        yield Problem("/$schema", "M14", f"`$schema` has to be the URL of a schema, not {shown(schema)}")
+        yield Finding("/$schema", "M14", f"`$schema` has to be the URL of a schema, not {shown(schema)}")
     elif publish and schema not in SCHEMAS_KNOWN:
         problem = (
             f"`$schema` has to be one that was published, such as {SCHEMAS_KNOWN[-1]}, not {shown(schema)}"
         )
-        yield Problem("/$schema", "M14", problem)
+        yield Finding("/$schema", "M14", problem)
 
 
-def _text_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+def _text_problems(document: Mapping[str, Any]) -> Iterator[Finding]:
     for name in ("description", "title"):
         if name == "title" and name not in document:
             continue
         wrong = list(text_problems(document, name, "", "M10"))
         if not wrong and len(document[name]) > TEXT_CHARACTERS_MAX:
             problem = f"`{name}` has 1 to {TEXT_CHARACTERS_MAX} characters, not {len(document[name]):,}"
-            wrong.append(Problem(f"/{name}", "M10", problem))
+            wrong.append(Finding(f"/{name}", "M10", problem))
         yield from wrong
 
 
-def _link_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+def _link_problems(document: Mapping[str, Any]) -> Iterator[Finding]:
     if "websiteUrl" in document:
         yield from _https_problems(document["websiteUrl"], "/websiteUrl", "websiteUrl")
     for at, icon in listed(document, "icons", "", "M10"):
-        if isinstance(icon, Problem):
+        if isinstance(icon, Finding):
             yield icon
         else:
             yield from _https_problems(icon.get("src", ABSENT), f"{at}/src", "src")
 
 
-def _https_problems(url: object, at: str, name: str) -> Iterator[Problem]:
+def _https_problems(url: object, at: str, name: str) -> Iterator[Finding]:
     if host_of(url, ("https",)) is None:
-        yield Problem(at, "M10", f"`{name}` has to be an https URL, not {shown(url)}")
+        yield Finding(at, "M10", f"`{name}` has to be an https URL, not {shown(url)}")
 
 
-def _repository_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+def _repository_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
     repository = document.get("repository")
     if repository is None:
         return
     if not isinstance(repository, Mapping):
-        yield Problem("/repository", "M10", f"`repository` has to be an object, not {shown(repository)}")
+        yield Finding("/repository", "M10", f"`repository` has to be an object, not {shown(repository)}")
         return
     url, source, subfolder = (repository.get(name, ABSENT) for name in ("url", "source", "subfolder"))
     if subfolder not in (ABSENT, "") and not _is_clean(subfolder):
         problem = f"`subfolder` has to be a path from the top of the repository without . and .., not {shown(subfolder)}"
-        yield Problem("/repository/subfolder", "M10", problem)
+        yield Finding("/repository/subfolder", "M10", problem)
     if url in (ABSENT, "") and source in (ABSENT, ""):
         return  # the registry takes an empty repository for none
     if not isinstance(source, str) or not source or (publish and source not in _REPOSITORIES):
         wanted = "github or gitlab" if publish else "named, such as github"
         problem = f"the source of a repository has to be {wanted}, not {shown(source)}"
-        yield Problem("/repository/source", "M10", problem)
+        yield Finding("/repository/source", "M10", problem)
     pattern = _REPOSITORIES.get(source) if isinstance(source, str) else None
     if pattern is not None and not (isinstance(url, str) and pattern.fullmatch(url)):
         problem = f"the URL of a repository on {source} has to be https://{source}.com/OWNER/REPOSITORY, not {shown(url)}"
-        yield Problem("/repository/url", "M10", problem)
+        yield Finding("/repository/url", "M10", problem)
     elif host_of(url) is None:
-        yield Problem("/repository/url", "M10", f"the URL of a repository has to be one, not {shown(url)}")
+        yield Finding("/repository/url", "M10", f"the URL of a repository has to be one, not {shown(url)}")
 
 
 def _is_clean(path: object) -> bool:
@@ -208,37 +208,37 @@ def _is_clean(path: object) -> bool:
     )
 
 
-def _meta_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+def _meta_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
     meta = document.get("_meta", {})
     if not isinstance(meta, Mapping):
-        yield Problem("/_meta", "M11", f"`_meta` has to be an object, not {shown(meta)}")
+        yield Finding("/_meta", "M11", f"`_meta` has to be an object, not {shown(meta)}")
         return
     said = meta.get(PUBLISHER_KEY, {})
     at = "/_meta/" + PUBLISHER_KEY.replace("/", "~1")
     if not isinstance(said, Mapping):
-        yield Problem(at, "M11", f"what a publisher provides has to be an object, not {shown(said)}")
+        yield Finding(at, "M11", f"what a publisher provides has to be an object, not {shown(said)}")
     elif (size_bytes := len(orjson.dumps(said))) > PUBLISHER_BYTES_MAX:
         problem = (
             f"what a publisher provides has at most {PUBLISHER_BYTES_MAX:,} bytes as JSON, not {size_bytes:,}"
         )
-        yield Problem(at, "M11", problem)
+        yield Finding(at, "M11", problem)
     dropped = [name for name in meta if name != PUBLISHER_KEY]
     if publish and dropped:
         problem = f"the public registry keeps {PUBLISHER_KEY} only, and would drop {shown(dropped[0])}"
-        yield Problem(
+        yield Finding(
             "/_meta", "M11", problem + (f" and {len(dropped) - 1} more" if len(dropped) > 1 else "")
         )
 
 
-def _remote_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Problem]:
+def _remote_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
     for at, remote in listed(document, "remotes", "", "M15"):
-        if isinstance(remote, Problem):
+        if isinstance(remote, Finding):
             yield remote
             continue
         type = remote.get("type", ABSENT)
         if type not in ("streamable-http", "sse"):
             problem = f"the type of a remote has to be streamable-http or sse, not {shown(type)}"
-            yield Problem(f"{at}/type", "M15", problem)
+            yield Finding(f"{at}/type", "M15", problem)
         variables = remote.get("variables")
         declared = set(variables) if isinstance(variables, Mapping) else set()
         yield from url_problems(remote, at, declared, remote=True, publish=publish)

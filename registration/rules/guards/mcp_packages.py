@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from registration.rules.guards.findings import Problem, listed, shortened, shown, text_problems
+from registration.rules.guards.findings import Finding, listed, shortened, shown, text_problems
 from registration.rules.guards.names import version_problems
 from registration.rules.guards.urls import host_of, is_local, is_public
 from registration.values.pointers import ABSENT
@@ -32,13 +32,13 @@ _RELEASES = {
 }
 
 
-def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = None) -> Iterator[Problem]:
+def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = None) -> Iterator[Finding]:
     """What is wrong with the packages of a server (M4, M12, M13, M15).
 
     hosts: those that packages may come from; one that begins with a dot stands for all below it. None: any.
     """
     for at, package in listed(document, "packages", "", "M13"):
-        if isinstance(package, Problem):
+        if isinstance(package, Finding):
             yield package
         else:
             yield from _package_problems(package, at, hosts)
@@ -46,28 +46,28 @@ def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = 
 
 def url_problems(
     owner: Mapping[str, Any], at: str, declared: set[str], *, remote: bool, publish: bool = False
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     """What is wrong with the member `url` of a transport (M15). declared: the variables that may stand in it."""
     url, place = owner.get("url", ABSENT), f"{at}/url"
     host = host_of(_filled(url))
     if host is None or not isinstance(url, str):
-        yield Problem(place, "M15", f"`url` has to be an http or https URL, not {shown(url)}")
+        yield Finding(place, "M15", f"`url` has to be an http or https URL, not {shown(url)}")
         return
     if remote and is_local(host):
-        yield Problem(place, "M15", f"`url` has to lead to another machine, not to {shown(url)}")
+        yield Finding(place, "M15", f"`url` has to lead to another machine, not to {shown(url)}")
     elif publish and not (is_public(host) and host_of(_filled(url), ("https",))):
-        yield Problem(place, "M15", f"`url` has to lead to a public address by https, not to {shown(url)}")
+        yield Finding(place, "M15", f"`url` has to lead to a public address by https, not to {shown(url)}")
     for name in dict.fromkeys(_VARIABLE.findall(url)):
         if name not in declared:
-            yield Problem(place, "M15", f"`url` has the variable {{{shortened(name)}}}, which isn't declared")
+            yield Finding(place, "M15", f"`url` has the variable {{{shortened(name)}}}, which isn't declared")
 
 
-def _package_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Problem]:
+def _package_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Finding]:
     type = package.get("registryType", ABSENT)
     yield from text_problems(package, "identifier", at, "M13")
     if not isinstance(type, str) or type not in TYPES:
         problem = f"`registryType` has to be one of {', '.join(TYPES)}, not {shown(type)}"
-        yield Problem(f"{at}/registryType", "M13", problem)
+        yield Finding(f"{at}/registryType", "M13", problem)
     elif type == "oci":
         yield from _image_problems(package, at, hosts)
     elif type == "mcpb":
@@ -79,20 +79,20 @@ def _package_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] 
 
 def _registry_problems(
     package: Mapping[str, Any], at: str, type: str, hosts: Sequence[str] | None
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     base = package.get("registryBaseUrl")
     if base:
         host, place = host_of(base, ("https",)), f"{at}/registryBaseUrl"
         if host is None:
             problem = f"`registryBaseUrl` has to be an https URL, not {shown(base)}"
-            yield Problem(place, "M13", problem)
+            yield Finding(place, "M13", problem)
         else:
             yield from _foreign(host, hosts, place)
     yield from version_problems(package, at)
     yield from _unexpected(package, at, "fileSha256", f"a package of the type {type}")
 
 
-def _image_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Problem]:
+def _image_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Finding]:
     for name in ("registryBaseUrl", "version", "fileSha256"):
         yield from _unexpected(package, at, name, "a package of the type oci, whose `identifier` says it all")
     identifier = package.get("identifier")
@@ -110,23 +110,23 @@ def _image_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | 
         problem = (
             f"`identifier` has to be an image, such as docker.io/owner/image:1.0.0, not {shown(identifier)}"
         )
-        yield Problem(place, "M13", problem)
+        yield Finding(place, "M13", problem)
         return
     yield from _foreign(host, hosts, place)
     if tag is None and digest is None:
         problem = f"`identifier` has to carry the version of an image (:TAG or @sha256:DIGEST), and {shown(identifier)} doesn't"
-        yield Problem(place, "M13", problem)
+        yield Finding(place, "M13", problem)
 
 
-def _foreign(host: str, hosts: Sequence[str] | None, place: str) -> Iterator[Problem]:
+def _foreign(host: str, hosts: Sequence[str] | None, place: str) -> Iterator[Finding]:
     """A host that the policy does not name, or that is no other machine."""
     if is_local(host.partition(":")[0]):
-        yield Problem(place, "M13", f"packages come from another machine, not from {shown(host)}")
+        yield Finding(place, "M13", f"packages come from another machine, not from {shown(host)}")
     elif hosts is not None and not any(
         host == one or (one.startswith(".") and host.endswith(one)) for one in hosts
     ):
         problem = f"packages may come from {', '.join(hosts)}, not from {shown(host)}"
-        yield Problem(place, "M13", problem)
+        yield Finding(place, "M13", problem)
 
 
 def _image(identifier: str) -> tuple[str, str, str | None, str | None]:
@@ -141,14 +141,14 @@ def _image(identifier: str) -> tuple[str, str, str | None, str | None]:
     return host, path, tag if colon else None, digest if at_sign else None
 
 
-def _bundle_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
+def _bundle_problems(package: Mapping[str, Any], at: str) -> Iterator[Finding]:
     yield from _unexpected(package, at, "registryBaseUrl", "a package of the type mcpb")
     if package.get("version"):  # since 2025-10-17 it may have one
         yield from version_problems(package, at)
     checksum = package.get("fileSha256", ABSENT)
     if not isinstance(checksum, str) or not _SHA256.fullmatch(checksum):
         problem = f"`fileSha256` of a package of the type mcpb has to be 64 hex digits, not {shown(checksum)}"
-        yield Problem(f"{at}/fileSha256", "M12", problem)
+        yield Finding(f"{at}/fileSha256", "M12", problem)
     identifier = package.get("identifier")
     if not isinstance(identifier, str) or not identifier.strip():
         return
@@ -158,16 +158,16 @@ def _bundle_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
         problem = (
             f"`identifier` has to be a release asset on GitHub or GitLab, by https, not {shown(identifier)}"
         )
-        yield Problem(f"{at}/identifier", "M12", problem)
+        yield Finding(f"{at}/identifier", "M12", problem)
     elif "mcp" not in identifier.lower():
         problem = f"`identifier` has to have mcp in it, and {shown(identifier)} hasn't"
-        yield Problem(f"{at}/identifier", "M12", problem)
+        yield Finding(f"{at}/identifier", "M12", problem)
 
 
-def _transport_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem]:
+def _transport_problems(package: Mapping[str, Any], at: str) -> Iterator[Finding]:
     transport, place = package.get("transport", ABSENT), f"{at}/transport"
     if not isinstance(transport, Mapping):
-        yield Problem(place, "M15", f"`transport` has to be an object, not {shown(transport)}")
+        yield Finding(place, "M15", f"`transport` has to be an object, not {shown(transport)}")
         return
     type = transport.get("type", ABSENT)
     if type == "stdio":
@@ -176,7 +176,7 @@ def _transport_problems(package: Mapping[str, Any], at: str) -> Iterator[Problem
         yield from url_problems(transport, place, _declared(package), remote=False)
     else:
         problem = f"the type of a transport has to be stdio, streamable-http or sse, not {shown(type)}"
-        yield Problem(f"{place}/type", "M15", problem)
+        yield Finding(f"{place}/type", "M15", problem)
 
 
 def _declared(package: Mapping[str, Any]) -> set[str]:
@@ -191,9 +191,9 @@ def _declared(package: Mapping[str, Any]) -> set[str]:
 
 def _unexpected(
     owner: Mapping[str, Any], at: str, name: str, what: str, rule: str = "M13"
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     if owner.get(name):
-        yield Problem(f"{at}/{name}", rule, f"`{name}` has no place in {what}")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` has no place in {what}")
 
 
 def _filled(url: object) -> object:

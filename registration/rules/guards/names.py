@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from registration.core.policy import Verdict
 from registration.errors import InvalidDocument
 from registration.rules.guards.findings import (
-    Problem,
+    Finding,
     excused,
     judged,
     looked_at,
@@ -85,7 +85,7 @@ def version_well_formed(state: StateSnapshot | None, command: Command, policy: P
     return judged(found, command, rules="rules for versions", evidence=evidence)
 
 
-def version_problems(owner: Mapping[str, Any], at: str = "", *, semver: bool = False) -> Iterator[Problem]:
+def version_problems(owner: Mapping[str, Any], at: str = "", *, semver: bool = False) -> Iterator[Finding]:
     """What is wrong with the member `version` of a document, or of a part of it. at: the pointer of that part."""
     missing = list(text_problems(owner, "version", at, "M4"))
     if missing:
@@ -94,17 +94,17 @@ def version_problems(owner: Mapping[str, Any], at: str = "", *, semver: bool = F
     version, place = owner["version"], f"{at}/version"
     if len(version) > VERSION_CHARACTERS_MAX:
         problem = f"`version` has at most {VERSION_CHARACTERS_MAX} characters, not {len(version):,}"
-        yield Problem(place, "M4", problem)
+        yield Finding(place, "M4", problem)
     elif version.strip().casefold() == "latest":
-        yield Problem(
+        yield Finding(
             place, "M4", f"`version` has to name one version, and {version!r} names whichever is last"
         )
     elif (range_of := _range_in(version.strip())) is not None:
         problem = f"`version` has to name one version, and {shown(version)} is a range ({range_of})"
-        yield Problem(place, "M4", problem)
+        yield Finding(place, "M4", problem)
     elif semver and not SEMVER.fullmatch(version):
         problem = f"`version` has to be Semantic Versioning 2.0.0, such as '1.0.2', not {shown(version)}"
-        yield Problem(place, "semver", problem)
+        yield Finding(place, "semver", problem)
 
 
 def _range_in(version: str) -> str | None:
@@ -123,7 +123,7 @@ def _range_in(version: str) -> str | None:
     return "it has a wildcard" if stands_for_any else None
 
 
-def _name_problems(document: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[Problem]:
+def _name_problems(document: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[Finding]:
     missing = list(text_problems(document, "name", "", "name"))
     if missing:
         yield from missing
@@ -132,14 +132,14 @@ def _name_problems(document: Mapping[str, Any], asked: Mapping[str, Any]) -> Ite
     fewest, most = asked.get("characters_min", CHARACTERS_MIN), asked.get("characters_max", CHARACTERS_MAX)
     if not fewest <= len(name) <= most:
         problem = f"`name` has {fewest} to {most} characters, not {len(name):,}: {shown(name)}"
-        yield Problem("/name", "name", problem)
+        yield Finding("/name", "name", problem)
     # The pattern comes last: over a text without bounds it could take long.
     elif pattern is not None and not re.fullmatch(pattern, name):
         problem = f"`name` has to match {shortened(pattern)} as a whole, and {shown(name)} doesn't"
-        yield Problem("/name", "name", problem)
+        yield Finding("/name", "name", problem)
 
 
-def _own_id(document: Mapping[str, Any], manifest_id: str) -> tuple[str | None, list[Problem]]:
+def _own_id(document: Mapping[str, Any], manifest_id: str) -> tuple[str | None, list[Finding]]:
     """The id that a document gives itself, None where it gives none; and what is wrong with that."""
     name = document.get("name")
     if not isinstance(name, str) or not name.strip():
@@ -147,11 +147,11 @@ def _own_id(document: Mapping[str, Any], manifest_id: str) -> tuple[str | None, 
     try:
         said = id_from_document(document)
     except InvalidDocument as error:
-        return None, [Problem("/name", "M3", error.details["problems"][0])]
+        return None, [Finding("/name", "M3", error.details["problems"][0])]
     if said == manifest_id:
         return said, []
     problem = f"the document calls itself {said!r}, and the manifest is called {manifest_id!r}"
-    return said, [Problem("/name", "M3", problem)]
+    return said, [Finding("/name", "M3", problem)]
 
 
 def _evident(document: Mapping[str, Any], name: str) -> Any:

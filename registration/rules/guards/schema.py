@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registration.core.policy import Verdict
-from registration.rules.guards.findings import PROBLEMS_MAX, Problem, judged, looked_at, shortened, shown
+from registration.rules.guards.findings import PROBLEMS_MAX, Finding, judged, looked_at, shortened, shown
 from registration.values.documents import digest_of
 from registration.values.pointers import ABSENT, at_pointer, pointer
 
@@ -100,14 +100,14 @@ def check_schema(value: object, schema_pointer: str = "") -> list[str]:
     return ends if missing is None else [missing, *ends]
 
 
-def schema_problems(value: Any, schema: Mapping[str, Any]) -> tuple[Problem, ...]:
+def schema_problems(value: Any, schema: Mapping[str, Any]) -> tuple[Finding, ...]:
     """What is wrong with a JSON value by a schema; a schema that can't be used is a problem as well."""
     try:
         return _problems_of(value, _validator(dict(schema), digest_of(schema), ""))
     except _Missing:
-        return (Problem("", "schema", "it can't be checked: `pip install '.[schema]'`"),)
+        return (Finding("", "schema", "it can't be checked: `pip install '.[schema]'`"),)
     except _Unusable as error:
-        return (Problem("", "schema", f"it can't be checked: {error}"),)
+        return (Finding("", "schema", f"it can't be checked: {error}"),)
 
 
 class _Missing(Exception):
@@ -134,7 +134,7 @@ def _not_installed(evidence: Mapping[str, Any]) -> Verdict:
 
 
 @lru_cache(maxsize=VERDICTS_MAX)
-def _remembered(_document: str, _schema: str, _pointer: str) -> list[tuple[Problem, ...]]:
+def _remembered(_document: str, _schema: str, _pointer: str) -> list[tuple[Finding, ...]]:
     """Where the problems of a document are kept, by digests; empty until they are known."""
     # The values themselves would be kept as long if they were arguments.
     return []
@@ -208,7 +208,7 @@ def _module(name: str) -> Any:
         raise _Missing(name) from error
 
 
-def _problems_of(document: Mapping[str, Any], validator: Any) -> tuple[Problem, ...]:
+def _problems_of(document: Mapping[str, Any], validator: Any) -> tuple[Finding, ...]:
     unresolvable = _module("referencing.exceptions").Unresolvable
     try:
         errors = list(islice(validator.iter_errors(document), PROBLEMS_MAX + 1))
@@ -233,8 +233,8 @@ def _place(error: Any) -> tuple[list[tuple[int, int, str]], list[str]]:
     return steps, [str(step) for step in error.absolute_schema_path]
 
 
-def _problem(error: Any) -> Problem:
-    return Problem(
+def _problem(error: Any) -> Finding:
+    return Finding(
         _at(error.absolute_path),
         _at(error.absolute_schema_path) or "schema",
         _said(error, _NEARER_MAX),

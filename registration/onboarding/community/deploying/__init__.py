@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from registration.onboarding.community.deploying.json_target import JsonTarget as JsonTarget
 from registration.onboarding.community.deploying.json_target import PlannedFailure as PlannedFailure
-from registration.onboarding.community.deploying.plans import Plan as Plan
-from registration.onboarding.community.deploying.plans import Step as Step
+from registration.onboarding.community.deploying.plans import DeploymentPlan as DeploymentPlan
+from registration.onboarding.community.deploying.plans import DeploymentStep as DeploymentStep
 from registration.onboarding.community.deploying.plans import plan_for as plan_for
 from registration.onboarding.community.deploying.saga import Deployment as Deployment
 from registration.onboarding.community.deploying.saga import Deployments as Deployments

@@ -23,7 +23,7 @@ _ARGUMENTS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DeploymentStep:
     """One call at the target.
 
     title: how people call it. arguments: JSON values to call it with. refers: by argument, the number of the earlier
@@ -37,11 +37,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeploymentPlan:
     """Steps in order. name: of what is deployed."""
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[DeploymentStep, ...]
 
     def as_document(self) -> dict[str, Any]:
         """The plan as a JSON object."""
@@ -61,7 +61,7 @@ class Plan:
         }
 
 
-def plan_from(document: Mapping[str, Any]) -> Plan:
+def plan_from(document: Mapping[str, Any]) -> DeploymentPlan:
     """The plan that a document is.
 
     Raises:
@@ -70,8 +70,10 @@ def plan_from(document: Mapping[str, Any]) -> Plan:
     if document.get("kind") != "deployment" or document.get("format") != FORMAT:
         raise InvalidDocument("The plan", [f"it is no deployment of format {FORMAT}"])
     try:
-        steps = tuple(Step(one["do"], one["title"], one["with"], one["refers"]) for one in document["steps"])
-        plan = Plan(document["name"], steps)
+        steps = tuple(
+            DeploymentStep(one["do"], one["title"], one["with"], one["refers"]) for one in document["steps"]
+        )
+        plan = DeploymentPlan(document["name"], steps)
         problems = [
             f"at /steps/{at}: {problem}" for at, step in enumerate(steps) if (problem := _problem(step, at))
         ]
@@ -82,7 +84,7 @@ def plan_from(document: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def _problem(step: Step, at: int) -> str | None:
+def _problem(step: DeploymentStep, at: int) -> str | None:
     if step.operation not in get_args(Operation):
         return f"a target has no {step.operation!r}"
     arguments, references = _ARGUMENTS[step.operation]
@@ -92,30 +94,30 @@ def _problem(step: Step, at: int) -> str | None:
     return f"it refers to step {beyond[0]}, which is not before it" if beyond else None
 
 
-def plan_for(manifest: Mapping[str, Any]) -> Plan:
+def plan_for(manifest: Mapping[str, Any]) -> DeploymentPlan:
     """What makes the community of a manifest: its roles, then its categories and their channels, then who may do what there.
 
     A tier that can't see a channel needs no step: nobody can where nothing is set.
     """
-    steps: list[Step] = []
+    steps: list[DeploymentStep] = []
     roles: dict[str, int] = {}
     for role in manifest["roles"]:
         roles[role["tier"]] = len(steps)
         arguments = {name: role[name] for name in ("name", "colour", "permissions")}
-        steps.append(Step("create_role", f"create the role {role['name']!r}", arguments))
-    permissions: list[Step] = []
+        steps.append(DeploymentStep("create_role", f"create the role {role['name']!r}", arguments))
+    permissions: list[DeploymentStep] = []
     for category in manifest["categories"]:
         above = len(steps)
         named = f"create the category {category['name']!r}"
         arguments = {"name": category["name"], "kind": "category"}
-        steps.append(Step("create_channel", named, arguments, {"category": None}))
+        steps.append(DeploymentStep("create_channel", named, arguments, {"category": None}))
         for channel in category["channels"]:
             place = len(steps)
             named = f"create the channel {channel['name']!r} in {category['name']!r}"
             arguments = {"name": channel["name"], "kind": channel["kind"]}
-            steps.append(Step("create_channel", named, arguments, {"category": above}))
+            steps.append(DeploymentStep("create_channel", named, arguments, {"category": above}))
             permissions += [
-                Step(
+                DeploymentStep(
                     "set_permission",
                     f"let {tier!r} {access} in {channel['name']!r}",
                     {"access": access},
@@ -124,4 +126,4 @@ def plan_for(manifest: Mapping[str, Any]) -> Plan:
                 for tier, access in channel["access"].items()
                 if access != "none"
             ]
-    return Plan(f"{manifest['name']}@{manifest['version']}", (*steps, *permissions))
+    return DeploymentPlan(f"{manifest['name']}@{manifest['version']}", (*steps, *permissions))

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from registration.engine.engine import Engine
 from registration.errors import InvalidArgument, NotFound, RegistrationError, Rejected, VersionConflict
 from registration.onboarding.community.deploying.lifecycle import DEPLOYMENT, turn_of
-from registration.onboarding.community.deploying.plans import Plan, Step, plan_from
+from registration.onboarding.community.deploying.plans import DeploymentPlan, DeploymentStep, plan_from
 from registration.onboarding.community.deploying.target import UNDO_OF, Done, Target
 from registration.storage import layout
 from registration.storage.files.files import FileStore
@@ -79,7 +79,7 @@ class Deployment:
         return self.snapshot.state
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> DeploymentPlan:
         """What it carries out."""
         assert self.snapshot.document is not None
         return plan_from(self.snapshot.document)
@@ -194,7 +194,7 @@ class Deployments:
         state = self._engine.store.load(check_id(id))
         return None if state is None else Deployment(state)
 
-    def start(self, id: str, plan: Plan, *, actor: str | None = None) -> Deployment:
+    def start(self, id: str, plan: DeploymentPlan, *, actor: str | None = None) -> Deployment:
         """Record what is to be done. Nothing is done yet; see `run`. The same id with the same plan gives what there is.
 
         Raises:
@@ -283,7 +283,7 @@ class Deployments:
         return state
 
     def _carried_out(
-        self, move: Move, state: StateSnapshot, plan: Plan, target: Target
+        self, move: Move, state: StateSnapshot, plan: DeploymentPlan, target: Target
     ) -> tuple[str, dict[str, Any]]:
         """Make the call that a move stands for; the action to record then, and what to say of it."""
         if move.step is None:
@@ -314,14 +314,14 @@ def open_deployments(
     return Deployments(Engine(store, lock_timeout_s=lock_timeout_s, **engine), actor=actor)
 
 
-def _arguments(step: Step, ids: list[str]) -> dict[str, Any]:
+def _arguments(step: DeploymentStep, ids: list[str]) -> dict[str, Any]:
     """What a step calls the target with: the ids of earlier steps in the place of their numbers."""
     referred = {name: None if number is None else ids[number] for name, number in step.refers.items()}
     return {**step.arguments, **referred}
 
 
 def _do(
-    step: Step, context: dict[str, Any], arguments: dict[str, Any], target: Target
+    step: DeploymentStep, context: dict[str, Any], arguments: dict[str, Any], target: Target
 ) -> tuple[str, dict[str, Any]]:
     key = context["key"]
     try:
@@ -345,7 +345,7 @@ def _found(target: Target, key: str) -> Done | None:
         return None
 
 
-def _undo(step: Step, context: dict[str, Any], target: Target) -> tuple[str, dict[str, Any]]:
+def _undo(step: DeploymentStep, context: dict[str, Any], target: Target) -> tuple[str, dict[str, Any]]:
     try:
         came_to = getattr(target, UNDO_OF[step.operation])(context["key"])
     except Exception as error:  # as above; recorded, told, and tried again by the next run
