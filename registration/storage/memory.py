@@ -17,7 +17,7 @@ import orjson
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
 from registration.core.store import Backlog, FeedEntry, Files, Loss, Record, Recovered, Stray
-from registration.errors import LockTimeout, NotFound, VersionConflict
+from registration.errors import LockTimeout, NotFound, StoreError, VersionConflict
 from registration.storage.files.feed.keeping import ConsumersInMemory
 from registration.storage.files.feed.records import (
     NOW,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from registration.core.definition import Definition
     from registration.core.store import ConsumerKeeper
+    from registration.storage.ports import Key
     from registration.values.events import Event
 
 
@@ -231,6 +232,76 @@ class MemoryStore:
         if stream not in self._logs:
             raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
         return self._logs[stream]
+
+
+class MemoryRecords:
+    """Records in memory, for the threads of one process. See `registration.storage.ports.Records`.
+
+    lock_timeout_s: how long `held` waits where it is not told.
+    """
+
+    def __init__(self, *, lock_timeout_s: float = 10.0) -> None:
+        self._lock_timeout_s = lock_timeout_s
+        self._bytes: dict[Key, bytes] = {}
+        self._held: set[Key] = set()
+        self._released = threading.Condition()
+
+    def read(self, key: Key) -> bytes | None:
+        """See `Records.read`."""
+        return self._bytes.get(key)
+
+    @contextmanager
+    def held(
+        self, key: Key, *, create: bool = True, timeout_s: float | None = None
+    ) -> Iterator[MemoryCell | None]:
+        """See `Records.held`."""
+        wait_s = self._lock_timeout_s if timeout_s is None else timeout_s
+        with self._released:
+            if not self._released.wait_for(lambda: key not in self._held, wait_s):
+                raise LockTimeout("/".join(key), wait_s)
+            self._held.add(key)
+        cell = MemoryCell(self._bytes, key)
+        try:
+            yield cell if create or key in self._bytes else None
+        finally:
+            cell.is_held = False
+            with self._released:
+                self._held.remove(key)
+                self._released.notify_all()
+
+    def names(self, *place: str) -> list[str]:
+        """See `Records.names`."""
+        depth = len(place)
+        return sorted({key[depth] for key in list(self._bytes) if len(key) > depth and key[:depth] == place})
+
+
+class MemoryCell:
+    """One record in memory, held. See `registration.storage.ports.Cell`."""
+
+    def __init__(self, records: dict[Key, bytes], key: Key) -> None:
+        self.is_held = True
+        self._records = records
+        self._key = key
+
+    def read(self) -> bytes:
+        """See `Cell.read`."""
+        return self._own().get(self._key, b"")
+
+    def write(self, data: bytes) -> None:
+        """See `Cell.write`."""
+        if data:
+            self._own()[self._key] = data
+        else:
+            self.remove()
+
+    def remove(self) -> None:
+        """See `Cell.remove`."""
+        self._own().pop(self._key, None)
+
+    def _own(self) -> dict[Key, bytes]:
+        if not self.is_held:
+            raise StoreError(f"{'/'.join(self._key)} is not held any more.", "Hold it first.")
+        return self._records
 
 
 @dataclass(frozen=True, slots=True)

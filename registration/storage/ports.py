@@ -152,7 +152,7 @@ class Cell(Protocol):
         """The record's bytes; empty where there are none."""
 
     def write(self, data: bytes) -> None:
-        """Replace them, whole and durably."""
+        """Replace them, whole and durably. With no bytes: as `remove`."""
 
     def remove(self) -> None:
         """Hold no bytes any more. A power cut may bring the last ones back."""
@@ -167,7 +167,7 @@ class Records(Protocol):
     def held(
         self, key: Key, *, create: bool = True, timeout_s: float | None = None
     ) -> AbstractContextManager[Cell | None]:
-        """Hold a record's lock. create: make it where there is none; otherwise None stands for it.
+        """Hold a record's lock. create: also where it holds no bytes; otherwise None stands for it.
 
         The lock ends with its process, at the latest some seconds later. It keeps others out as a courtesy; what counts is
         `Cell.write`, and `given` in `Logs.append`.
@@ -179,7 +179,10 @@ class Records(Protocol):
         """
 
     def names(self, *place: str) -> list[str]:
-        """The next component of each key below a place that holds bytes: once each, sorted."""
+        """The next component of each key below a place that holds bytes: once each, sorted.
+
+        A place below which every record was removed may still be among them.
+        """
 
 
 class Blobs(Protocol):
