@@ -12,11 +12,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -35,8 +33,8 @@ Line = tuple[Literal[" ", "-", "+", "@"], str]
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 
-GAP_MAX = 4_000_000
-"""How many pairs of lines `difflib` may have to look at between two anchors."""
+STEPS_MAX = 2_000_000
+"""How many lines `difflib` may look at, those counted again that it looks at again: some tenths of a second."""
 
 SUGGESTED_FROM_MAX = 5_000
 """Among how many pointers of a document the nearest to a wrong one is looked for: the first ones."""
@@ -59,7 +57,7 @@ def lines(before: Any, after: Any) -> Iterator[Line]:
     and no character that a terminal might obey: they are JSON escapes, so a line still means what it meant.
     """
     old, new = _text(before), _text(after)
-    for group in _Anchored(old, new).get_grouped_opcodes(3):
+    for group in _Bounded(old, new).get_grouped_opcodes(3):
         _, old_from, _, new_from, _ = group[0]
         _, _, old_to, _, new_to = group[-1]
         yield "@", f"@ -{old_from + 1},{old_to - old_from} +{new_from + 1},{new_to - new_from} @@"
@@ -178,59 +176,35 @@ def _text(value: Any) -> list[str]:
     return [printable(line) for line in json.dumps(value, ensure_ascii=False, indent=2).split("\n")]
 
 
-class _Anchored(difflib.SequenceMatcher[str]):
-    """difflib between anchors: lines that both texts have once, as many of them as stand in the same order in both.
+class _Bounded(difflib.SequenceMatcher[str]):
+    """`difflib`, until it has taken `STEPS_MAX`; what it hasn't come to by then is compared line by line, place by place.
 
-    difflib alone takes a minute where each of some ten thousand items changed a little. This is Bram Cohen's patience
-    diff. A gap between anchors that is too large for difflib counts as replaced: true, if not as short as can be.
+    Alone it takes minutes where each of ten thousand items changed a little: it looks at all that is left for each of them.
+    Where it stops, two stretches begin with a line that they share, so items that changed in place still show as that.
     """
 
     def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
         super().__init__(None, old, new)
         self._old, self._new = old, new
+        where: dict[str, list[int]] = vars(self)["b2j"]  # documented, but missing in its type stubs
+        self._steps = [0, *accumulate(1 + len(where.get(line, ())) for line in old)]
+        self._left = STEPS_MAX
 
-    def get_matching_blocks(self) -> list[difflib.Match]:
-        """Overrides: all other methods go by these. Blocks that touch are one; the last is empty, at the ends."""
-        blocks: list[difflib.Match] = []
-        i = j = 0
-        ends = (len(self._old), len(self._new))
-        for anchor in [*_anchors(self._old, self._new), ends]:
-            old, new = self._old[i : anchor[0]], self._new[j : anchor[1]]
-            if len(old) * len(new) <= GAP_MAX:
-                within = difflib.SequenceMatcher(None, old, new).get_matching_blocks()
-                for at, to, size in within:
-                    _add(blocks, i + at, j + to, size)
-            if anchor != ends:
-                _add(blocks, *anchor, 1)
-            i, j = anchor[0] + 1, anchor[1] + 1
-        return [*blocks, difflib.Match(*ends, 0)]
-
-
-def _add(blocks: list[difflib.Match], i: int, j: int, size: int) -> None:
-    last = blocks[-1] if blocks else difflib.Match(0, 0, 0)
-    if (i, j) == (last.a + last.size, last.b + last.size) and blocks:
-        blocks[-1] = last._replace(size=last.size + size)
-    else:
-        blocks.append(difflib.Match(i, j, size))
-
-
-def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """The places of lines that stand once in both: the longest row of them that rises in both (patience sorting)."""
-    counts = Counter(old), Counter(new)
-    place = {line: j for j, line in enumerate(new) if counts[0][line] == counts[1][line] == 1}
-    piles: list[int] = []  # by length, less one: the smallest place that such a row can end with
-    rows: list[Any] = []  # the row that ends there: its last places, and the row before them
-    for i, line in enumerate(old):
-        if (j := place.get(line)) is not None:
-            at = bisect_left(piles, j)
-            row = (i, j, rows[at - 1] if at else None)
-            piles[at : at + 1], rows[at : at + 1] = [j], [row]
-    found = []
-    rest = rows[-1] if rows else None
-    while rest is not None:
-        i, j, rest = rest
-        found.append((i, j))
-    return found[::-1]
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> difflib.Match:
+        """Overrides: blocks and hunks are made of what this finds. Beyond the bound, the first lines that agree in place."""
+        old, new = self._old, self._new
+        i_end, j_end = len(old) if ahi is None else ahi, len(new) if bhi is None else bhi
+        self._left -= self._steps[i_end] - self._steps[alo]
+        if self._left >= 0:
+            return super().find_longest_match(alo, i_end, blo, j_end)
+        i, j, size = alo, blo, 0
+        while i < i_end and j < j_end and old[i] != new[j]:
+            i, j = i + 1, j + 1
+        while i + size < i_end and j + size < j_end and old[i + size] == new[j + size]:
+            size += 1
+        return difflib.Match(i, j, size)
 
 
 def _last_change(events: Iterable[Event]) -> tuple[Revision, Revision]:

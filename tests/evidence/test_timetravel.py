@@ -560,13 +560,13 @@ def test_members_in_another_order_are_shown():
     assert {sign for sign, _ in lines(before, after)} == {"@", " ", "-", "+"}
 
 
-@pytest.mark.parametrize("gap_max", [differences.GAP_MAX, 20, 0])
+@pytest.mark.parametrize("steps_max", [differences.STEPS_MAX, 20, 0])
 @tries(150)
 @given(before=alike(), after=alike())
-def test_lines_lead_from_the_one_to_the_other(gap_max, before, after):
-    """Carried out, the lines make exactly the other text, whichever gaps are too large to look into."""
+def test_lines_lead_from_the_one_to_the_other(steps_max, before, after):
+    """Carried out, the lines make exactly the other text, wherever the search for what they share ends."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(differences, "GAP_MAX", gap_max)
+        patched.setattr(differences, "STEPS_MAX", steps_max)
         found = list(lines(before, after))
 
     assert carry_out_lines(found, indented(before)) == indented(after)
@@ -595,38 +595,37 @@ def test_runs_of_context_are_three_lines_at_most_around_a_change(before, after):
         assert " " * 7 not in hunk
 
 
-def test_a_gap_too_large_for_difflib_counts_as_replaced(monkeypatch):
-    """Between lines that stand once in both, what would take too long is not looked into."""
+def test_beyond_the_bound_lines_are_compared_place_by_place(monkeypatch):
+    """What would take too long isn't searched: lines that agree in their places stay, all others count as replaced."""
     before, after = ["A", *"xyxyz", "B"], ["A", *"yxyxz", "B"]
-    monkeypatch.setattr(differences, "GAP_MAX", 15)
 
     def shown():
         return "".join(f"{sign}{rest.strip(' ,')}" for sign, rest in lines(before, after) if sign != "@")
 
-    assert shown() == ' [ "A"-"x"-"y"-"x"-"y"+"y"+"x"+"y"+"x" "z" "B" ]'
-
-    monkeypatch.setattr(differences, "GAP_MAX", 16)
-
     assert shown() == ' [ "A"+"y" "x" "y" "x"-"y" "z" "B" ]'
 
+    monkeypatch.setattr(differences, "STEPS_MAX", 0)
 
-def test_many_small_changes_do_not_go_to_difflib_at_once(monkeypatch):
-    """A change in each of thousands of items took a minute: `difflib` took the square of them. It gets the gaps now."""
-    sizes = []
+    assert shown() == ' [ "A"-"x"-"y"-"x"-"y"+"y"+"x"+"y"+"x" "z" "B" ]'
 
-    class Watched(difflib.SequenceMatcher):
-        def get_matching_blocks(self):
-            sizes.append((len(self.a), len(self.b)))
-            return super().get_matching_blocks()
 
-    before = [{"key": f"k{n}", "value": n} for n in range(2_000)]
-    after = [{"key": f"k{n}", "value": -n} for n in range(2_000)]
-    monkeypatch.setattr(differences.difflib, "SequenceMatcher", Watched)
+def test_many_small_changes_show_as_that_and_end_in_time(monkeypatch):
+    """A change in each of thousands of items took a minute: `difflib` took the square of them. Now it stops at the bound."""
+    looked_at = []
+    find = difflib.SequenceMatcher.find_longest_match
+
+    def watched(self, alo=0, ahi=None, blo=0, bhi=None):
+        looked_at.append(ahi - alo)
+        return find(self, alo, ahi, blo, bhi)
+
+    before = [{"key": f"k{n}", "value": n} for n in range(5_000)]
+    after = [{"key": "new", "value": 0}, *({"key": f"k{n}", "value": -n} for n in range(5_000))]
+    monkeypatch.setattr(difflib.SequenceMatcher, "find_longest_match", watched)
 
     signs = [sign for sign, _ in lines(before, after)]
 
-    assert (signs.count("-"), signs.count("+")) == (1_999, 1_999)
-    assert max(sizes) <= (8, 8)
+    assert (signs.count("-"), signs.count("+")) == (4_999, 5_003)
+    assert 0 < sum(looked_at) <= differences.STEPS_MAX
 
 
 @pytest.mark.parametrize(
