@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Verdict as Verdict
     from registration.core.store import FeedEntry as FeedEntry
     from registration.engine.leases.keeper import LeaseKeeper as LeaseKeeper
-    from registration.engine.leases.opening import open_leases as open_leases
+    from registration.engine.leases.leases import open_leases as open_leases
     from registration.engine.names.answers import AliasedVersion as AliasedVersion
     from registration.engine.names.answers import NameStatus as NameStatus
     from registration.engine.names.answers import Resolution as Resolution
@@ -125,7 +125,7 @@ _HOME_OF = {
     "Verdict": "registration.core.policy",
     "FeedEntry": "registration.core.store",
     "LeaseKeeper": "registration.engine.leases.keeper",
-    "open_leases": "registration.engine.leases.opening",
+    "open_leases": "registration.engine.leases.leases",
     "NameStatus": "registration.engine.names.answers",
     "Resolution": "registration.engine.names.answers",
     "AliasedVersion": "registration.engine.names.answers",

@@ -85,7 +85,7 @@ def opened_sessions(
     session: str | None = None,
 ) -> Iterator[Opened]:
     """What a command works with. scope: None for that of the session that was named, or the usual one."""
-    from registration.engine.leases.opening import open_leases  # noqa: PLC0415  # `--help` needs none of it
+    from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # `--help` needs none of it
     from registration.onboarding.community.deployer import STEP, CommunityDeployer  # noqa: PLC0415  # as above
     from registration.onboarding.sessions.session import Caller  # noqa: PLC0415  # as above
     from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above

@@ -59,7 +59,7 @@ class RegistrationPipeline(ClaimingPipeline):
     comes with the package; a registry that is there has its own. policy: the rules to use instead of those in the
     registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
     actor: who acts where a call doesn't say. leases: who keeps the leases, which claims are: a keeper, or what
-    `registration.engine.leases.opening.open_leases` takes; the registry's own files as usual.
+    `registration.open_leases` takes; the registry's own files as usual.
     document_bytes_max: how large a document a registry takes that this call makes.
     snapshots: `each`: a manifest's `state.json` is current when a command returns. `idle`: it follows in the background, at
     `close`, and before the process ends. The log is on the disk in both when a command returns.
@@ -550,20 +550,21 @@ class RegistrationPipeline(ClaimingPipeline):
         from registration.storage.files.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
 
         if isinstance(given, str | os.PathLike):
-            from registration.engine.leases.opening import open_leases  # noqa: PLC0415  # most programs name none
+            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # most programs name none
 
             return open_leases(given, clock=self._clock)
         if given is not None:
             return given
         if not isinstance(store, FileStore):
-            from registration.engine.leases.memory import MemoryLeases  # noqa: PLC0415  # files have their own
+            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # files have their own
 
-            return MemoryLeases(clock=self._clock)
+            return open_leases("memory:", clock=self._clock)
 
         def on_files() -> LeaseKeeper:
-            from registration.engine.leases.files import FileLeases  # noqa: PLC0415  # not before something is written
+            from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
+            from registration.storage.files.records import FileRecords  # noqa: PLC0415  # as above
 
-            return FileLeases(store.root, disk=store.disk, clock=self._clock)
+            return Leases(FileRecords(store.disk, store.root), clock=self._clock)
 
         return on_files
 

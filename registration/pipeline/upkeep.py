@@ -86,14 +86,13 @@ def _is_there(root: str | os.PathLike[str], area: str) -> bool:
 
 
 def _verified_leases(root: str | os.PathLike[str]) -> AreaVerification:
-    from registration.engine.leases.files import FileLeases  # noqa: PLC0415  # as above
+    from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # as above
 
-    leases, findings = FileLeases(root), []
+    leases, findings = open_leases(root), []
     keys = list(leases.keys())
     for key in keys:
         try:
             leases.history(key)
         except CorruptRegistry as error:
-            path = "/".join((layout.LEASES, *layout.lease_place(key)))
-            findings.append(Finding("damage", path, 0, 0, error.details["reason"]))
+            findings.append(Finding("damage", error.details["path"], 0, 0, error.details["reason"]))
     return AreaVerification(layout.LEASES, len(keys), tuple(findings))

@@ -154,8 +154,8 @@ def lease_key(id: str, area: str = MANIFESTS) -> str:
     return f"{area}/{id}"
 
 
-def lease_place(key: str) -> tuple[str, str]:
-    """The directory in `leases/`, and the name in it, of what is kept of a lease.
+def lease_record(key: str) -> tuple[str, str, str]:
+    """The key of the record of a lease: `leases/`, a directory in it, and the name in that.
 
     Raises:
         InvalidArgument: when it is no key.
@@ -167,7 +167,7 @@ def lease_place(key: str) -> tuple[str, str]:
             "A key is an area in small letters, a slash, and an id: `manifests/io.github.acme/weather@1.2.0`.",
             key=key if isinstance(key, str) else repr(key),
         )
-    return found[1], directory_of(found[2]) + ".json"
+    return LEASES, found[1], directory_of(found[2]) + ".json"
 
 
 def check_area(area: str) -> str:

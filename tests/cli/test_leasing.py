@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registration import RegistrationPipeline
-from registration.engine.leases.files import FileLeases
+from registration.engine.leases.leases import open_leases
 from registration.errors import LeaseHeld
 from tests.cli.test_cli import ID, SERVER, Terminal
 
@@ -114,7 +114,7 @@ def test_breaking_a_claim(terminal: Terminal) -> None:
 
 def test_breaking_another_lease(terminal: Terminal) -> None:
     """It stands in the lease's own history, since there is no manifest to record it in."""
-    keeper = FileLeases(terminal.root)
+    keeper = open_leases(terminal.root)
     keeper.acquire("sessions/wiz_1", holder="bea", ttl_s=600)
 
     broken = terminal.json("locks", "break", "sessions/wiz_1", "--reason", "the terminal is gone")
@@ -129,7 +129,7 @@ def test_breaking_another_lease(terminal: Terminal) -> None:
 def test_listing(terminal: Terminal) -> None:
     """Each lease that holds, with its key, its holder and its number; one that is damaged is named after the others."""
     claim(terminal, "bea")
-    keeper = FileLeases(terminal.root)
+    keeper = open_leases(terminal.root)
     keeper.acquire("sessions/wiz_1", holder="cyd", ttl_s=600)
 
     rows = [line.split()[:2] for line in terminal.ok("locks", "list").splitlines()]
@@ -222,7 +222,7 @@ def test_a_setting_keeps_leases_elsewhere(
     claim(terminal, "bea")
 
     with pytest.raises(LeaseHeld):
-        FileLeases(tmp_path / "shared").acquire(KEY, holder="cyd", ttl_s=1)
+        open_leases(tmp_path / "shared").acquire(KEY, holder="cyd", ttl_s=1)
     assert not (terminal.root / "leases").exists()
     monkeypatch.setenv("REGISTRATION_LEASES", "redis://cache")
     assert "'redis' is not known" in terminal.fails(2, "claim", ID)

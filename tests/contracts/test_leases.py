@@ -1,4 +1,4 @@
-"""Both keepers of leases keep the contract; files, factory and damage; a machine against a naive model.
+"""Leases keep the contract on files and in memory; files, factory and damage; a machine against a naive model.
 
 The contract itself is `registration.testing.lease_contract`.
 """
@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import threading
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from registration.engine.leases.files import FileLeases
 from registration.engine.leases.keeper import LeaseKeeper
-from registration.engine.leases.memory import MemoryLeases
-from registration.engine.leases.opening import open_leases as open_by_url
+from registration.engine.leases.leases import Leases
+from registration.engine.leases.leases import open_leases as open_by_url
 from registration.errors import (
     CorruptRegistry,
     InvalidArgument,
@@ -28,8 +26,12 @@ from registration.errors import (
     NotFound,
     StoreError,
 )
+from registration.storage import layout
+from registration.storage.disk import PosixDisk
+from registration.storage.files.records import FileRecords
+from registration.storage.memory import MemoryRecords
 from registration.testing import FakeClock, LeaseContract
-from tests.kit.disks import ScriptedDisk, tree
+from tests.kit.disks import tree
 
 KEY = "manifests/acme/weather@1.0"
 FILE = "leases/manifests/acme%2Fweather@1.0.json"
@@ -39,13 +41,22 @@ def still():
     return FakeClock(tick_ns=0)
 
 
-class TestFileLeases(LeaseContract):
+def on_files(root, *, lock_timeout_s=10.0, **options):
+    records = FileRecords(PosixDisk(), str(root), lock_timeout_s=lock_timeout_s)
+    return Leases(records, **options)
+
+
+def in_memory(**options):
+    return Leases(MemoryRecords(), **options)
+
+
+class TestLeasesOnFiles(LeaseContract):
     @pytest.fixture
     def open_leases(self, tmp_path, restless_threads):
-        return lambda clock: FileLeases(tmp_path, clock=clock)
+        return lambda clock: on_files(tmp_path, clock=clock)
 
 
-class TestMemoryLeases(LeaseContract):
+class TestLeasesInMemory(LeaseContract):
     outlives_closing = False
 
     @pytest.fixture
@@ -53,18 +64,17 @@ class TestMemoryLeases(LeaseContract):
         kept = []
 
         def open(clock):
-            kept.append(kept[0] if kept else MemoryLeases(clock=clock))
+            kept.append(kept[0] if kept else in_memory(clock=clock))
             return kept[0]
 
         return open
 
 
-@pytest.mark.parametrize("kind", [FileLeases, MemoryLeases])
-def test_keepers_fill_in_the_protocol(kind):
-    """A type checker, and a reader, can take either keeper for a `LeaseKeeper`."""
+def test_leases_fill_in_the_protocol():
+    """A type checker, and a reader, can take them for a `LeaseKeeper`."""
     promised = {name for name in vars(LeaseKeeper) if not name.startswith("_")}
 
-    assert promised <= set(dir(kind))
+    assert promised <= set(dir(Leases))
 
 
 # -- the factory -------------------------------------------------------------------------------------------------
@@ -115,7 +125,7 @@ def test_a_place_that_is_not_there_is_not_found(tmp_path):
 
 def test_a_lease_is_one_small_file_for_people_to_read(tmp_path):
     """Nothing else is left behind, and nobody but the owner may read it: the token is in it."""
-    keeper = FileLeases(tmp_path, clock=still(), host="desk")
+    keeper = on_files(tmp_path, clock=still(), host="desk")
 
     lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
 
@@ -129,8 +139,8 @@ def test_a_lease_is_one_small_file_for_people_to_read(tmp_path):
 
 def test_looking_makes_nothing(tmp_path):
     """Neither does releasing, renewing or breaking what was never held there."""
-    keeper = FileLeases(tmp_path, clock=still())
-    foreign = MemoryLeases(clock=still()).acquire(KEY, holder="bea", ttl_s=90)
+    keeper = on_files(tmp_path, clock=still())
+    foreign = in_memory(clock=still()).acquire(KEY, holder="bea", ttl_s=90)
 
     assert keeper.find(KEY) is None
     assert list(keeper.list()) == []
@@ -145,13 +155,13 @@ def test_looking_makes_nothing(tmp_path):
 
 def test_a_refused_change_writes_nothing(tmp_path):
     """Whoever is refused, and whoever releases what isn't theirs, leaves the file as it is, to its inode."""
-    keeper = FileLeases(tmp_path, clock=still())
+    keeper = on_files(tmp_path, clock=still())
     lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
     before = (tmp_path / FILE).stat()
 
     with pytest.raises(LeaseHeld):
         keeper.acquire(KEY, holder="cyd", ttl_s=90)
-    keeper.release(MemoryLeases().acquire(KEY, holder="bea", ttl_s=1))
+    keeper.release(in_memory().acquire(KEY, holder="bea", ttl_s=1))
 
     assert (tmp_path / FILE).stat() == before
     assert keeper.find(KEY) == lease
@@ -170,7 +180,7 @@ DAMAGE = {
 @pytest.mark.parametrize("harm", DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_named_and_changes_nothing(tmp_path, harm):
     """A number that can't be believed is not counted on from, and the others are still listed."""
-    keeper = FileLeases(tmp_path, clock=still())
+    keeper = on_files(tmp_path, clock=still())
     keeper.acquire(KEY, holder="bea", ttl_s=90)
     other = keeper.acquire("manifests/other", holder="bea", ttl_s=90)
     (tmp_path / FILE).write_bytes(harm((tmp_path / FILE).read_bytes()))
@@ -194,7 +204,7 @@ def test_damage_is_named_and_changes_nothing(tmp_path, harm):
 
 def test_every_changed_byte_is_noticed(tmp_path):
     """Whatever single byte is changed, the file is read as it was, or not at all."""
-    keeper = FileLeases(tmp_path, clock=still())
+    keeper = on_files(tmp_path, clock=still())
     lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
     raw = (tmp_path / FILE).read_bytes()
 
@@ -210,7 +220,7 @@ def test_every_changed_byte_is_noticed(tmp_path):
 
 def test_a_later_format_is_refused(tmp_path):
     """A file of a later release is not guessed at."""
-    keeper = FileLeases(tmp_path, clock=still())
+    keeper = on_files(tmp_path, clock=still())
     keeper.acquire(KEY, holder="bea", ttl_s=90)
     kept = json.loads((tmp_path / FILE).read_bytes())
     (tmp_path / FILE).write_text(json.dumps({**kept, "format": 2}))
@@ -221,7 +231,7 @@ def test_a_later_format_is_refused(tmp_path):
 
 def test_links_are_not_followed(tmp_path):
     """Not to another file, nor to another directory."""
-    keeper = FileLeases(tmp_path, clock=still())
+    keeper = on_files(tmp_path, clock=still())
     keeper.acquire(KEY, holder="bea", ttl_s=90)
     os.rename(tmp_path / "leases" / "manifests", tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", tmp_path / "leases" / "manifests")
@@ -241,7 +251,7 @@ def test_links_are_not_followed(tmp_path):
 
 def test_strays_beside_leases_are_passed_over(tmp_path):
     """What no key has as its file is no lease."""
-    keeper = FileLeases(tmp_path, clock=still())
+    keeper = on_files(tmp_path, clock=still())
     lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
     (tmp_path / "leases" / "README").write_text("hello")
     (tmp_path / "leases" / "manifests" / "x.json.tmp").write_text("torn")
@@ -250,43 +260,16 @@ def test_strays_beside_leases_are_passed_over(tmp_path):
     assert list(keeper.list()) == [lease]
 
 
-def test_whoever_locked_a_file_that_was_replaced_begins_anew(tmp_path):
-    """Between opening and locking, somebody else was given the lease: that is seen, not overwritten."""
-    other = FileLeases(tmp_path, clock=still())
-    other.release(other.acquire(KEY, holder="ada", ttl_s=90))
-    disk = ScriptedDisk()
-    keeper = FileLeases(tmp_path, clock=still(), disk=disk)
-    taken = []
-    disk.before("lock", lambda: taken.append(other.acquire(KEY, holder="bea", ttl_s=90)))
-
-    with pytest.raises(LeaseHeld) as refused:
-        keeper.acquire(KEY, holder="cyd", ttl_s=90)
-
-    assert refused.value.details["holder"] == "bea"
-    assert other.find(KEY) == taken[0]
-    assert sum(call[0] == "lock" for call in disk.calls) == 2
-
-
-def test_somebody_who_keeps_changing_it_is_waited_for_in_vain(tmp_path):
+def test_a_lease_that_is_changed_all_the_time_is_waited_for_in_vain(tmp_path):
     """The wait for the moment of a change is bounded, and says what it waited for."""
-    holder, waiting = FileLeases(tmp_path), FileLeases(tmp_path, lock_timeout_s=0.0)
+    holder, waiting = on_files(tmp_path), on_files(tmp_path, lock_timeout_s=0.0)
     holder.release(holder.acquire(KEY, holder="ada", ttl_s=90))
-    entered, leave = threading.Event(), threading.Event()
+    records = FileRecords(PosixDisk(), str(tmp_path))
 
-    def stuck(record):
-        entered.set()
-        leave.wait(10)
-        return record
-
-    thread = threading.Thread(target=lambda: holder._records.change(KEY, stuck, create=False))
-    thread.start()
-    entered.wait(10)
-
-    with pytest.raises(LockTimeout, match="acme/weather"):
+    with records.held(layout.lease_record(KEY)), pytest.raises(LockTimeout, match="'manifests/acme/weather"):
         waiting.acquire(KEY, holder="bea", ttl_s=90)
 
-    leave.set()
-    thread.join()
+    assert waiting.acquire(KEY, holder="bea", ttl_s=90).number == 2
 
 
 # -- a machine against a model --------------------------------------------------------------------------------------
@@ -301,8 +284,8 @@ class LeaseMachine(RuleBasedStateMachine):
     def begin(self):
         self.place = tempfile.TemporaryDirectory()
         self.clock = still()
-        self.files = [FileLeases(self.place.name, clock=self.clock, host="h") for _ in range(2)]
-        self.memory = MemoryLeases(clock=self.clock, host="h")
+        self.files = [on_files(self.place.name, clock=self.clock, host="h") for _ in range(2)]
+        self.memory = in_memory(clock=self.clock, host="h")
         self.model = {}  # key -> [holder, until_ns, number] of the last lease
         self.last = dict.fromkeys(KEYS, 0)
         self.given = []  # (key, number, lease of files, lease in memory)
@@ -384,7 +367,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def die_and_begin_anew(self, which):
-        self.files[which] = FileLeases(self.place.name, clock=self.clock, host="h")
+        self.files[which] = on_files(self.place.name, clock=self.clock, host="h")
 
     @invariant()
     def all_see_the_same(self):

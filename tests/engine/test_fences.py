@@ -15,7 +15,7 @@ from registration.core.decider import fold
 from registration.core.definition import Definition, keep_nothing
 from registration.core.policy import Policy
 from registration.core.replay import replay
-from registration.engine.leases.files import FileLeases
+from registration.engine.leases.leases import Leases
 from registration.errors import (
     CorruptRegistry,
     GuardRefused,
@@ -26,6 +26,8 @@ from registration.errors import (
     StoreError,
 )
 from registration.rules.lifecycles.registration import CHART, REGISTRATION
+from registration.storage.disk import PosixDisk
+from registration.storage.files.records import FileRecords
 from registration.testing import FakeClock
 from registration.values.snapshots import Position
 from tests.kit.builders import WATCH
@@ -396,13 +398,14 @@ def test_a_write_meets_a_damaged_claim_and_is_refused(root, clock):
 def test_a_claim_that_cannot_be_ended_is_logged_and_the_command_is_done(root, clock, caplog):
     """The event is committed: failing afterwards must not say otherwise."""
 
-    class Stuck(FileLeases):
+    class Stuck(Leases):
         def release(self, lease):
             raise StoreError("The disk is full.")
 
+    stuck = Stuck(FileRecords(PosixDisk(), str(root)), clock=clock)
     with RegistrationPipeline(root) as pipeline:
         pipeline.create(ID, {})
-    with RegistrationPipeline(root, actor="ada", clock=clock, leases=Stuck(root, clock=clock)) as pipeline:
+    with RegistrationPipeline(root, actor="ada", clock=clock, leases=stuck) as pipeline:
         pipeline.claim(ID)
         with caplog.at_level(logging.WARNING, "registration"):
             assert pipeline.submit_for_review(ID).snapshot.state == "REVIEWED"

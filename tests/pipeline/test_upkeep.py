@@ -7,7 +7,7 @@ import json
 import pytest
 
 from registration import RegistrationPipeline
-from registration.engine.leases.files import FileLeases
+from registration.engine.leases.leases import open_leases
 from registration.errors import LockTimeout
 from registration.onboarding.community.deploying import JsonTarget, open_deployments
 from registration.onboarding.sessions.session import Caller
@@ -33,7 +33,7 @@ def place(tmp_path):
     deployments.start(ID, SHORT)
     deployments.run(ID, JsonTarget(tmp_path / "target"))
     deployments.close()
-    FileLeases(root).acquire("manifests/m1", holder="bea", ttl_s=60)
+    open_leases(root).acquire("manifests/m1", holder="bea", ttl_s=60)
     root.joinpath("session").write_text(session)
     return tmp_path
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from registration.engine.leases.files import FileLeases
+from registration.engine.leases.leases import Leases, open_leases
 from registration.errors import LeaseHeld, StaleFence, StoreError
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.files.files import FileStore
+from registration.storage.files.records import FileRecords
 from registration.storage.files.registry_file import RegistryFile
 from registration.testing import FakeClock, Fault, PowerCut, SimulatedDisk
 from registration.values.leases import Lease
@@ -46,8 +47,9 @@ class World:
     lease: Lease | None = None
     tokens: random.Random = field(default_factory=lambda: random.Random(1))
 
-    def keeper(self) -> FileLeases:
-        return FileLeases(ROOT, disk=self.disk, clock=self.clock, host="h", randbytes=self.tokens.randbytes)
+    def keeper(self) -> Leases:
+        records = FileRecords(self.disk, ROOT)
+        return Leases(records, clock=self.clock, host="h", randbytes=self.tokens.randbytes)
 
     def on(self, disk: SimulatedDisk) -> World:
         """The same people, another disk."""
@@ -276,10 +278,10 @@ def test_a_claim_is_never_taken_away_without_an_event(explored: Callable[[], Non
 RACER = """
 import os, sys, time
 from registration.errors import LeaseHeld
-from registration.engine.leases.files import FileLeases
+from registration.engine.leases.leases import open_leases
 
 root, name, path, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-keeper = FileLeases(root)
+keeper = open_leases(root)
 said = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -340,13 +342,15 @@ def test_processes_that_race_hold_it_one_at_a_time(tmp_path):
     assert numbers == list(range(1, 4 * 30 + 1))
     assert set(until) == set(numbers)
     assert all(until[number] <= at for number, at in ((n - 1, at) for n, at in told) if number)
-    assert FileLeases(tmp_path).find("manifests/a") is None
+    assert open_leases(tmp_path).find("manifests/a") is None
 
 
 def test_processes_that_are_killed_keep_nobody_out_and_no_number_comes_back(tmp_path):
-    """Fifteen holders are killed at any moment: the lease ends by its time, and every number that was told was told once."""
+    """Fifteen holders and more are killed at any moment: the lease ends by its time, and every number was told once."""
     moments = random.Random(1)
-    for round in range(5):
+    for round in range(50):
+        if round >= 5 and len(said_in(tmp_path)[0]) > 15:  # a busy machine takes more rounds
+            break
         racers = [start(tmp_path, f"r{n}", tmp_path / f"said {round} {n}", 10**6) for n in range(3)]
         go(racers)
         for racer in racers:
@@ -354,7 +358,7 @@ def test_processes_that_are_killed_keep_nobody_out_and_no_number_comes_back(tmp_
             racer.kill()
             assert racer.wait() == -signal.SIGKILL
             racer.communicate()
-    keeper = FileLeases(tmp_path)
+    keeper = open_leases(tmp_path)
 
     last = None
     while last is None:

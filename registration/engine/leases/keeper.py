@@ -7,8 +7,8 @@ may be stopped, or sleep, and go on when it has ended and somebody else has take
 - the *number*: it grows with each lease on a key, for ever. A write that carries it is refused where a write under a later
   one was seen (`fence=` of the pipeline's commands; Martin Kleppmann, "How to do distributed locking", 2016).
 
-`registration.engine.leases.files` keeps leases in a registry, `registration.engine.leases.memory` in a process, and
-`registration.engine.leases.opening` finds the one that a URL names. `registration.testing.LeaseContract` tries the promises.
+`registration.engine.leases.leases` keeps them in records, of a registry or in memory. `registration.testing.LeaseContract` tries
+the promises.
 """
 
 from __future__ import annotations

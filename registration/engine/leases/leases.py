@@ -1,0 +1,181 @@
+"""Leases over records: ``leases/<area>/<name>.json``, one for each key. `registration.engine.leases.keeper` says what is promised.
+
+A record is never removed: the number in it is the last one that was given out. It is durable before the lease is returned. What
+`find` returns may not be yet: a power cut may take that lease back, together with the answer that its holder was to get.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from registration.core.decider import nearest
+from registration.engine.leases.encoding import decode_record, encode_record
+from registration.engine.leases.record import LeaseRecord, broken, granted, released, renewed
+from registration.errors import CorruptRegistry, InvalidArgument, NotFound
+from registration.storage import layout
+from registration.storage.records import held_as
+from registration.values.times import Clock, rfc3339, system_clock
+
+if TYPE_CHECKING:
+    from registration.storage.ports import Records
+    from registration.values.leases import EndedLease, Lease
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_SCHEMES = ("file", "memory")
+
+
+class Leases:
+    """The `LeaseKeeper` of one registry.
+
+    records: where they are kept. clock: the time that leases are measured by; processes that share leases share it. host: the
+    name of this machine; as usual, the system's. randbytes: where tokens come from.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        *,
+        clock: Clock = system_clock,
+        host: str | None = None,
+        randbytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._records = records
+        self._clock = clock
+        self._host = host or os.uname().nodename or "an unnamed host"
+        self._randbytes = randbytes
+
+    def acquire(self, key: str, *, holder: str, ttl_s: float, above: int = 0) -> Lease:
+        """See `LeaseKeeper.acquire`."""
+        token = self._randbytes(16).hex()
+
+        def grant(record: LeaseRecord) -> LeaseRecord:
+            return granted(
+                record, holder=holder, host=self._host, token=token, now_ns=self._clock(), ttl_s=ttl_s, above=above
+            )  # fmt: skip
+
+        _, after = self._change(key, grant, create=True)
+        assert after.lease is not None
+        return after.lease
+
+    def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
+        """See `LeaseKeeper.renew`."""
+        _, after = self._change(
+            lease.key, lambda record: renewed(record, lease, now_ns=self._clock(), ttl_s=ttl_s)
+        )
+        assert after.lease is not None
+        return after.lease
+
+    def release(self, lease: Lease) -> bool:
+        """See `LeaseKeeper.release`."""
+        before, _ = self._change(lease.key, lambda record: released(record, lease, now_ns=self._clock()))
+        return before.owns(lease)
+
+    def find(self, key: str) -> Lease | None:
+        """See `LeaseKeeper.find`."""
+        return self._read(key).held(rfc3339(self._clock()))
+
+    def keys(self, area: str | None = None) -> Iterator[str]:
+        """The keys that ever had a lease, whether they have one now or not, sorted. area: only those of that area."""
+        areas = self._records.names(layout.LEASES) if area is None else [layout.check_area(area)]
+        found = (
+            layout.lease_key_of(one, name)
+            for one in areas
+            for name in self._records.names(layout.LEASES, one)
+        )
+        return iter(sorted(key for key in found if key is not None))
+
+    def list(self, area: str | None = None) -> Iterator[Lease]:
+        """See `LeaseKeeper.list`."""
+        damage: CorruptRegistry | None = None
+        for key in self.keys(area):
+            try:
+                found = self.find(key)
+            except CorruptRegistry as error:  # the others come first
+                damage = damage or error
+                continue
+            if found is not None:
+                yield found
+        if damage is not None:
+            raise damage
+
+    def break_lease(self, key: str, *, by: str, reason: str, number: int | None = None) -> Lease:
+        """See `LeaseKeeper.break_lease`."""
+        before, _ = self._change(
+            key, lambda record: broken(record, by=by, reason=reason, number=number, now_ns=self._clock())
+        )
+        assert before.lease is not None
+        return before.lease
+
+    def history(self, key: str) -> tuple[EndedLease, ...]:
+        """See `LeaseKeeper.history`."""
+        return self._read(key).history
+
+    def close(self) -> None:
+        """See `LeaseKeeper.close`: nothing is open between calls."""
+
+    def _read(self, key: str) -> LeaseRecord:
+        return decode_record(self._records.read(layout.lease_record(key)) or b"", key=key)
+
+    def _change(
+        self, key: str, change: Callable[[LeaseRecord], LeaseRecord], *, create: bool = False
+    ) -> tuple[LeaseRecord, LeaseRecord]:
+        """Replace the record of a key; before and after. What `change` raises leaves it as it was."""
+        with held_as(key, self._records, layout.lease_record(key), create=create) as cell:
+            before = decode_record(b"" if cell is None else cell.read(), key=key)
+            after = change(before)
+            if after != before:
+                assert cell is not None, "a key without a lease has nothing to change"
+                cell.write(encode_record(after))
+            return before, after
+
+
+def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> Leases:
+    """The leases that a URL names: ``file:///srv/registry`` or its path for those of a registry, ``memory:`` for new ones.
+
+    Leases in memory are gone with the process, and their numbers begin anew: nothing that lasts may rest on them.
+
+    Raises:
+        InvalidArgument: when the URL is invalid, or its scheme unknown.
+        NotFound: when there is no such directory.
+    """
+    text = os.fspath(url)
+    found = _SCHEME.match(text)
+    scheme = found[1].lower() if found is not None else "file"
+    if scheme not in _SCHEMES:
+        # URLs of other services carry secrets before the `@`.
+        shown = re.sub(r"//[^/@]*@", "//…@", text)
+        raise InvalidArgument(
+            f"Leases can't be kept at {shown!r}: {scheme!r} is not known.{nearest(scheme, _SCHEMES)}",
+            f"Known are {', '.join(f'`{one}:`' for one in _SCHEMES)}, and the path of a registry.",
+            scheme=scheme,
+            known=list(_SCHEMES),
+        )
+    if scheme == "memory":
+        from registration.storage.memory import MemoryRecords  # noqa: PLC0415  # each kind loads what it needs alone
+
+        if text.partition(":")[2].strip("/"):
+            raise InvalidArgument(f"{text!r} is invalid: `memory:` takes no path.", "Write `memory:`.")
+        return Leases(MemoryRecords(), clock=clock)
+    from registration.storage.disk import PosixDisk  # noqa: PLC0415  # as above
+    from registration.storage.files.records import FileRecords  # noqa: PLC0415  # as above
+
+    root = os.path.realpath(text if found is None else _path_in(text))
+    if not os.path.isdir(root):
+        raise NotFound(
+            f"There is no directory {root} to keep leases in.",
+            f"Make a registry: `registration init {root}`.",
+        )
+    return Leases(FileRecords(PosixDisk(), root), clock=clock)
+
+
+def _path_in(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
+        raise InvalidArgument(
+            f"{url!r} names no directory of this machine.", "Write it as `file:///srv/registry`."
+        )
+    return unquote(parts.path)
