@@ -2,7 +2,8 @@
 
 Every error that this package raises on purpose is a `RegistrationError`. Its text is two sentences at
 most: the problem (which object, what was expected, what was found) and the next step. The facts behind
-the text are in `details`, as JSON values, for programs that handle the error.
+the text are in `details`, as JSON values, for programs that handle the error, and `next` holds the next steps as data.
+No text here is a line for a shell: an interface words the steps for its users, as `registration.cli.words` does.
 
 What to do with one is in its class:
 
@@ -18,23 +19,77 @@ What to do with one is in its class:
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Operation = Literal[
+    "act",
+    "list", "show", "why", "verify", "recover", "repair", "receipt", "init",
+    "alias.list", "alias.set", "names.list", "query.schema",
+    "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip",
+    "lifecycle.graph", "lifecycle.migrate", "lifecycle.show",
+    "locks.break", "locks.list",
+    "sessions.cancel", "sessions.delete", "sessions.list", "sessions.restart", "sessions.resume", "sessions.show",
+    "sessions.start",
+]  # fmt: skip
+"""What a registry can be asked to do. `act` is any action of its lifecycle, tagging included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """A step that could be taken next, as data. Each interface words it: the command line as a line to type.
+
+    operation: what the registry is asked to do. id: to what: a manifest, or what the operation is about (a session, a
+    consumer, a name, the key of a lock, a directory); None where it is about the registry as a whole. action: which one
+    of the lifecycle; for the operation `act` alone. actor: who is to do it; None where that makes no difference, or where
+    `missing` asks for one. given: words that go with it, by name, as JSON values. missing: the names of words that have to
+    be supplied: `actor`, `reason`, `comment`, `context`, `document`, `tags`, …
+    """
+
+    operation: Operation
+    id: str | None = None
+    action: str | None = None
+    actor: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The step in neutral words: ``approve 'a' as 'bea', giving reason``."""
+        what = self.action if self.operation == "act" else self.operation.replace(".", " ")
+        of = "" if self.id is None else f" {self.id!r}"
+        by = "" if self.actor is None else f" as {self.actor!r}"
+        words = f", giving {', '.join(self.missing)}" if self.missing else ""
+        return f"{what}{of}{by}{words}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The step as one JSON object; the names are stable."""
+        return {
+            "operation": self.operation,
+            "id": self.id,
+            "action": self.action,
+            "actor": self.actor,
+            "given": dict(self.given),
+            "missing": list(self.missing),
+        }
 
 
 class RegistrationError(Exception):
     """The root of the tree.
 
     problem: what is wrong, naming the object, what was expected and what was found.
-    next_step: what to do about it; empty where the problem says it already.
+    next_step: what to do about it, in words that hold for any interface; empty where the problem says it already.
+    next: the same as data, the usual step first; empty where there is nothing that the registry could be asked.
     details: the same facts as JSON values; the names are stable.
     """
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, problem: str, next_step: str = "", /, **details: Any) -> None:
+    def __init__(self, problem: str, next_step: str = "", /, *following: Next, **details: Any) -> None:
         super().__init__(problem)
         self.problem = problem
         self.next_step = next_step
+        self.next = following
         self.details = details
 
     def __str__(self) -> str:
@@ -42,23 +97,28 @@ class RegistrationError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Subclasses have constructors of their own; an error must still cross a process boundary whole.
-        return (_restore, (type(self), self.problem, self.next_step, self.details))
+        return (_restore, (type(self), self.problem, self.next_step, self.next, self.details))
 
     def as_json(self) -> dict[str, Any]:
-        """The error as one JSON object: `error` (a stable name), `message`, `next_step`, `details`."""
+        """The error as one JSON object: `error` (a stable name), `message`, `next_step`, `next_actions`, `details`."""
         return {
             "error": self.code,
             "message": self.problem,
             "next_step": self.next_step,
+            "next_actions": [step.as_json() for step in self.next],
             "details": self.details,
         }
 
 
 def _restore(
-    kind: type[RegistrationError], problem: str, next_step: str, details: dict[str, Any]
+    kind: type[RegistrationError],
+    problem: str,
+    next_step: str,
+    following: tuple[Next, ...],
+    details: dict[str, Any],
 ) -> RegistrationError:
     error = kind.__new__(kind)
-    RegistrationError.__init__(error, problem, next_step, **details)
+    RegistrationError.__init__(error, problem, next_step, *following, **details)
     return error
 
 
@@ -313,8 +373,8 @@ class LeaseHeld(RegistrationError):
     def __init__(self, key: str, *, holder: str, host: str, since: str, until: str, number: int) -> None:
         super().__init__(
             f"{key!r} is held by {holder!r} on {host}, since {since}, until {until}.",
-            "Wait until then, have it released, or take it away from them: "
-            f"`registration locks break {key} --reason TEXT`.",
+            "Wait until then, have it released, or break the lock.",
+            Next(operation="locks.break", id=key, missing=("reason",)),
             key=key,
             holder=holder,
             host=host,
@@ -351,7 +411,9 @@ class ConsumerBlocked(RegistrationError):
         tries = f"{attempts} attempt{'' if attempts == 1 else 's'}"
         super().__init__(
             f"The consumer {name!r} is stuck at {entry} after {tries}: {error}.",
-            f"`registration consumers retry {name}` tries again; `registration consumers skip {name} --reason TEXT` passes it.",
+            "Retry the entry, or skip it.",
+            Next(operation="consumers.retry", id=name),
+            Next(operation="consumers.skip", id=name, missing=("reason",)),
             consumer=name,
             entry=entry,
             error=error,
@@ -406,9 +468,11 @@ class CorruptLog(StoreError):
         sound = {0: "No version checks out.", 1: "Version 1 checks out."}.get(
             sound_version, f"Versions 1 to {sound_version} check out."
         )
+        advice, steps = _after_damage(path.partition("/")[0], stream)
         super().__init__(
             f"{stream!r} is damaged at {where}: {reason}. {sound}",
-            f"Nothing was changed. {_after_damage(path.partition('/')[0], stream)}",
+            f"Nothing was changed. {advice}",
+            *steps,
             manifest_id=stream,
             path=path,
             line=line,
@@ -418,19 +482,19 @@ class CorruptLog(StoreError):
         )
 
 
-def _after_damage(area: str, stream: str) -> str:
+def _after_damage(area: str, stream: str) -> tuple[str, tuple[Next, ...]]:
     """What to do about a damaged log, by the directory that it is in."""
     if area == "manifests":
         return (
-            f"`registration verify {stream}` tells the whole finding. Look for a backup; where there is none, "
-            f"`registration repair {stream}` shows what can be kept."
+            "Look for a backup; where there is none, see the whole finding and what a repair would keep.",
+            (Next(operation="verify", id=stream), Next(operation="repair", id=stream)),
         )
-    told = "`registration verify` tells the whole finding. Look for a backup"
     if area == "sessions":
         return (
-            f"{told}; where there is none, `registration wizard delete {stream}` makes room for another one."
+            "Look for a backup; where there is none, delete the session to make room for another one.",
+            (Next(operation="sessions.delete", id=stream),),
         )
-    return f"{told}."
+    return "Look for a backup, and see the whole finding.", (Next(operation="verify"),)
 
 
 def _count(items: list[str], noun: str) -> str:

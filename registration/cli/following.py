@@ -24,7 +24,9 @@ from registration.cli.output import (
     table,
     when,
 )
+from registration.cli.words import SHELL
 from registration.errors import InvalidArgument
+from registration.pipeline import wire
 from registration.values.times import duration_s
 
 if TYPE_CHECKING:
@@ -243,7 +245,7 @@ def status_command(context: Context, name: str | None) -> None:
         found = [pipeline.consumer(name).status()] if name is not None else list(pipeline.consumers())
     if context.as_json:
         for status in found:
-            echo_json(status.as_json())
+            echo_json(wire.consumer(status, SHELL))
     elif found:
         table([_status_row(status) for status in found])
         for status in found:

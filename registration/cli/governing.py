@@ -21,8 +21,10 @@ from registration.cli.context import (
 from registration.cli.exits import REFUSED
 from registration.cli.output import Progress, echo, echo_json, printable, say, show_verdicts, table
 from registration.cli.reading import graph_command
+from registration.cli.words import SHELL, line
 from registration.cli.writing import context_value
 from registration.errors import InvalidArgument
+from registration.pipeline import wire
 from registration.storage import layout
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def why_command(context: Context, /, id: str, action: str | None, **said: Any) -
         due = pipeline.tick(id, dry_run=True)
     if context.as_json:
         for one in found:
-            echo_json(one.as_json())
+            echo_json(wire.explanation(one, SHELL))
         return
     echo(f"{id} is {state.state}, at version {state.version}.")
     if due:
@@ -88,7 +90,7 @@ def _tell_why(one: Explanation) -> None:
             could += ", once what else is refused is mended"
         echo(f"  who could: {printable(could)}")
     if one.next:
-        echo(f"  next: {printable(one.next)}")
+        echo(f"  next: {printable(line(one.next))}")
 
 
 @click.group(
@@ -303,7 +305,7 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
             if decision.differs:
                 different.append(decision)
                 if context.as_json:
-                    echo_json(decision.as_json())
+                    echo_json(wire.decision(decision, SHELL))
     if context.as_json:
         return
     reasons: Counter[str] = Counter()

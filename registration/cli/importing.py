@@ -11,7 +11,9 @@ import click
 from registration.cli.context import Context, actor_option, examples, lock_timeout_option, shared_options
 from registration.cli.exits import worst
 from registration.cli.output import Progress, Unbroken, counted, echo, echo_json, printable, say, show_error
+from registration.cli.words import SHELL
 from registration.errors import AlreadyExists, RegistrationError
+from registration.pipeline import wire
 
 if TYPE_CHECKING:
     from registration.pipeline.importing import Imported, Offer
@@ -156,7 +158,7 @@ def _as_json(one: ItemResult[Offer, Imported]) -> dict[str, Any]:
         "state": state.state if state is not None else None,
         "version": state.version if state is not None else 0,
         "digest": offer.document.digest if offer.document is not None else None,
-        "problem": problem.as_json() if problem is not None else None,
+        "problem": wire.error(problem, SHELL) if problem is not None else None,
     }
 
 

@@ -20,7 +20,9 @@ from registration.cli.context import (
 )
 from registration.cli.exits import worst
 from registration.cli.output import echo, echo_json, printable, say, show_error, table, when
+from registration.cli.words import SHELL, line
 from registration.errors import InvalidArgument
+from registration.pipeline import wire
 from registration.storage import layout
 from registration.values.times import DURATION_FORM, duration_s
 
@@ -124,7 +126,7 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
     acting = "" if who == usual else f" --actor {shlex.quote(who)}"
     for one in waiting.found:
         if context.as_json:
-            echo_json(one.as_json())
+            echo_json(wire.waiting(one, SHELL))
         else:
             _tell_waiting(one)
     for problem in waiting.unread:
@@ -152,7 +154,7 @@ def _tell_waiting(one: Waiting) -> None:
     for choice in one.choices:
         echo(printable(f"  {choice.action} -> {choice.to}{_reasons(choice)}"))
         if choice.next:
-            echo(printable(f"    {choice.next}"))
+            echo(printable(f"    {line(choice.next)}"))
 
 
 def _reasons(choice: Choice) -> str:

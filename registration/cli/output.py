@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 import orjson
 
+from registration.cli.words import SHELL, line, sentence
+from registration.errors import GuardRefused
+from registration.pipeline import wire
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from registration.errors import RegistrationError
+    from registration.errors import Next, RegistrationError
     from registration.evidence.verification import Finding
     from registration.pipeline.results import Summary, TransitionResult
     from registration.values.events import Event
@@ -64,7 +68,7 @@ def listed(parts: list[str]) -> str:
 def show_error(error: RegistrationError, *, as_json: bool) -> None:
     """An error on stderr: what is wrong, then what to do next."""
     if as_json:
-        click.echo(orjson.dumps(error.as_json(), default=str), err=True)
+        click.echo(orjson.dumps(wire.error(error, SHELL), default=str), err=True)
         return
     problems = error.details.get("problems", [])
     if len(problems) > 1:
@@ -74,10 +78,16 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
     else:
         say(f"Error: {printable(error.problem)}")
     show_verdicts((v for v in error.details.get("verdicts", ()) if not v["agrees"]), err=True, bare=True)
-    if error.next_step:
-        say(printable(error.next_step))
-    if error.details.get("next"):
-        say(f"Next: {printable(error.details['next'])}")
+    if advice := sentence(error):
+        say(printable(advice))
+    if isinstance(error, GuardRefused):
+        say_next(*error.next)
+
+
+def say_next(*steps: Next) -> None:
+    """What to type next; of several, each will do."""
+    for number, step in enumerate(steps):
+        say(f"{'or' if number else 'Next'}: {printable(line(step))}")
 
 
 def show_verdicts(verdicts: Iterable[Mapping[str, Any]], *, err: bool = False, bare: bool = False) -> None:
@@ -241,7 +251,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "digest": summary.digest,
         "created_at": summary.created_at or None,
         "updated_at": summary.updated_at or None,
-        "problem": summary.problem.as_json() if summary.problem else None,
+        "problem": wire.error(summary.problem, SHELL) if summary.problem else None,
     }
 
 

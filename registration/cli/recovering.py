@@ -28,8 +28,10 @@ from registration.cli.output import (
     table,
     told_here,
 )
+from registration.cli.words import SHELL
 from registration.core.store import Loss, Recovered, Step
 from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError, VersionConflict
+from registration.pipeline import wire
 
 if TYPE_CHECKING:
     from registration.pipeline.pipeline import RegistrationPipeline
@@ -153,7 +155,7 @@ def _recover_beside(context: Context, *, dry_run: bool) -> tuple[int, list[Regis
             problems.append(one.problem)
         if context.as_json and (one.steps or one.problem):
             steps = [{"found": step.found, "done": step.done, "kept_as": step.kept_as} for step in one.steps]
-            problem = one.problem.as_json() if one.problem else None
+            problem = wire.error(one.problem, SHELL) if one.problem else None
             echo_json(
                 {"area": one.area, "id": one.id, "dry_run": dry_run, "steps": steps, "problem": problem}
             )
@@ -173,7 +175,7 @@ def _recovered_name_json(
         "name": name,
         "dry_run": dry_run,
         "steps": [{"found": step.found, "done": step.done, "kept_as": step.kept_as} for step in steps],
-        "problem": problem.as_json() if problem else None,
+        "problem": wire.error(problem, SHELL) if problem else None,
     }
 
 
@@ -197,7 +199,7 @@ def _recovered_json(
             {"found": step.found, "done": step.done, "kept_as": step.kept_as}
             for step in (recovered.steps if recovered else ())
         ],
-        "problem": problem.as_json() if problem else None,
+        "problem": wire.error(problem, SHELL) if problem else None,
     }
 
 

@@ -29,7 +29,9 @@ from registration.cli.wizard_sessions import (
     session_argument,
     show_short,
 )
+from registration.cli.words import SHELL
 from registration.errors import InvalidArgument, StoreError
+from registration.pipeline import wire
 from registration.values.times import DURATION_FORM, duration_s
 
 if TYPE_CHECKING:
@@ -212,7 +214,7 @@ def cleanup_wizard(context: Context, delete_after: str | None) -> None:
     with opened_sessions(context) as opened:
         found = opened.sessions.cleanup_expired(delete_after_s=_seconds(delete_after))
     if context.as_json:
-        echo_json({"looked_at": found.looked_at, "expired": found.expired, "deleted": found.deleted, "problems": [one.as_json() for one in found.problems]})  # fmt: skip
+        echo_json({"looked_at": found.looked_at, "expired": found.expired, "deleted": found.deleted, "problems": [wire.error(one, SHELL) for one in found.problems]})  # fmt: skip
     else:
         echo(f"{found.looked_at} looked at, {len(found.expired)} expired, {len(found.deleted)} removed")
         for problem in found.problems:
@@ -235,7 +237,7 @@ def health_wizard(context: Context) -> None:
                 "looked_at": found.looked_at,
                 "sound": not damaged,
                 "findings": [one.as_json() for one in found.findings],
-                "problems": [one.as_json() for one in found.problems],
+                "problems": [wire.error(one, SHELL) for one in found.problems],
             }
         )
     else:

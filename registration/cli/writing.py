@@ -28,6 +28,7 @@ from registration.cli.output import (
     echo_json,
     printable,
     say,
+    say_next,
     show_error,
     transition_json,
     when,
@@ -36,6 +37,7 @@ from registration.errors import (
     InvalidArgument,
     InvalidDocument,
     LockTimeout,
+    Next,
     RegistrationError,
     StoreError,
     VersionConflict,
@@ -378,19 +380,19 @@ def _show(context: Context, pipeline: RegistrationPipeline, result: TransitionRe
     echo(f"{result.manifest_id}  {came}  (version {event.version})")
     if result.replayed:
         say("This key was used before, for the same request: nothing was written.")
-    elif following := _next_command(pipeline, result):
-        say(f"Next: {printable(following)}")
+    elif (following := _next(pipeline, result)) is not None:
+        say_next(following)
 
 
-def _next_command(pipeline: RegistrationPipeline, result: TransitionResult) -> str:
-    """The command that usually comes next; in a lifecycle of one's own, the one that tells what there is."""
+def _next(pipeline: RegistrationPipeline, result: TransitionResult) -> Next | None:
+    """The step that usually comes next; in a lifecycle of one's own, the one that tells what there is."""
     state = result.snapshot
     if state.definition != REGISTRATION.name:
-        return f"registration why {result.manifest_id}"
+        return Next(operation="why", id=result.manifest_id)
     usual = _NEXT.get(state.state)
     if usual is None:
-        return ""
+        return None
     try:
         return pipeline.explain(result.manifest_id, usual)[0].next
     except RegistrationError:  # it is written already: advice that can't be had is no failure
-        return ""
+        return None

@@ -32,6 +32,7 @@ from registration.errors import (
     GuardRefused,
     IllegalTransition,
     InvalidArgument,
+    Next,
     NotFound,
     PinMismatch,
     UnknownEvent,
@@ -498,9 +499,13 @@ def _due(chart: Chart, state: StateSnapshot | None, taken: Step, time: str) -> d
 def _refused(why: Explanation) -> GuardRefused:
     refusals = why.refusals
     remedies = " ".join(dict.fromkeys(verdict.remedy for verdict in refusals if verdict.remedy))
+    steps = [] if why.next is None else [why.next]
+    if any(answer.origin == "claim" and not answer.verdict.agrees for answer in why.answers):
+        steps.append(Next(operation="locks.break", id=why.manifest_id, missing=("reason",)))
     return GuardRefused(
         f"{why.action!r} of {why.manifest_id!r} is refused: {'; '.join(verdict.reason for verdict in refusals)}.",
         remedies,
+        *steps,
         **why.as_json(),
     )
 

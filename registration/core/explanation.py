@@ -1,20 +1,19 @@
 """Why: what every guard says of an action, who could take it, and what to do next. Pure.
 
-One `Explanation` is the answer of `registration why`, the details of a refusal, and a line in `refusals.jsonl`.
+One `Explanation` is the answer to "why?", the details of a refusal, and a line in `refusals.jsonl`. What to do next is data
+(`registration.errors.Next`): no line for a terminal is made here.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import orjson
-
 from registration.core.interpreter import Spot, Step, onward, step
 from registration.core.naming import TAGGING, action_of, tagging_step
 from registration.core.policy import NO_POLICY, Policy, Verdict
+from registration.errors import Next
 
 if TYPE_CHECKING:
     from registration.core.chart import Action, Chart
@@ -30,7 +29,8 @@ CANDIDATES_MAX = 100
 _SOMEBODY = "(anybody who is not named)"
 _SEARCH_MAX = 1_000
 _SAID_CHARACTERS_MAX = 500
-_COMMANDS = {"create", "revise", "approve", "reject", "register"}
+_TO_FILL_IN = ("TEXT", "NAME", "JSON")
+"""What a guard's `needs` say where a word has to be supplied; any other value is the word itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Explanation:
     state, version: where the manifest stands; None and 0 before creation. to: where the action leads; None where the
     lifecycle has no such move from there. allowed: whether it could be taken now, as it was asked. answers: of every
     guard, those of the lifecycle first. who: whose taking it the guards would not object to; None where the move isn't
-    there. next: the command to type next; empty where there is none.
+    there. next: the step to take next, towards the action; None where there is none.
     """
 
     manifest_id: str
@@ -86,7 +86,7 @@ class Explanation:
     allowed: bool
     answers: tuple[Answer, ...]
     who: Who | None
-    next: str
+    next: Next | None
     digest: str | None
     policy: str | None
     lifecycle: Mapping[str, Any] = field(hash=False)
@@ -97,7 +97,7 @@ class Explanation:
         return tuple(answer.verdict for answer in self.answers if not answer.verdict.agrees)
 
     def as_json(self) -> dict[str, Any]:
-        """The explanation as one JSON object; the names are stable."""
+        """The explanation as one JSON object; the names are stable. `next` is neutral words, empty where there is no step."""
         return {
             "manifest_id": self.manifest_id,
             "action": self.action,
@@ -108,7 +108,8 @@ class Explanation:
             "allowed": self.allowed,
             "verdicts": [answer.as_json() for answer in self.answers],
             "who": None if self.who is None else self.who.as_json(),
-            "next": self.next,
+            "next": str(self.next or ""),
+            "next_actions": [self.next.as_json()] if self.next is not None else [],
             "digest": self.digest,
             "policy": self.policy,
             "lifecycle": dict(self.lifecycle),
@@ -215,25 +216,6 @@ def step_from(chart: Chart, state: StateSnapshot | None, action: str) -> Step | 
     return step(chart, state.state if state else None, action, _history(state))
 
 
-def command_line(action: Action, stream: str, options: Mapping[str, str], tags: tuple[str, ...] = ()) -> str:
-    """The line that takes an action at a terminal."""
-    words = ["registration"]
-    if action.name in _COMMANDS:
-        words.append(action.name)
-        words += [] if action.name == "create" else [stream]
-    elif action.name == "submit_for_review":
-        words += ["submit", stream]
-    elif action.name in TAGGING:
-        words += ["tag", "add" if action.name == "tag" else "remove", stream, *(tags or ("TAG",))]
-    else:
-        words += ["act", stream, action.name]
-    if action.document:
-        words.append("FILE")
-    for option, value in options.items():
-        words += [f"--{option}", value]
-    return shlex.join(words)
-
-
 def _says_required(action: Action, command: Command) -> Verdict:
     said: dict[str, Any] = {"actor": command.actor, "reason": command.reason, "comment": command.comment}
     said |= {f"context.{name}": value for name, value in (command.context or {}).items()}
@@ -245,7 +227,7 @@ def _says_required(action: Action, command: Command) -> Verdict:
         agrees=False,
         reason=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required, and not given",
         evidence=evidence,
-        remedy=f"Give {' and '.join(_option(name) for name in missing)}.",
+        remedy=f"Give {' and '.join(missing)}.",
         needs={name: "TEXT" if name != "actor" else "NAME" for name in missing if "." not in name}
         | ({"context": "JSON"} if any("." in name for name in missing) else {}),
     )
@@ -259,14 +241,8 @@ def _says_claim(claim: Lease, command: Command) -> Verdict:
         agrees=False,
         reason=f"{claim.holder!r} on {claim.host} has claimed it until {claim.until}",
         evidence=evidence,
-        remedy="Wait until then, have it released, or take it away from them: "
-        f"`{shlex.join(['registration', 'locks', 'break', command.stream])} --reason TEXT`.",
+        remedy="Wait until then, have it released, or break the lock.",
     )
-
-
-def _option(name: str) -> str:
-    _, dot, member = name.partition(".")
-    return f"`--context '{{\"{member}\": …}}'`" if dot else f"`--{name} TEXT`"
 
 
 def _who(
@@ -324,8 +300,8 @@ def _next(
     steps_max: int = 3,
     *,
     known: tuple[tuple[Answer, ...], tuple[Who, bool] | None] | None = None,
-) -> str:
-    """The line to type next, to get to an action: it may be another one that has to come first.
+) -> Next | None:
+    """The step to take next, to get to an action: it may be another one that has to come first.
 
     done: who has done their part of it already. steps_max: how many actions may be looked back for. known: the guards'
     answers, and what `_who` says, where they were asked already.
@@ -335,10 +311,10 @@ def _next(
     if taken is None:
         first = _first_towards(definition, state, action) if steps_max else None
         if first is None:
-            return ""
+            return None
         return _next(definition, policy, state, command, first, frozenset(), steps_max - 1)
     asked = command if command.action == action else _plain(command, action)
-    options: dict[str, str] = {}
+    needs: dict[str, str] = {}
     answers, found = known or (ask(definition, policy, state, asked, taken), None)
     for answer in answers:
         if answer.verdict.agrees:
@@ -348,21 +324,41 @@ def _next(
             counted = answer.verdict.evidence.get("counted", ())
             did = frozenset(str(one["actor"]) for one in counted if one.get("actor") is not None)
             return _next(definition, policy, state, command, before, did, steps_max - 1)
-        options |= {name: value for name, value in answer.verdict.needs.items() if name != "action"}
+        needs |= {name: value for name, value in answer.verdict.needs.items() if name != "action"}
     who, useful = found or _who(definition, policy, state, asked, taken)
     if not useful and not action_of(chart, action).document:
-        return ""
+        return None
     if who.anybody:
         who = replace(who, excluded=tuple(sorted({*who.excluded, *done})))
     else:
         who = replace(who, actors=tuple(actor for actor in who.actors if actor not in done))
         if not who.actors:
-            return ""
-    actor = _actor(who, command.actor)
-    if not actor and command.actor is not None:
-        options.pop("actor", None)
-    said = {name: value for name, value in _said(asked).items() if name not in options}
-    return command_line(action_of(chart, action), command.stream, options | actor | said, command.tags)
+            return None
+    needs |= _actor(who, command.actor, needs.pop("actor", None))
+    return _step(action_of(chart, action), asked, needs)
+
+
+def _step(action: Action, command: Command, needs: dict[str, str]) -> Next:
+    """An action as the step to take: with what was said already, and what guards need."""
+    missing = ["document"] if action.document else []
+    given: dict[str, Any] = {}
+    if action.name in TAGGING:
+        if command.tags:
+            given["tags"] = list(command.tags)
+        else:
+            missing.append("tags")
+    missing += [name for name, value in needs.items() if value in _TO_FILL_IN]
+    given |= {name: value for name, value in needs.items() if value not in _TO_FILL_IN and name != "actor"}
+    given |= {name: value for name, value in _said(command).items() if name not in needs}
+    actor = needs.get("actor")
+    return Next(
+        operation="act",
+        id=command.stream,
+        action=action.name,
+        actor=actor if actor not in _TO_FILL_IN else None,
+        given=given,
+        missing=tuple(missing),
+    )
 
 
 def _plain(command: Command, action: str) -> Command:
@@ -370,20 +366,18 @@ def _plain(command: Command, action: str) -> Command:
     return replace(command, action=action, reason=None, comment=None, context=None, document=None)
 
 
-def _said(command: Command) -> dict[str, str]:
-    """What was said already, as options: whoever types the next line should not have to say it again."""
-    said = {"reason": command.reason, "comment": command.comment}
-    if command.context:
-        said["context"] = orjson.dumps(dict(command.context)).decode()
-    return {name: value for name, value in said.items() if value and len(value) <= _SAID_CHARACTERS_MAX}
+def _said(command: Command) -> dict[str, Any]:
+    """What was said already: nobody should have to say it again with the next step."""
+    said = {"reason": command.reason, "comment": command.comment, "context": dict(command.context or {})}
+    return {name: value for name, value in said.items() if value and len(str(value)) <= _SAID_CHARACTERS_MAX}
 
 
-def _actor(who: Who, actor: str | None) -> dict[str, str]:
-    """Who is to act, as an option: nothing where it makes no difference."""
+def _actor(who: Who, actor: str | None, needed: str | None) -> dict[str, str]:
+    """Who is to act: nothing where it makes no difference. needed: what a guard said."""
     if who.anybody:
-        if not who.excluded:
-            return {}
-        return {"actor": actor if actor is not None and actor not in who.excluded else "NAME"}
+        if who.excluded:
+            return {"actor": actor if actor is not None and actor not in who.excluded else "NAME"}
+        return {"actor": needed} if needed is not None and actor is None else {}
     return {"actor": actor if actor in who.actors and actor is not None else who.actors[0]}
 
 

@@ -49,17 +49,6 @@ class Decision:
         """Whether it would fall out differently."""
         return self.was != self.would_be
 
-    def as_json(self) -> dict[str, Any]:
-        """The decision as one JSON object."""
-        return {
-            "manifest_id": self.manifest_id,
-            "version": self.version,
-            "time": self.time,
-            "was": self.was,
-            "would_be": self.would_be,
-            "why": self.why.as_json() if self.why is not None else None,
-        }
-
 
 def replay_decisions(
     definition: Definition,

@@ -119,13 +119,6 @@ class ConsumerStatus:
     holder: dict[str, Any] | None = None
     problem: RegistrationError | None = field(default=None, compare=False)
 
-    def as_json(self) -> dict[str, Any]:
-        """The status as JSON values."""
-        members = {
-            name: value for name, value in asdict(replace(self, problem=None)).items() if name != "problem"
-        }
-        return {**members, "problem": self.problem.as_json() if self.problem else None}
-
 
 class Consumer:
     """One named reader of a feed. Work with it in a `with` block, which keeps others from working under its name.

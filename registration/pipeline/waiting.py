@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from registration.core.interpreter import steps
-from registration.errors import RegistrationError
+from registration.errors import Next, RegistrationError
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
@@ -22,16 +21,12 @@ LOOKED_AT_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing that could be done. why: what the rules said. next: the line that does it; TEXT in it is to be filled in."""
+    """One thing that could be done. why: what the rules said. next: the step that does it, and the words that it still needs."""
 
     action: str
     to: str
     why: tuple[str, ...]
-    next: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The choice as one JSON object; the names are stable."""
-        return {"action": self.action, "to": self.to, "why": list(self.why), "next": self.next}
+    next: Next | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +39,6 @@ class Waiting:
     since: str
     choices: tuple[Choice, ...]
     claim: Lease | None
-
-    def as_json(self) -> dict[str, Any]:
-        """The same as one JSON object; the names are stable."""
-        return {
-            "manifest_id": self.manifest_id,
-            "state": self.state,
-            "version": self.version,
-            "since": self.since,
-            "choices": [choice.as_json() for choice in self.choices],
-            "claim": self.claim.as_json() if self.claim is not None else None,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,6 @@ def waiting_for(
 
 
 def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lease | None) -> Waiting | None:
-    acting = "" if name == pipeline.actor else f" --actor {shlex.quote(name)}"
     state = pipeline.load_state(summary.manifest_id)
     choices = tuple(
         Choice(
@@ -123,7 +106,7 @@ def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lea
                 for answer in one.answers
                 if answer.verdict.agrees and answer.origin != "claim"
             ),
-            one.next + acting if one.next and " --actor " not in one.next else one.next,
+            _by(one.next, None if name == pipeline.actor else name),
         )
         for one in pipeline.explain(summary.manifest_id, actor=name)
         if _could(one) and _concerns(pipeline, state, one, name)
@@ -131,6 +114,13 @@ def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lea
     if not choices:
         return None
     return Waiting(state.stream, state.state, state.version, state.updated_at, choices, claim)
+
+
+def _by(step: Next | None, name: str | None) -> Next | None:
+    """The step, taken by `name` where it doesn't say by whom."""
+    if step is None or name is None or step.actor is not None or "actor" in step.missing:
+        return step
+    return replace(step, actor=name)
 
 
 def _could(one: Explanation) -> bool:

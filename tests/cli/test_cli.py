@@ -383,7 +383,7 @@ def test_a_rejection_needs_a_reason(drafted: Terminal) -> None:
 
     for words in (("reject", ID), ("reject", ID, "--reason", "  "), ("transition", ID, "DRAFT")):
         assert "a reason is required" in drafted.fails(4, *words)
-    assert "Say why: `--reason TEXT`" in drafted.fails(4, "reject", ID)
+    assert "Next: registration reject" in drafted.fails(4, "reject", ID)
 
 
 @pytest.mark.parametrize("file", sorted((FIXTURES / "invalid").iterdir()), ids=lambda path: path.name)

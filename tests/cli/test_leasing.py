@@ -178,7 +178,7 @@ def test_next_in_json_and_the_line_it_gives_can_be_typed(terminal: Terminal) -> 
     told = json.loads(terminal.ok("next", "--as", "o'brien", "--state", "reviewed", "--json"))
 
     assert set(told) == {"manifest_id", "state", "version", "since", "choices", "claim"}
-    assert set(told["choices"][0]) == {"action", "to", "why", "next"}
+    assert set(told["choices"][0]) == {"action", "to", "why", "next", "next_actions"}
     words = shlex.split(told["choices"][0]["next"])
     terminal.ok(*words[1:])
     with RegistrationPipeline(terminal.root) as pipeline:

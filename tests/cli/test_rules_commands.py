@@ -215,7 +215,7 @@ def test_why_takes_what_would_be_said(terminal: Terminal) -> None:
 
 
 def test_why_in_json_is_what_a_program_gets(governed: Terminal) -> None:
-    """One object for each action, as in Python, in a refusal and in `refusals.jsonl`."""
+    """One object for each action, as in Python, in a refusal and in `refusals.jsonl`; `next` is worded as a line to type."""
     governed.ok("submit", ID)
     with RegistrationPipeline(governed.root, actor="ada") as pipeline:
         explained = [one.as_json() for one in pipeline.explain(ID)]
@@ -224,8 +224,10 @@ def test_why_in_json_is_what_a_program_gets(governed: Terminal) -> None:
     refused = json.loads(governed.fails(4, "approve", ID, "--json"))
     noted = json.loads((governed.root / "refusals.jsonl").read_text())
 
-    assert told == explained
-    assert refused["details"] == noted["refusal"] == told[0]
+    assert [{**one, "next": ""} for one in told] == [{**one, "next": ""} for one in explained]
+    assert refused["details"] == told[0]
+    assert noted["refusal"] == explained[0]
+    assert told[0]["next"] == f"registration approve {ID} --actor bea"
     assert refused["error"] == "guard_refused"
 
 
@@ -1153,8 +1155,8 @@ def test_control_characters_in_files_that_were_tampered_with_are_not_obeyed(term
 
 SHAPES = {
     "why": {
-        "manifest_id", "action", "actor", "state", "version", "to", "allowed", "verdicts", "who", "next", "digest",
-        "policy", "lifecycle",
+        "manifest_id", "action", "actor", "state", "version", "to", "allowed", "verdicts", "who", "next", "next_actions",
+        "digest", "policy", "lifecycle",
     },
     "receipt": {
         "format", "kind", "registry", "manifest_id", "state", "version", "time", "digest", "log", "approvals", "events",

@@ -22,6 +22,7 @@ from registration.errors import (
     GuardRefused,
     IllegalTransition,
     InvalidArgument,
+    Next,
     NotFound,
     PinMismatch,
     RegistrationError,
@@ -64,7 +65,7 @@ no such move. From DRAFT it can: revise (to DRAFT), submit_for_review (to REVIEW
 3 APPROVED approved by ben at 3
 > cem reject
 GuardRefused: 'reject' of 'io.github.acme/weather@1.2.0' is refused: a reason is required, and none was given. \
-Say why: `--reason TEXT`, or `reason=` in Python.
+Give a reason.
 > cem reject reason='wrong title'
 4 DRAFT
 > ana revise
@@ -383,15 +384,17 @@ def test_a_rejection_without_a_reason_is_refused():
                 "agrees": False,
                 "reason": "a reason is required, and none was given",
                 "evidence": {},
-                "remedy": "Say why: `--reason TEXT`, or `reason=` in Python.",
+                "remedy": "Give a reason.",
             }
         ],
         "who": {"anybody": True, "actors": [], "excluded": []},
-        "next": f"registration reject {STREAM} --reason TEXT",
+        "next": f"reject {STREAM!r}, giving reason",
+        "next_actions": [step.as_json() for step in error.next],
         "digest": weather(title="Weather").digest,
         "policy": None,
         "lifecycle": REGISTRATION.identity,
     }
+    assert error.next == (Next(operation="act", id=STREAM, action="reject", missing=("reason",)),)
 
 
 def agrees(_state, _command, _policy):

@@ -17,7 +17,7 @@ from registration.core.decider import fold, is_same_request
 from registration.core.definition import Definition
 from registration.core.explanation import explain
 from registration.core.policy import Policy, Verdict
-from registration.errors import GuardRefused, InvalidArgument, InvalidDefinition, NotFound, Rejected
+from registration.errors import GuardRefused, InvalidArgument, InvalidDefinition, Next, NotFound, Rejected
 from registration.evidence.policy_replay import replay_decisions
 from registration.evidence.undoing import plan_undo
 from registration.rules.guards.builtin import not_the_author, role
@@ -368,22 +368,26 @@ LIBRARIANS = Policy(
 
 
 def test_the_policy_may_say_who_gives_tags():
-    """A refusal is explained like any other, with the line to type next."""
+    """A refusal is explained like any other, with the step to take next."""
     log = Log(policy=LIBRARIANS)
+
+    def doing(action, **said):
+        return Next(operation="act", id=log.stream, action=action, **said)
+
     log.do("create", actor="ana")
 
     with pytest.raises(GuardRefused) as refused:
         log.do("tag", tags=("a",), actor="ana")
     assert refused.value.details["who"]["actors"] == ["dan"]
-    assert refused.value.details["next"] == f"registration tag add {log.stream} a --actor dan"
+    assert refused.value.next == (doing("tag", actor="dan", given={"tags": ["a"]}),)
     log.do("tag", tags=("a",), actor="dan")
     with pytest.raises(GuardRefused) as refused:
         log.do("untag", tags=("a",), actor="ana")
 
-    assert refused.value.details["next"] == f"registration tag remove {log.stream} a --actor NAME"
+    assert refused.value.next == (doing("untag", given={"tags": ["a"]}, missing=("actor",)),)
     why = explain(REGISTRATION, log.state, asked("untag", actor="dan"), policy=LIBRARIANS)
     assert why.allowed
-    assert why.next == f"registration tag remove {log.stream} TAG --actor dan"
+    assert why.next == doing("untag", actor="dan", missing=("tags",))
     assert why.to == "DRAFT"
 
 

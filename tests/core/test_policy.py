@@ -9,7 +9,6 @@ import copy
 import hashlib
 import json
 import re
-import shlex
 import time
 from dataclasses import replace
 
@@ -20,12 +19,12 @@ from hypothesis import strategies as st
 from registration.core.chart import Action, Chart, GuardUse, State, Transition
 from registration.core.decider import decide
 from registration.core.definition import Definition
-from registration.core.explanation import CANDIDATES_MAX, Who, command_line, explain
+from registration.core.explanation import CANDIDATES_MAX, Who, explain
 from registration.core.policy import NO_POLICY, Kind, Policy, Verdict
-from registration.errors import GuardRefused
+from registration.errors import GuardRefused, Next
 from registration.rules.guards.builtin import approvals, not_the_author, role
 from registration.rules.lifecycles.registration import REGISTRATION
-from tests.kit.builders import FIRST_TIME, STREAM, Log, asked, i_json_objects, texts, tries, weather
+from tests.kit.builders import FIRST_TIME, STREAM, Log, asked, i_json_objects, tries, weather
 
 # -- what a policy's digest stands for -------------------------------------------------------------------
 
@@ -214,6 +213,11 @@ def under(*uses, action="approve", **members):
     )
 
 
+def doing(action, **more):
+    """The step that takes an action on the manifest."""
+    return Next(operation="act", id=STREAM, action=action, **more)
+
+
 def why(log, action, policy, **said):
     return explain(log.definition, log.state, asked(action, stream=log.stream, **said), policy=policy)
 
@@ -281,11 +285,9 @@ def test_what_is_required_is_asked_before_any_guard():
     (verdict,) = missing.refusals
     assert verdict.evidence["missing"] == ["actor", "reason", "context.ticket", "context.it's"]
     assert verdict.reason == "actor, reason, context.ticket, context.it's are required, and not given"
-    assert "`--reason TEXT`" in verdict.remedy
-    assert shlex.split(missing.next) == [
-        "registration", "act", STREAM, "close", "--actor", "NAME", "--reason", "TEXT", "--context", "JSON",
-    ]  # fmt: skip
-    assert "--actor" not in why(log, "close", NO_POLICY).next
+    assert verdict.remedy == "Give actor and reason and context.ticket and context.it's."
+    assert missing.next == doing("close", missing=("reason", "context", "actor"))
+    assert why(log, "close", NO_POLICY).next == doing("close", missing=("reason", "context"))
     assert given.allowed
 
 
@@ -319,7 +321,7 @@ def test_what_can_be_done_is_explained_as_well():
     assert (found.state, found.version, found.to, found.allowed) == ("REVIEWED", 2, "APPROVED", True)
     assert (found.answers, found.refusals) == ((), ())
     assert found.who == Who(anybody=True)
-    assert found.next == f"registration approve {STREAM}"
+    assert found.next == doing("approve")
     assert (found.digest, found.policy) == (log.state.digest, None)
     assert found.lifecycle == REGISTRATION.identity
 
@@ -330,7 +332,7 @@ def test_creation_can_be_explained():
 
     assert (found.state, found.version, found.to, found.allowed) == (None, 0, "DRAFT", False)
     assert found.digest == weather().digest
-    assert found.next == "registration create FILE"
+    assert found.next == doing("create", missing=("document",))
 
 
 def test_a_move_that_is_not_there_names_the_first_step_towards_it():
@@ -341,7 +343,7 @@ def test_a_move_that_is_not_there_names_the_first_step_towards_it():
     found = why(log, "register", under("no", action="register"))
 
     assert (found.to, found.allowed, found.answers, found.who) == (None, False, (), None)
-    assert found.next == f"registration submit {STREAM}"
+    assert found.next == doing("submit_for_review")
 
 
 def test_where_no_way_leads_on_nothing_is_advised():
@@ -350,7 +352,7 @@ def test_where_no_way_leads_on_nothing_is_advised():
     log.do("approve", actor="bea")
     log.do("register", actor="bea")
 
-    assert why(log, "approve", NO_POLICY).next == ""
+    assert why(log, "approve", NO_POLICY).next is None
 
 
 def test_the_explanation_is_one_json_object_with_stable_names():
@@ -389,7 +391,17 @@ def test_the_explanation_is_one_json_object_with_stable_names():
             }
         ],
         "who": {"anybody": False, "actors": ["bea"], "excluded": []},
-        "next": f"registration approve {STREAM} --actor bea",
+        "next": f"approve {STREAM!r} as 'bea'",
+        "next_actions": [
+            {
+                "operation": "act",
+                "id": STREAM,
+                "action": "approve",
+                "actor": "bea",
+                "given": {},
+                "missing": [],
+            }
+        ],
         "digest": weather().digest,
         "policy": policy.digest,
         "lifecycle": {"name": "registration", "version": 1, "digest": REGISTRATION.identity["digest"]},
@@ -460,7 +472,7 @@ def test_who_has_the_role_could_act():
     found = why(in_review(), "approve", policy)
 
     assert found.who == Who(anybody=False, actors=("cyd", "dan"))
-    assert found.next == f"registration approve {STREAM} --actor cyd"
+    assert found.next == doing("approve", actor="cyd")
 
 
 def test_anybody_but_the_author_could_act():
@@ -470,10 +482,8 @@ def test_anybody_but_the_author_could_act():
     found = why(in_review(), "approve", policy)
 
     assert found.who == Who(anybody=True, excluded=("ana",))
-    assert found.next == f"registration approve {STREAM} --actor NAME"
-    assert why(in_review(), "approve", policy, actor="bea").next == (
-        f"registration approve {STREAM} --actor bea"
-    )
+    assert found.next == doing("approve", missing=("actor",))
+    assert why(in_review(), "approve", policy, actor="bea").next == doing("approve", actor="bea")
 
 
 def test_where_guards_leave_nobody_nobody_is_named():
@@ -485,7 +495,7 @@ def test_where_guards_leave_nobody_nobody_is_named():
     found = why(in_review(), "approve", policy)
 
     assert found.who == Who(anybody=False)
-    assert found.next == ""
+    assert found.next is None
 
 
 def test_a_guard_that_refuses_everybody_is_not_about_who():
@@ -498,7 +508,7 @@ def test_a_guard_that_refuses_everybody_is_not_about_who():
 
     assert not found.allowed
     assert found.who == Who(anybody=False, actors=("cyd",))
-    assert found.next == f"registration approve {STREAM}"
+    assert found.next == doing("approve")
 
 
 def test_those_who_approved_and_wrote_are_looked_at_too():
@@ -533,17 +543,17 @@ def test_who_is_looked_at_is_bounded():
     assert len(asked_for) <= CANDIDATES_MAX + 2
 
 
-# -- the line to type ------------------------------------------------------------------------------------
+# -- what to do next ------------------------------------------------------------------------------------
 
 
-def test_what_a_guard_needs_is_in_the_line():
-    """Options that a guard asks for are there to be filled in; an action that has to come first replaces the line."""
+def test_what_a_guard_needs_is_missing_in_the_step():
+    """Words that a guard asks for have to be supplied; an action that has to come first replaces the step."""
     log = in_review()
 
-    assert why(log, "reject", NO_POLICY).next == f"registration reject {STREAM} --reason TEXT"
+    assert why(log, "reject", NO_POLICY).next == doing("reject", missing=("reason",))
     log.do("approve", actor="bea")
-    assert why(log, "register", under(("approvals", {"count": 2}), action="register")).next == (
-        f"registration approve {STREAM}"
+    assert why(log, "register", under(("approvals", {"count": 2}), action="register")).next == doing(
+        "approve"
     )
 
 
@@ -558,33 +568,22 @@ def test_an_action_that_could_not_come_first_is_not_advised():
         policy = under(("wants", {"first": first}), guards={"wants": wants})
         said[first] = why(in_review(), "approve", policy).next
 
-    line = f"registration approve {STREAM}"
-    assert said == {"dance": line, "register": "", "approve": line}
+    assert said == {"dance": doing("approve"), "register": None, "approve": doing("approve")}
 
 
-@pytest.mark.parametrize(
-    ("action", "line"),
-    [
-        (Action("create", "created", document=True), "registration create FILE"),
-        (Action("revise", "revised", document=True), "registration revise a FILE"),
-        (Action("submit_for_review", "submitted"), "registration submit a"),
-        (Action("approve", "approved"), "registration approve a"),
-        (Action("deprecate", "deprecated"), "registration act a deprecate"),
-        (Action("amend", "amended", document=True), "registration act a amend FILE"),
-    ],
-)
-def test_the_commands_of_the_command_line(action, line):
-    """The actions of the built-in lifecycle have commands of their own; all others are `act`."""
-    assert command_line(action, "a", {}) == line
+def test_a_word_that_a_guard_names_is_given():
+    """A guard may ask for a certain word, not only for some: that one is in the step, and does not have to be supplied."""
 
+    def wants(_state, command, _policy):
+        return Verdict(
+            agrees=command.reason == "SEC-1", reason="no", needs={"reason": "SEC-1", "comment": "TEXT"}
+        )
 
-@given(texts(), texts())
-@tries(200)
-def test_the_line_can_be_typed_as_it_is(actor, reason):
-    """A name is data: whatever quotes and semicolons it has, the shell takes it as one word."""
-    line = command_line(Action("approve", "approved"), "a", {"actor": actor, "reason": reason})
+    policy = under("wants", guards={"wants": wants})
 
-    assert shlex.split(line) == ["registration", "approve", "a", "--actor", actor, "--reason", reason]
+    assert why(in_review(), "approve", policy).next == doing(
+        "approve", given={"reason": "SEC-1"}, missing=("comment",)
+    )
 
 
 @given(i_json_objects(floats=False))

@@ -21,6 +21,7 @@ from registration.errors import (
     GuardRefused,
     InvalidArgument,
     LeaseHeld,
+    Next,
     NotFound,
     StaleFence,
     StoreError,
@@ -341,7 +342,7 @@ def test_why_tells_of_a_claim(pipeline):
     assert refused.answers[-1].guard == "unclaimed"
     assert "'bea'" in refused.refusals[0].reason
     assert refused.who.actors == ("bea",)
-    assert refused.next == f"registration approve {ID} --actor bea"
+    assert refused.next == doing("approve", actor="bea")
 
 
 def test_where_a_rule_says_no_as_well_it_is_a_refusal_by_the_rules(pipeline):
@@ -430,6 +431,11 @@ def test_two_handles_on_one_registry_see_the_same_claims(root, clock):
 # -- what waits ----------------------------------------------------------------------------------------------------
 
 
+def doing(action, **more):
+    """The step that takes an action on the manifest."""
+    return Next(operation="act", id=ID, action=action, **more)
+
+
 def waiting(pipeline, name, **said):
     return {
         one.manifest_id: [choice.action for choice in one.choices]
@@ -438,16 +444,16 @@ def waiting(pipeline, name, **said):
 
 
 def test_what_waits_for_somebody_is_what_they_could_do(pipeline):
-    """Also where it lacks nothing but a word; each with the line that does it."""
+    """Also where it lacks nothing but a word; each with the step that does it."""
     found = pipeline.waiting_for("bea").found
 
     assert [(one.manifest_id, one.state, one.version) for one in found] == [(ID, "REVIEWED", 2)]
     assert [(choice.action, choice.to, choice.next) for choice in found[0].choices] == [
-        ("approve", "APPROVED", f"registration approve {ID} --actor bea"),
-        ("reject", "DRAFT", f"registration reject {ID} --reason TEXT --actor bea"),
+        ("approve", "APPROVED", doing("approve", actor="bea")),
+        ("reject", "DRAFT", doing("reject", actor="bea", missing=("reason",))),
     ]
     own = pipeline.waiting_for("ada").found[0]  # who acts there anyway
-    assert own.choices[0].next == f"registration approve {ID}"
+    assert own.choices[0].next == doing("approve")
 
 
 def test_what_others_have_claimed_does_not_wait(pipeline):

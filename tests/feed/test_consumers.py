@@ -302,7 +302,7 @@ def test_the_status_says_how_far_behind(fed):
     status = consumer.status()
 
     assert (status.name, status.state, status.lag_events) == ("index", "idle", 4)
-    assert status.as_json()["problem"] is None
+    assert status.problem is None
     now = Consumer(store, "index").status()
     assert 0 <= now.lag_s < 3_600
     assert [one.name for one in fed.consumers()] == ["index"]
@@ -456,7 +456,6 @@ def test_a_cursor_of_a_feed_that_was_deleted_is_named(root, on_files):
         handled_by(on_files.consumer("index"))
     status = on_files.consumer("index").status()
     assert isinstance(status.problem, InvalidArgument)
-    assert status.as_json()["problem"]["error"] == "invalid_argument"
     on_files.consumer("index").reset("start")
     assert sorted(handled_by(on_files.consumer("index"))) == [("a", 1), ("b", 1), ("c", 1)]
 

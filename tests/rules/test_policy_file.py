@@ -668,7 +668,7 @@ def test_a_guard_that_fails_has_said_no(open_pipeline, root, guard, failure):
     failed, other = caught.value.details["verdicts"]
     assert failed["evidence"]["failure"].startswith(failure)
     assert (failed["agrees"], other["agrees"]) == (False, True)
-    assert (why.allowed, why.next) == (False, "")
+    assert (why.allowed, why.next) == (False, None)
     assert [answer.verdict.agrees for answer in why.answers] == [False, False]
     assert pipeline.load_state("a").version == 1
 

@@ -31,6 +31,7 @@ from registration.errors import (
     LeaseLost,
     LockTimeout,
     NameTaken,
+    Next,
     NotFound,
     NotYours,
     PinMismatch,
@@ -85,7 +86,14 @@ PLAIN = (
 
 SAMPLES = [
     *(
-        kind("It is wrong.", "Do it right.", manifest_id="a", problem="p", list=[1, {"b": None}])
+        kind(
+            "It is wrong.",
+            "Do it right.",
+            Next(operation="show", id="a"),
+            manifest_id="a",
+            problem="p",
+            list=[1, {"b": None}],
+        )
         for kind in PLAIN
     ),
     InvalidDefinition("ticket", ["one", "two"]),
@@ -146,10 +154,7 @@ TREE = {
 }
 """What callers may rely on in an `except`."""
 
-ADVICE = (
-    "Nothing was changed. `registration verify a` tells the whole finding. Look for a backup; where there is none, "
-    "`registration repair a` shows what can be kept."
-)
+ADVICE = "Nothing was changed. Look for a backup; where there is none, see the whole finding and what a repair would keep."
 
 each = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 
@@ -191,6 +196,7 @@ def test_an_error_crosses_a_process_boundary_whole(error, protocol):
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert (again.problem, again.next_step, again.details) == (error.problem, error.next_step, error.details)
+    assert again.next == error.next
     assert again.args == error.args == (error.problem,)
     assert again.as_json() == error.as_json()
 
@@ -230,13 +236,14 @@ def test_another_process_reads_an_error(tmp_path):
 
 @each
 def test_an_error_as_json(error):
-    """An error is one JSON object with four members: a stable name, the problem, the next step, the facts."""
+    """An error is one JSON object: a stable name, the problem, the next step as a text and as data, the facts."""
     told = json.loads(json.dumps(error.as_json()))
 
-    assert list(told) == ["error", "message", "next_step", "details"]
+    assert list(told) == ["error", "message", "next_step", "next_actions", "details"]
     assert told["error"] == type(error).code
     assert told["message"] == error.problem
     assert told["next_step"] == error.next_step
+    assert told["next_actions"] == [step.as_json() for step in error.next]
     assert told["details"] == error.details
 
 
@@ -253,6 +260,7 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         "error": "not_found",
         "message": "There is none.",
         "next_step": "",
+        "next_actions": [],
         "details": {},
     }
 
@@ -283,8 +291,8 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         (
             LeaseHeld("manifests/a", holder="bea", host="desk", since="S", until="U", number=3),
             (
-                "'manifests/a' is held by 'bea' on desk, since S, until U. Wait until then, have it released, or take it "
-                "away from them: `registration locks break manifests/a --reason TEXT`."
+                "'manifests/a' is held by 'bea' on desk, since S, until U. Wait until then, have it released, or break the "
+                "lock."
             ),
             {"key": "manifests/a", "holder": "bea", "host": "desk", "since": "S", "until": "U", "number": 3},
         ),
@@ -326,8 +334,8 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         (
             ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400"),
             (
-                "The consumer 'index' is stuck at a version 2 (approve) after 8 attempts: OSError: no. `registration consumers "
-                "retry index` tries again; `registration consumers skip index --reason TEXT` passes it."
+                "The consumer 'index' is stuck at a version 2 (approve) after 8 attempts: OSError: no. Retry the entry, or "
+                "skip it."
             ),
             {
                 "consumer": "index",

@@ -277,7 +277,7 @@ class Names:
             remedy="Give the document another name or version.",
         )
         answers = (*why.answers, Answer("name_is_free", "lifecycle", verdict))
-        return replace(why, allowed=False, answers=answers, next="")
+        return replace(why, allowed=False, answers=answers, next=None)
 
     def strays(self) -> Iterator[Stray]:
         """What stands among the logs of the aliases and belongs to none."""

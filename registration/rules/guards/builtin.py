@@ -21,7 +21,7 @@ def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy
     return Verdict(
         agrees=False,
         reason="a reason is required, and none was given",
-        remedy="Say why: `--reason TEXT`, or `reason=` in Python.",
+        remedy="Give a reason.",
         needs={"reason": "TEXT"},
     )
 
@@ -65,7 +65,7 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
             agrees=False,
             reason=f"it can't be told that this is not the author: {missing}",
             evidence=evidence,
-            remedy="Say who acts (`--actor`), also when the document is brought; `revise` brings it again.",
+            remedy="Name the actor, also when the document is submitted; `revise` submits it again.",
             needs={"actor": "NAME"} if command.actor is None else {},
         )
     if command.actor not in looked_at:
@@ -74,7 +74,7 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
         agrees=False,
         reason=f"{command.actor!r} brought the document, and somebody else has to do this",
         evidence=evidence,
-        remedy="Have somebody else do it (`--actor`).",
+        remedy="Have another person do it.",
         needs={"actor": "NAME"},
     )
 

@@ -1,0 +1,129 @@
+"""What the command line says of next steps: each step, which the library gives as data, as a line that can be typed.
+
+It loads nothing but the errors, so that every command can say what to type.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration.errors import GuardRefused
+from registration.pipeline.wire import Wording
+
+if TYPE_CHECKING:
+    from registration.errors import Next, Operation, RegistrationError
+
+_LINES: Mapping[Operation, tuple[str, ...]] = {
+    "list": ("list",),
+    "show": ("show", "<id>"),
+    "why": ("why", "<id>"),
+    "verify": ("verify", "<id>"),
+    "recover": ("recover", "<id>"),
+    "repair": ("repair", "<id>"),
+    "receipt": ("receipt", "<id>"),
+    "init": ("init", "<id>"),
+    "alias.list": ("alias", "list", "<id>"),
+    "alias.set": ("alias", "set", "<id>", "<alias>", "<version>"),
+    "names.list": ("names", "list", "<id>"),
+    "query.schema": ("query", "--schema"),
+    "consumers.list": ("consumers", "status"),
+    "consumers.status": ("consumers", "status", "<id>"),
+    "consumers.reset": ("consumers", "reset", "<id>"),
+    "consumers.retry": ("consumers", "retry", "<id>"),
+    "consumers.skip": ("consumers", "skip", "<id>"),
+    "lifecycle.graph": ("graph",),
+    "lifecycle.migrate": ("lifecycle", "migrate", "<file>"),
+    "lifecycle.show": ("lifecycle", "show"),
+    "locks.break": ("locks", "break", "<id>"),
+    "locks.list": ("locks", "list"),
+    "sessions.cancel": ("wizard", "cancel", "<id>"),
+    "sessions.delete": ("wizard", "delete", "<id>"),
+    "sessions.list": ("wizard", "list"),
+    "sessions.restart": ("wizard", "restart", "<id>"),
+    "sessions.resume": ("wizard", "resume", "<id>"),
+    "sessions.show": ("wizard", "show", "<id>"),
+    "sessions.start": ("wizard", "start", "<wizard>"),
+}
+"""The command for each operation. A word in angle brackets is filled in: the step's id, or one of its words."""
+
+_ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "create": ("create",),
+    "revise": ("revise", "<id>"),
+    "submit_for_review": ("submit", "<id>"),
+    "approve": ("approve", "<id>"),
+    "reject": ("reject", "<id>"),
+    "register": ("register", "<id>"),
+    "tag": ("tag", "add", "<id>", "<tags>"),
+    "untag": ("tag", "remove", "<id>", "<tags>"),
+}
+"""The actions that have a command of their own; all others are done by `registration act`."""
+
+_FORMS: Mapping[str, str] = {
+    "actor": "NAME",
+    "alias": "ALIAS",
+    "context": "JSON",
+    "document": "FILE",
+    "file": "FILE",
+    "id": "ID",
+    "tags": "TAG",
+    "to": "CURSOR",
+    "version": "VERSION",
+    "wizard": "NAME",
+}
+"""What stands in a line for a word that is missing; TEXT for all others."""
+
+
+def line(step: Next) -> str:
+    """The line that takes a step at a terminal; words in capitals are to be filled in."""
+    known: dict[str, Any] = {**step.given, **dict.fromkeys(step.missing)}
+    if step.actor is not None:
+        known["actor"] = step.actor
+    words = ["registration"]
+    for word in _words(step):
+        name = word[1:-1] if word[0] == "<" else ""
+        if name == "id":
+            words += [step.id] if step.id is not None else []
+        elif name:
+            words += _values(name, known.pop(name, None))
+        else:
+            words.append(word)
+    for name in dict.fromkeys((*step.missing, "actor", *step.given)):
+        if name in known:
+            words += [f"--{name.replace('_', '-')}", *_values(name, known[name])]
+    return shlex.join(words)
+
+
+def _words(step: Next) -> tuple[str, ...]:
+    if step.operation != "act":
+        return _LINES[step.operation]
+    assert step.action is not None
+    words = _ACTIONS.get(step.action, ("act", "<id>", step.action))
+    return (*words, "<document>") if "document" in step.missing else words
+
+
+def _values(name: str, value: Any) -> list[str]:
+    """A word as it is typed; None: it is to be filled in."""
+    if value is None:
+        return [_FORMS.get(name, "TEXT")]
+    if isinstance(value, list | tuple):
+        return [str(one) for one in value]
+    return [value if isinstance(value, str) else orjson.dumps(value).decode()]
+
+
+def sentence(error: RegistrationError) -> str:
+    """What to do about an error: its own sentence, and the lines that do it.
+
+    What a guard advises is about the rule that refuses; the lines that lead on from there are given beside it.
+    """
+    if not error.next or isinstance(error, GuardRefused):
+        return error.next_step
+    lines = ", ".join(f"`{line(step)}`" for step in error.next)
+    return f"{error.next_step.removesuffix('.')}: {lines}."
+
+
+SHELL = Wording(step=line, advice=sentence)
+"""How everything that the command line prints is worded, JSON included."""
