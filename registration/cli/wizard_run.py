@@ -268,7 +268,7 @@ def fill(
 def show_answers(session: Session) -> None:
     """A numbered table of what was answered; what the wizard sums up, where it does."""
     wizard = session.wizard
-    if wizard.summary is not None and not wizard.problems(session.answers):
+    if wizard.summary is not None and wizard.is_installed and not wizard.problems(session.answers):
         for title, text in wizard.summary(wizard.counted(session.answers)):
             lines = text.splitlines() or [""]
             echo(f"      {printable(title)}: {printable(lines[0])}")

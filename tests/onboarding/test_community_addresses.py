@@ -1,8 +1,7 @@
-"""Addresses and amounts: hashes, codecs and checks against vectors and second opinions, and what people are told."""
+"""Addresses and amounts: checksums, codecs and checks against vectors and second opinions, and what people are told."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from decimal import Decimal, localcontext
 
@@ -20,7 +19,6 @@ from registration.onboarding.community.addresses import (
 )
 from registration.onboarding.community.amounts import amount_problem, amount_text, shortest, units
 from registration.onboarding.community.chains import BY_KEY, CHAINS
-from registration.onboarding.community.keccak import RATE_BYTES, SHA3_PADDING, keccak_256, sponge
 from tests.kit.builders import tries
 
 ETHEREUM, SOLANA = BY_KEY["ethereum"], BY_KEY["solana"]
@@ -43,36 +41,6 @@ EIP_55 = (
 evm_addresses = (
     st.binary(min_size=20, max_size=20).filter(any).map(lambda data: checksummed("0x" + data.hex()))
 )
-
-
-# -- Keccak ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("message", "digest"),
-    [
-        (b"", "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"),
-        (b"\xcc", "eead6dbfc7340a56caedc044696a168870549a6a7f6f56961e84a54bd9970b8a"),
-        (b"abc", "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"),
-        (
-            b"The quick brown fox jumps over the lazy dog",
-            "4d741b6f1eb29cb2a9b9911c82f56fa8d73b04959d3d9d222895df6c0b28aa15",
-        ),
-        # The padding is a single byte here: its first and its last are joined. As pycryptodome has it.
-        (bytes(RATE_BYTES - 1), "29e3704feeca7fb9ba229f0fa04d9b36449cf3ad6e1d85d9cfff3a10df9abc3e"),
-    ],
-    ids=["empty", "KAT of one byte", "abc", "fox", "padding of one byte"],
-)
-def test_keccak_gives_the_published_hashes(message, digest):
-    """Vectors of the Keccak team, and ones that everybody knows."""
-    assert keccak_256(message).hex() == digest
-
-
-@tries(60)
-@given(st.one_of(st.binary(max_size=3 * RATE_BYTES), st.integers(RATE_BYTES - 2, RATE_BYTES + 1).map(bytes)))
-def test_the_sponge_is_that_of_sha3(message):
-    """With the padding of the standard it gives what `hashlib` gives: permutation and blocks are right."""
-    assert sponge(message, SHA3_PADDING) == hashlib.sha3_256(message).digest()
 
 
 # -- EVM ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -125,6 +127,73 @@ def check_complete(registry, place, session):
     assert registry.load_state("honey-jar@1.0.0").state == "DRAFT"
     assert session.manifest["id"] == "honey-jar@1.0.0"
     assert [event.action for event in registry.history("honey-jar@1.0.0")] == ["create"]
+
+
+# -- without the extra -------------------------------------------------------------------------------------------
+
+WITHOUT = """
+import sys
+sys.modules["eth_hash"] = None  # as where the extra is not installed
+from registration.cli import main
+sys.argv = ["registration", *sys.argv[1:]]
+main()
+"""
+
+
+def without_the_extra(registry, *words):
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT, "--registry", str(registry.root), *words],
+        env={**os.environ, "REGISTRATION_ACTOR": ADA.user, "REGISTRATION_SCOPE": ADA.scope},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_the_extra_a_line_to_install_it_comes_before_the_first_question(registry, place):
+    """Nothing is begun, asked or gone on with; the line is the next step. A wizard that needs no extra begins."""
+    with opened(registry, place) as sessions:
+        session = sessions.start("community-onboarding", ADA)
+
+    for words in (
+        ["wizard", "start", "community-onboarding", "--session", str(session.id)[:-1] + "Z"],
+        ["wizard", "resume", session.id],
+    ):
+        done = without_the_extra(registry, *words)
+        assert done.returncode == 4, done.stderr
+        assert "eth-hash" in done.stderr
+        assert "pip install '.[community]'" in done.stderr
+    assert without_the_extra(registry, "wizard", "cancel", session.id).returncode == 0
+    assert without_the_extra(registry, "wizard", "start", "mcp-server", "--json").returncode == 0
+
+
+def test_what_is_written_is_read_and_verified_without_the_extra(registry, place):
+    """A community's session, manifest and deployment, from their logs: the extra is for new answers alone."""
+    with opened(registry, place) as sessions:
+        session = at_deploy(sessions)
+        session = sessions.process(session.id, {}, ADA)
+        going_on = sessions.start("community-onboarding", ADA)
+        for step in ("INIT", "CHAIN_SELECT", "ASSET_CONFIG"):
+            going_on = sessions.process(going_on.id, SHORT[step], ADA)
+    (registry.root / "manifests" / "honey-jar@1.0.0" / "state.json").unlink()  # so that its log is replayed
+
+    for words in (
+        ["show", "honey-jar@1.0.0"],
+        ["log", "honey-jar@1.0.0"],
+        ["show", "honey-jar@1.0.0", "--version", "1"],
+        ["list"],
+        ["verify"],
+        ["recover"],
+        ["wizard", "show", session.id],
+        ["wizard", "show", going_on.id],
+        ["wizard", "show", going_on.id, "--json"],
+        ["wizard", "answers", session.id],
+        ["wizard", "list"],
+        ["wizard", "health"],
+        ["wizard", "matrix", "community-onboarding"],
+    ):
+        done = without_the_extra(registry, *words)
+        assert done.returncode == 0, (words, done.stderr)
 
 
 # -- the ways ----------------------------------------------------------------------------------------------------

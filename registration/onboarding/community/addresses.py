@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 from registration.onboarding.community.chains import Chain
-from registration.onboarding.community.keccak import keccak_256
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 SOLANA_BYTES = 32
@@ -21,10 +20,26 @@ _HEX = re.compile(r"[0-9a-fA-F]*")
 _EVM = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
+def missing_library() -> str | None:
+    """What is missing to check addresses, as a sentence; None where nothing is."""
+    try:
+        checksummed("0x" + 40 * "0")
+    except ImportError:
+        return "The library eth-hash, which the checksums of addresses need, is not installed."
+    return None
+
+
 def checksummed(address: str) -> str:
-    """An EVM address in the upper and lower case of EIP-55. address: ``0x`` and 40 hex digits in any case."""
+    """An EVM address in the upper and lower case of EIP-55. address: ``0x`` and 40 hex digits in any case.
+
+    Raises:
+        ImportError: when the extra `community` is not installed; see `missing_library`.
+    """
+    # Keccak-256 is not SHA3-256: its padding is older. So `hashlib` has it nowhere, and OpenSSL not everywhere.
+    from eth_hash.auto import keccak  # noqa: PLC0415  # an extra: logs, replay and verification never need it
+
     digits = address[2:].lower()
-    hashed = keccak_256(digits.encode("ascii")).hex()
+    hashed = keccak(digits.encode("ascii")).hex()
     return "0x" + "".join(
         digit.upper() if int(nibble, 16) >= 8 else digit
         for digit, nibble in zip(digits, hashed, strict=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from registration.onboarding.community.addresses import missing_library
 from registration.onboarding.community.chains import BY_KEY, CHAINS
 from registration.onboarding.community.checks import (
     asset_problems,
@@ -178,4 +179,6 @@ COMMUNITY = Wizard(
     ),
     result=_manifest,
     summary=_summary,
+    extra="community",
+    missing=missing_library,
 )

@@ -119,11 +119,13 @@ class Sessions(SessionReader):
 
         Raises:
             SessionActive: when there is an active one; `details["session"]` is its id.
+            Rejected: when a library that the wizard needs is not installed; so from `resume` and `process` too.
             AlreadyExists: when the id is somebody else's.
             NotFound: when there is no such wizard.
             LockTimeout: when somebody else was beginning one all the time.
         """
         run = self._run(wizard if isinstance(wizard, Wizard) else self.wizard(wizard))
+        run.wizard.require_installed()
         id = self._new_id() if session is None else check_session_id(session)
         begun = self.backing.begun_with(id)
         if begun is not None:
@@ -143,6 +145,7 @@ class Sessions(SessionReader):
             SessionExpired, SessionEnded: when it is over.
         """
         run, session = self._opened(id, by)
+        run.wizard.require_installed()
         if run.wizard.step(session.state).kind == "work":
             return session
         return self._act(run, session, "extend", by)
@@ -186,6 +189,7 @@ class Sessions(SessionReader):
             AlreadyExists, Rejected: when the registry refuses the manifest; the session stays where it is.
         """
         run, session = self._opened(id, by)
+        run.wizard.require_installed()
         at, wizard = session.state, run.wizard
         if step is not None and step != at:
             raise elsewhere(session, step)
@@ -236,6 +240,7 @@ class Sessions(SessionReader):
             NotYours, SessionExpired, SessionEnded: as `resume`.
         """
         run, session = self._opened(id, by)
+        run.wizard.require_installed()
         wizard = run.wizard
         check_step(wizard, step)
         review = wizard.review.name
@@ -252,6 +257,7 @@ class Sessions(SessionReader):
             InvalidArgument, NotYours, SessionExpired, SessionEnded: as `goto`.
         """
         run, session = self._opened(id, by)
+        run.wizard.require_installed()
         check_step(run.wizard, step)
         kept, problems = run.wizard.check(step, answer, session.answers)
         if problems:
@@ -322,6 +328,7 @@ class Sessions(SessionReader):
             NotYours: as `resume`.
         """
         run, session = self._opened(id, by, over=True)
+        run.wizard.require_installed()
         if session.is_active:
             raise Rejected(
                 f"{id} is going on: it stands at {session.state}.",
@@ -515,6 +522,7 @@ class Sessions(SessionReader):
         def write(key: str, said: Mapping[str, Any]) -> None:
             self._act(run, session, "record", by, context={"work": {"key": key, **said}})
 
+        run.wizard.require_installed()
         answers = run.wizard.counted(session.answers)
         document = run.wizard.document(session.answers)
         return Work(session.id, session.state, session.attempt, answers, document, dict(session.work), write)

@@ -63,6 +63,6 @@ def next_steps(wizard: Wizard, state: str, answers: Answers) -> dict[str, str]:
         found[action_to(wizard, state, "back", back)] = back
     if step.kind == "review":
         found |= {f"goto_{name}": name for name in wizard.counted_steps(answers)}
-    elif step.kind == "form" and not wizard.problems(answers):
+    elif step.kind == "form" and wizard.is_installed and not wizard.problems(answers):
         found[f"goto_{wizard.review.name}"] = wizard.review.name
     return found

@@ -25,7 +25,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from registration.core.chart_problems import NAME
-from registration.errors import InvalidWizard
+from registration.errors import InvalidWizard, Rejected
 from registration.values.documents import digest_of
 from registration.values.pointers import pointer
 from registration.values.times import DURATION_FORM, duration_s
@@ -121,7 +121,8 @@ class Wizard:
     name: that of its lifecycle, the first part of its event types. steps: in order, forms first, then one review, then work.
     version: from 1. time_to_live: how long a session may be left alone, as text (``15m``). result: from the answers, those of
     skipped steps left out, to the manifest that the session ends in; None: it ends in its answers. summary: for the review,
-    what to show, each with its title; None: all answers. data: where the wizard was read from data, that data.
+    what to show, each with its title; None: all answers. data: where the wizard was read from data, that data. missing: what
+    is not installed that its checks need, as a sentence; None: nothing. extra: the extra of this package that installs it.
 
     Raises:
         InvalidWizard: when it contradicts itself; all its problems are named.
@@ -136,6 +137,8 @@ class Wizard:
     result: Callable[[Answers], Mapping[str, Any]] | None = None
     summary: Callable[[Answers], Iterable[tuple[str, str]]] | None = None
     data: Mapping[str, Any] | None = None
+    extra: str | None = None
+    missing: Callable[[], str | None] | None = None
     _places: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -161,6 +164,22 @@ class Wizard:
         """What a session says of the wizard that it was begun with: its name and version, and the digest of its data."""
         said: dict[str, Any] = {"name": self.name, "version": self.version}
         return said if self.data is None else said | {"digest": digest_of(self.data)}
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether everything is there that its checks need. Without it, sessions can be read, and nothing else."""
+        return self.missing is None or self.missing() is None
+
+    def require_installed(self) -> None:
+        """Fail unless everything is installed that its checks need: before the first question, not in the middle.
+
+        Raises:
+            Rejected: when something is missing; the next step is the line that installs it.
+        """
+        problem = self.missing() if self.missing is not None else None
+        if problem is not None:
+            remedy = f"Install it: `pip install '.[{self.extra}]'`." if self.extra else "Install it."
+            raise Rejected(problem, remedy, wizard=self.name)
 
     @property
     def review(self) -> WizardStep:
