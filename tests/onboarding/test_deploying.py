@@ -622,7 +622,8 @@ class ForgetfulTarget(JsonTarget):
     """A target in memory: the real one on a disk that is simulated."""
 
     def __init__(self, failures=()):
-        super().__init__("/community", failures=failures, disk=SimulatedDisk())
+        self.disk = SimulatedDisk()
+        super().__init__("/community", failures=failures, disk=self.disk)
 
 
 some_failures = st.lists(
@@ -646,7 +647,7 @@ def test_whatever_fails_it_ends_complete_or_as_it_was(failures):
         Engine(MemoryStore(SOURCE, DEPLOYMENT), clock=FakeClock(), random_source=random.Random(1))
     )
     target = ForgetfulTarget(failures)
-    before = before_it("/community", target._disk)
+    before = before_it("/community", target.disk)
     deployments.start(ID, SMALL)
 
     for runs in count(1):

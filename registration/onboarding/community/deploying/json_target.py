@@ -1,8 +1,7 @@
 """A target on plain files: a community as one JSON document, `actual.json`, in a directory of its own.
 
 For trying deployments without a server, and the measure of what a target has to promise. Community and ledger (what was
-done for which key) are one file, replaced atomically under a lock on its directory, so neither is ever there without the
-other. ::
+done for which key) are one record, replaced whole under its lock, so neither is ever there without the other. ::
 
     {
       "format": 1,
@@ -25,23 +24,16 @@ from typing import Any, Literal
 
 import orjson
 
-from registration.errors import IdempotencyMismatch, LockTimeout, StoreError, TargetRefused, TargetUnavailable
+from registration.errors import IdempotencyMismatch, StoreError, TargetRefused, TargetUnavailable
 from registration.onboarding.community.deploying.target import Done, Operation, Undoing
-from registration.storage.disk import (
-    Disk,
-    PosixDisk,
-    ensure_directory,
-    failures_named,
-    given_back,
-    opened_directory,
-    read_whole,
-    replace_atomic,
-)
+from registration.storage.disk import Disk, PosixDisk
+from registration.storage.files.records import FileRecords
+from registration.storage.ports import Cell
+from registration.storage.records import held_as
 from registration.values.documents import digest_of
 
 FORMAT = 1
 ACTUAL_FILE = "actual.json"
-_TEMPORARY = ACTUAL_FILE + ".tmp"
 
 Community = dict[str, Any]
 
@@ -81,24 +73,24 @@ class JsonTarget:
         disk: Disk | None = None,
     ) -> None:
         self.directory = os.path.realpath(directory)
-        self._disk: Disk = disk or PosixDisk()
+        above, name = os.path.split(self.directory)
+        self._records = FileRecords(disk or PosixDisk(), above, lock_timeout_s=lock_timeout_s)
+        self._record = (name, ACTUAL_FILE)
         self._failures = failures
         self._calls: dict[str, int] = {}
-        self._lock_timeout_s = lock_timeout_s
-        self._made = False
 
     def content(self) -> Community:
         """The community as it is, without the ledger."""
-        community = self._reading()
+        community = self._decoded(self._records.read(self._record) or b"")
         return {name: community[name] for name in ("roles", "channels", "permissions")}
 
     def find(self, key: str) -> Done | None:
-        with self._planned("find"), self._held() as directory:
-            community = self._read(directory)
+        with self._planned("find"), self._held() as actual:
+            community = self._decoded(actual.read())
             entry = community["ledger"]["keys"].get(key)
             if entry is None:
                 return None
-            self._write(directory, community)  # what is reported must not be lost with the power
+            actual.write(_encoded(community))  # what is reported must not be lost with the power
             return Done(entry["did"], entry["id"], entry["undone"])
 
     # -- roles -----------------------------------------------------------------------------------------------
@@ -196,8 +188,8 @@ class JsonTarget:
         make: Callable[[Community], tuple[str, Any]],
     ) -> str:
         """Do something once for a key. make: changes the community; the new id, and what stood there before."""
-        with self._planned(operation), self._held() as directory:
-            community = self._read(directory)
+        with self._planned(operation), self._held() as actual:
+            community = self._decoded(actual.read())
             keys = community["ledger"]["keys"]
             entry, digest = keys.get(key), digest_of({"did": operation, "with": said})
             if entry is None:
@@ -213,15 +205,15 @@ class JsonTarget:
                 )
             else:
                 id = entry["id"]
-            self._write(directory, community)  # also where it was done before: see `find`
+            actual.write(_encoded(community))  # also where it was done before: see `find`
             return str(id)
 
     def _undo(
         self, key: str, operation: str, take: Callable[[Community, Mapping[str, Any]], Undoing]
     ) -> Undoing:
         """Take back what was done for a key, and close the key, whether anything was done for it or not."""
-        with self._planned(operation), self._held() as directory:
-            community = self._read(directory)
+        with self._planned(operation), self._held() as actual:
+            community = self._decoded(actual.read())
             keys = community["ledger"]["keys"]
             entry = keys.setdefault(
                 key, {"did": None, "asked": None, "id": None, "before": None, "undone": False}
@@ -230,7 +222,7 @@ class JsonTarget:
             if entry["did"] is not None and not entry["undone"]:
                 came_to = take(community, entry)
             entry["undone"] = True
-            self._write(directory, community)
+            actual.write(_encoded(community))
             return came_to
 
     @contextmanager
@@ -253,34 +245,14 @@ class JsonTarget:
             )
 
     @contextmanager
-    def _held(self) -> Iterator[int]:
-        """The directory, under its lock. The lock is on the directory, since the file in it is replaced."""
-        with failures_named("changing", f"{self.directory}/{ACTUAL_FILE}"):
-            if not self._made:
-                above, name = os.path.split(self.directory)
-                with opened_directory(self._disk, above) as parent:
-                    ensure_directory(self._disk, name, dir_fd=parent)
-                self._made = True
-            with opened_directory(self._disk, self.directory) as directory:
-                if not self._disk.lock(directory, self._lock_timeout_s):
-                    raise LockTimeout(self.directory, self._lock_timeout_s)
-                yield directory
+    def _held(self) -> Iterator[Cell]:
+        with held_as(self.directory, self._records, self._record) as actual:
+            assert actual is not None, "it is made where it is missing"
+            yield actual
 
-    def _reading(self) -> Community:
-        with failures_named("reading", f"{self.directory}/{ACTUAL_FILE}"):
-            try:
-                with opened_directory(self._disk, self.directory) as directory:
-                    return self._read(directory)
-            except FileNotFoundError:
-                return _nobody()
-
-    def _read(self, directory: int) -> Community:
-        try:
-            file = self._disk.open(ACTUAL_FILE, os.O_RDONLY, dir_fd=directory)
-        except FileNotFoundError:
+    def _decoded(self, data: bytes) -> Community:
+        if not data:
             return _nobody()
-        with given_back(self._disk, file):
-            data = read_whole(self._disk, file)
         try:
             community = orjson.loads(data)
             sound = community["format"] == FORMAT and all(
@@ -297,10 +269,9 @@ class JsonTarget:
             )
         return dict(community)
 
-    def _write(self, directory: int, community: Community) -> None:
-        data = orjson.dumps(community, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        replace_atomic(self._disk, directory, ACTUAL_FILE, _TEMPORARY, data)
-        self._disk.sync(directory)
+
+def _encoded(community: Community) -> bytes:
+    return orjson.dumps(community, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _nobody() -> Community:
