@@ -8,31 +8,45 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, find, settings
+from hypothesis import strategies as st
 
 from registration import RegistrationPipeline
 from registration.engine.opening import open_registry
 from registration.evidence.verification import verify_files
+from tests.kit.choice import Choice
+from tests.kit.spent import ProcessorTime, print_slowest
 from tests.kit.totals import add_totals, hand_over_totals, print_totals
 
 # Their assertions shall say as much as a test's own: they must not be imported before this line.
 pytest.register_assert_rewrite("registration.testing.contract", "registration.testing.lease_contract")
 
-# No deadlines: a slow machine is no failure. The same examples each time, unless more are asked for.
-settings.register_profile(
-    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+# No deadlines: a slow machine is no failure. The same examples each time, unless more are asked for. What a property tries
+# is a share of its own number: 15 % as usual, all of them in a steady run, and two thousand in a thorough one.
+for profile, percent in (("quick", 15), ("steady", 100)):
+    settings.register_profile(
+        profile,
+        deadline=None,
+        derandomize=True,
+        max_examples=percent,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.register_profile(
     "thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "damaged: the test leaves damage behind, on purpose")
+    # A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test wants to interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(ProcessorTime(), "processor time")
+    config.pluginmanager.register(Choice(), "choice")
 
 
 def pytest_sessionfinish(session):
@@ -46,6 +60,7 @@ def pytest_testnodedown(node, error):
 
 def pytest_terminal_summary(terminalreporter, config):
     print_totals(config, terminalreporter.write_line)
+    print_slowest(terminalreporter)
 
 
 def check_store(store):
@@ -77,6 +92,13 @@ def check_rules(store, named):
     for kind, digest in named:
         for schema in {one["schema"] for one in store.kept(kind, digest).get("kinds", ())} - {None}:
             store.kept("schemas", schema)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hypothesis_is_warm(request):
+    """What Hypothesis reads once, the constants of the package among it, is no test's own time."""
+    if any(getattr(item.obj, "is_hypothesis_test", False) for item in request.session.items):
+        find(st.integers() | st.text(), lambda _: True)
 
 
 @pytest.fixture

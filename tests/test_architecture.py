@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ STILL = {
 """Imports that still go the other way. It only ever gets shorter."""
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the package by its dotted name, parsed."""
     found = {}
@@ -46,6 +48,11 @@ def modules() -> dict[str, ast.Module]:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = ast.parse(path.read_text(encoding="utf-8"))
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _parsed() -> None:
+    modules()
 
 
 def imports(tree: ast.Module, known: set[str]) -> set[str]:

@@ -729,6 +729,7 @@ with RegistrationPipeline(root, actor=f"w{seed}", create=False) as pipeline:
 """
 
 
+@pytest.mark.torture
 def test_kills_of_writers_and_readers_leave_a_catalog_that_agrees(root: Path) -> None:
     """Three processes write and list, and are killed at random; what is listed afterwards is what the logs say."""
     RegistrationPipeline(root).close()

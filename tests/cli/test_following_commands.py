@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from registration.cli.app import app
+from registration.feed import waiting
 
 ID = "io.github.acme/weather@1.2.0"
 
@@ -57,6 +60,18 @@ def terminal(root):
     terminal.ok("create", "-", input=json.dumps({"name": "io.github.acme/weather", "version": "1.2.0"}))
     terminal.ok("submit", ID)
     return terminal
+
+
+def until_it_watches(process):
+    """Wait until a process has the system tell it of changes: it has looked where the feed ends by then."""
+    while process.poll() is None:
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        for name in os.listdir(descriptors):
+            with suppress(FileNotFoundError):  # it is closed meanwhile
+                if os.readlink(descriptors / name) == "anon_inode:inotify":
+                    return
+        time.sleep(0.01)
+    pytest.fail(f"it ended: {process.communicate()}")
 
 
 def json_lines(text):
@@ -106,7 +121,7 @@ def test_follow_goes_on_until_it_is_ended(terminal, number):
 def test_follow_from_now_says_where_it_is(terminal):
     """Also where nothing came."""
     process = terminal.start("follow")
-    time.sleep(1.0)
+    until_it_watches(process)
     process.send_signal(signal.SIGINT)
     output, said = process.communicate(timeout=60)
 
@@ -235,14 +250,21 @@ def test_wait_tells_by_its_exit_code(terminal):
     assert "no way from there to DRAFT" in terminal.fails(4, "wait", ID, "--for", "DRAFT")
 
 
-def test_wait_ends_when_somebody_else_is_done(terminal):
-    """In another process."""
-    process = terminal.start("wait", ID, "--for", "APPROVED", "--timeout", "60s")
-    time.sleep(0.5)
-    terminal.ok("approve", ID)
-    output, said = process.communicate(timeout=60)
+def test_wait_ends_when_somebody_else_is_done(terminal, monkeypatch):
+    """In another process, between two looks."""
+    looked, approved = waiting._refuse_without_way, []
 
-    assert (process.returncode, output, said) == (0, f"{ID}  APPROVED  (version 3)\n", "")
+    def look(*asked):
+        looked(*asked)
+        process = terminal.start("approve", ID, "--actor", "bea")
+        process.communicate()
+        approved.append(process.returncode)
+
+    monkeypatch.setattr(waiting, "_refuse_without_way", look)
+    result = terminal.type("wait", ID, "--for", "APPROVED", "--timeout", "60s")
+
+    assert approved == [0]
+    assert (result.exit_code, result.output) == (0, f"{ID}  APPROVED  (version 3)\n")
 
 
 HOOKS = """

@@ -29,6 +29,7 @@ from registration.testing import FakeClock
 from registration.values.documents import digest_of
 from tests.cli.test_cli import FIXTURES, ID, SERVER, Terminal, run
 from tests.kit.builders import forge
+from tests.kit.choice import sampled
 from tests.kit.disks import LOG, SNAPSHOT
 from tests.kit.disks import tree as untyped_tree
 
@@ -1067,15 +1068,16 @@ def nasty_lines() -> Iterator[tuple[str, ...]]:
                     yield (*path, option.opts[-1], odd, "--", *words)
 
 
-def test_nothing_that_can_be_typed_is_a_traceback_or_paints_the_terminal(governed: Terminal) -> None:
+@pytest.mark.parametrize("part", sampled(range(20), 0, rest="slow"))
+def test_nothing_that_can_be_typed_is_a_traceback_or_paints_the_terminal(
+    governed: Terminal, part: int
+) -> None:
     """Odd ids, names, files, reasons: each ends in a documented code, and nothing is obeyed by the terminal."""
-    tried = 0
-    for words in nasty_lines():
-        tried += 1
-
+    every = list(nasty_lines())
+    for words in every[part::20]:
         assert not obeyed(shown(governed, *words)), words
 
-    assert tried > 300
+    assert len(every) > 300
 
 
 def test_file_names_that_are_too_many_are_not_obeyed(governed: Terminal) -> None:
@@ -1214,6 +1216,7 @@ def test_json_shapes_are_stable(registered: Terminal, tmp_path: Path) -> None:
 # -- as processes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_script_sees_the_documented_codes(governed: Terminal, tmp_path: Path) -> None:
     """As a shell does: done, usage, not found, refused, and what a refusal prints goes to stderr."""
     (tmp_path / "receipt.json").write_text("{}")
@@ -1238,6 +1241,7 @@ def test_a_script_sees_the_documented_codes(governed: Terminal, tmp_path: Path) 
     assert all(b"Traceback" not in process.stderr for process in done)
 
 
+@pytest.mark.torture
 def test_two_migrations_as_processes(public: Terminal, next_version: str) -> None:
     """Of two at once one is done; the other is told, and both leave a registry that can be used."""
     public.ok("act", "a", "publish", SERVER)

@@ -31,6 +31,7 @@ from registration.storage.disk import PosixDisk
 from registration.storage.files.records import FileRecords
 from registration.storage.memory import MemoryRecords
 from registration.testing import FakeClock, LeaseContract
+from tests.kit.builders import tries
 from tests.kit.disks import tree
 
 KEY = "manifests/acme/weather@1.0"
@@ -380,5 +381,5 @@ class LeaseMachine(RuleBasedStateMachine):
             assert self.files[0].history(key) == self.memory.history(key)
 
 
-LeaseMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LeaseMachine.TestCase.settings = settings(tries(60), stateful_step_count=40)
 TestLeaseMachine = LeaseMachine.TestCase

@@ -173,12 +173,12 @@ def test_stars_mean_what_they_mean_in_a_regular_expression(wanted, found):
 def test_a_hostile_document_does_not_keep_a_match_busy():
     """A form with several stars took a regular expression the square of the text's length, and more: hours for 1 MB."""
     kind = Kind("k", {"/a": "*-*-*-beta"})
-    began = time.monotonic()
+    began = time.process_time()
 
     holds = kind.holds({"a": "-" * 1_000_000})
 
     assert not holds
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_document_is_of_the_first_kind_all_of_whose_matches_hold():

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -43,6 +43,7 @@ from registration.testing import FakeClock
 from registration.values.ids import id_of
 from registration.values.snapshots import Position
 from tests.conftest import check_store
+from tests.kit.builders import tries
 from tests.kit.disks import tree
 from tests.storage.test_fixtures import FIXTURES
 from tests.values.test_names import naive_compare
@@ -381,7 +382,8 @@ def test_what_was_probably_meant_is_suggested(upkeep, asked, said):
     assert str(missing.value).startswith(said)
 
 
-def test_resolving_reads_as_many_files_among_a_thousand_manifests(root, clock):
+@pytest.mark.parametrize("others", [30, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_resolving_reads_as_many_files_however_many_manifests_there_are(root, clock, others):
     """The cost is that of the name alone: no other manifest is opened, and none is listed."""
     with RegistrationPipeline(root, actor="ada", clock=clock) as pipeline:
         registered(pipeline, "a")
@@ -404,7 +406,7 @@ def test_resolving_reads_as_many_files_among_a_thousand_manifests(root, clock):
 
         asked = ("weather", "weather@1.0.0", "weather@stable", "weather@latest")
         few = [opened(text) for text in asked]
-        for number in range(300):
+        for number in range(others):
             registered(pipeline, f"m{number}", name=f"n{number}")
         many = [opened(text) for text in asked]
 
@@ -1121,6 +1123,4 @@ class NamesMachine(RuleBasedStateMachine):
 
 
 TestNamesMachine = NamesMachine.TestCase
-TestNamesMachine.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestNamesMachine.settings = settings(tries(60), stateful_step_count=30)

@@ -609,6 +609,7 @@ with RegistrationPipeline(root, create=False) as pipeline:
 """
 
 
+@pytest.mark.torture
 def test_processes_that_tick_at_once_fire_once(tmp_path):
     """Several processes on one registry, by the machine's own clock: each time-out of years ago is recorded once."""
     root = tmp_path / "registry"

@@ -115,35 +115,36 @@ def test_everything_that_can_be_done_from_here_is_explained(governed):
     ]
 
 
-def test_what_is_explained_is_what_happens(governed, root, tmp_path):
+@pytest.mark.parametrize("actor", ["ada", "bea", "dot", "eve"])
+def test_what_is_explained_is_what_happens(governed, root, tmp_path, actor):
     """For every state, action, actor and word: allowed is carried out, and a refusal says what was explained."""
     number = allowed = refused = illegal = 0
     for pipeline in at_every_step(governed):
         version = pipeline.load_state(ID).version
         for action in pipeline.lifecycle.actions:
-            for actor in ("ada", "bea", "dot", "eve"):
-                for reason in (None, "because"):
-                    document = OTHER if action.document else None
-                    said = {"actor": actor, "reason": reason, "document": document}
-                    (why,) = pipeline.explain(ID, action.name, **said)
-                    if why.allowed:
-                        number, allowed = number + 1, allowed + 1
-                        with copied(root, tmp_path / str(number)) as other:
-                            result = other.act(ID, action.name, **said)
-                        assert (result.snapshot.state, result.snapshot.version) == (why.to, version + 1)
-                    elif why.to is None:
-                        illegal += 1
-                        with pytest.raises(RegistrationError) as caught:
-                            pipeline.act(ID, action.name, **said)
-                        assert not isinstance(caught.value, GuardRefused)
-                    else:
-                        refused += 1
-                        with pytest.raises(GuardRefused) as caught:
-                            pipeline.act(ID, action.name, **said)
-                        assert caught.value.details == why.as_json()
+            for reason in (None, "because"):
+                document = OTHER if action.document else None
+                said = {"actor": actor, "reason": reason, "document": document}
+                (why,) = pipeline.explain(ID, action.name, **said)
+                if why.allowed:
+                    number, allowed = number + 1, allowed + 1
+                    with copied(root, tmp_path / str(number)) as other:
+                        result = other.act(ID, action.name, **said)
+                    assert (result.snapshot.state, result.snapshot.version) == (why.to, version + 1)
+                elif why.to is None:
+                    illegal += 1
+                    with pytest.raises(RegistrationError) as caught:
+                        pipeline.act(ID, action.name, **said)
+                    assert not isinstance(caught.value, GuardRefused)
+                else:
+                    refused += 1
+                    with pytest.raises(GuardRefused) as caught:
+                        pipeline.act(ID, action.name, **said)
+                    assert caught.value.details == why.as_json()
         assert pipeline.load_state(ID).version == version
 
-    assert min(allowed, refused, illegal) > 20
+    assert illegal > 5
+    assert allowed + refused > 5
 
 
 def test_who_could_act_is_who_may(governed):
@@ -318,6 +319,7 @@ def follow(terminal, pipeline, id, action, actor, lines_max=12):
     raise AssertionError(f"{action} is not reached: {lines}")
 
 
+@pytest.mark.slow
 def test_from_everywhere_the_line_that_is_said_leads_to_what_was_asked_for(governed, root, tmp_path):
     """Whatever somebody wants to do, from wherever the manifest stands: typing what is said does it in the end."""
     number = reached = 0
@@ -334,18 +336,18 @@ def test_from_everywhere_the_line_that_is_said_leads_to_what_was_asked_for(gover
     assert reached == 40
 
 
-def test_no_line_that_is_said_is_refused(governed, root, tmp_path):
+@pytest.mark.parametrize("action", ["revise", "submit_for_review", "approve", "reject", "register"])
+def test_no_line_that_is_said_is_refused(governed, root, tmp_path, action):
     """What is said to be next can be done as it is said, by whom it is said."""
     refused, number = [], 0
     for pipeline in at_every_step(governed):
-        for action in ("revise", "submit_for_review", "approve", "reject", "register"):
-            for actor in ("ada", "bea"):
-                line = line_of(pipeline.explain(ID, action, actor=actor)[0])
-                if line:
-                    number += 1
-                    shutil.copytree(root, tmp_path / str(number))
-                    result = typed(Terminal(tmp_path / str(number)), line)
-                    refused += [(pipeline.load_state(ID).state, action, line)] * (result.exit_code != 0)
+        for actor in ("ada", "bea"):
+            line = line_of(pipeline.explain(ID, action, actor=actor)[0])
+            if line:
+                number += 1
+                shutil.copytree(root, tmp_path / str(number))
+                result = typed(Terminal(tmp_path / str(number)), line)
+                refused += [(pipeline.load_state(ID).state, action, line)] * (result.exit_code != 0)
 
     assert refused == []
 

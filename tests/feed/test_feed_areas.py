@@ -11,9 +11,9 @@ from registration import RegistrationPipeline
 from registration.onboarding.community.deploying import JsonTarget, open_deployments
 from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
+from tests.kit.typed import run
 from tests.kit.wizards import party
 from tests.onboarding.test_deploying import ID, SHORT
-from tests.terminal.test_wizard_terminal import run
 
 ADA = Caller("ada", "guild-7")
 NAME = "io.github.acme/weather"
@@ -104,7 +104,7 @@ def test_a_damaged_session_is_named_and_can_be_gone_past(root):
     done = run(root.parent, "follow", "--once", "--json")
 
     assert [json.loads(line)["area"] for line in done.stdout.splitlines()] == ["manifests"] * 4 + ["aliases"]
-    assert (done.returncode, f"sessions/{directory.name}/events.jsonl, line 1" in done.stderr) == (7, True)
+    assert (done.exit_code, f"sessions/{directory.name}/events.jsonl, line 1" in done.stderr) == (7, True)
     with RegistrationPipeline(root) as pipeline:
         assert [one.manifest_id for one in pipeline.list()] == ["m1"]
 
@@ -120,14 +120,14 @@ def test_hooks_are_told_of_manifests_and_aliases_unless_they_name_others(root, t
         ("all", 'areas = ["manifests", "aliases", "sessions", "deployments"]'),
     ):
         hooks.write_text(f'[[hooks]]\nname = "{name}"\n{command}{filters}\n')
-        assert run(tmp_path, "hooks", "run", "--once").returncode == 0
+        assert run(tmp_path, "hooks", "run", "--once").exit_code == 0
         areas[name] = [json.loads(line)["data"]["action"] for line in out.read_text().splitlines() if line]
         out.unlink()
 
     assert areas == {"usual": [action for _, action in WHOLE[:5]], "all": [action for _, action in WHOLE]}
     hooks.write_text(f'[[hooks]]\nname = "a"\n{command}areas = ["session"]\n')
     refused = run(tmp_path, "hooks", "check")
-    assert (refused.returncode, "'session' is not one of manifests, aliases, sessions" in refused.stderr) == (
+    assert (refused.exit_code, "'session' is not one of manifests, aliases, sessions" in refused.stderr) == (
         2,
         True,
     )

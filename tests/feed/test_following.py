@@ -26,6 +26,30 @@ def pipeline(request, root):
         yield pipeline
 
 
+class Stop(threading.Event):
+    """Stops a wait, and tells as soon as it has looked, found nothing, and waits to look again."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = threading.Event()
+
+    def wait(self, timeout=None):
+        self.waits.set()
+        return super().wait(timeout)
+
+
+class TellingWatch(Watch):
+    """A watch that tells when it waits, by whatever means it does."""
+
+    def __init__(self, store, **options):
+        super().__init__(store, **options)
+        self.waits = threading.Event()
+
+    def _pause(self, seconds):
+        self.waits.set()
+        super()._pause(seconds)
+
+
 def in_thread(work):
     """Start it, and give what waits for its end and for what it returned."""
     found = []
@@ -88,9 +112,9 @@ def test_a_watch_wakes_for_a_commit_of_another_program(root, told):
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create("a", {})
         end = pipeline.feed_end()
-        watch = Watch(pipeline._store, told=told)
+        watch = TellingWatch(pipeline._store, told=told)
         result = in_thread(lambda: watch.wait(end))
-        time.sleep(0.1)
+        assert watch.waits.wait(60)
         with RegistrationPipeline(root, actor="bea") as other:
             other.submit_for_review("a")
 
@@ -139,8 +163,9 @@ def test_waiting_ends_at_once_where_it_is_there(pipeline):
 def test_waiting_ends_when_it_comes_there(pipeline):
     """By somebody else, and through other states."""
     pipeline.create("a", {})
-    result = in_thread(lambda: pipeline.wait("a", "APPROVED", 60))
-    time.sleep(0.1)
+    stop = Stop()
+    result = in_thread(lambda: pipeline.wait("a", "APPROVED", 60, stop=stop))
+    assert stop.waits.wait(60)
     pipeline.submit_for_review("a")
     pipeline.approve("a", actor="bea")
 
@@ -150,8 +175,9 @@ def test_waiting_ends_when_it_comes_there(pipeline):
 def test_a_state_that_it_only_came_through_counts(pipeline):
     """The manifest is given as it was then."""
     pipeline.create("a", {})
-    result = in_thread(lambda: pipeline.wait("a", "REVIEWED", 60))
-    time.sleep(0.1)
+    stop = Stop()
+    result = in_thread(lambda: pipeline.wait("a", "REVIEWED", 60, stop=stop))
+    assert stop.waits.wait(60)
     pipeline.submit_for_review("a")
     pipeline.reject("a", reason="no licence")
     found = result()
@@ -180,8 +206,9 @@ def test_waiting_for_a_state_without_a_way_ends_at_once(pipeline):
     assert result() is None
     pipeline.submit_for_review("a")
     pipeline.approve("a", actor="bea")
-    result = in_thread(lambda: _error(lambda: pipeline.wait("a", "REVIEWED", 60)))
-    time.sleep(0.1)
+    stop = Stop()
+    result = in_thread(lambda: _error(lambda: pipeline.wait("a", "REVIEWED", 60, stop=stop)))
+    assert stop.waits.wait(60)
     pipeline.register("a")
 
     assert isinstance(result(), Rejected)

@@ -43,10 +43,14 @@ def is_thorough() -> bool:
     return settings.get_current_profile_name() == "thorough"
 
 
-def tries(examples_max: int) -> settings:
-    """Settings of a property test: so many examples, or as many as a thorough run wants, however slow."""
+def tries(examples: int) -> settings:
+    """Settings of a property test: so many examples in a steady run, a share of them as usual.
+
+    As many as a thorough run wants, and however slow.
+    """
+    profile_examples = settings().max_examples
     return settings(
-        max_examples=settings().max_examples if is_thorough() else examples_max,
+        max_examples=profile_examples if is_thorough() else max(1, examples * profile_examples // 100),
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )

@@ -75,3 +75,25 @@ ANSWERS = {
     "MENU": {"menu": "fish", "drinks": ["wine"]},
     "PRICE": {"per_guest": 20, "key": "env:KEY"},
 }
+
+
+SURVEY = """
+name = "survey"
+title = "A survey"
+
+[[steps]]
+name = "FIRST"
+title = "First"
+form = { type = "object", required = ["one", "two"], properties = { one = { type = "string" }, two = { type = "integer" } } }
+
+[[steps]]
+name = "SECOND"
+title = "Second"
+form = { type = "object", required = ["three"], properties = { three = { enum = ["red", "blue"] } } }
+
+[[steps]]
+name = "REVIEW"
+title = "All of it"
+kind = "review"
+"""
+"""A wizard in a file: two steps with three fields, and a review."""

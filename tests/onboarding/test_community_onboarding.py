@@ -23,6 +23,7 @@ from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
 from registration.onboarding.wizards.statechart import chart_of
 from tests.conftest import check_store
+from tests.kit.choice import sampled
 from tests.kit.communities import ANSWERS, answers_with
 
 ADA = Caller("ada")
@@ -232,7 +233,7 @@ def test_a_session_ends_in_a_community_and_a_draft(registry, place):
 
 
 @pytest.mark.parametrize("refused", [True, False], ids=["refused", "no answer"])
-@pytest.mark.parametrize("step", ALL)
+@pytest.mark.parametrize("step", sampled(ALL, 0, 4))
 def test_a_failure_at_any_step_undoes_all_and_a_restart_ends_it(registry, place, step, refused):
     """The session is FAILED and says why; started again with its answers, it comes to its end."""
     before = JsonTarget(place).content()
@@ -320,7 +321,7 @@ def kill_at(registry, place, session, number, after, failures=()):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", ALL)
+@pytest.mark.parametrize("step", sampled(ALL, 4))
 def test_a_deploy_killed_at_any_step_is_gone_on_with(registry, place, step, after):
     """A real kill -9; then `process` comes to the end, with nothing done twice."""
     sessions = opened(registry, place)
@@ -333,7 +334,7 @@ def test_a_deploy_killed_at_any_step_is_gone_on_with(registry, place, step, afte
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("back", ALL)
+@pytest.mark.parametrize("back", sampled(ALL, 4))
 def test_a_deploy_killed_on_the_way_back_ends_undone(registry, place, back, after):
     """The last step fails, and the process dies while undoing; whoever goes on undoes the rest."""
     before = JsonTarget(place).content()

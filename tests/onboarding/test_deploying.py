@@ -715,6 +715,7 @@ def killed_at(number, root, community, plan):
     deploy(root, community, plan, KillingDisk(number))
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("plan", [SMALL, DOOMED], ids=["to the end", "and back"])
 def test_a_process_killed_at_any_system_call_is_gone_on_with(tmp_path, request, plan):
     """A real process, a real kill -9, in place of each system call in turn; another process goes on from there.
@@ -783,6 +784,7 @@ def deploy_simulated(disk, plan):
     return deployments.run(ID, JsonTarget("/community", disk=disk))
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("plan", [SMALL, DOOMED], ids=["to the end", "and back"])
 def test_a_power_cut_anywhere_is_gone_on_with(request, plan):
     """Registry and target lose power together, at every system call; what is found is gone on with.

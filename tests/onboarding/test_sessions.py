@@ -651,6 +651,7 @@ def begin_in_a_process(root, gate, results):
         results.put(("told", error.details["session"]))
 
 
+@pytest.mark.torture
 def test_of_many_processes_that_begin_one_wins(root):
     """The claim is exclusive among processes as well."""
     RegistrationPipeline(root).close()

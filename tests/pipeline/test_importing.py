@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -424,6 +425,7 @@ def test_a_lifecycle_without_these_steps_is_refused(tmp_path, folder):
         assert (id, work().state.state) == ("card@1", "OPEN")
 
 
+@pytest.mark.torture
 def test_two_imports_at_once_make_each_manifest_once(root, folder):
     """Two processes with the same lines, at the same time: every log has one creation and one submission."""
     with RegistrationPipeline(root):
@@ -453,6 +455,7 @@ def importing(root, file):
     )  # fmt: skip
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("seed", range(2))
 def test_an_import_that_is_killed_and_begun_again_ends_in_the_same_registry(tmp_path, seed):
     """Killed with -9 at any moment, again and again: the logs tell what those of an import tell that was left alone."""
@@ -471,14 +474,17 @@ def test_an_import_that_is_killed_and_begun_again_ends_in_the_same_registry(tmp_
         if kills < 4:
             process.kill()
         output = process.communicate()[0]
-        if process.returncode == 0:
+        if process.returncode == 0 and kills:
             break
+        if process.returncode == 0:  # it was done before the signal came
+            shutil.rmtree(roots[0])
+            RegistrationPipeline(roots[0]).close()
+            continue
         assert process.returncode == -signal.SIGKILL
         kills += 1
     whole = importing(roots[1], file)
     assert whole.communicate()[1] == ""
 
-    assert kills >= 1
     assert output.count("\n") <= 120
     assert actions(roots[0]) == actions(roots[1])
     for root in roots:

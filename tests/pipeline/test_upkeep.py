@@ -14,9 +14,9 @@ from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
 from registration.pipeline.upkeep import recover_beside, verify_beside
 from registration.storage.files.files import FileStore
+from tests.kit.typed import run
 from tests.kit.wizards import party
 from tests.onboarding.test_deploying import ID, SHORT
-from tests.terminal.test_wizard_terminal import run
 
 ADA = Caller("ada", "guild-7")
 NEVER_BEGUN = "wiz_20261121093000123_0a1b2c3d4e5f6g7h"
@@ -177,15 +177,15 @@ def test_at_a_terminal_they_are_checked_and_settled_with_the_manifests(place):
     sound = log.read_bytes()
     log.write_bytes(sound + b"torn")
     unfinished = run(place, "verify")
-    assert (unfinished.returncode, "1 unfinished" in unfinished.stderr) == (0, True)
+    assert (unfinished.exit_code, "1 unfinished" in unfinished.stderr) == (0, True)
     dry = run(place, "recover", "--dry-run")
     assert "Sessions and deployments: 1 to set right, 0 damaged." in dry.stderr
     told = json.loads(run(place, "recover", "--json").stdout.splitlines()[-1])
     assert (told["area"], told["id"], told["problem"]) == ("deployments", ID, None)
     log.write_bytes(sound.replace(b'"action"', b'"aktion"', 1))
     damaged = run(place, "verify")
-    assert (damaged.returncode, "damage beside the manifests" in damaged.stderr) == (7, True)
+    assert (damaged.exit_code, "damage beside the manifests" in damaged.stderr) == (7, True)
     assert relative(place, log) in damaged.stdout
     left = run(place, "recover")
-    assert (left.returncode, "Sessions and deployments: 0 set right, 1 damaged." in left.stderr) == (7, True)
-    assert run(place, "recover", "--json").returncode == 7
+    assert (left.exit_code, "Sessions and deployments: 0 set right, 1 damaged." in left.stderr) == (7, True)
+    assert run(place, "recover", "--json").exit_code == 7

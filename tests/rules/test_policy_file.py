@@ -690,6 +690,7 @@ def test_a_proposed_policy_may_name_guards_of_the_program(open_pipeline, root, t
     assert pipeline.read_policy(str(tmp_path / "proposed.toml")).guards == {"licensed": licensed}
 
 
+@pytest.mark.slow
 def test_a_guard_of_an_installed_package_is_asked_by_every_program(pipeline, root, tmp_path):
     """An entry point of the group `registration.guards`, in a process of its own: the command line knows it as well."""
     site = tmp_path / "site"

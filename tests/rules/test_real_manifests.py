@@ -17,6 +17,7 @@ FILES = sorted(MANIFESTS.glob("*/*.json"))
 pytestmark = pytest.mark.skipif(not FILES, reason="the collection of real manifests is not beside this clone")
 
 
+@pytest.mark.slow
 def test_every_real_manifest_is_registered_and_replays_to_the_same_bytes(tmp_path: Path) -> None:
     """Whatever arrives in practice goes from DRAFT to REGISTERED, or is refused as no JSON document.
 

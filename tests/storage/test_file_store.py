@@ -433,6 +433,7 @@ def test_a_registry_that_may_not_be_made_says_why(tmp_path):
     assert caught.value.details["errno"] == errno.EACCES
 
 
+@pytest.mark.torture
 def test_of_several_processes_that_make_a_registry_one_does(root, tmp_path):
     """Processes that make the same registry at once all open the same one."""
     program = (
@@ -637,7 +638,7 @@ def oddities(store, place):
     ]
 
 
-@pytest.mark.parametrize("tails", [truncations, oddities])
+@pytest.mark.parametrize("tails", [pytest.param(truncations, marks=pytest.mark.torture), oddities])
 @pytest.mark.parametrize("with_snapshot", [True, False], ids=["snapshot", "no snapshot"])
 def test_a_torn_tail_is_set_aside(store, root, place, tails, with_snapshot):
     """Whatever part of an unacknowledged event is at the end, it goes to quarantine and the log is cut."""
@@ -972,6 +973,7 @@ def test_recovery_twice_ends_in_the_same_bytes(store, root, place, leave):
     assert tree(root) == once
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("settle", [FileStore.load, FileStore.recover], ids=["load", "recover"])
 @pytest.mark.parametrize("leave", LEFTOVERS)
 def test_recovery_killed_anywhere_and_run_again_ends_in_the_same_bytes(

@@ -347,6 +347,7 @@ def test_a_forked_child_announces_for_itself(store, feed):
     assert events_of(store) == [("a", 1), ("b", 1), ("a", 2)]
 
 
+@pytest.mark.torture
 def test_of_several_that_make_the_segment_one_does(root, open_store, feed):
     """Processes whose first commits meet announce them in one segment."""
     program = (
@@ -696,6 +697,7 @@ def test_two_that_reconcile_at_once_find_each_event_once(root, open_store, feed)
     assert sorted(events_of(store)) == sorted((f"s{n}", version) for n in range(20) for version in (1, 2))
 
 
+@pytest.mark.torture
 def test_reconciling_that_was_killed_anywhere_is_finished_by_the_next(open_store, feed):
     """However far it came: each event once."""
     store = open_store()

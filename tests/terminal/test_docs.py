@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
 from registration import RegistrationPipeline
+from registration.cli.app import app
 from registration.cli.exits import EXIT_CODES
 from registration.core.interpreter import steps
 from registration.rules.lifecycles.registration import CHART
@@ -34,35 +41,50 @@ def steady(text: str) -> str:
     return re.sub(r"^/\S+ is now", "ROOT is now", text, flags=re.MULTILINE)
 
 
-def printed_by(session: str, folder: Path) -> str:
+def at_a_shell(command: str, folder: Path) -> str:
+    """What a command prints, by the console script of the interpreter that runs the tests, wherever that is installed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def in_this_process(command: str, folder: Path) -> str:
+    """The same without starting a process, where the command is ours alone."""
+    name, *words = shlex.split(command)
+    if name != "registration":
+        return at_a_shell(command, folder)
+    with contextlib.chdir(folder):
+        return CliRunner().invoke(app, words, prog_name="registration").output
+
+
+HOW = [in_this_process, pytest.param(at_a_shell, marks=pytest.mark.slow)]
+
+
+def printed_by(session: str, folder: Path, how: Callable[[str, Path], str]) -> str:
     """What the commands of a session print, each behind its own line."""
     (folder / "server.json").write_bytes(SERVER.read_bytes())
-    # The console script of the interpreter that runs the tests, wherever that is installed.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    printed = ""
-    for command in re.findall(r"^\$ (.*)$", session, re.MULTILINE):
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=folder,
-            env={**os.environ, "PATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        printed += f"$ {command}\n{done.stdout}"
-    return printed
+    commands = re.findall(r"^\$ (.*)$", session, re.MULTILINE)
+    return "".join(f"$ {command}\n{how(command, folder)}" for command in commands)
 
 
-def test_the_readme_session_prints_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", HOW)
+def test_the_readme_session_prints_what_it_says(tmp_path: Path, how: Callable[[str, Path], str]) -> None:
     """The sixty seconds in the README are real output."""
     session = block(README, "console")
 
-    assert steady(printed_by(session, tmp_path)) == steady(session)
+    assert steady(printed_by(session, tmp_path, how)) == steady(session)
 
 
-def test_the_readme_rules_refuse_as_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", HOW)
+def test_the_readme_rules_refuse_as_it_says(tmp_path: Path, how: Callable[[str, Path], str]) -> None:
     """The policy in the README can be copied, and what it refuses is said as it is told there."""
     with RegistrationPipeline(tmp_path):
         pass
@@ -71,14 +93,17 @@ def test_the_readme_rules_refuse_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "server.schema.json").write_bytes(schema.read_bytes())
     session = block(README, "console", 1)
 
-    assert steady(printed_by(session, tmp_path)) == steady(session)
+    assert steady(printed_by(session, tmp_path, how)) == steady(session)
 
 
-def test_the_readme_session_on_finding_prints_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", HOW)
+def test_the_readme_session_on_finding_prints_what_it_says(
+    tmp_path: Path, how: Callable[[str, Path], str]
+) -> None:
     """Importing, listing, resolving, asking and following are real output, too."""
     session = block(README, "console", 2)
 
-    assert steady(printed_by(session, tmp_path)) == steady(session)
+    assert steady(printed_by(session, tmp_path, how)) == steady(session)
 
 
 def test_the_readme_hook_can_be_meant(tmp_path: Path) -> None:
@@ -159,6 +184,7 @@ def test_the_chain_is_checked_by_ten_lines_that_know_nothing_of_us(tmp_path: Pat
     assert "line 3 was changed" in check(changed).stderr
 
 
+@pytest.mark.slow
 def test_the_examples_run(tmp_path: Path) -> None:
     """DRAFT to REGISTERED with a crash and a recovery; and a tool that installs only what was registered."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

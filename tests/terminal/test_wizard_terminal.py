@@ -13,26 +13,8 @@ import sys
 import pytest
 
 from registration import RegistrationPipeline
-
-SURVEY = """
-name = "survey"
-title = "A survey"
-
-[[steps]]
-name = "FIRST"
-title = "First"
-form = { type = "object", required = ["one", "two"], properties = { one = { type = "string" }, two = { type = "integer" } } }
-
-[[steps]]
-name = "SECOND"
-title = "Second"
-form = { type = "object", required = ["three"], properties = { three = { enum = ["red", "blue"] } } }
-
-[[steps]]
-name = "REVIEW"
-title = "All of it"
-kind = "review"
-"""
+from tests.kit.typed import process_environment, run
+from tests.kit.wizards import SURVEY
 
 ASKED = [("one", "a word"), ("two", "7"), ("three", "red"), ("Enter ends it", "")]
 """What is asked in turn, and what is typed."""
@@ -48,7 +30,7 @@ class AtTerminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "registration", *words],
             cwd=place,
-            env=environment(place),
+            env=process_environment(place),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -103,23 +85,6 @@ def take_terminal():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def environment(place):
-    return {
-        **os.environ,
-        "REGISTRATION_ROOT": str(place / "registry"),
-        "REGISTRATION_ACTOR": "ada",
-        "NO_COLOR": "1",
-    }
-
-
-def run(place, *words):
-    """The same without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "registration", *words],
-        cwd=place, env=environment(place), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def place(tmp_path):
     RegistrationPipeline(tmp_path / "registry").close()
@@ -128,6 +93,7 @@ def place(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", range(len(ASKED)))
 def test_a_session_that_is_left_goes_on_where_it_was_with_every_answer(place, asked, how):
     """At every question: all that was answered before is there, and what is left to ask leads to the end."""
@@ -168,6 +134,7 @@ def kept(asked):
     return [{}, {"FIRST": {"one": "a word"}}, {"FIRST": ANSWERS["FIRST"]}, ANSWERS][asked]
 
 
+@pytest.mark.slow
 def test_of_two_terminals_one_asks(place):
     """The other is told who is at it, and may wait; declining changes nothing."""
     first = AtTerminal(place, "wizard", "start", "./survey.toml")
@@ -183,7 +150,7 @@ def test_of_two_terminals_one_asks(place):
 
     assert refused == 6
     assert "ada, process" in second.shown
-    assert run(place, "wizard", "resume", "--set", "/FIRST/one=x", "--set", "/FIRST/two=1").returncode == 0
+    assert run(place, "wizard", "resume", "--set", "/FIRST/one=x", "--set", "/FIRST/two=1").exit_code == 0
 
 
 GUESTS = """
@@ -219,6 +186,7 @@ LISTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", range(len(LISTED)))
 def test_a_list_that_is_left_half_way_keeps_what_was_said_of_each_item(place, asked):
     """A kill at every question; whoever goes on is asked for what is missing, with the rest proposed."""

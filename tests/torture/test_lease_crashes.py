@@ -153,6 +153,7 @@ def check_promise(world: World, change: str, *, acknowledged: bool) -> None:
     assert following.number > max(world.told, default=0)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_power_cut_at_any_instruction_gives_no_number_twice(
     change: str, explored: Callable[[], None]
@@ -165,6 +166,7 @@ def test_a_power_cut_at_any_instruction_gives_no_number_twice(
             check_promise(world.on(disk), change, acknowledged=acknowledged)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_number_that_was_told_after_a_kill_survives_a_power_cut(
     change: str, explored: Callable[[], None]
@@ -279,28 +281,29 @@ RACER = """
 import os, sys, time
 from registration.errors import LeaseHeld
 from registration.engine.leases.leases import open_leases
+from registration.values.times import rfc3339
 
-root, name, path, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+root, name, path, rounds, ttl_s = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5])
 keeper = open_leases(root)
 said = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 print("ready", flush=True)
 sys.stdin.readline()
 while rounds:
     try:
-        lease = keeper.acquire("manifests/a", holder=name, ttl_s=0.5)
+        lease = keeper.acquire("manifests/a", holder=name, ttl_s=ttl_s)
     except LeaseHeld:
         continue
-    os.write(said, f"got {lease.number} {time.time_ns()}\\n".encode())
+    os.write(said, f"got {lease.number} {lease.since}\\n".encode())
     rounds -= 1
-    let_go = time.time_ns()
+    let_go = rfc3339(time.time_ns())
     if keeper.release(lease):
         os.write(said, f"gone {lease.number} {let_go}\\n".encode())
 """
 
 
-def start(root, name, path, rounds):
+def start(root, name, path, rounds, *, ttl_s):
     return subprocess.Popen(
-        [sys.executable, "-c", RACER, str(root), name, str(path), str(rounds)],
+        [sys.executable, "-c", RACER, str(root), name, str(path), str(rounds), str(ttl_s)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -317,21 +320,24 @@ def go(racers):
 
 
 def said_in(directory):
-    """What all racers said: by number, when it was told, and until when its holder had it for sure."""
+    """What all racers said: by number, since when somebody had it, and until when its holder had it for sure."""
     told, until = [], {}
     for path in directory.glob("said *"):
         for line in path.read_text().splitlines():
-            what, number, at_ns = line.split()
+            what, number, time = line.split()
             if what == "got":
-                told.append((int(number), int(at_ns)))
+                told.append((int(number), time))
             else:
-                until[int(number)] = int(at_ns)
+                until[int(number)] = time
     return sorted(told), until
 
 
 def test_processes_that_race_hold_it_one_at_a_time(tmp_path):
-    """Of four processes one holds it, and nobody is told a number before the one with the last number let go."""
-    racers = [start(tmp_path, f"racer {n}", tmp_path / f"said {n}", 30) for n in range(4)]
+    """Of four processes one holds it, and nobody has a number before the one with the last number let go.
+
+    However long the machine lets one of them wait: no lease ends by its time.
+    """
+    racers = [start(tmp_path, f"racer {n}", tmp_path / f"said {n}", 30, ttl_s=86_400) for n in range(4)]
     go(racers)
     for racer in racers:
         assert (racer.communicate()[1], racer.returncode) == ("", 0)
@@ -341,18 +347,19 @@ def test_processes_that_race_hold_it_one_at_a_time(tmp_path):
     numbers = [number for number, _ in told]
     assert numbers == list(range(1, 4 * 30 + 1))
     assert set(until) == set(numbers)
-    assert all(until[number] <= at for number, at in ((n - 1, at) for n, at in told) if number)
+    assert all(until[number - 1] <= since for number, since in told if number > 1)
     assert open_leases(tmp_path).find("manifests/a") is None
 
 
 def test_processes_that_are_killed_keep_nobody_out_and_no_number_comes_back(tmp_path):
-    """Fifteen holders and more are killed at any moment: the lease ends by its time, and every number was told once."""
+    """Fifteen holders are killed at any moment: the lease ends by its time, and every number was told once."""
     moments = random.Random(1)
-    for round in range(50):
-        if round >= 5 and len(said_in(tmp_path)[0]) > 15:  # a busy machine takes more rounds
-            break
-        racers = [start(tmp_path, f"r{n}", tmp_path / f"said {round} {n}", 10**6) for n in range(3)]
+    for round in range(5):
+        said = [tmp_path / f"said {round} {n}" for n in range(3)]
+        racers = [start(tmp_path, f"r{n}", said[n], 10**6, ttl_s=0.5) for n in range(3)]
         go(racers)
+        while not any(path.stat().st_size for path in said):  # each opened its own before it was ready
+            time.sleep(0.001)
         for racer in racers:
             time.sleep(moments.uniform(0.01, 0.08))
             racer.kill()
@@ -367,8 +374,8 @@ def test_processes_that_are_killed_keep_nobody_out_and_no_number_comes_back(tmp_
 
     told, _ = said_in(tmp_path)
     numbers = [number for number, _ in told]
-    assert len(numbers) > 15
+    assert len(numbers) >= 5
     assert len(set(numbers)) == len(numbers)
     assert last.number > max(numbers)
-    assert [at for _, at in told] == sorted(at for _, at in told)  # later numbers were told later
+    assert [since for _, since in told] == sorted(since for _, since in told)  # later numbers came later
     assert json.loads((tmp_path / "leases" / "manifests" / "a.json").read_bytes())["number"] == last.number

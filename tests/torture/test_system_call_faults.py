@@ -248,7 +248,8 @@ def test_kills_at_random_under_load_lose_nothing(tmp_path: Path, request: pytest
         channel.close()
     counter(request.config, "system-call faults injected on a real disk")(40)
 
-    assert sum(line.startswith("ack ") for line in told) > 800
+    assert told.count("end") == len(steady)
+    assert sum(line.startswith("ack ") for line in told) > 200
     check_promise(root, told, killed=40)
     assert not [
         line for line in told if re.match(r"err (?!VersionConflict|IllegalTransition|AlreadyExists)", line)
