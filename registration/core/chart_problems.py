@@ -11,14 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
-from registration.core.interpreter import PLACES_MAX, EndlessStep, Spot, explore, is_end
+from registration.core.interpreter import (
+    PLACES_MAX,
+    EndlessStep,
+    Spot,
+    State,
+    Statechart,
+    Step,
+    explore,
+    is_end,
+)
 from registration.values.times import DURATION_FORM, duration_s
-
-if TYPE_CHECKING:
-    from registration.core.chart import Chart, State
-    from registration.core.interpreter import Step
 
 STATES_MAX = 500
 ACTIONS_MAX = 500
@@ -44,7 +48,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 _REQUIRED = re.compile(r"actor|reason|comment|context\.[^\x00-\x1f\x7f]{1,200}")
 
 
-def problems_of(chart: Chart) -> list[str]:
+def problems_of(chart: Statechart) -> list[str]:
     """All that is wrong with a chart; what builds on something that is wrong is not looked at."""
     found = _some(_beyond_bounds(chart))
     if not found:
@@ -70,7 +74,7 @@ def in_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
-def _beyond_bounds(chart: Chart) -> Iterator[str]:
+def _beyond_bounds(chart: Statechart) -> Iterator[str]:
     guards = sum(len(move.guards) for move in chart.transitions)
     for what, found, at_most in (
         ("states: there are {}", len(chart.states), STATES_MAX),
@@ -83,7 +87,7 @@ def _beyond_bounds(chart: Chart) -> Iterator[str]:
             yield f"{what.format(f'{found:,}')}; at most {at_most:,} are taken"
 
 
-def _malformed(chart: Chart) -> Iterator[str]:
+def _malformed(chart: Statechart) -> Iterator[str]:
     yield from _not_names([("name", chart.name)])
     yield from _not_names((f"states.{_cut(state.name)}", state.name) for state in chart.states)
     yield from _not_names((f"actions.{_cut(action.name)}", action.name) for action in chart.actions)
@@ -103,7 +107,7 @@ def _malformed(chart: Chart) -> Iterator[str]:
             yield f"timeouts.{timeout.name}.after: {_cut(timeout.after)!r} is no time; {DURATION_FORM}"
 
 
-def _events(chart: Chart) -> Iterator[str]:
+def _events(chart: Statechart) -> Iterator[str]:
     taken = Counter(word for _, word in _words(chart))
     # An event that several actions share on purpose is one event: of one schema, and of no time-out.
     shared = Counter((one.past, one.schema) for one in chart.actions if one.shared)
@@ -115,7 +119,7 @@ def _events(chart: Chart) -> Iterator[str]:
             yield f"{path}: {word!r} is the event of {RESERVED[word]}; choose another word"
 
 
-def _given_twice(chart: Chart) -> Iterator[str]:
+def _given_twice(chart: Statechart) -> Iterator[str]:
     doings = [action.name for action in chart.actions] + [timeout.name for timeout in chart.timeouts]
     for name in ("tag", "untag"):
         if name in doings:
@@ -126,7 +130,7 @@ def _given_twice(chart: Chart) -> Iterator[str]:
                 yield f"{what}.{_cut(name)}: the name is given {times} times"
 
 
-def _words(chart: Chart) -> list[tuple[str, str]]:
+def _words(chart: Statechart) -> list[tuple[str, str]]:
     """The words of all events, each with its path."""
     return [(f"actions.{_cut(one.name)}.past", one.past) for one in chart.actions] + [
         (f"timeouts.{_cut(one.name)}.past", one.past) for one in chart.timeouts
@@ -139,7 +143,7 @@ def _not_names(named: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield f"{path}: {_cut(name)!r} is not a letter followed by up to 63 letters, digits, _ or -"
 
 
-def _unknown(chart: Chart) -> Iterator[str]:
+def _unknown(chart: Statechart) -> Iterator[str]:
     known = {state.name for state in chart.states}
 
     def state(path: str, name: str | None) -> Iterator[str]:
@@ -171,7 +175,7 @@ def _nearest(wanted: str, known: set[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _own_ancestors(chart: Chart) -> Iterator[str]:
+def _own_ancestors(chart: Statechart) -> Iterator[str]:
     for state in chart.states:
         above, parent = {state.name}, state.parent
         while parent is not None and parent not in above:
@@ -183,7 +187,7 @@ def _own_ancestors(chart: Chart) -> Iterator[str]:
             yield f"states.{state.name}.parent: it is nested {len(above)} deep; at most {NESTING_MAX} are taken"
 
 
-def _structure(chart: Chart) -> Iterator[str]:
+def _structure(chart: Statechart) -> Iterator[str]:
     for state in chart.states:
         if state.history:
             yield from _history(chart, state)
@@ -193,7 +197,7 @@ def _structure(chart: Chart) -> Iterator[str]:
     yield from _ways_out(chart)
 
 
-def _moves(chart: Chart) -> Iterator[str]:
+def _moves(chart: Statechart) -> Iterator[str]:
     moves = Counter((move.action, move.source) for move in chart.transitions)
     for (action, source), times in moves.items():
         if times > 1:
@@ -206,7 +210,7 @@ def _moves(chart: Chart) -> Iterator[str]:
             yield f"actions.{one.name}: it is never used"
 
 
-def _ways_out(chart: Chart) -> Iterator[str]:
+def _ways_out(chart: Statechart) -> Iterator[str]:
     """Transitions and time-outs that leave what nothing can leave."""
     ends: dict[str, list[str]] = {}  # by a state that nothing may leave, the final states that make it so
     for state in chart.states:
@@ -225,7 +229,7 @@ def _ways_out(chart: Chart) -> Iterator[str]:
             yield f"{path}: the final state {end!r} is left by {name!r}{how}"
 
 
-def _state(chart: Chart, state: State) -> Iterator[str]:
+def _state(chart: Statechart, state: State) -> Iterator[str]:
     path, children = f"states.{state.name}", chart.children(state.name)
     parent = chart.state(state.parent) if state.parent is not None else None
     if parent is not None and parent.history:
@@ -243,7 +247,7 @@ def _state(chart: Chart, state: State) -> Iterator[str]:
         )
 
 
-def _initial(chart: Chart, state: State) -> Iterator[str]:
+def _initial(chart: Statechart, state: State) -> Iterator[str]:
     path = f"states.{state.name}.initial"
     if state.initial is None:
         if chart.children(state.name) and not state.parallel:
@@ -254,7 +258,7 @@ def _initial(chart: Chart, state: State) -> Iterator[str]:
         yield f"{path}: {state.initial!r} is not its child"
 
 
-def _history(chart: Chart, state: State) -> Iterator[str]:
+def _history(chart: Statechart, state: State) -> Iterator[str]:
     path = f"states.{state.name}"
     parent = chart.state(state.parent) if state.parent is not None else None
     if state.final or state.parallel or state.done is not None:
@@ -267,13 +271,13 @@ def _history(chart: Chart, state: State) -> Iterator[str]:
         yield f"{path}.initial: {state.initial!r} is not a child of its parent"
 
 
-def _can_be_done(chart: Chart, name: str) -> bool:
+def _can_be_done(chart: Statechart, name: str) -> bool:
     if chart.state(name).parallel:
         return all(_can_be_done(chart, region.name) for region in chart.children(name))
     return any(child.final for child in chart.children(name))
 
 
-def _reach(chart: Chart) -> Iterator[str]:
+def _reach(chart: Statechart) -> Iterator[str]:
     try:
         found = explore(chart)
     except EndlessStep as endless:
@@ -293,7 +297,7 @@ def _reach(chart: Chart) -> Iterator[str]:
     yield from _traps(chart, found)
 
 
-def _round_by_timeouts(chart: Chart, found: dict[Spot, list[tuple[Step, Spot]]]) -> Iterator[str]:
+def _round_by_timeouts(chart: Statechart, found: dict[Spot, list[tuple[Step, Spot]]]) -> Iterator[str]:
     """Time-outs that lead round without anybody doing anything would fire for ever."""
     names = {timeout.name for timeout in chart.timeouts}
     by_itself = {
@@ -328,7 +332,7 @@ def _without_beginnings(edges: set[tuple[Spot, str, Spot]]) -> set[tuple[Spot, s
     return left
 
 
-def _traps(chart: Chart, found: dict[Spot, list[tuple[Step, Spot]]]) -> Iterator[str]:
+def _traps(chart: Statechart, found: dict[Spot, list[tuple[Step, Spot]]]) -> Iterator[str]:
     onward = {spot: {target for _, target in leading} for spot, leading in found.items()}
     ends = {spot for spot in found if spot.place is not None and is_end(chart, spot.place)}
     to_an_end = _reaching(onward, ends)

@@ -1,22 +1,17 @@
-"""What a chart does: entering states, taking actions and time-outs. Pure functions; the algorithm is SCXML's.
+"""The statechart: its parts as data, and what it does. Pure functions; the algorithm is SCXML's.
 
 A *place* is where a manifest stands: the name of its active leaf, or of all of them, in the order of the chart,
 joined by ``+`` where regions are active in parallel: ``SECURITY_OPEN+LEGAL_DONE``.
 
 Source: W3C, "State Chart XML (SCXML)", 2015, appendix D (computeExitSet, addDescendantStatesToEnter,
-removeConflictingTransitions). Where we differ is said in `registration.core.chart`.
+removeConflictingTransitions). The words, and where we differ, are explained in `registration.core.chart`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from registration.core.chart import Chart, Timeout, Transition
+from typing import Any
 
 History = Mapping[str, str]
 """By state with a history: the child of it that was active when it was left last."""
@@ -29,6 +24,110 @@ KNOWN_PLACES_MAX = 4_096
 
 STEPS_MAX = 100_000
 """How many steps between them are looked through; one counts once for each leaf that it ends in."""
+
+
+CLAIMING, RELEASING = "registered", "withdrawn"
+"""The events that claim a document's name, and let go of it, where a lifecycle says nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state. parent: the state that it is a child of. initial: the child that entry leads to.
+
+    parallel: all its children are entered at once. final: it ends its parent, or the chart. done: where to go when
+    this state's child is final, or all its regions are. history: not a place, but whichever child of `parent` was
+    active last; `initial` is then the one where there was none. title: how people call it.
+    """
+
+    name: str
+    parent: str | None = None
+    initial: str | None = None
+    final: bool = False
+    parallel: bool = False
+    done: str | None = None
+    history: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody can do. name: imperative. past: the word of its event. document: whether it brings one.
+
+    approval: its event is an approval of the document as it stands. lapses: it ends the approvals that there are, as
+    another document always does. required: what a request has to say: `actor`, `reason`, `comment`, or
+    ``context.NAME``. undone_by: the action that takes it back. schema: of its event's data, from 1.
+    shared: other actions lead to the same event, and all of them say so: what happened has one word, however it came about.
+    claims: it claims the name that the document gives itself; None: it does where its event is ``registered``.
+    releases: it lets go of the name; None: it does where its event is ``withdrawn``.
+    """
+
+    name: str
+    past: str
+    document: bool = False
+    approval: bool = False
+    lapses: bool = False
+    required: tuple[str, ...] = ()
+    undone_by: str | None = None
+    title: str = ""
+    schema: int = 1
+    shared: bool = False
+    claims: bool | None = None
+    releases: bool | None = None
+
+    @property
+    def claims_name(self) -> bool:
+        """Whether its event claims the document's name."""
+        return self.past == CLAIMING if self.claims is None else self.claims
+
+    @property
+    def releases_name(self) -> bool:
+        """Whether its event lets go of the name that the manifest holds."""
+        return self.past == RELEASING if self.releases is None else self.releases
+
+
+@dataclass(frozen=True, slots=True)
+class GuardUse:
+    """A guard by its name, and what it is asked with: JSON values."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Where an action leads. source: None is creation. guards: all of them must agree; they are asked in order."""
+
+    action: str
+    source: str | None
+    target: str
+    guards: tuple[GuardUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Where a state leads by itself. name: imperative. past: the word of its event.
+
+    after: how long after the state was entered, as text: ``30s``, ``45m``, ``36h``, ``14d`` or ``2w``.
+    sliding: counted from the last event instead. releases: as for an action. None claims: it could be refused.
+    """
+
+    name: str
+    past: str
+    state: str
+    after: str
+    target: str
+    sliding: bool = False
+    releases: bool | None = None
+
+    @property
+    def releases_name(self) -> bool:
+        """Whether its event lets go of the name that the manifest holds."""
+        return self.past == RELEASING if self.releases is None else self.releases
+
+    @property
+    def transition(self) -> Transition:
+        """The same as a transition."""
+        return Transition(self.name, self.state, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +147,125 @@ class Step:
     history: History = field(default_factory=dict, hash=False)
 
 
+@dataclass(frozen=True)
+class Statechart:
+    """A whole lifecycle, unchecked: whoever builds a `registration.core.chart.Chart` is told what is wrong with it.
+
+    Where one contradicts itself, what is asked of it here can fail, or find a place twice; nothing else happens.
+    """
+
+    name: str
+    states: tuple[State, ...]
+    actions: tuple[Action, ...]
+    transitions: tuple[Transition, ...]
+    timeouts: tuple[Timeout, ...] = ()
+    title: str = ""
+    _states: dict[str, State] = field(init=False, repr=False, compare=False)
+    _actions: dict[str, Action] = field(init=False, repr=False, compare=False)
+    _children: dict[str | None, tuple[State, ...]] = field(init=False, repr=False, compare=False)
+    _remembering: frozenset[str | None] = field(init=False, repr=False, compare=False)
+    _own: dict[str | None, dict[str, Transition]] = field(init=False, repr=False, compare=False)
+    _lineages: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _actives: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    known_steps: dict[tuple[str | None, str], Step | None] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    """Where `step` remembers what it worked out: a chart never changes."""
+
+    def __post_init__(self) -> None:
+        children: dict[str | None, list[State]] = {}
+        own: dict[str | None, dict[str, Transition]] = {}
+        for state in self.states:
+            if not state.history:
+                children.setdefault(state.parent, []).append(state)
+        for move in self.transitions:
+            own.setdefault(move.source, {})[move.action] = move
+        object.__setattr__(self, "_states", {state.name: state for state in self.states})
+        object.__setattr__(self, "_actions", {action.name: action for action in self.actions})
+        object.__setattr__(self, "_children", {name: tuple(found) for name, found in children.items()})
+        object.__setattr__(self, "_remembering", frozenset(s.parent for s in self.states if s.history))
+        object.__setattr__(self, "_own", own)
+
+    def state(self, name: str) -> State:
+        """The state of that name. Raises KeyError when there is none."""
+        return self._states[name]
+
+    def action(self, name: str) -> Action:
+        """The action of that name. Raises KeyError when there is none."""
+        return self._actions[name]
+
+    def has_state(self, name: str) -> bool:
+        """Whether there is a state of that name in which a manifest can be, compound ones included."""
+        return name in self._states and not self._states[name].history
+
+    def has_action(self, name: str) -> bool:
+        """Whether there is an action of that name."""
+        return name in self._actions
+
+    def children(self, name: str | None) -> tuple[State, ...]:
+        """The children of a state (None: the topmost states), history states left out."""
+        return self._children.get(name, ())
+
+    def has_history(self, name: str) -> bool:
+        """Whether it is remembered which child of this state was active last."""
+        return name in self._remembering
+
+    def own_transitions(self, name: str | None) -> Mapping[str, Transition]:
+        """By action, the transitions whose source is this very state; None: those of creation."""
+        return self._own.get(name, {})
+
+    def in_order(self, actions: Container[str]) -> tuple[str, ...]:
+        """The names of actions, in the order of the chart's."""
+        return tuple(name for name in self._actions if name in actions)
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The states without children, in the order given: a manifest stands in one of them, or several in parallel."""
+        return tuple(
+            state.name for state in self.states if not state.history and state.name not in self._children
+        )
+
+    def lineage(self, name: str) -> tuple[str, ...]:
+        """The state and its ancestors, innermost first; just the name itself where no such state is."""
+        known = self._lineages.get(name)
+        if known is None:
+            found = [name]
+            while (state := self._states.get(found[-1])) is not None and state.parent is not None:
+                found.append(state.parent)
+            known = tuple(found)
+            if name in self._states:
+                self._lineages[name] = known
+        return known
+
+    def active(self, place: str) -> frozenset[str]:
+        """All states that are active in a place, ancestors included."""
+        known = self._actives.get(place)
+        if known is None:
+            known = frozenset(name for leaf in place.split("+") for name in self.lineage(leaf))
+            if len(self._actives) < KNOWN_PLACES_MAX:
+                self._actives[place] = known
+        return known
+
+    def is_end(self, name: str) -> bool:
+        """Whether a final state ends the whole chart: it is in no region, and in nothing that goes on when done."""
+        state = self._states.get(name)
+        if state is None or not state.final:
+            return False
+        above = [self._states[ancestor] for ancestor in self.lineage(name)[1:]]
+        return not any(ancestor.parallel or ancestor.done for ancestor in above)
+
+
 class EndlessStep(Exception):  # caught where a chart is checked; one that was built never raises it
     """States that are done at once lead round in a circle."""
 
 
-def entered(chart: Chart, name: str) -> str:
+def entered(chart: Statechart, name: str) -> str:
     """The place that entering a state from nowhere leads to."""
     return _place(chart, _descend(chart, name, {}))
 
 
 def enabled(
-    chart: Chart, place: str | None, action: str, history: History | None = None
+    chart: Statechart, place: str | None, action: str, history: History | None = None
 ) -> tuple[Transition, ...]:
     """The transitions that an action takes in a place (None: creation); none where it can't be done there.
 
@@ -77,7 +284,7 @@ def enabled(
     return tuple(_without_conflicts(chart, place, found, history or {})) if len(found) > 1 else tuple(found)
 
 
-def step(chart: Chart, place: str | None, action: str, history: History | None = None) -> Step | None:
+def step(chart: Statechart, place: str | None, action: str, history: History | None = None) -> Step | None:
     """What an action leads to; None where it can't be done."""
     if history:
         return _step(chart, place, action, history)
@@ -86,23 +293,22 @@ def step(chart: Chart, place: str | None, action: str, history: History | None =
         if len(known) >= KNOWN_PLACES_MAX:
             return _step(chart, place, action, {})
         known[place, action] = _step(chart, place, action, {})
-    found: Step | None = known[place, action]
-    return found
+    return known[place, action]
 
 
-def _step(chart: Chart, place: str | None, action: str, history: History) -> Step | None:
+def _step(chart: Statechart, place: str | None, action: str, history: History) -> Step | None:
     moves = enabled(chart, place, action, history)
     return _take(chart, place, action, moves, history) if moves else None
 
 
-def time_out(chart: Chart, place: str, timeout: Timeout, history: History | None = None) -> Step | None:
+def time_out(chart: Statechart, place: str, timeout: Timeout, history: History | None = None) -> Step | None:
     """What a time-out leads to; None where its state is not active."""
     if timeout.state not in chart.active(place):
         return None
     return _take(chart, place, timeout.name, (timeout.transition,), history or {})
 
 
-def steps(chart: Chart, place: str | None, history: History | None = None) -> dict[str, Step]:
+def steps(chart: Statechart, place: str | None, history: History | None = None) -> dict[str, Step]:
     """By action, everything that can be done in a place, in the order of the chart's actions."""
     sources = (None,) if place is None else chart.active(place)
     possible = {name for source in sources for name in chart.own_transitions(source)}
@@ -110,7 +316,7 @@ def steps(chart: Chart, place: str | None, history: History | None = None) -> di
     return {name: taken for name, taken in found if taken is not None}
 
 
-def is_end(chart: Chart, place: str) -> bool:
+def is_end(chart: Statechart, place: str) -> bool:
     """Whether a place ends the chart."""
     return any(chart.is_end(leaf) for leaf in place.split("+"))
 
@@ -123,7 +329,7 @@ class Spot:
     remembered: tuple[tuple[str, str], ...] = ()
 
 
-def onward(chart: Chart, spot: Spot) -> Iterator[tuple[Step, Spot]]:
+def onward(chart: Statechart, spot: Spot) -> Iterator[tuple[Step, Spot]]:
     """Every step from a spot, by actions in their order, then by time-outs, and the spot that it ends in."""
     history = dict(spot.remembered)
     taken: list[Step | None] = list(steps(chart, spot.place, history).values())
@@ -134,7 +340,7 @@ def onward(chart: Chart, spot: Spot) -> Iterator[tuple[Step, Spot]]:
             yield one, Spot(one.place, tuple(sorted(one.history.items())))
 
 
-def explore(chart: Chart, places_max: int = PLACES_MAX) -> dict[Spot, list[tuple[Step, Spot]]] | None:
+def explore(chart: Statechart, places_max: int = PLACES_MAX) -> dict[Spot, list[tuple[Step, Spot]]] | None:
     """Every spot that can be reached from creation, nearest first, with its steps; None where there are too many."""
     start = Spot(None)
     found: dict[Spot, list[tuple[Step, Spot]]] = {}
@@ -156,7 +362,7 @@ def explore(chart: Chart, places_max: int = PLACES_MAX) -> dict[Spot, list[tuple
     return found
 
 
-def shortest_paths(chart: Chart) -> dict[str, tuple[Step, ...]]:
+def shortest_paths(chart: Statechart) -> dict[str, tuple[Step, ...]]:
     """For each place that can be reached, a shortest way to it from creation: the steps in order."""
     ways: dict[Spot, tuple[Step, ...]] = {Spot(None): ()}
     paths: dict[str, tuple[Step, ...]] = {}
@@ -171,7 +377,7 @@ def shortest_paths(chart: Chart) -> dict[str, tuple[Step, ...]]:
 
 
 def _take(
-    chart: Chart, place: str | None, label: str, moves: tuple[Transition, ...], history: History
+    chart: Statechart, place: str | None, label: str, moves: tuple[Transition, ...], history: History
 ) -> Step:
     leaves = set(place.split("+")) if place is not None else set()
     history = dict(history)
@@ -196,7 +402,12 @@ def _take(
 
 
 def _move(
-    chart: Chart, leaves: set[str], source: str | None, target: str, history: dict[str, str], left: set[str]
+    chart: Statechart,
+    leaves: set[str],
+    source: str | None,
+    target: str,
+    history: dict[str, str],
+    left: set[str],
 ) -> set[str]:
     """Take one transition, and give the leaves that it enters; `leaves`, `history` and `left` are changed."""
     domain = _domain(chart, source, _effective(chart, target, history))
@@ -215,7 +426,7 @@ def _move(
     return entered
 
 
-def _enter(chart: Chart, target: str, domain: str | None, history: History) -> set[str]:
+def _enter(chart: Statechart, target: str, domain: str | None, history: History) -> set[str]:
     """Enter `target` from `domain` down: regions beside the way are entered at their initial states."""
     leaves = _descend(chart, target, history)
     inner = target
@@ -228,7 +439,7 @@ def _enter(chart: Chart, target: str, domain: str | None, history: History) -> s
     return leaves
 
 
-def _descend(chart: Chart, name: str, history: History) -> set[str]:
+def _descend(chart: Statechart, name: str, history: History) -> set[str]:
     state = chart.state(name)
     if state.history:
         return _descend(chart, _effective(chart, name, history), history)
@@ -239,7 +450,7 @@ def _descend(chart: Chart, name: str, history: History) -> set[str]:
     return _descend(chart, state.initial, history) if state.initial is not None else {name}
 
 
-def _effective(chart: Chart, target: str, history: History) -> str:
+def _effective(chart: Statechart, target: str, history: History) -> str:
     """The state that a target stands for: itself, or for a history state what is remembered."""
     state = chart.state(target)
     if not state.history:
@@ -252,7 +463,7 @@ def _effective(chart: Chart, target: str, history: History) -> str:
     return remembered if is_child else state.initial
 
 
-def _domain(chart: Chart, source: str | None, target: str) -> str | None:
+def _domain(chart: Statechart, source: str | None, target: str) -> str | None:
     """The innermost compound state that holds both and stays active (SCXML: the LCCA); None: the chart itself."""
     if source is None:
         return None
@@ -263,11 +474,11 @@ def _domain(chart: Chart, source: str | None, target: str) -> str | None:
     return None
 
 
-def _is_below(chart: Chart, name: str, domain: str | None) -> bool:
+def _is_below(chart: Statechart, name: str, domain: str | None) -> bool:
     return domain is None or domain in chart.lineage(name)[1:]
 
 
-def _done_by(chart: Chart, leaves: set[str], entered: set[str]) -> Iterator[str]:
+def _done_by(chart: Statechart, leaves: set[str], entered: set[str]) -> Iterator[str]:
     """The states that say where to go when they are done, and are since `entered`, in the order of SCXML's events."""
     there = leaves - entered
     for leaf in _place(chart, entered).split("+"):
@@ -279,7 +490,7 @@ def _done_by(chart: Chart, leaves: set[str], entered: set[str]) -> Iterator[str]
                 yield name
 
 
-def _is_done(chart: Chart, name: str, leaves: set[str]) -> bool:
+def _is_done(chart: Statechart, name: str, leaves: set[str]) -> bool:
     """Whether a state's active child is final, or all its regions are done; False for one that is not active."""
     if chart.state(name).parallel:
         return all(_is_done(chart, region.name, leaves) for region in chart.children(name))
@@ -287,7 +498,7 @@ def _is_done(chart: Chart, name: str, leaves: set[str]) -> bool:
 
 
 def _without_conflicts(
-    chart: Chart, place: str, moves: list[Transition], history: History
+    chart: Statechart, place: str, moves: list[Transition], history: History
 ) -> list[Transition]:
     """Of transitions that would leave the same states, the innermost; of those of two regions, the first."""
     kept: list[Transition] = []
@@ -306,12 +517,12 @@ def _without_conflicts(
     return kept
 
 
-def _would_leave(chart: Chart, place: str, move: Transition, history: History) -> set[str]:
+def _would_leave(chart: Statechart, place: str, move: Transition, history: History) -> set[str]:
     domain = _domain(chart, move.source, _effective(chart, move.target, history))
     return {name for name in chart.active(place) if _is_below(chart, name, domain)}
 
 
-def _place(chart: Chart, leaves: Iterable[str]) -> str:
+def _place(chart: Statechart, leaves: Iterable[str]) -> str:
     found = set(leaves)
     if len(found) == 1:
         return found.pop()
