@@ -9,7 +9,6 @@ import hmac
 import http.server
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -27,6 +26,7 @@ from registration.feed.hooks.hooks import Hooks
 from registration.feed.hooks.webhooks import Undeliverable, post, read_secret, sign, why_refused
 from registration.rules.lifecycles.registration import CHART, REGISTRATION
 from tests.kit.builders import SOURCE
+from tests.kit.programs import needs_program
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 64).decode()
@@ -477,10 +477,7 @@ def test_of_several_addresses_the_first_that_takes_it_is_used(pipeline, hooks, r
 @pytest.fixture
 def certificate(tmp_path):
     """A certificate for localhost that only its own file vouches for."""
-    if shutil.which("openssl") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("openssl is missing: the CI script installs it")
-        pytest.skip("openssl is not installed")
+    needs_program("openssl")
     key, file = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 LIMIT_S = 1.0
 """What a test that runs by default may use. Above it, make it smaller, or mark it: `slow`, or `torture`."""
@@ -24,6 +25,13 @@ def processor_s() -> float:
     """Of this process and of its children that ended, since they began."""
     own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def is_usual() -> bool:
+    """Whether tests run as they do by default: no debugger or coverage looks on, and properties try their usual examples."""
+    coverage = sys.modules.get("coverage")
+    watched = sys.gettrace() is not None or (coverage is not None and coverage.Coverage.current() is not None)
+    return not watched and settings.get_current_profile_name() == "quick"
 
 
 class ProcessorTime:
@@ -53,7 +61,7 @@ class ProcessorTime:
     def pytest_runtest_call(self, item: pytest.Item) -> Any:
         result = yield
         spent_s = self._spent_s()
-        if spent_s > LIMIT_S and not any(map(item.get_closest_marker, EXEMPT)) and sys.gettrace() is None:
+        if spent_s > LIMIT_S and not any(map(item.get_closest_marker, EXEMPT)) and is_usual():
             pytest.fail(
                 f"it used {spent_s:.2f} s of processor time, and a test that runs by default may use {LIMIT_S:g} s: "
                 f"make it smaller, or mark it {' or '.join(EXEMPT)}",

@@ -66,12 +66,16 @@ def test_a_file_that_could_not_be_replaced_is_let_go_of_as_well(tmp_path):
     with opened_directory(PosixDisk(), str(tmp_path)) as fd, pytest.raises(FileNotFoundError):
         PosixDisk().rename("missing", "name", dir_fd=fd)
 
-    until(lambda: not any(os.path.samefile(f"/proc/self/fd/{one}", tmp_path / "name") for one in open_fds()))
+    until(lambda: not any(is_open_at(fd, tmp_path / "name") for fd in os.listdir("/proc/self/fd")))
     assert (tmp_path / "name").read_bytes() == b"old"
 
 
-def open_fds():
-    return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+def is_open_at(fd, path):
+    """Whether a descriptor of this process is of that file; what another thread closes meanwhile is not."""
+    try:
+        return os.path.samestat(os.fstat(int(fd)), path.stat())
+    except OSError:
+        return False
 
 
 def test_the_thread_ends_when_there_is_nothing_to_do_and_comes_again(tmp_path):

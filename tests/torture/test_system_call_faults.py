@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 
 from registration import RegistrationPipeline
 from tests.conftest import check_rules, rules_named
+from tests.kit.programs import needs_program
 from tests.kit.totals import counter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,10 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_strace() -> None:
-    if shutil.which("strace") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("strace is missing: the CI script installs it")
-        pytest.skip("strace is not installed")
+    needs_program("strace")
 
 
 POLICY = """\
