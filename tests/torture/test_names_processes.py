@@ -173,6 +173,8 @@ def test_no_name_has_two_holders_whenever_processes_are_killed(root, tmp_path):
     with RegistrationPipeline(root, lifecycle="registration-upkeep") as pipeline:
         for first in range(0, kills, at_once):
             victims = set_to_work(root, tmp_path, range(first, first + at_once))
+            while not acknowledged_in(tmp_path):  # the first three find every name free
+                time.sleep(0.001)
             for victim in victims:
                 time.sleep(moments.uniform(0, 0.03))
                 victim.kill()
