@@ -158,7 +158,9 @@ def test_what_is_of_no_use_is_made_anew(
 
 def test_bytes_that_somebody_changed_are_found_by_a_full_check(path: Path, registry: Registry) -> None:
     """SQLite has no checksums; comparing with the logs finds what it can't, whatever was changed."""
-    catalog = catalog_at(path, registry, busy_timeout_s=0.05)  # some changes make it look as if it were locked
+    catalog = catalog_at(
+        path, registry, busy_timeout_s=0.05
+    )  # some changes make it look as if it were locked
     listed(catalog)
     sound = path.read_bytes()
     chance = random.Random(5)

@@ -680,7 +680,7 @@ def large_chart_s():
     [
         regions(14),
         regions(160),
-        regions(2, 101),
+        pytest.param(regions(2, 101), marks=pytest.mark.slow),
         pytest.param(regions(3, 60), marks=pytest.mark.slow),
         pytest.param(
             {

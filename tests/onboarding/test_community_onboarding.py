@@ -133,22 +133,32 @@ def check_complete(registry, place, session):
 # -- without the extra -------------------------------------------------------------------------------------------
 
 WITHOUT = """
-import sys
+import json, sys
 sys.modules["eth_hash"] = None  # as where the extra is not installed
-from registration.cli import main
-sys.argv = ["registration", *sys.argv[1:]]
-main()
+from click.testing import CliRunner
+from registration.cli.app import app
+for words in json.load(sys.stdin):
+    done = CliRunner().invoke(app, words, prog_name="registration")
+    print(json.dumps([done.exit_code, done.stderr]))
 """
 
 
-def without_the_extra(registry, *words):
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT, "--registry", str(registry.root), *words],
-        env={**os.environ, "REGISTRATION_ACTOR": ADA.user, "REGISTRATION_SCOPE": ADA.scope},
+def without_the_extra(registry, *lines):
+    """The exit code of each command line, and what it said on stderr; all are typed in one process."""
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        env={
+            **os.environ,
+            "REGISTRATION_ROOT": str(registry.root),
+            "REGISTRATION_ACTOR": ADA.user,
+            "REGISTRATION_SCOPE": ADA.scope,
+        },
+        input=json.dumps(lines),
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
+    return [json.loads(line) for line in run.stdout.splitlines()]
 
 
 def test_without_the_extra_a_line_to_install_it_comes_before_the_first_question(registry, place):
@@ -156,16 +166,19 @@ def test_without_the_extra_a_line_to_install_it_comes_before_the_first_question(
     with opened(registry, place) as sessions:
         session = sessions.start("community-onboarding", ADA)
 
-    for words in (
+    *refused, cancelled, begun = without_the_extra(
+        registry,
         ["wizard", "start", "community-onboarding", "--session", str(session.id)[:-1] + "Z"],
         ["wizard", "resume", session.id],
-    ):
-        done = without_the_extra(registry, *words)
-        assert done.returncode == 4, done.stderr
-        assert "eth-hash" in done.stderr
-        assert "pip install '.[community]'" in done.stderr
-    assert without_the_extra(registry, "wizard", "cancel", session.id).returncode == 0
-    assert without_the_extra(registry, "wizard", "start", "mcp-server", "--json").returncode == 0
+        ["wizard", "cancel", session.id],
+        ["wizard", "start", "mcp-server", "--json"],
+    )
+
+    for code, said in refused:
+        assert code == 4, said
+        assert "eth-hash" in said
+        assert "pip install '.[community]'" in said
+    assert (cancelled[0], begun[0]) == (0, 0)
 
 
 def test_what_is_written_is_read_and_verified_without_the_extra(registry, place):
@@ -178,7 +191,7 @@ def test_what_is_written_is_read_and_verified_without_the_extra(registry, place)
             going_on = sessions.process(going_on.id, SHORT[step], ADA)
     (registry.root / "manifests" / "honey-jar@1.0.0" / "state.json").unlink()  # so that its log is replayed
 
-    for words in (
+    lines = (
         ["show", "honey-jar@1.0.0"],
         ["log", "honey-jar@1.0.0"],
         ["show", "honey-jar@1.0.0", "--version", "1"],
@@ -192,9 +205,9 @@ def test_what_is_written_is_read_and_verified_without_the_extra(registry, place)
         ["wizard", "list"],
         ["wizard", "health"],
         ["wizard", "matrix", "community-onboarding"],
-    ):
-        done = without_the_extra(registry, *words)
-        assert done.returncode == 0, (words, done.stderr)
+    )
+    for words, (code, said) in zip(lines, without_the_extra(registry, *lines), strict=True):
+        assert code == 0, (words, said)
 
 
 # -- the ways ----------------------------------------------------------------------------------------------------

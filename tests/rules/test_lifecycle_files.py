@@ -703,7 +703,12 @@ def large_file_s():
     return time.process_time() - began
 
 
-SLOW = ("many keys as deep as is taken", "499 regions of one state", "guards that have to be looked for")
+SLOW = (
+    "as many tables as fit",
+    "many keys as deep as is taken",
+    "499 regions of one state",
+    "guards that have to be looked for",
+)
 
 
 @pytest.mark.parametrize(
