@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from registration.cli.context import Context, examples, shared_options
-from registration.cli.output import echo, echo_json, event_row, table, transition_json
+from registration.cli.output import echo, echo_json, event_row, table
+from registration.pipeline.wire import manifests
 from registration.storage import layout
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ def demo_command(context: Context) -> None:
         for told, step in steps:
             result = step()
             if context.as_json:
-                echo_json(transition_json(result))
+                echo_json(manifests.transition(result))
             else:
                 echo(f"  {told:<34} {result.from_state or '(none)':>10} -> {result.to_state}")
         if context.as_json:
-            echo_json({"root": root, "manifest_id": id, "state": pipeline.load_state(id).state})
+            echo_json(manifests.tour(root, pipeline.load_state(id)))
             return
         echo()
         echo("What the log says, its hash chain checked:")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import orjson
 
 from registration.cli.context import Context, examples, id_argument, shared_options
 from registration.cli.files import bytes_of, shown_file
-from registration.cli.output import echo, echo_json, printable, say, table, when
+from registration.cli.output import echo, echo_document, echo_json, printable, say, table, when
 from registration.errors import InvalidDocument
 from registration.evidence.receipts import RECEIPT_BYTES_MAX
+from registration.pipeline.wire import evidence
 from registration.values.documents import parse_document
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def receipt_command(context: Context, id: str) -> None:
     """
     with context.open() as pipeline:
         receipt = pipeline.receipt(id)
-    click.echo(orjson.dumps(receipt, option=0 if context.as_json else orjson.OPT_INDENT_2))
+    echo_document(receipt, as_json=context.as_json)
 
 
 @click.command(
@@ -66,7 +67,7 @@ def verify_receipt_command(context: Context, file: str) -> None:
     with context.open() as pipeline:
         found = pipeline.verify_receipt(receipt)
     if context.as_json:
-        echo_json(found.as_json())
+        echo_json(evidence.receipt_check(found))
         return
     echo(f"The receipt holds: {found.manifest_id} was {found.state} at version {found.version}.")
     if found.current_version == found.version:
@@ -98,14 +99,7 @@ def diff_command(context: Context, id: str, a: int | None, b: int | None) -> Non
     with context.open() as pipeline:
         found = pipeline.diff(id, a, b)
     if context.as_json:
-        echo_json(
-            {
-                "manifest_id": id,
-                "before": {"version": found.before_version, "digest": found.before_digest},
-                "after": {"version": found.after_version, "digest": found.after_digest},
-                "patch": list(found.patch),
-            }
-        )
+        echo_json(evidence.difference(id, found))
         return
     coloured = _coloured()
     styles = {"-": "red", "+": "green", "@": "cyan"}
@@ -148,13 +142,7 @@ def blame_command(context: Context, id: str, pointer: str | None) -> None:
         found = pipeline.blame(id, pointer)
     if context.as_json:
         for one in found:
-            echo_json(
-                {
-                    **_change_json(one),
-                    "pointer": one.pointer,
-                    "earlier": [_change_json(e) for e in one.earlier],
-                }
-            )
+            echo_json(evidence.blame(one))
         return
     table([_row(one) for one in found])
     if pointer is not None:
@@ -173,17 +161,6 @@ def _row(one: Blame) -> tuple[str, ...]:
         one.pointer or "(all of it)",
         _value(one),
     )
-
-
-def _change_json(change: Change) -> dict[str, Any]:
-    return {
-        "version": change.version,
-        "time": change.time,
-        "actor": change.actor,
-        "action": change.action,
-        "removed": change.removed,
-        "value": None if change.removed else change.value,
-    }
 
 
 def _value(change: Change) -> str:

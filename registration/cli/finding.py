@@ -7,9 +7,8 @@ import re
 import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -25,14 +24,15 @@ from registration.cli.context import (
     state_option,
 )
 from registration.cli.exits import DAMAGE, worst
-from registration.cli.output import Progress, echo, echo_json, say, show_error, summary_json, table, when
+from registration.cli.output import Progress, echo, echo_json, say, show_error, table, when
+from registration.cli.words import SHELL
+from registration.pipeline.wire import figures, manifests
 from registration.values.times import duration_s, rfc3339
 
 if TYPE_CHECKING:
     from registration.catalog.checking import Checked
     from registration.catalog.queries import Answer
-    from registration.catalog.statistics import InState, Statistics
-    from registration.catalog.status import Status
+    from registration.catalog.statistics import InState
     from registration.errors import RegistrationError
     from registration.pipeline.pipeline import RegistrationPipeline
     from registration.pipeline.results import Summary
@@ -143,7 +143,7 @@ def list_command(context: Context, /, sort: str, limit: int | None, after: str |
         say(_nothing(filters, creating) if after is None else "There is nothing more.")
     if listing.next_page is not None:
         if context.as_json:
-            echo_json({"next_page": listing.next_page})
+            echo_json(manifests.next_page(listing.next_page))
         else:
             say(f"More: {_again(context, said, sort, limit)} --after {listing.next_page}")
     if problems:
@@ -152,7 +152,7 @@ def list_command(context: Context, /, sort: str, limit: int | None, after: str |
 
 def _list_one(context: Context, summary: Summary, rows: list[tuple[str, ...]]) -> None:
     if context.as_json:
-        echo_json(summary_json(summary))
+        echo_json(manifests.summary(summary, SHELL))
     elif summary.problem is not None:
         show_error(summary.problem, as_json=False)
     else:
@@ -207,7 +207,7 @@ def count_command(context: Context, /, **said: Any) -> None:
     with context.open() as pipeline:
         found = pipeline.count(**_meant(pipeline, said))
     if context.as_json:
-        echo_json({"count": found})
+        echo_json(figures.count(found))
     else:
         echo(str(found))
 
@@ -233,10 +233,10 @@ def stats_command(context: Context, since: str | None, weeks: bool) -> None:
     """
     with context.open() as pipeline:
         found = pipeline.stats(since=since)
-    done = _by_week(found.days) if weeks else found.days
     if context.as_json:
-        echo_json(_stats_json(found, done, "weeks" if weeks else "days"))
+        echo_json(figures.statistics(found, by_week=weeks))
         return
+    done = figures.weekly(found.days) if weeks else found.days
     echo(f"{_counted(found.manifests, 'manifest')}, {_counted(found.events, 'event')}")
     if found.unreadable:
         say(f"{_counted(found.unreadable, 'manifest')} can't be read: see `registration list`.")
@@ -274,49 +274,6 @@ def _throughput(done: Mapping[str, Mapping[str, int]], head: str) -> None:
             *((day, *(str(counts.get(action, "-")) for action in actions)) for day, counts in done.items()),
         ]
     )
-
-
-def _by_week(days: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
-    """The same by the Mondays that their weeks begin with."""
-    weeks: dict[str, Counter[str]] = {}
-    for day, counts in days.items():
-        try:
-            there = date.fromisoformat(day)
-        except ValueError:  # in a log that somebody else wrote
-            monday = day
-        else:
-            monday = date.fromordinal(there.toordinal() - there.weekday()).isoformat()
-        weeks.setdefault(monday, Counter()).update(counts)
-    return dict(weeks)
-
-
-def _stats_json(found: Statistics, done: Mapping[str, Any], by: str) -> dict[str, Any]:
-    return {
-        "time": found.time,
-        "manifests": found.manifests,
-        "events": found.events,
-        "unreadable": found.unreadable,
-        "states": [
-            {
-                "state": one.state,
-                "count": one.count,
-                "oldest_entered_at": one.oldest,
-                "median_entered_at": one.median,
-                "stays": None
-                if one.stays is None
-                else {
-                    "count": one.stays.count,
-                    "mean_s": one.stays.mean_s,
-                    "min_s": one.stays.min_s,
-                    "p50_s": one.stays.p50_s,
-                    "p95_s": one.stays.p95_s,
-                    "max_s": one.stays.max_s,
-                },
-            }
-            for one in found.states
-        ],
-        by: {day: dict(counts) for day, counts in done.items()},
-    }
 
 
 def _age(since: str | None, now: str) -> str:
@@ -386,7 +343,7 @@ def query_command(
         from registration.catalog.schema import TABLES  # noqa: PLC0415  # for this option alone
 
         if context.as_json:
-            echo_json({"schema": TABLES})
+            echo_json(figures.tables(TABLES))
         else:
             click.echo(TABLES, nl=False)
         return
@@ -405,8 +362,8 @@ def query_command(
 
 def _tell_answer(context: Context, answer: Answer, *, as_csv: bool) -> None:
     if context.as_json:
-        for row in answer.rows:
-            echo_json(dict(zip(_names(answer), row, strict=True)))
+        for row in figures.rows(answer):
+            echo_json(row)
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(answer.columns)
@@ -415,14 +372,6 @@ def _tell_answer(context: Context, answer: Answer, *, as_csv: bool) -> None:
         table([answer.columns, *(tuple(map(_cell, row)) for row in answer.rows)])
     else:
         say("No row.")
-
-
-def _names(answer: Answer) -> list[str]:
-    """The names of the columns, each once: a second one of the same name has its number."""
-    names: list[str] = []
-    for number, name in enumerate(answer.columns, 1):
-        names.append(name if name not in names else f"{name}:{number}")
-    return names
 
 
 def _cell(value: Any) -> str:
@@ -454,7 +403,7 @@ def status_command(context: Context) -> None:
     with context.open() as pipeline:
         found = pipeline.catalog_status()
     if context.as_json:
-        echo_json(_status_json(found))
+        echo_json(figures.catalog(found))
         return
     echo(found.path)
     rows = [("  state", found.state + (f": {found.reason}" if found.reason else ""))]
@@ -500,7 +449,7 @@ def _refresh(context: Context, *, quick: bool, anew: bool) -> None:
         found = pipeline.refresh_catalog(quick=quick, anew=anew, step=progress.step)
         progress.clear()
     if context.as_json:
-        echo_json(_checked_json(found))
+        echo_json(figures.comparison(found))
     else:
         _tell_checked(found, anew=anew)
     if found.unreadable:
@@ -520,26 +469,3 @@ def _tell_checked(found: Checked, *, anew: bool) -> None:
     )
     dark = f", {len(found.unreadable)} can't be read: see `registration verify`" if found.unreadable else ""
     say(f"{folded}; {_counted(found.manifests, 'log')} compared: {said}{dark}.")
-
-
-def _status_json(found: Status) -> dict[str, Any]:
-    return {
-        "path": found.path,
-        "state": found.state,
-        "reason": found.reason or None,
-        "lag": found.lag,
-        "manifests": found.manifests,
-        "events": found.events,
-        "cursor": found.cursor,
-        "size_bytes": found.size_bytes,
-    }
-
-
-def _checked_json(found: Checked) -> dict[str, Any]:
-    return {
-        "caught_up": found.caught_up,
-        "compared": found.manifests,
-        "differed": list(found.mended),
-        "gone": list(found.gone),
-        "unreadable": list(found.unreadable),
-    }

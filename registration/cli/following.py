@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from registration.cli.context import Context, Subcommands, examples, id_argument, shared_options, state_name
 from registration.cli.exits import FAILURE
@@ -20,13 +19,12 @@ from registration.cli.output import (
     event_row,
     printable,
     say,
-    snapshot_json,
     table,
     when,
 )
 from registration.cli.words import SHELL
 from registration.errors import InvalidArgument
-from registration.pipeline import wire
+from registration.pipeline.wire import followers, manifests
 from registration.values.times import duration_s
 
 if TYPE_CHECKING:
@@ -119,8 +117,7 @@ class _Shown:
     def one(self, entry: FeedEntry) -> None:
         """Print an entry; it is on its way when this returns."""
         if self._as_json:
-            head = orjson.dumps({"cursor": entry.cursor, "area": entry.area})[:-1]
-            click.echo(head + b',"event":' + entry.event.line[:-1] + b"}")
+            echo_json(manifests.feed_entry(entry))
         else:
             version, time, actor, action, move, said = event_row(entry.event)
             cells = (time, entry.event.subject, version, actor, action, move, said)
@@ -182,7 +179,7 @@ def wait_command(context: Context, id: str, state: str, timeout: str | None) -> 
     with context.open() as pipeline:
         snapshot = pipeline.wait(id, state_name(pipeline.lifecycle, state), timeout_s)
     if context.as_json:
-        echo_json(snapshot_json(snapshot))
+        echo_json(manifests.state(snapshot))
     else:
         echo(printable(f"{snapshot.manifest_id}  {snapshot.state}  (version {snapshot.version})"))
 
@@ -245,7 +242,7 @@ def status_command(context: Context, name: str | None) -> None:
         found = [pipeline.consumer(name).status()] if name is not None else list(pipeline.consumers())
     if context.as_json:
         for status in found:
-            echo_json(wire.consumer(status, SHELL))
+            echo_json(followers.consumer(status, SHELL))
     elif found:
         table([_status_row(status) for status in found])
         for status in found:
@@ -292,7 +289,7 @@ def retry_command(context: Context, name: str) -> None:
     with context.open() as pipeline:
         failing = pipeline.consumer(name).retry()
     if context.as_json:
-        echo_json({"consumer": name, "retried": failing.what, "event_id": failing.event_id})
+        echo_json(followers.retried(name, failing))
     else:
         echo(printable(f"{name} will try {failing.what} again."))
 
@@ -311,14 +308,7 @@ def skip_command(context: Context, name: str, reason: str) -> None:
     with context.open() as pipeline:
         skipped = pipeline.consumer(name).skip(reason)
     if context.as_json:
-        echo_json(
-            {
-                "consumer": name,
-                "skipped": skipped.what,
-                "event_id": skipped.event_id,
-                "reason": skipped.reason,
-            }
-        )
+        echo_json(followers.skipped(name, skipped))
     else:
         echo(printable(f"{name} passes {skipped.what}."))
 
@@ -337,7 +327,7 @@ def reset_command(context: Context, name: str, to: str) -> None:
     with context.open() as pipeline:
         cursor = pipeline.consumer(name).reset(to)
     if context.as_json:
-        echo_json({"consumer": name, "cursor": cursor})
+        echo_json(followers.reset(name, cursor))
     else:
         echo(printable(f"{name} is at {cursor}."))
 
@@ -353,6 +343,6 @@ def delete_command(context: Context, name: str) -> None:
     with context.open() as pipeline:
         pipeline.consumer(name).delete()
     if context.as_json:
-        echo_json({"consumer": name, "deleted": True})
+        echo_json(followers.deleted(name))
     else:
         echo(printable(f"{name} is forgotten."))

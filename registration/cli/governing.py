@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from registration.cli.context import (
     Context,
@@ -19,18 +18,26 @@ from registration.cli.context import (
     shared_options,
 )
 from registration.cli.exits import REFUSED
-from registration.cli.output import Progress, echo, echo_json, printable, say, show_verdicts, table
+from registration.cli.output import (
+    Progress,
+    echo,
+    echo_document,
+    echo_json,
+    printable,
+    say,
+    show_verdicts,
+    table,
+)
 from registration.cli.reading import graph_command
 from registration.cli.words import SHELL, line
 from registration.cli.writing import context_value
 from registration.errors import InvalidArgument
-from registration.pipeline import wire
+from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
     from registration.core.policy import Policy
-    from registration.engine.opening import Migration
     from registration.evidence.policy_replay import Decision
 
 
@@ -63,7 +70,7 @@ def why_command(context: Context, /, id: str, action: str | None, **said: Any) -
         due = pipeline.tick(id, dry_run=True)
     if context.as_json:
         for one in found:
-            echo_json(wire.explanation(one, SHELL))
+            echo_json(reasons.explanation(one, SHELL))
         return
     echo(f"{id} is {state.state}, at version {state.version}.")
     if due:
@@ -118,7 +125,7 @@ def check_lifecycle(context: Context, file: str) -> None:
     found = lifecycle_said(context, file)
     chart = found.chart
     if context.as_json:
-        echo_json({"sound": True, **found.identity})
+        echo_json(rules.lifecycle(found))
         return
     counted = {"state": len(chart.leaves), "action": len(chart.actions), "time-out": len(chart.timeouts)}
     counts = ", ".join(_count(number, noun) for noun, number in counted.items() if number)
@@ -139,8 +146,7 @@ def show_lifecycle(context: Context, file: str | None) -> None:
     What is printed can be edited and given to `registration init --lifecycle`.
     """
     found = lifecycle_said(context, file)
-    option = 0 if context.as_json else orjson.OPT_INDENT_2
-    click.echo(orjson.dumps(found.data, option=option))
+    echo_document(found.data, as_json=context.as_json)
 
 
 @lifecycle_command.command(
@@ -158,7 +164,7 @@ def lifecycle_paths(context: Context, file: str | None) -> None:
     for place, way in shortest_paths(found.chart).items():
         steps = [taken.label for taken in way]
         if context.as_json:
-            echo_json({"place": place, "steps": steps})
+            echo_json(rules.way(place, steps))
         rows.append((place, ", ".join(steps)))
     if not context.as_json:
         table(rows)
@@ -185,7 +191,7 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
 
     found = migrate(context.root(), lifecycle_said(context, file), dry_run=dry_run)
     if context.as_json:
-        echo_json(_migration_json(found))
+        echo_json(rules.migration(found))
     else:
         for id, place in found.stranded:
             echo(f"{id} is {place}, which version {found.proposed['version']} doesn't have")
@@ -196,17 +202,6 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
         say(f"{_count(found.looked_at, 'manifest')} looked at. {name} version {version} {said}.")
     if found.stranded or found.unreadable:
         click.get_current_context().exit(REFUSED)
-
-
-def _migration_json(found: Migration) -> dict[str, Any]:
-    return {
-        "current": dict(found.current),
-        "proposed": dict(found.proposed),
-        "looked_at": found.looked_at,
-        "stranded": [{"manifest_id": id, "state": place} for id, place in found.stranded],
-        "unreadable": list(found.unreadable),
-        "done": found.done,
-    }
 
 
 @click.group(
@@ -229,7 +224,7 @@ def check_policy(context: Context, file: str | None) -> None:
     """Check the registry's policy, or a FILE against the registry's lifecycle, and name every problem."""
     policy = _policy(context, file)
     if context.as_json:
-        echo_json({"sound": True, "digest": policy.digest})
+        echo_json(rules.policy(policy))
     elif policy.digest is None and file is not None:
         echo(f"{printable(file)} is sound, and says nothing: only the lifecycle's own rules would hold.")
     elif policy.digest is None:
@@ -254,8 +249,7 @@ def show_policy(context: Context, digest: str | None) -> None:
     if data is None and not context.as_json:
         say(f"There is no policy: only the lifecycle's own rules hold. {_WRITE_ONE}")
         return
-    option = 0 if context.as_json else orjson.OPT_INDENT_2
-    click.echo(orjson.dumps(data, option=option))
+    echo_document(data, as_json=context.as_json)
 
 
 @policy_command.command("guards", epilog=examples("registration policy guards"))
@@ -274,7 +268,7 @@ def list_guards(context: Context) -> None:
             parameters, summary = [], error.problem
         rows.append((name, ", ".join(parameters) or "-", summary))
         if context.as_json:
-            echo_json({"guard": name, "summary": summary, "parameters": parameters})
+            echo_json(rules.guard(name, summary, parameters))
     if not context.as_json:
         table(rows)
 
@@ -305,7 +299,7 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
             if decision.differs:
                 different.append(decision)
                 if context.as_json:
-                    echo_json(wire.decision(decision, SHELL))
+                    echo_json(rules.decision(decision, SHELL))
     if context.as_json:
         return
     reasons: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from registration.cli.context import Context, Subcommands, examples, shared_opti
 from registration.cli.exits import FAILURE
 from registration.cli.following import stopped_by_signals
 from registration.cli.output import counted, echo, echo_json, printable, say, table, when
+from registration.pipeline.wire import followers
 
 if TYPE_CHECKING:
     from registration.feed.hooks.hook_file import Hook
@@ -60,7 +61,7 @@ def check_command(context: Context) -> None:
             problems = hooks.problems(hook)
             missing |= bool(problems)
             if context.as_json:
-                echo_json({"hook": hook.name, "to": _to(hook), "problems": problems})
+                echo_json(followers.hook(hook.name, _to(hook), problems))
                 continue
             echo(printable(f"{hook.name}  {_to(hook)}  {_filters(hook)}"))
             for problem in problems:
@@ -120,17 +121,7 @@ def run_command(context: Context, once: bool) -> None:
 
 def _tell(told: Told, *, as_json: bool) -> None:
     if as_json:
-        echo_json(
-            {
-                "hook": told.hook,
-                "outcome": told.what,
-                "entry": told.entry or None,
-                "event_id": told.event_id,
-                "attempts": told.attempts,
-                "error": told.error or None,
-                "next_at": told.next_at,
-            }
-        )
+        echo_json(followers.delivery(told))
         return
     words = {
         "delivered": "delivered",
@@ -157,7 +148,7 @@ def test_command(context: Context, name: str) -> None:
     with context.open() as pipeline:
         outcome = pipeline.hooks().test(name)
     if context.as_json:
-        echo_json({"hook": name, "delivered": outcome.done, "error": outcome.error or None})
+        echo_json(followers.tested(name, outcome))
     elif outcome.done:
         echo(f"{name} took it.")
     else:
@@ -180,7 +171,7 @@ def dead_letters_command(context: Context, name: str | None) -> None:
     with context.open() as pipeline:
         for letter in _letters(pipeline, name):
             if context.as_json:
-                echo_json(letter.as_json())
+                echo_json(followers.dead_letter(letter))
             else:
                 tries = counted(letter.attempts, "attempt")
                 rows.append((letter.hook, when(letter.time), letter.what, tries, letter.error))

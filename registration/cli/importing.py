@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -13,7 +13,7 @@ from registration.cli.exits import worst
 from registration.cli.output import Progress, Unbroken, counted, echo, echo_json, printable, say, show_error
 from registration.cli.words import SHELL
 from registration.errors import AlreadyExists, RegistrationError
-from registration.pipeline import wire
+from registration.pipeline.wire import manifests
 
 if TYPE_CHECKING:
     from registration.pipeline.importing import Imported, Offer
@@ -136,30 +136,13 @@ def _tell(context: Context, progress: Progress, one: ItemResult[Offer, Imported]
     outcome, problem, offer = _outcome(one), _problem(one), one.item
     state = one.result.state if one.result is not None else None
     if context.as_json:
-        echo_json(_as_json(one))
+        echo_json(manifests.imported(offer, outcome, one.result, problem, SHELL))
         return
     progress.clear()
     told = f"{state.manifest_id}  {state.state}  ({offer.place})" if state is not None else offer.place
     echo(printable(f"{outcome:<9}  {told}"))
     if problem is not None:
         show_error(problem, as_json=False)
-
-
-def _as_json(one: ItemResult[Offer, Imported]) -> dict[str, Any]:
-    """What became of one document."""
-    offer, done, problem = one.item, one.result, _problem(one)
-    state = done.state if done is not None else None
-    return {
-        "source": offer.source,
-        "line": offer.line or None,
-        "outcome": _outcome(one),
-        "submitted": done is not None and done.submitted,
-        "manifest_id": state.manifest_id if state is not None else offer.manifest_id,
-        "state": state.state if state is not None else None,
-        "version": state.version if state is not None else 0,
-        "digest": offer.document.digest if offer.document is not None else None,
-        "problem": wire.error(problem, SHELL) if problem is not None else None,
-    }
 
 
 def _sum_up(counts: Counter[str], *, dry_run: bool) -> None:

@@ -22,7 +22,7 @@ from registration.cli.exits import worst
 from registration.cli.output import echo, echo_json, printable, say, show_error, table, when
 from registration.cli.words import SHELL, line
 from registration.errors import InvalidArgument
-from registration.pipeline import wire
+from registration.pipeline.wire import locks, reasons
 from registration.storage import layout
 from registration.values.times import DURATION_FORM, duration_s
 
@@ -63,7 +63,7 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
     with context.open() as pipeline:
         claim = pipeline.claim(id, for_s=for_s)
     if context.as_json:
-        echo_json({"manifest_id": id, **claim.as_json()})
+        echo_json(locks.claim(id, claim))
         return
     echo(f"{id} is yours ({printable(claim.holder)}) until {when(claim.until)}.")
     named = "" if context.actor is None else f" --actor {shlex.quote(context.actor)}"
@@ -84,7 +84,7 @@ def release_command(context: Context, id: str) -> None:
     with context.open() as pipeline:
         released = pipeline.release_claim(id)
     if context.as_json:
-        echo_json({"manifest_id": id, "released": released})
+        echo_json(locks.released(id, was_claimed=released))
     elif released:
         echo(f"{id} is free.")
     else:
@@ -126,7 +126,7 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
     acting = "" if who == usual else f" --actor {shlex.quote(who)}"
     for one in waiting.found:
         if context.as_json:
-            echo_json(wire.waiting(one, SHELL))
+            echo_json(reasons.waiting(one, SHELL))
         else:
             _tell_waiting(one)
     for problem in waiting.unread:
@@ -187,7 +187,7 @@ def list_locks(context: Context) -> None:
         with context.open() as pipeline:
             for lease in pipeline.leases.list():
                 if context.as_json:
-                    echo_json(lease.as_json())
+                    echo_json(locks.lease(lease))
                 rows.append(_row(lease))
     finally:
         if rows and not context.as_json:
@@ -211,7 +211,7 @@ def lock_history(context: Context, key: str) -> None:
         ended = pipeline.leases.history(_key(key))
     if context.as_json:
         for one in ended:
-            echo_json(one.as_json())
+            echo_json(locks.ended_lease(one))
         return
     if not ended:
         say(f"No lease on {printable(key)} has ended yet.")
@@ -249,7 +249,7 @@ def break_lock(context: Context, key: str, reason: str) -> None:
     with context.open() as pipeline:
         broken = _break(pipeline, full, reason, context.acting())
     if context.as_json:
-        echo_json({**broken.as_json(), "broken": True})
+        echo_json(locks.broken(broken))
         return
     echo(f"{full} was taken away from {printable(broken.holder)} ({printable(broken.host)}).")
     area, _, id = full.partition("/")

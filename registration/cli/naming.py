@@ -18,8 +18,9 @@ from registration.cli.context import (
     shared_options,
     writing_options,
 )
-from registration.cli.output import echo, echo_json, printable, say, table, transition_json, when
+from registration.cli.output import echo, echo_json, printable, say, table, when
 from registration.errors import InvalidArgument, NotFound, RegistrationError
+from registration.pipeline.wire import manifests, names
 from registration.values.names import check_name
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def resolve_command(context: Context, name: str) -> None:
     with context.open() as pipeline:
         found = pipeline.resolve(name)
     if context.as_json:
-        echo_json(found.as_json())
+        echo_json(names.resolution(found))
         return
     echo(found.manifest_id)
     if found.alias is not None:
@@ -102,7 +103,7 @@ def list_names(context: Context, name: str | None) -> None:
             if found.holder is None:
                 continue
             if context.as_json:
-                echo_json(found.as_json())
+                echo_json(names.name(found))
             holder = found.holder
             rows.append((found.full_name, holder.manifest_id, holder.state, when(holder.time)))
     if context.as_json:
@@ -126,7 +127,7 @@ def name_status(context: Context, name: str) -> None:
         holder = found.holder
         aliases = [] if holder is None else pipeline.aliases_of(pipeline.load_state(holder.manifest_id))
     if context.as_json:
-        echo_json({**found.as_json(), "aliases": aliases})
+        echo_json(names.name_and_aliases(found, aliases))
     elif holder is None:
         echo(f"{found.full_name} is free.")
         if found.unfinished:
@@ -187,7 +188,7 @@ def set_alias(
         before = pipeline.aliases(_without_version(name)).get(alias)
         target = pipeline.set_alias(name, alias, version, reason=reason, comment=comment)
     if context.as_json:
-        echo_json({"name": name, "alias": alias, **target.as_json(), "moved": target != before})
+        echo_json(names.alias_set(name, alias, target, moved=target != before))
         return
     echo(
         printable(
@@ -211,7 +212,7 @@ def list_aliases(context: Context, name: str) -> None:
     rows = []
     for alias, target in sorted(found.items()):
         if context.as_json:
-            echo_json({"name": name, "alias": alias, **target.as_json()})
+            echo_json(names.alias(name, alias, target))
         rows.append((alias, target.version or "-", target.manifest_id))
     if rows and not context.as_json:
         table(rows)
@@ -235,7 +236,7 @@ def remove_alias(context: Context, name: str, alias: str, reason: str | None, co
     with context.open() as pipeline:
         pipeline.remove_alias(name, alias, reason=reason, comment=comment)
     if context.as_json:
-        echo_json({"name": name, "alias": alias, "removed": True})
+        echo_json(names.alias_removed(name, alias))
     else:
         echo(printable(f"{name} has no alias {alias} any more."))
 
@@ -251,7 +252,7 @@ def alias_log(context: Context, name: str) -> None:
         for event in pipeline.alias_history(_without_version(name)):
             rows.append(_alias_row(event))
             if context.as_json:
-                click.echo(event.line, nl=False)
+                echo_json(manifests.event(event))
     if not rows:
         raise NotFound(
             f"{name!r} never had an alias.", "`registration names list` shows the names that are held."
@@ -334,7 +335,7 @@ def list_tags(context: Context, id: str) -> None:
     with context.open() as pipeline:
         tags = pipeline.load_state(id).tags
     if context.as_json:
-        echo_json({"manifest_id": id, "tags": list(tags)})
+        echo_json(manifests.tags(id, tags))
         return
     for tag in tags:
         echo(tag)
@@ -351,7 +352,7 @@ def _said(said: dict[str, Any]) -> dict[str, Any]:
 def _show(context: Context, result: TransitionResult) -> None:
     tags = list(result.snapshot.tags)
     if context.as_json:
-        echo_json({**transition_json(result), "tags": tags})
+        echo_json(manifests.tagging(result))
         return
     echo(f"{result.manifest_id}  {', '.join(tags) or 'no tags'}  (version {result.event.version})")
     if result.replayed:

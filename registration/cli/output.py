@@ -19,16 +19,14 @@ import orjson
 
 from registration.cli.words import SHELL, line, sentence
 from registration.errors import GuardRefused
-from registration.pipeline import wire
+from registration.pipeline.wire import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from registration.errors import Next, RegistrationError
     from registration.evidence.verification import Finding
-    from registration.pipeline.results import Summary, TransitionResult
     from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
 
 
 def printable(text: str) -> str:
@@ -50,9 +48,14 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def echo_json(value: Any) -> None:
-    """One JSON value on one line of stdout."""
-    click.echo(orjson.dumps(value))
+def echo_json(value: dict[str, Any] | bytes) -> None:
+    """One JSON object that `registration.pipeline.wire` made, on one line of stdout; as bytes, to the byte."""
+    click.echo(value if isinstance(value, bytes) else orjson.dumps(value))
+
+
+def echo_document(value: Any, *, as_json: bool) -> None:
+    """A document that has a format of its own: on one line of stdout, or indented for people."""
+    click.echo(orjson.dumps(value, option=0 if as_json else orjson.OPT_INDENT_2))
 
 
 def counted(number: int, noun: str) -> str:
@@ -68,7 +71,7 @@ def listed(parts: list[str]) -> str:
 def show_error(error: RegistrationError, *, as_json: bool) -> None:
     """An error on stderr: what is wrong, then what to do next."""
     if as_json:
-        click.echo(orjson.dumps(wire.error(error, SHELL), default=str), err=True)
+        click.echo(orjson.dumps(reasons.error(error, SHELL), default=str), err=True)
         return
     problems = error.details.get("problems", [])
     if len(problems) > 1:
@@ -204,55 +207,6 @@ def table(rows: Iterable[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
     for row in kept:
         echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
-    """The state of one manifest."""
-    return {
-        "manifest_id": snapshot.manifest_id,
-        "state": snapshot.state,
-        "version": snapshot.version,
-        "digest": snapshot.digest,
-        "created_at": snapshot.created_at,
-        "updated_at": snapshot.updated_at,
-        "approvals": list(snapshot.approvals),
-        "due": dict(snapshot.facts.get("due", {})),
-        "name": snapshot.name,
-        "tags": list(snapshot.tags),
-        "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
-        "document": snapshot.document,
-    }
-
-
-def transition_json(result: TransitionResult) -> dict[str, Any]:
-    """What a command came to."""
-    event = result.event
-    return {
-        "manifest_id": result.manifest_id,
-        "action": event.action,
-        "from": event.from_state,
-        "to": event.to_state,
-        "version": event.version,
-        "digest": result.snapshot.digest,
-        "actor": event.actor,
-        "time": event.time,
-        "event_id": event.id,
-        "attempts": result.attempts,
-        "replayed": result.replayed,
-    }
-
-
-def summary_json(summary: Summary) -> dict[str, Any]:
-    """One manifest in a list."""
-    return {
-        "manifest_id": summary.manifest_id,
-        "state": summary.state or None,
-        "version": summary.version,
-        "digest": summary.digest,
-        "created_at": summary.created_at or None,
-        "updated_at": summary.updated_at or None,
-        "problem": wire.error(summary.problem, SHELL) if summary.problem else None,
-    }
 
 
 def event_row(event: Event) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
 from registration.cli.context import Context, examples, id_argument, lifecycle_said, shared_options
-from registration.cli.output import echo, echo_json, event_row, snapshot_json, table, when
+from registration.cli.output import echo, echo_document, echo_json, event_row, table, when
+from registration.pipeline.wire import manifests, rules
 from registration.storage import layout
 
 if TYPE_CHECKING:
@@ -46,12 +46,10 @@ def show_command(
         # Aliases are of today: those of another day are in `alias log`.
         aliases = pipeline.aliases_of(snapshot) if version is None and time is None else []
     if only_document:
-        option = 0 if context.as_json else orjson.OPT_INDENT_2
-        click.echo(orjson.dumps(snapshot.document, option=option))
+        echo_document(snapshot.document, as_json=context.as_json)
         return
     if context.as_json:
-        claimed = claim.as_json() if claim is not None else None
-        echo_json({**snapshot_json(snapshot), "aliases": aliases, "claim": claimed})
+        echo_json(manifests.manifest(snapshot, aliases, claim))
         return
     echo(snapshot.manifest_id)
     called = f"{snapshot.name} ({', '.join(aliases)})" if aliases else snapshot.name
@@ -104,7 +102,7 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
         events = pipeline.history(id)
         if context.as_json:
             for event in events:
-                click.echo(event.line, nl=False)
+                echo_json(manifests.event(event))
             return
         if drawn:
             from registration.evidence.timetravel import graph  # noqa: PLC0415  # for this option alone
@@ -143,7 +141,7 @@ def graph_command(context: Context, form: str, file: str | None) -> None:
     chart = lifecycle_said(context, file).chart
     text = diagram.mermaid(chart) if form == "mermaid" else diagram.dot(chart)
     if context.as_json:
-        echo_json({"lifecycle": chart.name, "format": form, "text": text})
+        echo_json(rules.graph(chart.name, form, text))
     else:
         sys.stdout.write(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,9 +29,9 @@ from registration.cli.output import (
     told_here,
 )
 from registration.cli.words import SHELL
-from registration.core.store import Loss, Recovered, Step
+from registration.core.store import Loss, Step
 from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError, VersionConflict
-from registration.pipeline import wire
+from registration.pipeline.wire import upkeep
 
 if TYPE_CHECKING:
     from registration.pipeline.pipeline import RegistrationPipeline
@@ -102,7 +102,7 @@ def _recover_manifest(
         problem = error
         problems.append(error)
     if context.as_json:
-        echo_json(_recovered_json(id, recovered, problem, dry_run=dry_run))
+        echo_json(upkeep.recovered(id, recovered, problem, SHELL, dry_run=dry_run))
     else:
         progress.clear()
         for step in recovered.steps if recovered else ():
@@ -134,7 +134,7 @@ def _recover_names(
             problems.append(error)
         mended += bool(steps)
         if context.as_json and (steps or problem is not None):
-            echo_json(_recovered_name_json(name, steps, problem, dry_run=dry_run))
+            echo_json(upkeep.recovered_name(name, steps, problem, SHELL, dry_run=dry_run))
         elif not context.as_json:
             for step in steps:
                 echo(f"{name}: {_told(step)}")
@@ -154,11 +154,7 @@ def _recover_beside(context: Context, *, dry_run: bool) -> tuple[int, list[Regis
         if one.problem is not None:
             problems.append(one.problem)
         if context.as_json and (one.steps or one.problem):
-            steps = [{"found": step.found, "done": step.done, "kept_as": step.kept_as} for step in one.steps]
-            problem = wire.error(one.problem, SHELL) if one.problem else None
-            echo_json(
-                {"area": one.area, "id": one.id, "dry_run": dry_run, "steps": steps, "problem": problem}
-            )
+            echo_json(upkeep.recovered_in(one.area, one.id, one.steps, one.problem, SHELL, dry_run=dry_run))
         elif not context.as_json:
             for step in one.steps:
                 echo(f"{one.id}: {_told(step)}")
@@ -167,40 +163,9 @@ def _recover_beside(context: Context, *, dry_run: bool) -> tuple[int, list[Regis
     return settled, problems
 
 
-def _recovered_name_json(
-    name: str, steps: tuple[Step, ...], problem: RegistrationError | None, *, dry_run: bool
-) -> dict[str, Any]:
-    """What was found of a name's claims and aliases, and done."""
-    return {
-        "name": name,
-        "dry_run": dry_run,
-        "steps": [{"found": step.found, "done": step.done, "kept_as": step.kept_as} for step in steps],
-        "problem": wire.error(problem, SHELL) if problem else None,
-    }
-
-
 def _told(step: Step) -> str:
     kept = f", kept as {step.kept_as}" if step.kept_as else ""
     return printable(f"{step.found}: {step.done}{kept}")
-
-
-def _recovered_json(
-    id: str, recovered: Recovered | None, problem: RegistrationError | None, *, dry_run: bool
-) -> dict[str, Any]:
-    """What was found, what was done, which bytes were set aside, and up to which version all is sound."""
-    state = recovered.state if recovered else None
-    sound = problem.details.get("sound_version", 0) if problem else (state.version if state else 0)
-    return {
-        "manifest_id": id,
-        "state": state.state if state else None,
-        "sound_version": sound,
-        "dry_run": dry_run,
-        "steps": [
-            {"found": step.found, "done": step.done, "kept_as": step.kept_as}
-            for step in (recovered.steps if recovered else ())
-        ],
-        "problem": wire.error(problem, SHELL) if problem else None,
-    }
 
 
 @click.command(
@@ -227,7 +192,7 @@ def repair_command(context: Context, id: str, accept_loss: bool) -> None:
     with told_here(), context.open() as pipeline:
         loss = pipeline.repair(id, accept_loss=accept_loss)
     if context.as_json:
-        echo_json(_loss_json(id, loss, accepted=accept_loss))
+        echo_json(upkeep.repair(id, loss, accepted=accept_loss))
     elif loss is None:
         echo(f"{id} is not damaged. What a crash left is settled by `registration recover`.")
     else:
@@ -265,24 +230,6 @@ def _versions(first: int, last: int) -> str:
     return f"version {first}" if first == last else f"versions {first} to {last}"
 
 
-def _loss_json(id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
-    if loss is None:
-        return {"manifest_id": id, "damaged": False, "repaired": False}
-    return {
-        "manifest_id": id,
-        "damaged": True,
-        "repaired": accepted,
-        "line": loss.line,
-        "offset_bytes": loss.offset_bytes,
-        "reason": loss.reason,
-        "kept_version": loss.state.version if loss.state else 0,
-        "kept_state": loss.state.state if loss.state else None,
-        "lost_bytes": loss.lost_bytes,
-        "lost_version": loss.lost_version,
-        "kept_as": list(loss.kept_as),
-    }
-
-
 @click.command(
     "doctor",
     short_help="Is this a good place for a registry?",
@@ -311,7 +258,7 @@ def doctor_command(context: Context, directory: str | None) -> None:
     for check in examine(place):
         failed |= check.verdict == "fail"
         if context.as_json:
-            echo_json(check.as_json())
+            echo_json(upkeep.check(check))
         else:
             rows.append((check.verdict, check.name, check.found))
             if check.advice:

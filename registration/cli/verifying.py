@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +11,7 @@ from registration.cli.context import Context, examples, optional_id_argument, sh
 from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import Progress, counted, echo, echo_json, finding_line, listed, say, show_error
 from registration.errors import LockTimeout, RegistrationError, StoreError
+from registration.pipeline.wire import upkeep
 
 if TYPE_CHECKING:
     from registration.evidence.verification import Finding
@@ -50,7 +50,7 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
             unfinished += bool(found.findings) and not found.damaged
             progress.step()
             if context.as_json:
-                echo_json(_verification_json(one, found.sound_version, found.findings))
+                echo_json(upkeep.verification(one, found.sound_version, found.findings))
                 continue
             for finding in found.findings:
                 progress.clear()
@@ -65,7 +65,7 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
     changed = any(finding.kind == "damage" for finding in rest.findings)
     if context.as_json:
         if rest.findings:
-            echo_json(_verification_json(None, None, rest.findings))
+            echo_json(upkeep.verification(None, None, rest.findings))
     else:
         for finding in rest.findings:
             echo(finding_line(finding))
@@ -105,15 +105,3 @@ def _verified_rest(context: Context, pipeline: RegistrationPipeline, *, quick: b
         if area.looked_at:
             rest.counts.append(counted(area.looked_at, area.area.removesuffix("s")))
     return rest
-
-
-def _verification_json(
-    id: str | None, sound_version: int | None, findings: Sequence[Finding]
-) -> dict[str, Any]:
-    """The findings of one manifest; without an id, those of the registry itself."""
-    return {
-        "manifest_id": id,
-        "sound_version": sound_version,
-        "damaged": any(finding.kind == "damage" for finding in findings),
-        "findings": [finding.as_json() for finding in findings],
-    }

@@ -31,6 +31,7 @@ from registration.cli.wizard_sessions import (
     show_short,
 )
 from registration.errors import InvalidArgument, SessionExpired
+from registration.pipeline.wire import sessions
 
 if TYPE_CHECKING:
     from registration.errors import LeaseHeld
@@ -174,7 +175,7 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
         say(f"Go on with: {command_line(context, opened, 'resume', session)}")
         click.get_current_context().exit(FAILURE)
     if context.as_json:
-        echo_json(session.as_json())
+        echo_json(sessions.session(session))
     elif session.is_active:
         show_short(session)
         say(f"Next: {command_line(context, opened, 'resume', session)}")
@@ -205,7 +206,7 @@ def _act(
                 with AtWork(opened.keeper, id, holder, wait=_no_wait):
                     found = act(opened, id, **more)
             if context.as_json:
-                echo_json(found.as_json())
+                echo_json(sessions.session(found))
                 return
             show_short(found)
             if found.is_active:

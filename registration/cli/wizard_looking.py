@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from registration.cli.context import Context, examples, shared_options
 from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import (
     counted,
     echo,
+    echo_document,
     echo_json,
     event_row,
     finding_line,
@@ -31,7 +31,7 @@ from registration.cli.wizard_sessions import (
 )
 from registration.cli.words import SHELL
 from registration.errors import InvalidArgument, StoreError
-from registration.pipeline import wire
+from registration.pipeline.wire import sessions
 from registration.values.times import DURATION_FORM, duration_s
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def list_wizard(
             problems=problems,
         ):
             if context.as_json:
-                echo_json(session.as_json())
+                echo_json(sessions.session(session))
             else:
                 step = f"{session.progress.number}/{session.progress.of}"
                 rows.append((session.id, session.wizard.name, session.scope, session.user, session.state, step, when(session.updated_at)))  # fmt: skip
@@ -113,12 +113,7 @@ def show_wizard(
         events = list(opened.sessions.history(found.id)) if with_log else []
         lease = opened.keeper.find(f"sessions/{found.id}")
     if context.as_json:
-        log = [orjson.loads(event.line) for event in events]
-        echo_json(
-            found.as_json()
-            | {"at_work": lease.as_json() if lease else None}
-            | ({"log": log} if with_log else {})
-        )
+        echo_json(sessions.at_work(found, lease, events if with_log else None))
         return
     from registration.cli.wizard_run import show_answers  # noqa: PLC0415  # as above
     from registration.onboarding.wizards.progress import next_steps  # noqa: PLC0415  # as above
@@ -160,8 +155,7 @@ def answers_wizard(context: Context, session: str | None, scope: str | None, cli
     """Write the answers of a session as JSON, for `--answers`."""
     with opened_sessions(context, scope, client, session=session) as opened:
         found = opened.sessions.get(opened.id_of(session))
-    option = 0 if context.as_json else orjson.OPT_INDENT_2
-    click.echo(orjson.dumps({**found.wizard.identity, "answers": found.answers}, option=option))
+    echo_document(sessions.answers(found), as_json=context.as_json)
 
 
 @click.command(
@@ -175,7 +169,7 @@ def stats_wizard(context: Context, scope: str | None) -> None:
     with opened_sessions(context) as opened:
         found = opened.sessions.stats(scope)
     if context.as_json:
-        echo_json(found.as_json())
+        echo_json(sessions.counts(found))
         return
     echo(
         f"{found.total} sessions, {found.active} active"
@@ -214,7 +208,7 @@ def cleanup_wizard(context: Context, delete_after: str | None) -> None:
     with opened_sessions(context) as opened:
         found = opened.sessions.cleanup_expired(delete_after_s=_seconds(delete_after))
     if context.as_json:
-        echo_json({"looked_at": found.looked_at, "expired": found.expired, "deleted": found.deleted, "problems": [wire.error(one, SHELL) for one in found.problems]})  # fmt: skip
+        echo_json(sessions.cleanup(found, SHELL))
     else:
         echo(f"{found.looked_at} looked at, {len(found.expired)} expired, {len(found.deleted)} removed")
         for problem in found.problems:
@@ -232,14 +226,7 @@ def health_wizard(context: Context) -> None:
         found = opened.sessions.health()
     damaged = any(one.kind == "damage" for one in found.findings)
     if context.as_json:
-        echo_json(
-            {
-                "looked_at": found.looked_at,
-                "sound": not damaged,
-                "findings": [one.as_json() for one in found.findings],
-                "problems": [wire.error(one, SHELL) for one in found.problems],
-            }
-        )
+        echo_json(sessions.health(found, SHELL))
     else:
         for one in found.findings:
             echo(finding_line(one))
@@ -275,7 +262,7 @@ def delete_wizard(context: Context, session: str, yes: bool, scope: str | None, 
             raise InvalidArgument("Removing a session can't be undone.", "Say that you mean it: --yes.")
         opened.sessions.delete(session, by)
     if context.as_json:
-        echo_json({"session": session, "deleted": True})
+        echo_json(sessions.deleted(session))
     else:
         echo(f"{session}  removed")
 
@@ -295,7 +282,7 @@ def matrix_wizard(context: Context, name: str) -> None:
     wizard = named_wizard(None, name)
     if context.as_json:
         for state, row in matrix_of(wizard).items():
-            echo_json({"state": state, **row})
+            echo_json(sessions.matrix_row(state, row))
     else:
         click.echo(markdown_of(wizard), nl=False)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.errors import GuardRefused
-from registration.pipeline.wire import Wording
+from registration.pipeline.wire.reasons import Wording
 
 if TYPE_CHECKING:
     from registration.errors import Next, Operation, RegistrationError

@@ -30,7 +30,6 @@ from registration.cli.output import (
     say,
     say_next,
     show_error,
-    transition_json,
     when,
 )
 from registration.errors import (
@@ -42,6 +41,7 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.pipeline.wire import manifests
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
 
@@ -118,8 +118,8 @@ def init_command(
     size = document_bytes_max or DOCUMENT_BYTES_MAX
     with RegistrationPipeline(root, lifecycle=lifecycle, document_bytes_max=size) as pipeline:
         if context.as_json:
-            made = {"root": root, "registry_id": pipeline.registry_id, "made": pipeline.made}
-            echo_json({**made, "lifecycle": dict(pipeline.definition.identity)})
+            definition, made = pipeline.definition, pipeline.made
+            echo_json(manifests.registry(root, pipeline.registry_id, definition, made=made))
         elif pipeline.made:
             echo(f"{printable(root)} is now a registry ({pipeline.registry_id}).")
             say(f"Next: {creating_lines(pipeline.lifecycle)[0]}")
@@ -306,7 +306,7 @@ def tick_command(context: Context, id: str | None, dry_run: bool) -> None:
             fired += len(events)
             for event in events:
                 if context.as_json:
-                    click.echo(event.line, nl=False)
+                    echo_json(manifests.event(event))
                 else:
                     progress.clear()
                     echo(
@@ -373,7 +373,7 @@ def context_value(text: str | None) -> dict[str, Any] | None:
 
 def _show(context: Context, pipeline: RegistrationPipeline, result: TransitionResult) -> None:
     if context.as_json:
-        echo_json(transition_json(result))
+        echo_json(manifests.transition(result))
         return
     event = result.event
     came = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"

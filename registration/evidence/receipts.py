@@ -42,17 +42,6 @@ class ReceiptCheck:
     current_state: str
     same_document: bool
 
-    def as_json(self) -> dict[str, Any]:
-        """The check as one JSON object."""
-        return {
-            "manifest_id": self.manifest_id,
-            "version": self.version,
-            "state": self.state,
-            "current_version": self.current_version,
-            "current_state": self.current_state,
-            "same_document": self.same_document,
-        }
-
 
 def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
     """The receipt of a manifest as it stood after `events`, all of its log up to there, one at least.

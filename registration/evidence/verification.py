@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from registration.core.codec import BadSnapshot, decode_snapshot, encode_snapshot, scan
 from registration.core.decider import fold
@@ -47,16 +47,6 @@ class Finding:
     line: int
     offset_bytes: int
     reason: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The finding as one JSON object."""
-        return {
-            "kind": self.kind,
-            "path": self.path,
-            "line": self.line,
-            "offset_bytes": self.offset_bytes,
-            "reason": self.reason,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Literal
+from typing import Literal
 
 from registration.errors import RegistrationError
 from registration.storage import layout
@@ -52,10 +52,6 @@ class Check:
     verdict: Literal["ok", "warn", "fail"]
     found: str
     advice: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The check as one JSON object."""
-        return {"check": self.name, "verdict": self.verdict, "found": self.found, "advice": self.advice}
 
 
 def examine(directory: str) -> Iterator[Check]:

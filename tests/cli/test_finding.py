@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from registration.cli.finding import _age, _by_week, _length, catalog_command
+from registration.cli.finding import _age, _length, catalog_command
+from registration.pipeline.wire.figures import weekly
 from registration.storage.layout import directory_of
 from tests.cli.test_cli import SERVER, Terminal, drafted, terminal  # noqa: F401  # fixtures
 
@@ -255,7 +256,7 @@ def test_weeks_begin_on_mondays() -> None:
         "nonsense": {"a": 8},
     }
 
-    assert _by_week(days) == {
+    assert weekly(days) == {
         "2026-11-16": {"a": 3, "b": 1},
         "2026-11-23": {"a": 4},
         "nonsense": {"a": 8},

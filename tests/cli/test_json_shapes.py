@@ -7,6 +7,7 @@ either, `@name` a shape that has a name, a list has items of one shape, and `obj
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -17,8 +18,9 @@ from typing import Any
 import click
 import pytest
 
-from registration import ConsumerBlocked, RegistrationPipeline, RetryPolicy
+from registration import ConsumerBlocked, RegistrationPipeline, RetryPolicy, cli
 from registration.cli.app import app
+from registration.pipeline import wire
 from registration.storage.layout import directory_of
 from registration.testing import FakeClock
 from tests.cli.test_cli import FIXTURES, SERVER, Terminal
@@ -354,6 +356,28 @@ def test_every_shape_is_seen() -> None:
 
 LOOPED = ("submit", "approve", "register")
 """The commands that tests run in a loop."""
+
+
+def test_the_command_line_makes_no_object_of_its_own() -> None:
+    """What it prints comes from `registration.pipeline.wire`, so that a service says the same."""
+    made = {path.stem for path in Path(wire.__path__[0]).glob("*.py")}
+    wrong = [
+        f"{path.name}, line {call.lineno}: {ast.unparse(call)}"
+        for path in sorted(Path(cli.__path__[0]).glob("*.py"))
+        if path.stem != "bench"
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "echo_json"
+        and not _is_made_by(call.args[0], made)
+        and ast.unparse(call.args[0]) != "row"  # one of `figures.rows`
+    ]
+
+    assert wrong == []
+
+
+def _is_made_by(value: ast.expr, modules: set[str]) -> bool:
+    """Whether an expression is the call of a function of one of the modules."""
+    return isinstance(value, ast.Call) and ast.unparse(value.func).partition(".")[0] in modules
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from registration.errors import (
     NotFound,
     Operation,
 )
-from registration.pipeline import wire
+from registration.pipeline.wire import reasons
 from tests.kit.builders import texts, tries
 
 OPERATIONS = get_args(Operation)
@@ -148,10 +148,10 @@ def test_what_a_guard_advises_stays_as_it_is() -> None:
     step = Next(operation="act", id="a", action="approve", actor="bea")
     error = GuardRefused("It is refused.", "Ask bea.", step, next=str(step), verdicts=[])
 
-    told = wire.error(error, SHELL)
+    told = reasons.error(error, SHELL)
 
     assert told["next_step"] == "Ask bea."
     assert told["details"]["next"] == "registration approve a --actor bea"
     assert told["next_actions"] == [step.as_json()]
     assert error.details["next"] == "approve 'a' as 'bea'"
-    assert wire.error(error, wire.NEUTRAL)["details"]["next"] == "approve 'a' as 'bea'"
+    assert reasons.error(error, reasons.NEUTRAL)["details"]["next"] == "approve 'a' as 'bea'"

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ from registration.core.decider import fold
 from registration.core.policy import Policy
 from registration.engine.names.aliases import ALIASES
 from registration.engine.names.claims import Claim, decode_claim
+from registration.pipeline.wire import names
 from registration.rules.guards.builtin import role
 from registration.rules.lifecycles.loading import definition_of, shipped
 from registration.storage import layout
@@ -345,7 +347,7 @@ def test_what_a_name_stands_for(upkeep):
 
     exact, bare = upkeep.resolve("weather@1.10.0"), upkeep.resolve("weather")
 
-    assert exact.as_json() == {
+    assert names.resolution(exact) == {
         "full_name": "weather@1.10.0",
         "name": "weather",
         "version": "1.10.0",
@@ -357,7 +359,7 @@ def test_what_a_name_stands_for(upkeep):
         "same_document": True,
         "time": last.event.time,
     }
-    assert bare.as_json() == {**exact.as_json(), "alias": "latest"}
+    assert bare == replace(exact, alias="latest")
     assert upkeep.resolve("weather@latest") == bare
 
 
@@ -565,7 +567,7 @@ def test_an_alias_is_set_by_people(upkeep):
     assert upkeep.set_alias("weather", "next", "latest").manifest_id == "b"
     upkeep.remove_alias("weather", "lts", actor="bea", reason="no more")
 
-    assert upkeep.resolve("weather@stable").as_json()["alias"] == "stable"
+    assert upkeep.resolve("weather@stable").alias == "stable"
     assert upkeep.aliases_of(upkeep.load_state("a")) == ["stable"]
     assert upkeep.aliases_of(upkeep.load_state("b")) == ["latest", "next"]
     moved = [event for event in upkeep.alias_history("weather") if event.data["alias"] == "stable"]
@@ -733,7 +735,7 @@ def test_names_are_listed_with_their_holders(upkeep):
     ]
     assert [one.full_name for one in upkeep.names("acme/notes")] == ["acme/notes@2.0.0"]
     assert list(upkeep.names("nothing")) == []
-    assert upkeep.name_status("weather@9").as_json() == {
+    assert names.name(upkeep.name_status("weather@9")) == {
         "full_name": "weather@9",
         "held": False,
         "unfinished": False,

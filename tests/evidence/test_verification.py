@@ -13,6 +13,7 @@ from registration.core.decider import fold
 from registration.core.policy import NO_POLICY, Policy
 from registration.core.store import Files
 from registration.evidence.verification import Finding, Verification, verify_files
+from registration.pipeline.wire import upkeep
 from registration.rules.lifecycles.registration import REGISTRATION
 from tests.kit.builders import (
     ELSEWHERE,
@@ -549,7 +550,7 @@ def test_a_finding_is_one_json_object():
     """Programs read findings as JSON with stable names."""
     (finding,) = verify(registered().raw).findings
 
-    assert json.loads(json.dumps(finding.as_json())) == {
+    assert json.loads(json.dumps(upkeep.finding(finding))) == {
         "kind": "unfinished",
         "path": SNAPSHOT,
         "line": 0,

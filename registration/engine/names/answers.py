@@ -54,21 +54,6 @@ class Resolution:
         """The name with its version."""
         return str(Name(self.name, self.version))
 
-    def as_json(self) -> dict[str, Any]:
-        """The resolution as one JSON object."""
-        return {
-            "full_name": self.full_name,
-            "name": self.name,
-            "version": self.version,
-            "alias": self.alias,
-            "manifest_id": self.manifest_id,
-            "state": self.state,
-            "manifest_version": self.manifest_version,
-            "digest": self.digest,
-            "same_document": self.same_document,
-            "time": self.time,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class NameStatus:
@@ -80,15 +65,6 @@ class NameStatus:
     full_name: str
     holder: Resolution | None
     unfinished: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """The status as one JSON object."""
-        return {
-            "full_name": self.full_name,
-            "held": self.holder is not None,
-            "unfinished": self.unfinished,
-            "holder": self.holder.as_json() if self.holder is not None else None,
-        }
 
 
 def resolution_of(held: StateSnapshot, alias: str | None = None) -> Resolution:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -55,11 +55,6 @@ class DeadLetter:
     def what(self) -> str:
         """The event in words."""
         return f"{self.manifest_id} version {self.version} ({self.action})"
-
-    def as_json(self) -> dict[str, Any]:
-        """The letter as JSON values, with the event itself."""
-        members = asdict(self)
-        return {**members, "event": orjson.loads(members.pop("body"))}
 
 
 class DeadLetters:

@@ -85,34 +85,6 @@ class Session:
         """How people call where it is."""
         return display_name(self.wizard, self.state)
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as one JSON object; the names are stable."""
-        progress = self.progress
-        return {
-            "session": self.id,
-            "wizard": self.wizard.name,
-            "scope": self.scope,
-            "user": self.user,
-            "community": self.community,
-            "state": self.state,
-            "title": self.title,
-            "active": self.is_active,
-            "version": self.version,
-            "attempt": self.attempt,
-            "step": progress.number,
-            "steps": progress.of,
-            "percent": progress.percent,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "expires_at": self.expires_at,
-            "bound": self.bound,
-            "stopped": self.stopped,
-            "answers": self.answers,
-            "draft": self.draft,
-            "work": self.work,
-            "manifest": self.manifest,
-        }
-
 
 def session_of(wizard: Wizard, state: StateSnapshot, now: str) -> Session:
     """The session that a stream's state says. now: RFC 3339; what is due by then counts as recorded."""

@@ -6,8 +6,8 @@ All of it goes through every session, once. A session that can't be read is told
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from registration.errors import RegistrationError
 from registration.evidence.verification import AreaVerification, verify_area
@@ -35,10 +35,6 @@ class Stats:
     completed_percent: int | None
     oldest_active: str | None
     unreadable: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The same as one JSON object; the names are stable."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,55 @@
+"""Locks, as JSON values: who has one, and how the latest ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registration.values.leases import EndedLease, Lease
+
+
+def lease(one: Lease) -> dict[str, Any]:
+    """A lock: who has it, where, since and until when, and under which number."""
+    return {
+        "key": one.key,
+        "holder": one.holder,
+        "host": one.host,
+        "number": one.number,
+        "since": one.since,
+        "until": one.until,
+    }
+
+
+def lease_or_none(one: Lease | None) -> dict[str, Any] | None:
+    """The lock on something, where there is one."""
+    return None if one is None else lease(one)
+
+
+def claim(id: str, one: Lease) -> dict[str, Any]:
+    """The lock on a manifest."""
+    return {"manifest_id": id, **lease(one)}
+
+
+def released(id: str, *, was_claimed: bool) -> dict[str, Any]:
+    """A manifest that is free, and whether it was claimed before."""
+    return {"manifest_id": id, "released": was_claimed}
+
+
+def broken(one: Lease) -> dict[str, Any]:
+    """A lock that was broken, as it was."""
+    return {**lease(one), "broken": True}
+
+
+def ended_lease(one: EndedLease) -> dict[str, Any]:
+    """How a lock ended."""
+    return {
+        "number": one.number,
+        "holder": one.holder,
+        "host": one.host,
+        "since": one.since,
+        "until": one.until,
+        "how": one.how,
+        "time": one.time,
+        "by": one.by,
+        "reason": one.reason,
+    }

@@ -1,0 +1,131 @@
+"""Manifests, as JSON values: states, results of commands, events, lists, imports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from registration.pipeline.wire.locks import lease_or_none
+from registration.pipeline.wire.reasons import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from registration.core.definition import Definition
+    from registration.core.store import FeedEntry
+    from registration.errors import RegistrationError
+    from registration.pipeline.importing import Imported, Offer
+    from registration.pipeline.results import Summary, TransitionResult
+    from registration.pipeline.wire.reasons import Wording
+    from registration.values.events import Event
+    from registration.values.leases import Lease
+    from registration.values.snapshots import StateSnapshot
+
+
+def registry(root: str, registry_id: str, definition: Definition, *, made: bool) -> dict[str, Any]:
+    """A registry. made: whether it was made just now."""
+    return {"root": root, "registry_id": registry_id, "made": made, "lifecycle": dict(definition.identity)}
+
+
+def state(snapshot: StateSnapshot) -> dict[str, Any]:
+    """The state of one manifest."""
+    return {
+        "manifest_id": snapshot.manifest_id,
+        "state": snapshot.state,
+        "version": snapshot.version,
+        "digest": snapshot.digest,
+        "created_at": snapshot.created_at,
+        "updated_at": snapshot.updated_at,
+        "approvals": list(snapshot.approvals),
+        "due": dict(snapshot.facts.get("due", {})),
+        "name": snapshot.name,
+        "tags": list(snapshot.tags),
+        "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
+        "document": snapshot.document,
+    }
+
+
+def manifest(snapshot: StateSnapshot, aliases: Sequence[str], claim: Lease | None) -> dict[str, Any]:
+    """The state of one manifest, the aliases that point at it, and who has claimed it."""
+    return {**state(snapshot), "aliases": list(aliases), "claim": lease_or_none(claim)}
+
+
+def transition(result: TransitionResult) -> dict[str, Any]:
+    """What a command came to."""
+    event = result.event
+    return {
+        "manifest_id": result.manifest_id,
+        "action": event.action,
+        "from": event.from_state,
+        "to": event.to_state,
+        "version": event.version,
+        "digest": result.snapshot.digest,
+        "actor": event.actor,
+        "time": event.time,
+        "event_id": event.id,
+        "attempts": result.attempts,
+        "replayed": result.replayed,
+    }
+
+
+def tagging(result: TransitionResult) -> dict[str, Any]:
+    """What giving or taking tags came to."""
+    return {**transition(result), "tags": list(result.snapshot.tags)}
+
+
+def tags(id: str, found: Sequence[str]) -> dict[str, Any]:
+    """The tags of a manifest."""
+    return {"manifest_id": id, "tags": list(found)}
+
+
+def summary(one: Summary, wording: Wording) -> dict[str, Any]:
+    """One manifest in a list."""
+    return {
+        "manifest_id": one.manifest_id,
+        "state": one.state or None,
+        "version": one.version,
+        "digest": one.digest,
+        "created_at": one.created_at or None,
+        "updated_at": one.updated_at or None,
+        "problem": problem(one.problem, wording),
+    }
+
+
+def next_page(cursor: str) -> dict[str, Any]:
+    """Where the next page of a list begins."""
+    return {"next_page": cursor}
+
+
+def event(one: Event) -> bytes:
+    """An event as it stands in its log: a CloudEvents 1.0 event, to the byte."""
+    return one.line.removesuffix(b"\n")
+
+
+def feed_entry(entry: FeedEntry) -> bytes:
+    """An event of the feed, with the cursor behind it and its area; the event as it stands in its log, to the byte."""
+    head = orjson.dumps({"cursor": entry.cursor, "area": entry.area}).removesuffix(b"}")
+    return head + b',"event":' + event(entry.event) + b"}"
+
+
+def imported(
+    offer: Offer, outcome: str, done: Imported | None, failure: RegistrationError | None, wording: Wording
+) -> dict[str, Any]:
+    """What became of one document of many. done: None where it was refused."""
+    after = done.state if done is not None else None
+    return {
+        "source": offer.source,
+        "line": offer.line or None,
+        "outcome": outcome,
+        "submitted": done is not None and done.submitted,
+        "manifest_id": after.manifest_id if after is not None else offer.manifest_id,
+        "state": after.state if after is not None else None,
+        "version": after.version if after is not None else 0,
+        "digest": offer.document.digest if offer.document is not None else None,
+        "problem": problem(failure, wording),
+    }
+
+
+def tour(root: str, snapshot: StateSnapshot) -> dict[str, Any]:
+    """Where the demonstration's registry is, and how its manifest ended."""
+    return {"root": root, "manifest_id": snapshot.manifest_id, "state": snapshot.state}

@@ -1,0 +1,70 @@
+"""Errors and explanations, as JSON values: what went wrong, why, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registration.errors import GuardRefused
+from registration.pipeline.wire.locks import lease_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registration.core.explanation import Explanation
+    from registration.errors import Next, RegistrationError
+    from registration.pipeline.waiting import Choice, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How an interface words what to do next. step: one step, as its users would take it. advice: what to do about an error."""
+
+    step: Callable[[Next], str]
+    advice: Callable[[RegistrationError], str]
+
+
+NEUTRAL = Wording(step=str, advice=lambda error: error.next_step)
+"""The library's own words, for where nothing is known of the interface."""
+
+
+def error(found: RegistrationError, wording: Wording) -> dict[str, Any]:
+    """What went wrong: a stable name, the problem, what to do about it as a text and as data, the facts."""
+    told = found.as_json() | {"next_step": wording.advice(found)}
+    if isinstance(found, GuardRefused) and "next" in found.details:
+        told["details"] = found.details | {
+            "next": wording.step(found.next[0]) if found.details["next"] else ""
+        }
+    return told
+
+
+def problem(found: RegistrationError | None, wording: Wording) -> dict[str, Any] | None:
+    """What is wrong with one thing in a list; None where nothing is."""
+    return None if found is None else error(found, wording)
+
+
+def explanation(why: Explanation, wording: Wording) -> dict[str, Any]:
+    """Why an action can be taken, or can't."""
+    return why.as_json() | {"next": wording.step(why.next) if why.next is not None else ""}
+
+
+def waiting(one: Waiting, wording: Wording) -> dict[str, Any]:
+    """One manifest that waits for somebody, and what they could do."""
+    return {
+        "manifest_id": one.manifest_id,
+        "state": one.state,
+        "version": one.version,
+        "since": one.since,
+        "choices": [_choice(each, wording) for each in one.choices],
+        "claim": lease_or_none(one.claim),
+    }
+
+
+def _choice(one: Choice, wording: Wording) -> dict[str, Any]:
+    return {
+        "action": one.action,
+        "to": one.to,
+        "why": list(one.why),
+        "next": wording.step(one.next) if one.next is not None else "",
+        "next_actions": [one.next.as_json()] if one.next is not None else [],
+    }

@@ -1,0 +1,65 @@
+"""Lifecycles and policies, as JSON values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registration.pipeline.wire.reasons import explanation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from registration.core.definition import Definition
+    from registration.core.policy import Policy
+    from registration.engine.opening import Migration
+    from registration.evidence.policy_replay import Decision
+    from registration.pipeline.wire.reasons import Wording
+
+
+def lifecycle(found: Definition) -> dict[str, Any]:
+    """A lifecycle that was checked and is sound."""
+    return {"sound": True, **found.identity}
+
+
+def graph(name: str, form: str, text: str) -> dict[str, Any]:
+    """A lifecycle, drawn as text. form: the language of the drawing."""
+    return {"lifecycle": name, "format": form, "text": text}
+
+
+def way(place: str, steps: Sequence[str]) -> dict[str, Any]:
+    """A shortest way from creation to a place."""
+    return {"place": place, "steps": list(steps)}
+
+
+def migration(found: Migration) -> dict[str, Any]:
+    """What putting another version of the lifecycle in force means, or meant."""
+    return {
+        "current": dict(found.current),
+        "proposed": dict(found.proposed),
+        "looked_at": found.looked_at,
+        "stranded": [{"manifest_id": id, "state": place} for id, place in found.stranded],
+        "unreadable": list(found.unreadable),
+        "done": found.done,
+    }
+
+
+def policy(found: Policy) -> dict[str, Any]:
+    """A policy that was checked and is sound."""
+    return {"sound": True, "digest": found.digest}
+
+
+def guard(name: str, summary: str, parameters: Sequence[str]) -> dict[str, Any]:
+    """A guard that a policy can name."""
+    return {"guard": name, "summary": summary, "parameters": list(parameters)}
+
+
+def decision(one: Decision, wording: Wording) -> dict[str, Any]:
+    """A decision that was asked again under a proposed policy."""
+    return {
+        "manifest_id": one.manifest_id,
+        "version": one.version,
+        "time": one.time,
+        "was": one.was,
+        "would_be": one.would_be,
+        "why": explanation(one.why, wording) if one.why is not None else None,
+    }
