@@ -59,7 +59,6 @@ COMMANDS = {
     "lifecycle": "governing",
     "policy": "governing",
     "graph": "reading",
-    "bench": "bench",
     "demo": "demo",
     "completion": "completion",
 }

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
@@ -45,13 +45,14 @@ class Check:
     """One thing looked at.
 
     verdict: `fail` where a registry would break its promises here, `warn` where somebody should know. found: what is so.
-    advice: what to do about it; empty where nothing is.
+    advice: what to do about it; empty where nothing is. figures: what was measured, for programs, where something was.
     """
 
     name: str
     verdict: Literal["ok", "warn", "fail"]
     found: str
     advice: str = ""
+    figures: Mapping[str, float] | None = None
 
 
 def examine(directory: str) -> Iterator[Check]:

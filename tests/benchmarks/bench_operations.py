@@ -12,8 +12,7 @@ from itertools import count
 
 import pytest
 from contenders import BY_HAND, EVENTSOURCING, ByHand, WithEventsourcing, registration
-
-from registration.testing.bench.subject import DOCUMENT, Walker, modes, open_subject
+from subject import DOCUMENT, Walker, modes, open_subject
 
 SUBJECTS = [BY_HAND, EVENTSOURCING, *map(registration, modes())]
 EVENTS = 200

@@ -22,10 +22,9 @@ import tempfile
 import time
 
 from contenders import BY_HAND, LOG_ONLY, TWO_FILES, contenders, registration
+from measuring import Row, at_once, in_turn, rate_rows, timed_rows
 from slow_disk import slow_environment
-
-from registration.testing.bench.measuring import Row, at_once, in_turn, rate_rows, timed_rows
-from registration.testing.bench.subject import modes
+from subject import modes
 
 SLOWER_US = 2_000
 

@@ -20,9 +20,8 @@ from typing import Any
 import orjson
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
-
-from registration.testing.bench.floors import BareFiles
-from registration.testing.bench.subject import DOCUMENT, Walker, modes, open_subject
+from floors import BareFiles
+from subject import DOCUMENT, Walker, modes, open_subject
 
 Work = Callable[[], object]
 

@@ -15,8 +15,8 @@ import tempfile
 import time
 from typing import Any
 
-from registration.testing.bench.measuring import in_turn
-from registration.testing.bench.subject import Walker, modes, open_subject
+from measuring import in_turn
+from subject import Walker, modes, open_subject
 
 FEW = 10
 

@@ -22,10 +22,11 @@ import time
 from itertools import pairwise
 from typing import Any
 
+from measuring import in_turn
+from subject import DOCUMENT, Walker, modes, open_subject
+
 from registration import RegistrationPipeline
 from registration.pipeline.many import CreateItem
-from registration.testing.bench.measuring import in_turn
-from registration.testing.bench.subject import DOCUMENT, Walker, modes, open_subject
 
 SAMPLE_MAX = 1_000
 PAGE = 20

@@ -108,4 +108,5 @@ def repair(id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
 
 def check(one: Check) -> dict[str, Any]:
     """One thing that was looked at of a place for a registry."""
-    return {"check": one.name, "verdict": one.verdict, "found": one.found, "advice": one.advice}
+    found = {"check": one.name, "verdict": one.verdict, "found": one.found, "advice": one.advice}
+    return found if one.figures is None else {**found, "figures": dict(one.figures)}

@@ -1,12 +1,18 @@
-"""The suite: everything that `registration bench` measures, one group after the other.
+"""What this disk and this registry do, measured side by side: one transition, threads, processes, contention, replay, listing.
 
-Each group opens registries of its own below one directory, which the caller makes and removes. What is compared is done in turn,
-in one loop, with the same bytes on the same disk.
+    python tests/benchmarks/suite.py [--quick] [--json] [DIR]
+
+What is measured on a machine means little by itself, so beside each figure stands its floor, done with bare system calls on the
+same bytes in the same loop, in turn with it: what else the machine does meets both. Everything happens in a temporary directory
+in DIR, by default this one, which is removed again.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,14 +21,14 @@ from itertools import count
 from typing import Any
 
 import orjson
+from contention import Contention, contend_in_processes, contend_in_threads
+from floors import APPEND, BARE_REPLAY, TWO_FILES, BareFiles, read_lines
+from measuring import Row, Samples, at_once, in_turn, rate_rows, timed_rows
+from processes import cpu_s, run_workers
+from subject import DOCUMENT, Walker, modes, open_subject
 
 from registration.pipeline.many import CreateItem
 from registration.storage import layout
-from registration.testing.bench.contention import Contention, contend_in_processes, contend_in_threads
-from registration.testing.bench.floors import APPEND, BARE_REPLAY, TWO_FILES, BareFiles, read_lines
-from registration.testing.bench.measuring import Row, Samples, at_once, in_turn, rate_rows, timed_rows
-from registration.testing.bench.processes import cpu_s, run_workers
-from registration.testing.bench.subject import DOCUMENT, Walker, modes, open_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,3 +248,45 @@ def measure(directory: str, effort: Effort) -> Iterator[tuple[str, Iterator[Meas
         root = f"{directory}/{number}"
         os.mkdir(root)
         yield group.name, group.measure(root, effort)
+
+
+def show(figures: list[Measured]) -> None:
+    """The figures of a group, each on a line of its own."""
+    for one in figures:
+        if isinstance(one, Contention):
+            counts = ", ".join(f"{writes} in {count}" for count, writes in one.attempts.items())
+            print(
+                f"{one.writers}, snapshots {one.mode}: {one.writes} acknowledged, {one.lost} lost, attempts {counts}"
+            )
+            continue
+        beside = f"  {one.ratio:.2f} (paired {one.paired_ratio:.2f}) x {one.floor}" if one.floor else ""
+        print(f"{one.group}: {one.measure:40} {one.median:12,.2f} {one.unit}{beside}")
+
+
+def main() -> None:
+    """Measure, and print: a line for each figure, or one JSON object."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("directory", nargs="?", default=".", metavar="DIR")
+    arguments.add_argument("--quick", action="store_true", help="Seconds instead of a minute or two.")
+    arguments.add_argument("--json", action="store_true", dest="as_json")
+    said = arguments.parse_args()
+    everything: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix=".registration-suite-", dir=said.directory) as scratch:
+        for _, measured in measure(scratch, QUICK if said.quick else FULL):
+            found = list(measured)
+            everything += found
+            if not said.as_json:
+                show(found)
+    if said.as_json:
+        rows = [one.as_json() for one in everything if isinstance(one, Row)]
+        print(
+            json.dumps(
+                {"rows": rows, "contention": [o.as_json() for o in everything if isinstance(o, Contention)]}
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """A process of the benchmark: it opens the registry, says that it is ready, is told to begin, and says what it came to.
 
-    python -m registration.testing.bench.worker ROOT MODE TASK NAME TIMES
+    python tests/benchmarks/worker.py ROOT MODE TASK NAME TIMES
 
 TASK: `own` takes steps with a manifest of its own; `shared` revises the manifest `shared`; `bare` writes two bare files. The answer
 is one JSON object: when it began and ended (of the system's monotonic clock, in seconds), and of each revision its version, the
@@ -16,9 +16,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import orjson
-
-from registration.testing.bench.floors import BareFiles
-from registration.testing.bench.subject import DOCUMENT, Walker, open_subject
+from floors import BareFiles
+from subject import DOCUMENT, Walker, open_subject
 
 
 def revise(pipeline: Any, number: int, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import orjson
 
 from registration.errors import StoreError
 
+WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
+
 
 def run_workers(tasks: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Run a process for each task, and give what each told; see `registration.testing.bench.worker`.
+    """Run a process for each task, and give what each told; see `worker.py`.
 
     Raises:
         StoreError: when one of them fails.
@@ -40,7 +43,7 @@ def cpu_s(*command: str) -> float:
         StoreError: when it fails.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run = subprocess.run(  # noqa: S603  # our own interpreter, our own module
+    run = subprocess.run(  # our own interpreter, our own module
         [sys.executable, "-m", "registration", *command], capture_output=True, text=True, check=False
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -51,8 +54,8 @@ def cpu_s(*command: str) -> float:
 
 @contextmanager
 def _started(task: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
-    worker = subprocess.Popen(  # noqa: S603  # as above
-        [sys.executable, "-m", "registration.testing.bench.worker", *task],
+    worker = subprocess.Popen(  # as above
+        [sys.executable, WORKER, *task],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

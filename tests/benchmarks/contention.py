@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from measuring import Samples, at_once
+from processes import run_workers
+from subject import DOCUMENT, open_subject
+from worker import revise
+
 from registration.errors import RegistrationError
-from registration.testing.bench.measuring import Samples, at_once
-from registration.testing.bench.processes import run_workers
-from registration.testing.bench.subject import DOCUMENT, open_subject
-from registration.testing.bench.worker import revise
 
 if TYPE_CHECKING:
     from registration.pipeline.pipeline import RegistrationPipeline

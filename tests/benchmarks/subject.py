@@ -9,8 +9,9 @@ from registration.core.codec import encode_snapshot
 from registration.pipeline.pipeline import RegistrationPipeline
 
 if TYPE_CHECKING:
+    from floors import BareFiles
+
     from registration.pipeline.results import TransitionResult
-    from registration.testing.bench.floors import BareFiles
 
 DOCUMENT: dict[str, Any] = {
     "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
