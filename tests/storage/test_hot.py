@@ -345,20 +345,26 @@ def test_when_snapshots_are_written_is_one_of_two_words(root):
 
 
 class SlowDisk(PosixDisk):
-    """A disk whose syncs take their time. at_once_max: how many of them were under way at once."""
+    """A disk whose syncs take their time. at_once_max: how many of them were under way at once.
+
+    meet: of how many each waits until they are, however late the machine begins the others.
+    """
 
     def __init__(self, takes_s):
         self.takes_s = takes_s
         self.at_once = self.at_once_max = 0
-        self.mutex = threading.Lock()
+        self.meet = 0
+        self.meeting = threading.Condition()
         self.fail_next = None
 
     def _take_time(self):
-        with self.mutex:
+        with self.meeting:
             self.at_once += 1
             self.at_once_max = max(self.at_once, self.at_once_max)
+            self.meeting.notify_all()
+            self.meeting.wait_for(lambda: self.at_once_max >= self.meet, timeout=60)
         time.sleep(self.takes_s)
-        with self.mutex:
+        with self.meeting:
             self.at_once -= 1
 
     def sync_data(self, fd):
@@ -386,9 +392,10 @@ def test_on_a_slow_disk_the_syncs_of_a_commit_overlap(root):
     """Those of a log and its snapshot; at a creation those of the directories as well."""
     pipeline, disk = slow_pipeline(root)
 
+    disk.meet = 4
     pipeline.create("a", {"n": 1})
     assert disk.at_once_max == 4
-    disk.at_once_max = 0
+    disk.meet, disk.at_once_max = 2, 0
     state = pipeline.submit_for_review("a").snapshot
 
     assert disk.at_once_max == 2
