@@ -71,7 +71,7 @@ def main(manifest: Path) -> None:
 
         print("Now a process dies in the middle of an approval.")
         crash_while_approving(root, manifest_id)
-        found = pipeline.verify(manifest_id).findings
+        found = pipeline.evidence.verify(manifest_id).findings
         print(f"  what it left: {found[0].kind}, line {found[0].line}: {found[0].reason}")
 
         # Nothing was acknowledged, so nothing has happened. Reading settles it: the half line goes to
@@ -92,7 +92,7 @@ def main(manifest: Path) -> None:
         snapshot_file.unlink()
         assert pipeline.recover_from_events(manifest_id) == registered
         assert snapshot_file.read_bytes() == before
-        assert not pipeline.verify(manifest_id).findings
+        assert not pipeline.evidence.verify(manifest_id).findings
 
         approval = registered.approvals[0]
         print(f"{manifest_id} is {registered.state}.")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
     from registration.core.store import FeedEntry as FeedEntry
+    from registration.engine.engine import TransitionResult as TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper as LeaseKeeper
     from registration.engine.leases.leases import open_leases as open_leases
     from registration.engine.names.answers import AliasedVersion as AliasedVersion
@@ -99,7 +100,6 @@ if TYPE_CHECKING:
     from registration.pipeline.pipeline import RegistrationPipeline as RegistrationPipeline
     from registration.pipeline.results import Listing as Listing
     from registration.pipeline.results import Summary as Summary
-    from registration.pipeline.results import TransitionResult as TransitionResult
     from registration.rules.lifecycles.registration import LifecycleState as LifecycleState
     from registration.storage.memory import MemoryStore as MemoryStore
     from registration.values.commands import Command as Command
@@ -124,11 +124,12 @@ _HOME_OF = {
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",
     "FeedEntry": "registration.core.store",
+    "TransitionResult": "registration.engine.engine",
     "LeaseKeeper": "registration.engine.leases.keeper",
     "open_leases": "registration.engine.leases.leases",
+    "AliasedVersion": "registration.engine.names.answers",
     "NameStatus": "registration.engine.names.answers",
     "Resolution": "registration.engine.names.answers",
-    "AliasedVersion": "registration.engine.names.answers",
     "StateChange": "registration.engine.publisher",
     "AlreadyExists": "registration.errors",
     "ConsumerBlocked": "registration.errors",
@@ -188,7 +189,6 @@ _HOME_OF = {
     "RegistrationPipeline": "registration.pipeline.pipeline",
     "Listing": "registration.pipeline.results",
     "Summary": "registration.pipeline.results",
-    "TransitionResult": "registration.pipeline.results",
     "LifecycleState": "registration.rules.lifecycles.registration",
     "MemoryStore": "registration.storage.memory",
     "Command": "registration.values.commands",

@@ -32,8 +32,6 @@ ROOMS = (
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 
 STILL = {
-    "registration.onboarding.sessions.finishing -> registration.pipeline.pipeline",
-    "registration.onboarding.sessions.sessions -> registration.pipeline.pipeline",
     "registration.__main__ -> registration.cli",
 }
 """Imports that still go the other way. It only ever gets shorter."""
@@ -133,7 +131,7 @@ def test_a_room_imports_only_from_rooms_before_it() -> None:
     assert wrong == STILL
 
 
-CIRCLES_STILL = 6
+CIRCLES_STILL = 4
 """How many circles of files there still are. It only ever gets smaller."""
 
 

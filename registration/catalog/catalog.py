@@ -1,6 +1,6 @@
 """`Catalog`: one registry's `catalog.sqlite`, caught up before each answer.
 
-What is asked is in `filters`; who answers where there is no catalog is `registration.pipeline.finder`.
+What is asked is in `filters`; who answers where there is no catalog is `registration.pipeline.find`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import orjson
 
@@ -31,6 +31,25 @@ KEYS: tuple[Key, ...] = get_args(Key)
 
 SortKey = tuple[str, str]
 """The position of a manifest in an order: the value that the list is sorted by, and the id."""
+
+
+class FilterWords(TypedDict, total=False):
+    """What a caller may look for besides a state; `Filters` says what each is, and `check_filters` in which form.
+
+    Times are those of `registration.evidence.timetravel.at_time`: both ends are included, and a date is the whole day. where: JSON
+    Pointers, each with what stands there.
+    """
+
+    kind: str | None
+    actor: str | None
+    created_since: str | None
+    created_until: str | None
+    updated_since: str | None
+    updated_until: str | None
+    name_prefix: str | None
+    where: Mapping[str, Any] | None
+    text: str | None
+    tag: str | None
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def group_options(function: F) -> F:
 def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
     """Shell completion of ids. Silent where there is no registry: nobody asked for a message."""
     try:
-        ids = context.ensure_object(Context).open().manifest_ids()
+        ids = context.ensure_object(Context).open().upkeep.manifest_ids()
         return list(islice((id for id in ids if id.startswith(incomplete)), COMPLETIONS_MAX))
     except RegistrationError:
         return []

@@ -15,7 +15,7 @@ from registration.pipeline.wire import manifests
 from registration.storage import layout
 
 if TYPE_CHECKING:
-    from registration.pipeline.results import TransitionResult
+    from registration.engine.engine import TransitionResult
 
 MANIFEST = {
     "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",

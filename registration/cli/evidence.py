@@ -35,7 +35,7 @@ def receipt_command(context: Context, id: str) -> None:
     `registration verify-receipt` checks it against the log again.
     """
     with context.open() as pipeline:
-        receipt = pipeline.receipt(id)
+        receipt = pipeline.evidence.receipt(id)
     echo_document(receipt, as_json=context.as_json)
 
 
@@ -65,7 +65,7 @@ def verify_receipt_command(context: Context, file: str) -> None:
             "Name the file that `registration receipt` printed, as it was printed.",
         ) from None
     with context.open() as pipeline:
-        found = pipeline.verify_receipt(receipt)
+        found = pipeline.evidence.check_receipt(receipt)
     if context.as_json:
         echo_json(evidence.receipt_check(found))
         return
@@ -97,7 +97,7 @@ def diff_command(context: Context, id: str, a: int | None, b: int | None) -> Non
     With --json, as a JSON Patch (RFC 6902).
     """
     with context.open() as pipeline:
-        found = pipeline.diff(id, a, b)
+        found = pipeline.evidence.diff(id, a, b)
     if context.as_json:
         echo_json(evidence.difference(id, found))
         return
@@ -139,7 +139,7 @@ def _coloured() -> bool:
 def blame_command(context: Context, id: str, pointer: str | None) -> None:
     """Show which event set what stands at POINTER, a JSON Pointer (RFC 6901); without it, for every field."""
     with context.open() as pipeline:
-        found = pipeline.blame(id, pointer)
+        found = pipeline.evidence.blame(id, pointer)
     if context.as_json:
         for one in found:
             echo_json(evidence.blame(one))

@@ -205,7 +205,7 @@ def _again(context: Context, said: Mapping[str, Any], sort: str, limit: int | No
 def count_command(context: Context, /, **said: Any) -> None:
     """Count the manifests that everything given holds of. Those that can't be read are not counted: see `list`."""
     with context.open() as pipeline:
-        found = pipeline.count(**_meant(pipeline, said))
+        found = pipeline.find.count(**_meant(pipeline, said))
     if context.as_json:
         echo_json(figures.count(found))
     else:
@@ -232,7 +232,7 @@ def stats_command(context: Context, since: str | None, weeks: bool) -> None:
     Days are those of UTC. Percentiles are exact.
     """
     with context.open() as pipeline:
-        found = pipeline.stats(since=since)
+        found = pipeline.find.stats(since=since)
     if context.as_json:
         echo_json(figures.statistics(found, by_week=weeks))
         return
@@ -354,7 +354,7 @@ def query_command(
     if sql == "-":
         sql = sys.stdin.read()
     with context.open() as pipeline:
-        answer = pipeline.query(sql, rows_max=limit, time_limit_s=time_limit)
+        answer = pipeline.find.query(sql, rows_max=limit, time_limit_s=time_limit)
     _tell_answer(context, answer, as_csv=as_csv)
     if answer.more:
         say(f"There are more than {limit} rows: --limit allows for more.")
@@ -401,7 +401,7 @@ def catalog_command() -> None:
 def status_command(context: Context) -> None:
     """Show how the catalog stands, changing nothing."""
     with context.open() as pipeline:
-        found = pipeline.catalog_status()
+        found = pipeline.find.catalog_status()
     if context.as_json:
         echo_json(figures.catalog(found))
         return
@@ -446,7 +446,7 @@ def rebuild_command(context: Context) -> None:
 
 def _refresh(context: Context, *, quick: bool, anew: bool) -> None:
     with context.open() as pipeline, Progress("compared", shown=not context.as_json) as progress:
-        found = pipeline.refresh_catalog(quick=quick, anew=anew, step=progress.step)
+        found = pipeline.find.refresh_catalog(quick=quick, anew=anew, step=progress.step)
         progress.clear()
     if context.as_json:
         echo_json(figures.comparison(found))

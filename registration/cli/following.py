@@ -89,8 +89,8 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
     shown = _Shown(context)
     with context.open() as pipeline, stopped_by_signals() as stop:
         if name is not None:
-            consumer = pipeline.consumer(name, start=after or "start")
-            if after is not None and name in pipeline.consumer_names():
+            consumer = pipeline.feed.consumer(name, start=after or "start")
+            if after is not None and name in pipeline.feed.consumer_names():
                 raise InvalidArgument(
                     f"The consumer {name!r} has a place already.",
                     f"Leave out --from, or move it: `registration consumers reset {name} --to {after}`.",
@@ -99,10 +99,10 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
                 _follow_as(consumer, pipeline, shown, stop, once=once)
             return
         if once:
-            shown.all(pipeline.feed(after or "start"), stop)
+            shown.all(pipeline.feed.read(after or "start"), stop)
         else:
-            shown.cursor = pipeline.feed_end() if after in (None, "now") else after
-            shown.all(pipeline.follow(shown.cursor, stop=stop), stop)
+            shown.cursor = pipeline.feed.end() if after in (None, "now") else after
+            shown.all(pipeline.feed.follow(shown.cursor, stop=stop), stop)
     if shown.cursor is not None:
         say(f"Go on with: registration follow --from {shown.cursor}")
 
@@ -136,9 +136,9 @@ def _follow_as(
     consumer: Consumer, pipeline: RegistrationPipeline, shown: _Shown, stop: threading.Event, *, once: bool
 ) -> None:
     """Print what is behind a named consumer's cursor, and what comes; it moves when the lines have been written."""
-    watch = pipeline.watch(stop=stop)
+    watch = pipeline.feed.watch(stop=stop)
     while not stop.is_set():
-        end = pipeline.feed_end()
+        end = pipeline.feed.end()
         for number, entry in enumerate(consumer, 1):
             shown.one(entry)
             if stop.is_set() or number % _COMMIT_EVERY == 0:
@@ -177,7 +177,7 @@ def wait_command(context: Context, id: str, state: str, timeout: str | None) -> 
     if timeout is not None and timeout_s is None:
         raise InvalidArgument(f"{timeout!r} is not a time.", "Write 30s, 45m or 36h.")
     with context.open() as pipeline:
-        snapshot = pipeline.wait(id, state_name(pipeline.lifecycle, state), timeout_s)
+        snapshot = pipeline.feed.wait(id, state_name(pipeline.lifecycle, state), timeout_s)
     if context.as_json:
         echo_json(manifests.state(snapshot))
     else:
@@ -190,7 +190,7 @@ def _names(
     from registration.errors import RegistrationError  # noqa: PLC0415  # for a shell's completion alone
 
     try:
-        names = context.ensure_object(Context).open().consumer_names()
+        names = context.ensure_object(Context).open().feed.consumer_names()
     except RegistrationError:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -239,7 +239,9 @@ def status_command(context: Context, name: str | None) -> None:
     Ends with 1 where one is blocked, or can't be read.
     """
     with context.open() as pipeline:
-        found = [pipeline.consumer(name).status()] if name is not None else list(pipeline.consumers())
+        found = (
+            [pipeline.feed.consumer(name).status()] if name is not None else list(pipeline.feed.consumers())
+        )
     if context.as_json:
         for status in found:
             echo_json(followers.consumer(status, SHELL))
@@ -287,7 +289,7 @@ def _tell_trouble(status: ConsumerStatus) -> None:
 def retry_command(context: Context, name: str) -> None:
     """Let the entry that failed be tried again, from the first attempt on, when the consumer runs next."""
     with context.open() as pipeline:
-        failing = pipeline.consumer(name).retry()
+        failing = pipeline.feed.consumer(name).retry()
     if context.as_json:
         echo_json(followers.retried(name, failing))
     else:
@@ -306,7 +308,7 @@ def retry_command(context: Context, name: str) -> None:
 def skip_command(context: Context, name: str, reason: str) -> None:
     """Pass the entry that failed: this consumer never gets it. What was passed, and why, is kept."""
     with context.open() as pipeline:
-        skipped = pipeline.consumer(name).skip(reason)
+        skipped = pipeline.feed.consumer(name).skip(reason)
     if context.as_json:
         echo_json(followers.skipped(name, skipped))
     else:
@@ -325,7 +327,7 @@ def skip_command(context: Context, name: str, reason: str) -> None:
 def reset_command(context: Context, name: str, to: str) -> None:
     """Put a consumer somewhere else: from `start`, it gets everything again. One that is new is made there."""
     with context.open() as pipeline:
-        cursor = pipeline.consumer(name).reset(to)
+        cursor = pipeline.feed.consumer(name).reset(to)
     if context.as_json:
         echo_json(followers.reset(name, cursor))
     else:
@@ -341,7 +343,7 @@ def reset_command(context: Context, name: str, to: str) -> None:
 def delete_command(context: Context, name: str) -> None:
     """Forget a consumer, with its place: under that name, everything begins anew."""
     with context.open() as pipeline:
-        pipeline.consumer(name).delete()
+        pipeline.feed.consumer(name).delete()
     if context.as_json:
         echo_json(followers.deleted(name))
     else:

@@ -67,7 +67,7 @@ def why_command(context: Context, /, id: str, action: str | None, **said: Any) -
         said["context"] = context_value(said["context"])
         found = pipeline.explain(id, action, **said)
         state = pipeline.load_state(id)
-        due = pipeline.tick(id, dry_run=True)
+        due = pipeline.upkeep.tick(id, dry_run=True)
     if context.as_json:
         for one in found:
             echo_json(reasons.explanation(one, SHELL))
@@ -245,7 +245,7 @@ def check_policy(context: Context, file: str | None) -> None:
 def show_policy(context: Context, digest: str | None) -> None:
     """Print the policy in force as JSON, or the one that was in force under DIGEST, as events name it."""
     with context.open() as pipeline:
-        data = pipeline.policy.data if digest is None else pipeline.rule("policies", digest)
+        data = pipeline.policy.data if digest is None else pipeline.evidence.rule("policies", digest)
     if data is None and not context.as_json:
         say(f"There is no policy: only the lifecycle's own rules hold. {_WRITE_ONE}")
         return
@@ -292,8 +292,8 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
     asked = 0
     different: list[Decision] = []
     with context.open() as pipeline, Progress("decisions", shown=not context.as_json) as progress:
-        proposed = pipeline.read_policy(file)
-        for decision in pipeline.replay_policy(proposed, id):
+        proposed = pipeline.evidence.read_policy(file)
+        for decision in pipeline.evidence.replay_policy(proposed, id):
             asked += 1
             progress.step()
             if decision.differs:
@@ -331,4 +331,4 @@ def _count(number: int, noun: str) -> str:
 
 def _policy(context: Context, file: str | None) -> Policy:
     with context.open() as pipeline:
-        return pipeline.policy if file is None else pipeline.read_policy(os.fspath(file))
+        return pipeline.policy if file is None else pipeline.evidence.read_policy(os.fspath(file))

@@ -56,7 +56,7 @@ def check_command(context: Context) -> None:
     """
     missing = False
     with context.open() as pipeline:
-        hooks = pipeline.hooks()
+        hooks = pipeline.feed.hooks()
         for hook in hooks.hooks:
             problems = hooks.problems(hook)
             missing |= bool(problems)
@@ -111,7 +111,7 @@ def run_command(context: Context, once: bool) -> None:
             _tell(told, as_json=context.as_json)
 
     with context.open() as pipeline, stopped_by_signals() as stop:
-        hooks = pipeline.hooks(tell=tell)
+        hooks = pipeline.feed.hooks(tell=tell)
         if not hooks.hooks:
             say("There is no hook in hooks.toml: begin one with [[hooks]].")
         done = hooks.run(stop=stop, once=once)
@@ -146,7 +146,7 @@ def _tell(told: Told, *, as_json: bool) -> None:
 def test_command(context: Context, name: str) -> None:
     """Send a hook an event of the type registration.hook_tested.v1, once. It is in no log. Ends with 1 where it fails."""
     with context.open() as pipeline:
-        outcome = pipeline.hooks().test(name)
+        outcome = pipeline.feed.hooks().test(name)
     if context.as_json:
         echo_json(followers.tested(name, outcome))
     elif outcome.done:
@@ -183,7 +183,7 @@ def dead_letters_command(context: Context, name: str | None) -> None:
 
 
 def _letters(pipeline: RegistrationPipeline, name: str | None) -> list[Any]:
-    letters = pipeline.dead_letters()
+    letters = pipeline.feed.dead_letters()
     return [
         letter for hook in ([name] if name is not None else letters.hooks()) for letter in letters.of(hook)
     ]
@@ -204,7 +204,7 @@ def redeliver_command(context: Context, name: str | None) -> None:
     """
     failed = tried = 0
     with context.open() as pipeline:
-        hooks = pipeline.hooks()
+        hooks = pipeline.feed.hooks()
         for one in [name] if name is not None else _with_letters(hooks):
             for told in hooks.redeliver(one):
                 tried += 1

@@ -55,13 +55,13 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
     and with `release`. Others read on, and see who has it. The policy may say that a claim keeps others from some actions
     only: `[claims]` with `exclusive = ["approve", "reject"]`; from none with `exclusive = []`.
     """
-    from registration.pipeline.claims import CLAIM_S  # noqa: PLC0415  # `--help` needs none of it
+    from registration.pipeline.work import CLAIM_S  # noqa: PLC0415  # `--help` needs none of it
 
     for_s = CLAIM_S if time is None else duration_s(time)
     if for_s is None:
         raise InvalidArgument(f"{time!r} is no time; {DURATION_FORM}.", "Say `--for 30m`.")
     with context.open() as pipeline:
-        claim = pipeline.claim(id, for_s=for_s)
+        claim = pipeline.work.claim(id, for_s=for_s)
     if context.as_json:
         echo_json(locks.claim(id, claim))
         return
@@ -82,7 +82,7 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
 def release_command(context: Context, id: str) -> None:
     """End your claim on a manifest. Where nobody has claimed it, nothing is done."""
     with context.open() as pipeline:
-        released = pipeline.release_claim(id)
+        released = pipeline.work.release(id)
     if context.as_json:
         echo_json(locks.released(id, was_claimed=released))
     elif released:
@@ -122,7 +122,7 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
     who = name if name is not None else usual
     with context.open() as pipeline:
         wanted = None if state is None else state_name(pipeline.lifecycle, state)
-        waiting = pipeline.waiting_for(who, state=wanted, limit=limit)
+        waiting = pipeline.work.next(who, state=wanted, limit=limit)
     acting = "" if who == usual else f" --actor {shlex.quote(who)}"
     for one in waiting.found:
         if context.as_json:
@@ -185,7 +185,7 @@ def list_locks(context: Context) -> None:
     rows: list[tuple[str, ...]] = []
     try:
         with context.open() as pipeline:
-            for lease in pipeline.leases.list():
+            for lease in pipeline.work.leases.list():
                 if context.as_json:
                     echo_json(locks.lease(lease))
                 rows.append(_row(lease))
@@ -208,7 +208,7 @@ def _row(lease: Lease) -> tuple[str, ...]:
 def lock_history(context: Context, key: str) -> None:
     """Show how the latest leases on KEY ended, first to last: released, expired or broken, by whom and why."""
     with context.open() as pipeline:
-        ended = pipeline.leases.history(_key(key))
+        ended = pipeline.work.leases.history(_key(key))
     if context.as_json:
         for one in ended:
             echo_json(locks.ended_lease(one))
@@ -260,8 +260,8 @@ def break_lock(context: Context, key: str, reason: str) -> None:
 def _break(pipeline: RegistrationPipeline, key: str, reason: str, actor: str) -> Lease:
     area, _, id = key.partition("/")
     if area == layout.MANIFESTS:
-        return pipeline.break_claim(id, reason=reason, actor=actor)
-    return pipeline.leases.break_lease(key, by=actor, reason=reason)
+        return pipeline.work.break_claim(id, reason=reason, actor=actor)
+    return pipeline.work.leases.break_lease(key, by=actor, reason=reason)
 
 
 def _key(text: str) -> str:

@@ -26,7 +26,7 @@ from registration.values.names import check_name
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from registration.pipeline.results import TransitionResult
+    from registration.engine.engine import TransitionResult
     from registration.values.events import Event
 
 
@@ -36,7 +36,7 @@ def _names(
     """Shell completion of names. Silent where there is no registry: nobody asked for a message."""
     try:
         with context.ensure_object(Context).open() as pipeline:
-            known = (name for name in pipeline.known_names() if name.startswith(incomplete))
+            known = (name for name in pipeline.names.known() if name.startswith(incomplete))
             return list(islice(known, COMPLETIONS_MAX))
     except RegistrationError:
         return []
@@ -66,7 +66,7 @@ def resolve_command(context: Context, name: str) -> None:
     none either, what was registered last.
     """
     with context.open() as pipeline:
-        found = pipeline.resolve(name)
+        found = pipeline.names.resolve(name)
     if context.as_json:
         echo_json(names.resolution(found))
         return
@@ -99,7 +99,7 @@ def list_names(context: Context, name: str | None) -> None:
     """List the names that are held, or the versions of NAME, each with the manifest that holds it."""
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
-        for found in pipeline.names(name):
+        for found in pipeline.names.held(name):
             if found.holder is None:
                 continue
             if context.as_json:
@@ -123,9 +123,9 @@ def list_names(context: Context, name: str | None) -> None:
 def name_status(context: Context, name: str) -> None:
     """Tell who holds this very name, or that it is free. No alias is followed."""
     with context.open() as pipeline:
-        found = pipeline.name_status(name)
+        found = pipeline.names.status(name)
         holder = found.holder
-        aliases = [] if holder is None else pipeline.aliases_of(pipeline.load_state(holder.manifest_id))
+        aliases = [] if holder is None else pipeline.names.aliases_of(pipeline.load_state(holder.manifest_id))
     if context.as_json:
         echo_json(names.name_and_aliases(found, aliases))
     elif holder is None:
@@ -185,8 +185,8 @@ def set_alias(
 ) -> None:
     """Have ALIAS of NAME point at VERSION, which somebody has to hold; or at whatever another alias points at."""
     with context.open() as pipeline:
-        before = pipeline.aliases(_without_version(name)).get(alias)
-        target = pipeline.set_alias(name, alias, version, reason=reason, comment=comment)
+        before = pipeline.names.aliases(_without_version(name)).get(alias)
+        target = pipeline.names.set_alias(name, alias, version, reason=reason, comment=comment)
     if context.as_json:
         echo_json(names.alias_set(name, alias, target, moved=target != before))
         return
@@ -208,7 +208,7 @@ def set_alias(
 def list_aliases(context: Context, name: str) -> None:
     """List the aliases of NAME, and what they point at."""
     with context.open() as pipeline:
-        found = pipeline.aliases(_without_version(name))
+        found = pipeline.names.aliases(_without_version(name))
     rows = []
     for alias, target in sorted(found.items()):
         if context.as_json:
@@ -234,7 +234,7 @@ def list_aliases(context: Context, name: str) -> None:
 def remove_alias(context: Context, name: str, alias: str, reason: str | None, comment: str | None) -> None:
     """Take ALIAS of NAME away."""
     with context.open() as pipeline:
-        pipeline.remove_alias(name, alias, reason=reason, comment=comment)
+        pipeline.names.remove_alias(name, alias, reason=reason, comment=comment)
     if context.as_json:
         echo_json(names.alias_removed(name, alias))
     else:
@@ -249,7 +249,7 @@ def alias_log(context: Context, name: str) -> None:
     """Show what happened to the aliases of NAME, first to last. With --json, the events as they stand in the log."""
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
-        for event in pipeline.alias_history(_without_version(name)):
+        for event in pipeline.names.alias_history(_without_version(name)):
             rows.append(_alias_row(event))
             if context.as_json:
                 echo_json(manifests.event(event))

@@ -40,11 +40,11 @@ def show_command(
         claim = None
         if version is None and time is None:
             snapshot = pipeline.load_state(id)
-            claim = pipeline.claim_of(id)
+            claim = pipeline.work.claim_of(id)
         else:
-            snapshot = pipeline.state_at(id, version=version, time=time)
+            snapshot = pipeline.evidence.at(id, version=version, time=time)
         # Aliases are of today: those of another day are in `alias log`.
-        aliases = pipeline.aliases_of(snapshot) if version is None and time is None else []
+        aliases = pipeline.names.aliases_of(snapshot) if version is None and time is None else []
     if only_document:
         echo_document(snapshot.document, as_json=context.as_json)
         return

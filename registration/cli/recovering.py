@@ -65,7 +65,7 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     problems: list[RegistrationError] = []
     others: list[RegistrationError] = []
     with told_here(), context.open() as pipeline, Progress("replayed", shown=not context.as_json) as progress:
-        for one in [id] if id is not None else pipeline.manifest_ids():
+        for one in [id] if id is not None else pipeline.upkeep.manifest_ids():
             seen += 1
             progress.step()
             healed += _recover_manifest(context, pipeline, one, progress, problems, dry_run=dry_run)
@@ -100,7 +100,7 @@ def _recover_manifest(
     """Settle what a crash left of a manifest, and tell it; gives whether anything was left."""
     recovered, problem = None, None
     try:
-        recovered = pipeline.recover(id, dry_run=dry_run)
+        recovered = pipeline.upkeep.recover(id, dry_run=dry_run)
     except (StoreError, LockTimeout) as error:
         problem = error
         problems.append(error)
@@ -127,11 +127,11 @@ def _recover_names(
 ) -> int:
     """Settle what a crash left of names, and tell it; gives of how many."""
     mended = 0
-    for name in pipeline.known_names():
+    for name in pipeline.names.known():
         steps: tuple[Step, ...] = ()
         problem: RegistrationError | None = None
         try:
-            steps = pipeline.recover_name(name, dry_run=dry_run)
+            steps = pipeline.upkeep.recover_name(name, dry_run=dry_run)
         except (StoreError, LockTimeout, VersionConflict) as error:
             problem = error
             problems.append(error)
@@ -193,7 +193,7 @@ def repair_command(context: Context, id: str, accept_loss: bool) -> None:
     a backup first.
     """
     with told_here(), context.open() as pipeline:
-        loss = pipeline.repair(id, accept_loss=accept_loss)
+        loss = pipeline.upkeep.repair(id, accept_loss=accept_loss)
     if context.as_json:
         echo_json(upkeep.repair(id, loss, accepted=accept_loss))
     elif loss is None:

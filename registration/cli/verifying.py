@@ -37,9 +37,9 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
     damaged = unfinished = checked = 0
     busy: list[RegistrationError] = []
     with context.open() as pipeline, Progress("checked", shown=not context.as_json) as progress:
-        for one in [id] if id is not None else pipeline.manifest_ids():
+        for one in [id] if id is not None else pipeline.upkeep.manifest_ids():
             try:
-                found = pipeline.verify(one, quick=quick)
+                found = pipeline.evidence.verify(one, quick=quick)
             except LockTimeout as error:  # a writer all the time: said, and the others are looked at
                 busy.append(error)
                 progress.clear()
@@ -91,12 +91,12 @@ def _verified_rest(context: Context, pipeline: RegistrationPipeline, *, quick: b
     """Strays and rules; unless it has to be quick, names with their aliases, sessions, deployments and leases as well."""
     from registration.pipeline.upkeep import verify_beside  # noqa: PLC0415  # for this command alone
 
-    rest = _Rest(findings=list(pipeline.strays()))
+    rest = _Rest(findings=list(pipeline.upkeep.strays()))
     if quick:
         return rest
-    for name in pipeline.known_names():
+    for name in pipeline.names.known():
         try:
-            rest.findings += pipeline.verify_name(name)
+            rest.findings += pipeline.upkeep.verify_name(name)
         except (StoreError, LockTimeout) as error:
             rest.problems.append(error)
     for area in verify_beside(context.root()):

@@ -46,8 +46,8 @@ from registration.rules.lifecycles.registration import REGISTRATION
 from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
 
 if TYPE_CHECKING:
+    from registration.engine.engine import TransitionResult
     from registration.pipeline.pipeline import RegistrationPipeline
-    from registration.pipeline.results import TransitionResult
     from registration.values.documents import Document
 
 _EXPECTED = click.option(
@@ -294,9 +294,9 @@ def tick_command(context: Context, id: str | None, dry_run: bool) -> None:
     with context.open() as pipeline, Progress("looked at", shown=not context.as_json) as progress:
         if id is not None:
             pipeline.load_state(id)
-        for one in [id] if id is not None else pipeline.manifest_ids():
+        for one in [id] if id is not None else pipeline.upkeep.manifest_ids():
             try:
-                events = pipeline.tick(one, dry_run=dry_run)
+                events = pipeline.upkeep.tick(one, dry_run=dry_run)
             except (StoreError, LockTimeout, VersionConflict) as error:  # said, and the others are looked at
                 problems.append(error)
                 progress.clear()

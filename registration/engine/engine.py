@@ -79,19 +79,24 @@ class Random(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command came to.
+class TransitionResult(StateChange):
+    """What a command came to: the event that was recorded, and the state after it.
 
-    state: the snapshot after the command's last event. events: what it recorded, in order.
-    attempts: how many decisions it took, from 1. replayed: the answer to an earlier call with the same key.
-    waited_s: how long it waited for others who were writing, in all: for turns, for locks, and before deciding again.
+    events: all that it recorded, in order; `event` is the last. attempts: how many decisions it took, from 1; more than one where
+    somebody else was writing. replayed: the first answer to an earlier call with the same idempotency key, given again; nothing
+    was written. waited_s: how long it waited for others who were writing to the manifest, in all: for turns, for locks, and
+    before deciding again.
     """
 
-    state: StateSnapshot
     events: tuple[Event, ...]
-    attempts: int
-    replayed: bool
+    attempts: int = 1
+    replayed: bool = False
     waited_s: float = 0.0
+
+    @property
+    def state(self) -> StateSnapshot:
+        """The state after it, not to be changed; `snapshot` is a copy."""
+        return self._state
 
 
 @dataclass(slots=True)
@@ -138,7 +143,7 @@ class Engine:
         self._sleep = sleep
         self._lock_timeout_s = lock_timeout_s
 
-    def execute(self, command: Command) -> Outcome:
+    def execute(self, command: Command) -> TransitionResult:
         """Carry out one command.
 
         Raises:
@@ -153,25 +158,27 @@ class Engine:
         pinned = command.expected_version is not None
         return self._retried(command.stream, lambda so_far: self._attempt(command, so_far), pinned=pinned)
 
-    def tick(self, stream: str, *, dry_run: bool = False) -> Outcome | None:
+    def tick(self, stream: str, *, dry_run: bool = False) -> TransitionResult | None:
         """Fire the time-outs of one manifest that are due; None where none is, or where there is no such manifest.
 
-        dry_run: only say what would be recorded; the outcome's events are then not in the log.
+        dry_run: only say what would be recorded; its events are then not in the log.
 
         Raises:
             VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
         """
 
-        def attempt(so_far: _Try) -> Outcome | None:
+        def attempt(so_far: _Try) -> TransitionResult | None:
             before = self.store.load(stream)
             events, after = self._fire(stream, before, self._clock(), so_far, dry_run=dry_run)
             if after is None or not events:
                 return None
-            return Outcome(after, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+            return _result(after, events, so_far)
 
         return self._retried(stream, attempt, pinned=False)
 
-    def record_broken_claim(self, stream: str, claim: Lease, *, actor: str | None, reason: str) -> Outcome:
+    def record_broken_claim(
+        self, stream: str, claim: Lease, *, actor: str | None, reason: str
+    ) -> TransitionResult:
         """Record that somebody's claim is taken away from them; whoever keeps leases does that afterwards.
 
         Raises:
@@ -179,7 +186,7 @@ class Engine:
             VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
         """
 
-        def attempt(so_far: _Try) -> Outcome:
+        def attempt(so_far: _Try) -> TransitionResult:
             now_ns = self._clock()
             _, before = self._fire(stream, self.store.load(stream), now_ns, so_far)
             if before is None:
@@ -191,7 +198,7 @@ class Engine:
                 actor=actor, reason=reason, time=time, event_id=event_id, policy=policy,
             )  # fmt: skip
             events, state = self._commit(stream, before, decided, policy, so_far)
-            return Outcome(state, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+            return _result(state, events, so_far)
 
         return self._retried(stream, attempt, pinned=False)
 
@@ -297,7 +304,7 @@ class Engine:
                 self.publisher.put(stream, [StateChange(loss.event, loss.repaired)])
             return loss
 
-    def _attempt(self, command: Command, so_far: _Try) -> Outcome:
+    def _attempt(self, command: Command, so_far: _Try) -> TransitionResult:
         store, stream = self.store, command.stream
         before = store.load(stream)
         if (replayed := self._answered(command, before, so_far)) is not None:
@@ -318,7 +325,7 @@ class Engine:
                 self._note(refusal, command, time)
             raise
         events, state = self._commit(stream, before, decided, policy, so_far)
-        return Outcome(state, events, so_far.attempts, replayed=False, waited_s=so_far.waited_s)
+        return _result(state, events, so_far)
 
     def _fire(
         self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try, *, dry_run: bool = False
@@ -406,7 +413,9 @@ class Engine:
         """The time, and the id of an event that is decided on then."""
         return rfc3339(now_ns), uuid7(now_ns // 1_000_000, self._random.randbytes(10))
 
-    def _answered(self, command: Command, state: StateSnapshot | None, so_far: _Try) -> Outcome | None:
+    def _answered(
+        self, command: Command, state: StateSnapshot | None, so_far: _Try
+    ) -> TransitionResult | None:
         """The answer that was given to an earlier call with the same key, if there was one."""
         if command.idempotency_key is None or state is None:
             return None
@@ -433,7 +442,7 @@ class Engine:
             )
         first = fold(store.definition, None, told)
         assert first is not None
-        return Outcome(first, events, so_far.attempts, replayed=True, waited_s=so_far.waited_s)
+        return _result(first, events, so_far, replayed=True)
 
     def _with_ancestry(self, command: Command) -> Command:
         """A command that a handler issues belongs to what its event belongs to, and was caused by it."""
@@ -459,3 +468,9 @@ class Engine:
         error = VersionConflict(stream, conflict.details["expected"], found)
         error.details["attempts"] = attempts
         return error
+
+
+def _result(
+    state: StateSnapshot, events: tuple[Event, ...], so_far: _Try, *, replayed: bool = False
+) -> TransitionResult:
+    return TransitionResult(events[-1], state, events, so_far.attempts, replayed, so_far.waited_s)

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 
-def plan_undo(definition: Definition, events: Sequence[Event]) -> tuple[str, Document | None]:
-    """The action that takes back the last event, and the document that it brings back, where it brings one.
+def plan_undo(
+    definition: Definition, events: Sequence[Event], key: str | None = None
+) -> tuple[str, Document | None, int]:
+    """The action that takes back the last event, the document that it brings back (where it brings one), and that event's version.
+
+    key: where an undoing was recorded under this idempotency key, the plan that it was made by: asked again, the engine then
+    gives the first answer.
 
     Raises:
         Rejected: when the lifecycle names no action for it, or that one would not lead back.
     """
+    events = _asked_of(events, key)
     last, chart = events[-1], definition.chart
     state = fold(definition, None, events)
     assert state is not None
@@ -53,9 +59,19 @@ def plan_undo(definition: Definition, events: Sequence[Event]) -> tuple[str, Doc
         )
         raise refused(f"{back!r}, which takes it back, {where}")
     if not chart.action(back).document:
-        return back, None
+        return back, None, last.version
     before = fold(definition, None, events[:-1])
     assert before is not None
     if before.document is None or before.digest is None:
         raise refused("there was no document before it")
-    return back, Document(dict(before.document), before.digest, 0)
+    return back, Document(dict(before.document), before.digest, 0), last.version
+
+
+def _asked_of(events: Sequence[Event], key: str | None) -> Sequence[Event]:
+    """The events that an undoing is asked of: those before the one that was recorded under its key, where one was."""
+    first = next((event for event in reversed(events) if event.idempotency_key == key), None)
+    return (
+        events[: first.version - 1]
+        if key is not None and first is not None and "undoes" in first.data
+        else events
+    )

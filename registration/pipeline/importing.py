@@ -28,9 +28,8 @@ from registration.errors import (
     InvalidDocument,
     RegistrationError,
 )
-from registration.values.commands import Command
+from registration.values.commands import command
 from registration.values.ids import check_id, id_from_document, uuid7
-from registration.values.requests import Request
 from registration.values.snapshots import Position
 from registration.values.times import rfc3339, system_clock
 
@@ -184,16 +183,14 @@ class Importer:
     ) -> StateSnapshot:
         """The state after an action that is only decided on."""
         actor = self._actor if offer.actor is None else offer.actor
-        request = Request.of(id, {"actor": actor, "comment": offer.comment if document is not None else None})
-        command = Command(
-            stream=id, action=action, document=document, actor=request.actor, comment=request.comment
-        )
+        words = {"actor": actor, "comment": offer.comment if document is not None else None}
+        wanted = command(id, words, action=action, document=document)
         now_ns = system_clock()
         definition = self._pipeline.definition
         events = decide(
             definition,
             before,
-            command,
+            wanted,
             time=rfc3339(now_ns),
             event_id=uuid7(now_ns // 1_000_000, os.urandom(10)),
             policy=self._pipeline.policy,

@@ -20,19 +20,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast
 
 from registration.core.decider import nearest
 from registration.errors import InvalidArgument, RegistrationError
+from registration.values.commands import CreateWords, Words
 from registration.values.documents import Document
 from registration.values.ids import check_id, id_from_document
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from registration.pipeline.pipeline import RegistrationPipeline
-    from registration.pipeline.results import TransitionResult
+    from registration.engine.engine import TransitionResult
+    from registration.engine.registry import OpenRegistry
 
 WORKERS_MAX = 64
 """The most threads that may be asked for: more only wait for each other."""
@@ -53,40 +54,54 @@ Work = tuple[str, Callable[[], R]]
 """The manifest that an item is about, and what to do for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class CreateItem:
     """One manifest to make: what `RegistrationPipeline.create` takes. Without an id, what the document says."""
 
     document: Mapping[str, Any] | bytes | Document
-    manifest_id: str | None = None
-    actor: str | None = None
-    comment: str | None = None
-    context: Mapping[str, Any] | None = None
-    idempotency_key: str | None = None
-    correlation_id: str | None = None
+    manifest_id: str | None
+    words: CreateWords
+
+    def __init__(
+        self,
+        *,
+        document: Mapping[str, Any] | bytes | Document,
+        manifest_id: str | None = None,
+        **words: Unpack[CreateWords],
+    ) -> None:
+        _set(self, document=document, manifest_id=manifest_id, words=words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class TransitionItem:
     """One step of one manifest: an action, as `RegistrationPipeline.act` takes it, or the state to reach.
 
-    document, expected_digest, expected_head, fence: with an action only.
+    document: with an action only.
     """
 
     manifest_id: str
-    action: str | None = None
-    target_state: str | None = None
-    document: Mapping[str, Any] | bytes | Document | None = None
-    actor: str | None = None
-    reason: str | None = None
-    comment: str | None = None
-    context: Mapping[str, Any] | None = None
-    expected_version: int | None = None
-    expected_digest: str | None = None
-    expected_head: str | None = None
-    fence: int | None = None
-    idempotency_key: str | None = None
-    correlation_id: str | None = None
+    action: str | None
+    target_state: str | None
+    document: Mapping[str, Any] | bytes | Document | None
+    words: Words
+
+    def __init__(
+        self,
+        *,
+        manifest_id: str,
+        action: str | None = None,
+        target_state: str | None = None,
+        document: Mapping[str, Any] | bytes | Document | None = None,
+        **words: Unpack[Words],
+    ) -> None:
+        _set(
+            self, manifest_id=manifest_id, action=action, target_state=target_state, document=document, words=words
+        )  # fmt: skip
+
+
+def _set(item: CreateItem | TransitionItem, **members: Any) -> None:
+    for name, value in members.items():
+        object.__setattr__(item, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,61 +250,44 @@ def mention(untold: Iterable[ItemResult[Any, Any]]) -> None:
         _log.warning("items were carried out whose results nobody took; by index: %s", ", ".join(done))
 
 
-def creation(
-    pipeline: RegistrationPipeline, read: Callable[[Any], Document], given: CreateItem | Mapping[str, Any]
-) -> Work[TransitionResult]:
-    """The work for one item of `create_many`. read: checks a document.
+def creation(registry: OpenRegistry, given: CreateItem | Mapping[str, Any]) -> Work[TransitionResult]:
+    """The work for one item of `create_many`.
 
     Raises:
-        InvalidArgument, InvalidDocument: when the item can't be meant.
+        InvalidArgument, InvalidDocument: when the item is invalid.
     """
     item = _checked(CreateItem, given)
-    document = read(item.document)
+    document = registry.document(item.document)
     id = check_id(id_from_document(document.value) if item.manifest_id is None else item.manifest_id)
-    return id, lambda: pipeline.create_with_result(
-        id,
-        document,
-        actor=item.actor,
-        comment=item.comment,
-        context=item.context,
-        idempotency_key=item.idempotency_key,
-        correlation_id=item.correlation_id,
-    )
+    return id, lambda: registry.carry_out(id, item.words, action=registry.creating, document=document)
 
 
-def transition(
-    pipeline: RegistrationPipeline, given: TransitionItem | Mapping[str, Any]
-) -> Work[TransitionResult]:
+def transition(registry: OpenRegistry, given: TransitionItem | Mapping[str, Any]) -> Work[TransitionResult]:
     """The work for one item of `transition_many`.
 
     Raises:
-        InvalidArgument: when the item can't be meant.
+        InvalidArgument, InvalidDocument: when the item is invalid.
     """
     item = _checked(TransitionItem, given)
     id = check_id(item.manifest_id)
-    _check_step(item)
-    said: dict[str, Any] = {
-        "actor": item.actor,
-        "expected_version": item.expected_version,
-        "idempotency_key": item.idempotency_key,
-        "correlation_id": item.correlation_id,
-    }
+    named = [name for name in ("action", "target_state") if getattr(item, name) is not None]
+    if len(named) != 1 or type(getattr(item, named[0])) is not str:
+        raise InvalidArgument(
+            f"The item for {id!r} says {' and '.join(named) or 'neither action nor target_state'}; the "
+            "name of one of the two is expected.",
+            "Say what to do, or which state to reach.",
+            manifest_id=id,
+        )
+    if item.document is not None and item.action is None:
+        raise InvalidArgument(
+            f"The item for {id!r} says target_state and document.", "Name the action for it.", manifest_id=id
+        )
     if (target := item.target_state) is not None:
-        words = {"reason": item.reason, "comment": item.comment}
-        context = {**(item.context or {}), **{name: text for name, text in words.items() if text is not None}}
-        return id, lambda: pipeline.transition_state(id, target, context, **said)
-    return id, lambda: pipeline.act(
-        id,
-        cast("str", item.action),
-        document=item.document,
-        reason=item.reason,
-        comment=item.comment,
-        context=item.context,
-        expected_digest=item.expected_digest,
-        expected_head=item.expected_head,
-        fence=item.fence,
-        **said,
-    )
+        words: dict[str, Any] = {**item.words}
+        context = words.pop("context", None)
+        return id, lambda: registry.reach(id, target, context, words)
+    document = None if item.document is None else registry.document(item.document)
+    return id, lambda: registry.carry_out(id, item.words, action=item.action, document=document)
 
 
 def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
@@ -301,11 +299,11 @@ def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
             f"An item is a {kind.__name__}, or a mapping with its members; found {type(given).__name__}.",
             "See `registration.pipeline.many`.",
         )
-    known = {one.name: one for one in fields(kind)}
-    problems = [_unknown(str(name), list(known)) for name in given if name not in known]
-    problems += [
-        f"{name!r} is missing" for name, one in known.items() if one.default is MISSING and name not in given
-    ]
+    needed = ["document"] if kind is CreateItem else ["manifest_id"]
+    known = [one.name for one in fields(kind) if one.name != "words"]
+    known += (CreateWords if kind is CreateItem else Words).__annotations__
+    problems = [_unknown(str(name), known) for name in given if name not in known]
+    problems += [f"{name!r} is missing" for name in needed if name not in given]
     if problems:
         raise InvalidArgument(
             f"A {kind.__name__} can't be made of the mapping: {'; '.join(problems)}.",
@@ -318,35 +316,6 @@ def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
 def _unknown(name: str, known: list[str]) -> str:
     meant = nearest(name, known).strip()
     return f"{name!r} is none of its members" + (f" ({meant})" if meant else "")
-
-
-def _check_step(item: TransitionItem) -> None:
-    named = [name for name in ("action", "target_state") if getattr(item, name) is not None]
-    if len(named) != 1 or type(getattr(item, named[0])) is not str:
-        raise InvalidArgument(
-            f"The item for {item.manifest_id!r} says {' and '.join(named) or 'neither action nor target_state'}; the "
-            "name of one of the two is expected.",
-            "Say what to do, or which state to reach.",
-            manifest_id=item.manifest_id,
-        )
-    if item.context is not None and not isinstance(item.context, Mapping):
-        raise InvalidArgument(
-            f"The context for {item.manifest_id!r} is {type(item.context).__name__}; a mapping is expected.",
-            "Give JSON values by name.",
-            manifest_id=item.manifest_id,
-        )
-    if named == ["target_state"]:
-        only = [
-            n
-            for n in ("document", "expected_digest", "expected_head", "fence")
-            if getattr(item, n) is not None
-        ]
-        if only:
-            raise InvalidArgument(
-                f"The item for {item.manifest_id!r} says target_state and {', '.join(only)}.",
-                "Name the action for these.",
-                manifest_id=item.manifest_id,
-            )
 
 
 @dataclass(slots=True, eq=False)

@@ -1,41 +1,51 @@
 """`RegistrationPipeline`: what programs import.
 
-The façade over one registry: manifests are created, revised, reviewed, approved, rejected and registered;
-their states are read, their histories replayed. Every call is a few lines over `registration.engine.engine`.
+The façade over one registry: manifests are created, revised, reviewed, approved, rejected and registered; their states are read,
+their histories replayed. Every call is a few lines over `registration.engine.registry.OpenRegistry`; what isn't a command on a
+manifest, or its state, is on the parts.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
-from registration.core.store import Recovered
-from registration.engine.engine import Engine, Outcome, Random
-from registration.engine.names.alias_logs import AliasLogs
-from registration.engine.names.registry import Names
-from registration.engine.publisher import Handler, StateChange
-from registration.errors import InvalidArgument, NotFound, RegistrationError
+from registration.engine.registry import OpenRegistry
+from registration.errors import InvalidArgument, RegistrationError
 from registration.pipeline.areas import OTHERS
-from registration.pipeline.claims import ClaimingPipeline
-from registration.pipeline.reader import as_dict
-from registration.pipeline.results import TransitionResult, Words, WordsWithReason
-from registration.values.commands import Command
-from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Document
+from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Document, parse_document
 from registration.values.ids import check_id, id_from_document, uuid7
+from registration.values.names import check_tags
 from registration.values.retry import LOCK_TIMEOUT_S_MAX
 from registration.values.times import Clock, rfc3339, system_clock
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from registration.catalog.filters import FilterWords
+    from registration.core.chart import Chart
     from registration.core.definition import Definition
+    from registration.core.explanation import Explanation
     from registration.core.policy import Guard, Policy
-    from registration.core.store import Loss, Store
+    from registration.core.store import Store
+    from registration.engine.engine import Random, TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper
+    from registration.engine.publisher import Handler, StateChange
+    from registration.onboarding.sessions.sessions import Sessions
+    from registration.pipeline.evidence import EvidencePart
+    from registration.pipeline.feed import FeedPart
+    from registration.pipeline.find import FindPart
     from registration.pipeline.many import CreateItem, Results, TransitionItem
+    from registration.pipeline.names import NamesPart
+    from registration.pipeline.part import Direct
+    from registration.pipeline.results import Listing
+    from registration.pipeline.upkeep import UpkeepPart
+    from registration.pipeline.work import WorkPart
+    from registration.values.commands import CreateWords, ReachWords, RejectWords, Words
     from registration.values.events import Event
     from registration.values.retry import RetryPolicy
     from registration.values.snapshots import StateSnapshot
@@ -50,7 +60,16 @@ CAUGHT_UP_AFTER = 300
 """How many events a pipeline commits before it brings the catalog up to date when it is closed."""
 
 
-class RegistrationPipeline(ClaimingPipeline):
+class AsIf(TypedDict, total=False):
+    """What would be said with an action that `explain` is asked about; see `registration.values.commands`."""
+
+    actor: str | None
+    reason: str | None
+    comment: str | None
+    context: Mapping[str, Any] | None
+
+
+class RegistrationPipeline:
     """One registry. Safe to share between threads, and between processes through its files.
 
     root: the registry's directory. It is made where it is missing, unless `create` is False.
@@ -67,13 +86,13 @@ class RegistrationPipeline(ClaimingPipeline):
     retry: how often to decide again after a conflict. traceparent: gives the W3C trace context, where one is active.
     clock, random: where time, ids and waits come from. Afterwards `made` says whether this call made the registry.
 
-    What every call can raise: `InvalidArgument` for an id or an argument that can't be meant, `NotFound`,
+    What every call can raise: `InvalidArgument` for an id or an argument that is invalid, `NotFound`,
     `CorruptLog` where damage is met, and `StoreError` when the disk fails; after the last, load again and look.
 
     Raises:
         NotFound: when there is no registry at `root` and `create` is False.
         CorruptRegistry: when its own file is damaged.
-        InvalidDefinition: when the lifecycle can't be meant.
+        InvalidDefinition: when the lifecycle is invalid.
     """
 
     def __init__(
@@ -95,22 +114,7 @@ class RegistrationPipeline(ClaimingPipeline):
         clock: Clock = system_clock,
         random: Random | None = None,
     ) -> None:
-        if type(document_bytes_max) is not int or document_bytes_max < DOCUMENT_BYTES_MIN:
-            raise InvalidArgument(
-                f"`document_bytes_max` is {document_bytes_max!r}; a number of bytes, {DOCUMENT_BYTES_MIN} or more, is "
-                "expected.",
-                "Give the size of the largest document.",
-            )
-        if not 0 <= lock_timeout_s <= LOCK_TIMEOUT_S_MAX:
-            raise InvalidArgument(
-                f"`lock_timeout_s` is {lock_timeout_s!r}; seconds from 0 to {LOCK_TIMEOUT_S_MAX:,} are expected.",
-                "Say how long to wait for somebody else.",
-            )
-        if snapshots not in ("each", "idle"):
-            raise InvalidArgument(
-                f"`snapshots` is {snapshots!r}; 'each' or 'idle' is expected.",
-                "Say when state.json is to be written.",
-            )
+        _check_settings(document_bytes_max, lock_timeout_s, snapshots)
         if (root is None) is (store is None):
             raise InvalidArgument(
                 "A pipeline needs a root or a store, and not both.", "Give the registry's directory."
@@ -121,7 +125,7 @@ class RegistrationPipeline(ClaimingPipeline):
                 "Give the store its definition: `MemoryStore(source, definition)`.",
             )
         self.made = False
-        rules: Callable[[], Policy] | None = None
+        rules: Callable[[], Policy] = partial(_given, policy or NO_POLICY)
         if store is None:
             from registration.engine.opening import open_registry  # noqa: PLC0415  # a store in memory needs none of it
             from registration.storage.files.registry_file import RegistryFile  # noqa: PLC0415  # as above
@@ -130,7 +134,7 @@ class RegistrationPipeline(ClaimingPipeline):
             now_ns = clock()
             id = uuid7(now_ns // 1_000_000, random.randbytes(10) if random else os.urandom(10))
             wanted = RegistryFile(id, rfc3339(now_ns), "", document_bytes_max) if create else None
-            store, rules = open_registry(
+            store, in_force = open_registry(
                 root,
                 wanted=wanted,
                 lifecycle=lifecycle,
@@ -140,32 +144,20 @@ class RegistrationPipeline(ClaimingPipeline):
                 others=OTHERS,
             )
             self.made = store.made
-        if policy is not None or rules is None:
-            rules = _always(policy or NO_POLICY)
-        logs = AliasLogs(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s)
-        names = Names(store, logs)
-        super().__init__(
+            rules = in_force if policy is None else rules
+        self._random = random
+        self._registry = OpenRegistry(
             store,
             rules,
-            names=names,
             guards=guards,
             actor=actor,
+            leases=leases,
             clock=clock,
-            lock_timeout_s=lock_timeout_s,
-        )
-        self._engine = Engine(
-            store,
-            policy=rules,
-            claims=self._claim,
-            clock=clock,
-            random_source=random,
+            random=random,
             retry=retry,
+            traceparent=traceparent,
             lock_timeout_s=lock_timeout_s,
-            reservations=names,
         )
-        self._clock = clock
-        self._keeper = self._keeper_of(leases, store)
-        self._traceparent = traceparent
 
     def __enter__(self) -> Self:
         return self
@@ -183,14 +175,78 @@ class RegistrationPipeline(ClaimingPipeline):
 
         Whoever committed much brings the catalog up to date first, so that the next list doesn't have to.
         """
-        if not self._closed and self._engine.committed > CAUGHT_UP_AFTER:
+        if not self._registry.closed and self._registry.engine.committed > CAUGHT_UP_AFTER:
             try:
-                self.catch_up_catalog()
+                self.find.catch_up_catalog()
             except RegistrationError as error:  # the next list says so, if it is still true then
                 _log.info("The catalog was not brought up to date: %s", error)
-        self._closed = True
-        self._names.close()
-        self._store.close()
+        if "sessions" in self.__dict__:
+            self.sessions.close()
+        self._registry.close()
+
+    # -- the parts -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def names(self) -> NamesPart[Direct]:
+        """Who holds which name, and where the aliases of a name point."""
+        from registration.pipeline.names import NamesPart  # noqa: PLC0415  # each part is loaded when it is used
+
+        return NamesPart(self._registry)
+
+    @cached_property
+    def work(self) -> WorkPart[Direct]:
+        """Claims and leases, and what waits for whom."""
+        from registration.pipeline.work import WorkPart  # noqa: PLC0415  # as above
+
+        return WorkPart(self._registry)
+
+    @cached_property
+    def feed(self) -> FeedPart[Direct]:
+        """Every commit as it comes: cursors, consumers, hooks, waiting."""
+        from registration.pipeline.feed import FeedPart  # noqa: PLC0415  # as above
+
+        return FeedPart(self._registry)
+
+    @cached_property
+    def find(self) -> FindPart[Direct]:
+        """Lists, counts, statistics and queries, and the catalog that answers them."""
+        from registration.pipeline.find import FindPart  # noqa: PLC0415  # as above
+
+        return FindPart(self._registry)
+
+    @cached_property
+    def evidence(self) -> EvidencePart[Direct]:
+        """Earlier states, differences, receipts, verification, and policies tried on the past."""
+        from registration.pipeline.evidence import EvidencePart  # noqa: PLC0415  # as above
+
+        return EvidencePart(self._registry)
+
+    @cached_property
+    def upkeep(self) -> UpkeepPart[Direct]:
+        """Recovery, repair and time-outs."""
+        from registration.pipeline.upkeep import UpkeepPart  # noqa: PLC0415  # as above
+
+        return UpkeepPart(self._registry)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The guided sessions that end in manifests of this registry, with the wizards that come along.
+
+        For wizards and workers of the program's own, make a `Sessions` with `registry=` this pipeline.
+        """
+        from registration.onboarding.sessions.backing import FileBacking, MemoryBacking  # noqa: PLC0415  # as above
+        from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above
+
+        registry, timeout_s = self._registry, self._registry.lock_timeout_s
+        root = getattr(registry.store, "root", None)
+        backing = (
+            MemoryBacking(registry.source, lock_timeout_s=timeout_s)
+            if root is None
+            else FileBacking(root, lock_timeout_s=timeout_s)
+        )
+        return Sessions(
+            backing, registry=self, clock=registry.clock, random=self._random, lock_timeout_s=timeout_s
+        )
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -198,12 +254,7 @@ class RegistrationPipeline(ClaimingPipeline):
         self,
         manifest_id: str | None,
         document: Mapping[str, Any] | bytes | Document,
-        *,
-        actor: str | None = None,
-        comment: str | None = None,
-        context: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
+        **words: Unpack[CreateWords],
     ) -> StateSnapshot:
         """Make a new manifest, a DRAFT.
 
@@ -215,74 +266,51 @@ class RegistrationPipeline(ClaimingPipeline):
             AlreadyExists: when the id is taken.
             IdempotencyMismatch, LockTimeout: as for `transition_state`.
         """
-        return self.create_with_result(
-            manifest_id,
-            document,
-            actor=actor,
-            comment=comment,
-            context=context,
-            idempotency_key=idempotency_key,
-            correlation_id=correlation_id,
-        ).snapshot
+        return self.create_with_result(manifest_id, document, **words).snapshot
 
     def create_with_result(
-        self, manifest_id: str | None, document: Mapping[str, Any] | bytes | Document, **said: Unpack[Words]
+        self,
+        manifest_id: str | None,
+        document: Mapping[str, Any] | bytes | Document,
+        **words: Unpack[CreateWords],
     ) -> TransitionResult:
         """As `create`, giving what the other commands give."""
-        checked = self._document(document)
+        checked = self._registry.document(document)
         id = id_from_document(checked.value) if manifest_id is None else manifest_id
-        return self._transition(id, action=self._creating(), document=checked, **said)
+        return self._registry.carry_out(id, words, action=self._registry.creating, document=checked)
 
     def revise(
-        self,
-        manifest_id: str,
-        document: Mapping[str, Any] | bytes | Document,
-        *,
-        actor: str | None = None,
-        reason: str | None = None,
-        comment: str | None = None,
-        context: Mapping[str, Any] | None = None,
-        expected_version: int | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
+        self, manifest_id: str, document: Mapping[str, Any] | bytes | Document, **words: Unpack[Words]
     ) -> TransitionResult:
         """Give a DRAFT another document. Approvals of the earlier one lapse.
 
         Raises: as `transition_state`, and InvalidDocument.
         """
-        return self._transition(
-            manifest_id,
-            action="revise",
-            document=self._document(document),
-            actor=actor,
-            reason=reason,
-            comment=comment,
-            context=context,
-            expected_version=expected_version,
-            idempotency_key=idempotency_key,
-            correlation_id=correlation_id,
-        )
+        brought = self._registry.document(document)
+        return self._registry.carry_out(manifest_id, words, action="revise", document=brought)
 
-    def submit_for_review(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
+    def submit_for_review(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
         """DRAFT → REVIEWED. Takes what `act` takes."""
-        return self.act(manifest_id, "submit_for_review", **said)
+        return self._registry.carry_out(manifest_id, words, action="submit_for_review")
 
-    def approve(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
+    def approve(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
         """REVIEWED → APPROVED, for the document as it stands. Takes what `act` takes.
 
         The event holds the digests of the document, of the lifecycle and of the policy, and the head of the log.
         """
-        return self.act(manifest_id, "approve", **said)
+        return self._registry.carry_out(manifest_id, words, action="approve")
 
-    def reject(self, manifest_id: str, *, reason: str | None, **said: Unpack[Words]) -> TransitionResult:
+    def reject(
+        self, manifest_id: str, *, reason: str | None, **words: Unpack[RejectWords]
+    ) -> TransitionResult:
         """REVIEWED or APPROVED → DRAFT, saying why. Takes what `act` takes.
 
         Raises:
             GuardRefused: when no reason is given.
         """
-        return self.act(manifest_id, "reject", reason=reason, **said)
+        return self._registry.carry_out(manifest_id, {"reason": reason, **words}, action="reject")
 
-    def register(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
+    def register(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
         """APPROVED → REGISTERED, for good. Takes what `act` takes.
 
         The manifest then holds the name that its document gives itself (``name@version``), where it gives itself one.
@@ -290,7 +318,7 @@ class RegistrationPipeline(ClaimingPipeline):
         Raises:
             NameTaken: when another manifest holds it.
         """
-        return self.act(manifest_id, "register", **said)
+        return self._registry.carry_out(manifest_id, words, action="register")
 
     def act(
         self,
@@ -298,63 +326,32 @@ class RegistrationPipeline(ClaimingPipeline):
         action: str,
         *,
         document: Mapping[str, Any] | bytes | Document | None = None,
-        actor: str | None = None,
-        reason: str | None = None,
-        comment: str | None = None,
-        context: Mapping[str, Any] | None = None,
-        expected_version: int | None = None,
-        expected_digest: str | None = None,
-        expected_head: str | None = None,
-        fence: int | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
+        **words: Unpack[Words],
     ) -> TransitionResult:
         """Do what the lifecycle calls `action`. Otherwise as `transition_state`.
 
-        document: for an action that brings one. expected_digest, expected_head: refuse unless the document has this digest,
-        and the log ends in this hash: what was looked at is what is acted on. fence: the number of the lease on this manifest
-        (``manifests/<id>``) that the caller works under; the event keeps it, and one under a lease that has ended is
-        refused as soon as a later one is known. What the holder of a claim does carries the claim's number by itself.
+        document: for an action that brings one. words: see `registration.values.commands`. What the holder of a claim does
+        carries the claim's number by itself, as `fence`.
 
         Raises:
-            PinMismatch: when one of the two has moved.
+            PinMismatch: when the document or the log is another than expected.
             StaleFence: when a later number is known.
             LeaseHeld: when somebody else has claimed the manifest.
         """
-        return self._transition(
-            manifest_id,
-            action=action,
-            document=None if document is None else self._document(document),
-            expected_digest=expected_digest,
-            expected_head=expected_head,
-            fence=fence,
-            actor=actor,
-            reason=reason,
-            comment=comment,
-            context=context,
-            expected_version=expected_version,
-            idempotency_key=idempotency_key,
-            correlation_id=correlation_id,
-        )
+        brought = None if document is None else self._registry.document(document)
+        return self._registry.carry_out(manifest_id, words, action=action, document=brought)
 
     def transition_state(
         self,
         manifest_id: str,
         target_state: str,
         context: Mapping[str, Any] | None = None,
-        *,
-        actor: str | None = None,
-        expected_version: int | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
+        **words: Unpack[ReachWords],
     ) -> TransitionResult:
         """Bring a manifest to a state, by whichever action leads there from where it is.
 
         context: what to record with it: `reason` and `comment` (text), and any other JSON values up to 64 KiB.
-        actor: who does it. expected_version: refuse unless the manifest is at this version.
-        idempotency_key: the same key with the same request gives the first answer again and writes nothing; a
-        manifest remembers its 64 latest keys.
-        correlation_id: groups what belongs to one request; by default the id of the event.
+        words: who does it, and what has to hold; see `registration.values.commands`.
 
         When it returns, the event survives a power cut, and the handlers have been told (or another thread is
         telling them).
@@ -367,25 +364,9 @@ class RegistrationPipeline(ClaimingPipeline):
             VersionConflict: when it is at another version than expected, or others were always faster.
             LockTimeout: when somebody else was writing to it all the time.
         """
-        said = as_dict(context)
-        if type(said) is not dict:  # nothing to take apart: refused with all else that is wrong
-            return self._transition(
-                manifest_id, target=target_state, actor=actor, context=said, expected_version=expected_version,
-                idempotency_key=idempotency_key, correlation_id=correlation_id,
-            )  # fmt: skip
-        return self._transition(
-            manifest_id,
-            target=target_state,
-            actor=actor,
-            reason=said.pop("reason", None),
-            comment=said.pop("comment", None),
-            context=said or None,
-            expected_version=expected_version,
-            idempotency_key=idempotency_key,
-            correlation_id=correlation_id,
-        )
+        return self._registry.reach(manifest_id, target_state, context, words)
 
-    def undo(self, manifest_id: str, **said: Unpack[WordsWithReason]) -> TransitionResult:
+    def undo(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
         """Take back what was done last, by the action that the lifecycle names for it. Nothing is removed from the log.
 
         The new event says which one it undoes. Takes what `act` takes.
@@ -396,30 +377,32 @@ class RegistrationPipeline(ClaimingPipeline):
         """
         from registration.evidence.undoing import plan_undo  # noqa: PLC0415  # for this call alone
 
-        events = list(self.history(manifest_id))
-        key = said.get("idempotency_key")
-        first = next(
-            (event for event in reversed(events) if key is not None and event.idempotency_key == key), None
+        action, document, undoes = plan_undo(
+            self._registry.definition, list(self.history(manifest_id)), words.get("idempotency_key")
         )
-        if (
-            first is not None and "undoes" in first.data
-        ):  # asked again: the engine gives the first answer again
-            events = events[: first.version - 1]
-        action, document = plan_undo(self._store.definition, events)
-        last = events[-1]
-        said.setdefault("expected_version", last.version)
-        return self._transition(manifest_id, action=action, document=document, undoes=last.version, **said)
+        if words.get("expected_version") is None:
+            words["expected_version"] = undoes
+        return self._registry.carry_out(manifest_id, words, action=action, document=document, undoes=undoes)
 
-    def tick(self, manifest_id: str, *, dry_run: bool = False) -> tuple[Event, ...]:
-        """Record the time-outs of a manifest that are due, each at the time that it was due, and give their events.
+    def tag(self, manifest_id: str, tags: Iterable[str] | str, **words: Unpack[Words]) -> TransitionResult:
+        """Give a manifest tags, whatever its state. Approvals stay. Takes what `act` takes.
 
-        The next write to the manifest would do the same first. dry_run: only say what would be recorded.
+        tags: one, or several; those that it has already are passed over.
+
+        Raises:
+            Rejected: when it has all of them already, or would have too many.
+            GuardRefused: when the policy says no: it may name the action `tag`.
+            InvalidArgument: when one of them can't be a tag.
         """
-        self._open()
-        outcome = self._engine.tick(check_id(manifest_id), dry_run=dry_run)
-        return outcome.events if outcome is not None else ()
+        return self._registry.carry_out(manifest_id, words, action="tag", tags=_checked(tags))
 
-    # -- many at once ----------------------------------------------------------------------------------------
+    def untag(self, manifest_id: str, tags: Iterable[str] | str, **words: Unpack[Words]) -> TransitionResult:
+        """Take tags away from a manifest. Otherwise as `tag`; the policy's name for it is `untag`.
+
+        Raises:
+            Rejected: when it has none of them.
+        """
+        return self._registry.carry_out(manifest_id, words, action="untag", tags=_checked(tags))
 
     def create_many(self, items: Iterable[C], *, workers: int = 8) -> Results[C, TransitionResult]:
         """Make many manifests, their syncs overlapped; gives one result for each item, in order.
@@ -429,12 +412,12 @@ class RegistrationPipeline(ClaimingPipeline):
         other; see `registration.pipeline.many.Results` for interrupts and for leaving early.
 
         Raises:
-            InvalidArgument: when `workers` can't be meant.
+            InvalidArgument: when `workers` is invalid.
         """
         from registration.pipeline.many import carry_out, creation  # noqa: PLC0415  # most programs write one by one
 
-        self._open()
-        return carry_out(items, lambda item: creation(self, self._document, item), workers=workers)
+        self._registry.check_open()
+        return carry_out(items, partial(creation, self._registry), workers=workers)
 
     def transition_many(self, items: Iterable[S], *, workers: int = 8) -> Results[S, TransitionResult]:
         """Take many steps, as `create_many` makes many manifests; those of one manifest in the order given.
@@ -442,14 +425,27 @@ class RegistrationPipeline(ClaimingPipeline):
         items: `TransitionItem`s, or mappings with their members.
 
         Raises:
-            InvalidArgument: when `workers` can't be meant.
+            InvalidArgument: when `workers` is invalid.
         """
         from registration.pipeline.many import carry_out, transition  # noqa: PLC0415  # as above
 
-        self._open()
-        return carry_out(items, lambda item: transition(self, item), workers=workers)
+        self._registry.check_open()
+        return carry_out(items, partial(transition, self._registry), workers=workers)
 
-    # -- the log and its snapshot ----------------------------------------------------------------------------
+    # -- states and logs -----------------------------------------------------------------------------------
+
+    def load_state(self, manifest_id: str) -> StateSnapshot:
+        """The state after the last acknowledged event, as a copy that may be kept and changed.
+
+        Raises:
+            NotFound: when there is no such manifest; the nearest id is suggested.
+        """
+        return self._registry.state(manifest_id).detached()
+
+    def find_state(self, manifest_id: str) -> StateSnapshot | None:
+        """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
+        found = self._registry.store.load(check_id(manifest_id))
+        return None if found is None else found.detached()
 
     def persist_state(self, manifest_id: str, snapshot: StateSnapshot) -> None:
         """Keep a snapshot, where it is exactly what the log folds to at its version.
@@ -460,12 +456,12 @@ class RegistrationPipeline(ClaimingPipeline):
             SnapshotMismatch: when it is of something else. Nothing was written.
             NotFound: when there is no such manifest.
         """
-        self.load_state(manifest_id)
+        self._registry.state(manifest_id)
         if snapshot.stream != manifest_id:
             raise InvalidArgument(
                 f"The snapshot is of {snapshot.stream!r}, not of {manifest_id!r}.", "Give the manifest's own."
             )
-        self._engine.persist(snapshot)
+        self._registry.engine.persist(snapshot)
 
     def recover_from_events(self, manifest_id: str) -> StateSnapshot:
         """Replay the whole log, checking the chain from the first byte, and write the snapshot anew.
@@ -474,41 +470,60 @@ class RegistrationPipeline(ClaimingPipeline):
             NotFound: when there is no such manifest.
             CorruptLog: when the log is damaged. Nothing was changed.
         """
-        return self._found(manifest_id, self.recover(manifest_id).state)
+        state = self.upkeep.recover(manifest_id).state
+        if state is None:
+            raise self._registry.unknown(manifest_id)
+        return state
 
-    def recover(self, manifest_id: str, *, dry_run: bool = False) -> Recovered:
-        """As `recover_from_events`, saying what was set right; without a state where nothing was acknowledged.
+    def history(self, manifest_id: str) -> Iterator[Event]:
+        """All acknowledged events, in order, each checked against the chain from the first byte.
 
-        The claim of the name that the manifest holds is made again where it is missing.
-
-        dry_run: change nothing, and say what would be done.
+        Raises (while iterating):
+            NotFound: when there is no such manifest.
+            CorruptLog: at the first line that is not what was written; those before it have been given.
         """
-        found = self._open().recover(check_id(manifest_id), dry_run=dry_run)
-        if found.state is None or found.state.name is None:
-            return found
-        steps = self._mend(found.state, dry_run=dry_run)
-        return Recovered(found.state, (*found.steps, *steps)) if steps else found
+        self._registry.state(manifest_id)
+        yield from self._registry.store.read(manifest_id)
 
-    def repair(self, manifest_id: str, *, accept_loss: bool = False, actor: str | None = None) -> Loss | None:
-        """What keeping only the events before the damage would lose; None where nothing is damaged.
-
-        accept_loss: do it. The bytes that are lost to the log, and the snapshot, go to `quarantine/`, and an event of
-        type ``registration.repaired.v1`` becomes the log's last: it names the loss and `actor`. Where not even
-        the first event checks out, nothing is kept, and the id is free again.
+    def list(
+        self,
+        state: str | None = None,
+        *,
+        sort: str = "id",
+        limit: int | None = None,
+        after: str | None = None,
+        **filters: Unpack[FilterWords],
+    ) -> Listing:
+        """All manifests that everything said holds of, sorted; see `registration.pipeline.find.FindPart.list`.
 
         Raises:
-            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state, or a filter is invalid.
         """
-        from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
+        return self.find.list(state, sort=sort, limit=limit, after=after, **filters)
 
-        self._open()
-        request = Request.of(manifest_id, {"actor": actor if actor is not None else self._actor})
-        try:
-            return self._engine.repair(manifest_id, actor=request.actor, accept_loss=accept_loss)
-        except NotFound:
-            raise self._unknown(manifest_id) from None
+    def explain(
+        self,
+        manifest_id: str,
+        action: str | None = None,
+        *,
+        document: Mapping[str, Any] | bytes | Document | None = None,
+        **words: Unpack[AsIf],
+    ) -> tuple[Explanation, ...]:
+        """Why an action can be taken now, or can't; without one, for everything that the lifecycle offers from here.
 
-    # -- handlers --------------------------------------------------------------------------------------------
+        The rest is what would be said with it; an action that creates can be asked about before there is a manifest. Each
+        explanation has every guard's verdict with its evidence, who could act, and the command to type next. Time-outs that
+        are due count as recorded: the next write would do that first. Nothing is written.
+
+        Raises:
+            NotFound: when there is no such manifest, and the action doesn't create one.
+            InvalidArgument: when the lifecycle has no such action.
+        """
+        from registration.pipeline.explaining import explained  # noqa: PLC0415  # for this call alone
+
+        return explained(self._registry, manifest_id, action, words, document)
+
+    # -- handlers ------------------------------------------------------------------------------------------
 
     def on(self, event: Literal["state_change"], handler: Handler) -> Callable[[], None]:
         """Call `handler` with a `StateChange` for each event that this pipeline commits, after the commit.
@@ -522,112 +537,90 @@ class RegistrationPipeline(ClaimingPipeline):
         Raises:
             InvalidArgument: when `event` is anything but "state_change".
         """
-        self._open()
+        self._registry.check_open()
         if event != "state_change":
             raise InvalidArgument(f"There is no {event!r} to listen to.", "Listen to 'state_change'.")
-        return self._engine.publisher.subscribe(handler)
+        return self._registry.engine.publisher.subscribe(handler)
 
     def emit_state_change(self, change: StateChange) -> None:
         """Hand a change to the handlers, behind those that are waiting. Commits do this by themselves.
 
         For events that this pipeline did not commit: read from a log, say, or committed by another process.
         """
-        self._open()
-        self._engine.publisher.announce(change)
+        self._registry.check_open()
+        self._registry.engine.publisher.announce(change)
 
-    def _creating(self) -> str:
-        """The action that makes a manifest: `create` where there is one, else the only one that does."""
-        chart = self.lifecycle
-        creating = [action.name for action in chart.actions if action.name in chart.own_transitions(None)]
-        if "create" in creating or len(creating) != 1:
-            return "create"
-        return creating[0]
+    # -- what the registry is ------------------------------------------------------------------------------
 
-    def _keeper_of(
-        self, given: LeaseKeeper | str | os.PathLike[str] | None, store: Store
-    ) -> LeaseKeeper | Callable[[], LeaseKeeper]:
-        """The keeper of leases that was given or named; otherwise that of the store's files, or one in memory."""
-        from registration.storage.files.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
+    @property
+    def registry_id(self) -> str:
+        """The registry's own id, a UUID: every event names it in its `source`."""
+        return self._registry.source.removeprefix("urn:uuid:")
 
-        if isinstance(given, str | os.PathLike):
-            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # most programs name none
+    @property
+    def actor(self) -> str | None:
+        """Who acts where a call doesn't say."""
+        return self._registry.actor
 
-            return open_leases(given, clock=self._clock)
-        if given is not None:
-            return given
-        if not isinstance(store, FileStore):
-            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # files have their own
+    @property
+    def document_bytes_max(self) -> int:
+        """The size of the largest document that this registry takes."""
+        return self._registry.document_bytes_max
 
-            return open_leases("memory:", clock=self._clock)
+    @property
+    def lifecycle(self) -> Chart:
+        """The lifecycle that the registry runs: its states, actions and transitions."""
+        return self._registry.definition.chart
 
-        def on_files() -> LeaseKeeper:
-            from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
-            from registration.storage.files.records import FileRecords  # noqa: PLC0415  # as above
+    @property
+    def definition(self) -> Definition:
+        """The lifecycle with its version, its digest and its guards."""
+        return self._registry.definition
 
-            return Leases(FileRecords(store.disk, store.root), clock=self._clock)
+    @property
+    def policy(self) -> Policy:
+        """The rules in force besides the lifecycle's, as they stand now.
 
-        return on_files
+        Raises:
+            InvalidPolicy: when `policy.toml` is invalid.
+        """
+        self._registry.check_open()
+        return self._registry.policy()
 
-    # -- inside ----------------------------------------------------------------------------------------------
+    def read_document(self, raw: bytes, *, source: str = "The document") -> Document:
+        """Check a document given as JSON text, within this registry's limits; `create` and `revise` take it.
 
-    def _as_of_now(self, state: StateSnapshot) -> StateSnapshot:
-        if "due" not in state.facts:
-            return state
-        outcome = self._engine.tick(state.stream, dry_run=True)
-        return outcome.state if outcome is not None else state
+        source: what errors call it, such as a file's name.
 
-    def _transition(self, manifest_id: str, **request: Any) -> TransitionResult:
-        outcome = self._execute(manifest_id, **request)
-        return TransitionResult(
-            outcome.events[-1], outcome.state, outcome.attempts, outcome.replayed, outcome.waited_s
+        Raises:
+            InvalidDocument: when it can't be kept; every problem is named.
+        """
+        return parse_document(raw, source=source, size_bytes_max=self.document_bytes_max)
+
+
+def _check_settings(document_bytes_max: int, lock_timeout_s: float, snapshots: str) -> None:
+    if type(document_bytes_max) is not int or document_bytes_max < DOCUMENT_BYTES_MIN:
+        raise InvalidArgument(
+            f"`document_bytes_max` is {document_bytes_max!r}; a number of bytes, {DOCUMENT_BYTES_MIN} or more, is "
+            "expected.",
+            "Give the size of the largest document.",
+        )
+    if not 0 <= lock_timeout_s <= LOCK_TIMEOUT_S_MAX:
+        raise InvalidArgument(
+            f"`lock_timeout_s` is {lock_timeout_s!r}; seconds from 0 to {LOCK_TIMEOUT_S_MAX:,} are expected.",
+            "Say how long to wait for somebody else.",
+        )
+    if snapshots not in ("each", "idle"):
+        raise InvalidArgument(
+            f"`snapshots` is {snapshots!r}; 'each' or 'idle' is expected.",
+            "Say when state.json is to be written.",
         )
 
-    def _execute(
-        self,
-        manifest_id: str,
-        *,
-        action: str | None = None,
-        target: str | None = None,
-        document: Document | None = None,
-        undoes: int | None = None,
-        tags: tuple[str, ...] = (),
-        **said: Any,
-    ) -> Outcome:
-        from registration.values.requests import Request  # noqa: PLC0415  # pydantic: not for who only reads
 
-        self._open()
-        said["context"] = as_dict(said.get("context"))
-        if said.get("actor") is None:
-            said["actor"] = self._actor
-        request = Request.of(manifest_id, said)
-        command = Command(
-            stream=manifest_id,
-            action=action,
-            target=target,
-            document=document,
-            actor=request.actor,
-            reason=request.reason,
-            comment=request.comment,
-            context=request.context,
-            expected_version=request.expected_version,
-            expected_digest=request.expected_digest,
-            expected_head=request.expected_head,
-            fence=request.fence,
-            undoes=undoes,
-            tags=tags,
-            idempotency_key=request.idempotency_key,
-            correlation_id=request.correlation_id,
-            traceparent=self._traceparent() if self._traceparent else None,
-        )
-        try:
-            outcome = self._engine.execute(command)
-        except NotFound:
-            raise self._unknown(manifest_id) from None
-        if command.fence is None and "fence" in outcome.events[-1].data:
-            self._settle_claim(outcome)
-        return outcome
-
-
-def _always(policy: Policy) -> Callable[[], Policy]:
+def _given(policy: Policy) -> Policy:
     """What gives the same policy each time."""
-    return lambda: policy
+    return policy
+
+
+def _checked(tags: Iterable[str] | str) -> tuple[str, ...]:
+    return check_tags([tags] if isinstance(tags, str) else list(tags))

@@ -1,50 +1,15 @@
-"""What goes into a call of the pipeline besides the manifest, and what comes out of it."""
+"""What comes out of a list: `Listing` and its lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
-from registration.engine.publisher import StateChange
 from registration.errors import RegistrationError
 
 if TYPE_CHECKING:
     from registration.catalog.filters import SortKey
-
-
-class Words(TypedDict, total=False):
-    """What may accompany any command; `RegistrationPipeline.transition_state` says what each is."""
-
-    actor: str | None
-    comment: str | None
-    context: Mapping[str, Any] | None
-    expected_version: int | None
-    idempotency_key: str | None
-    correlation_id: str | None
-
-
-class WordsWithReason(Words, total=False):
-    """The same, and why; what was looked at: its document's digest, and the hash that its log ended in; under which lease."""
-
-    reason: str | None
-    expected_digest: str | None
-    expected_head: str | None
-    fence: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class TransitionResult(StateChange):
-    """What a command came to: the event that was recorded, and the state after it.
-
-    attempts: how many decisions it took, from 1; more than one where somebody else was writing. replayed: the first
-    answer to an earlier call with the same idempotency key, given again; nothing was written. waited_s: how long it waited for
-    others who were writing to the manifest, in all.
-    """
-
-    attempts: int
-    replayed: bool
-    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

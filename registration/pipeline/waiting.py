@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from registration.core.interpreter import steps
 from registration.errors import Next, RegistrationError
+from registration.pipeline.explaining import explained
+from registration.pipeline.find import FindPart
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
-    from registration.pipeline.claims import ClaimingPipeline
+    from registration.engine.registry import OpenRegistry
+    from registration.pipeline.part import Direct
     from registration.pipeline.results import Summary
     from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
@@ -56,7 +59,7 @@ class WaitingList:
 
 
 def waiting_for(
-    pipeline: ClaimingPipeline, name: str, *, state: str | None = None, limit: int = 10
+    registry: OpenRegistry, name: str, *, state: str | None = None, limit: int = 10
 ) -> WaitingList:
     """What `name` could do now, on `limit` manifests at most.
 
@@ -66,12 +69,13 @@ def waiting_for(
     Raises:
         InvalidArgument: when there is no such state.
     """
-    chart = pipeline.lifecycle
+    chart = registry.definition.chart
+    find: FindPart[Direct] = FindPart(registry)
     found: list[Waiting] = []
     unread: list[RegistrationError] = []
     claimed = looked_at = 0
     complete = True
-    for summary in pipeline.list(state, sort="updated"):
+    for summary in find.list(state, sort="updated"):
         if summary.problem is not None:
             unread.append(summary.problem)
             continue
@@ -82,11 +86,11 @@ def waiting_for(
             break
         looked_at += 1
         try:
-            claim = pipeline.claim_of(summary.manifest_id)
+            claim = registry.lease_on(summary.manifest_id)
             if claim is not None and claim.holder != name:
                 claimed += 1
                 continue
-            waiting = _waiting(pipeline, summary, name, claim)
+            waiting = _waiting(registry, summary, name, claim)
         except RegistrationError as error:
             unread.append(error)
             continue
@@ -95,8 +99,8 @@ def waiting_for(
     return WaitingList(tuple(found), claimed, looked_at, tuple(unread), complete)
 
 
-def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lease | None) -> Waiting | None:
-    state = pipeline.load_state(summary.manifest_id)
+def _waiting(registry: OpenRegistry, summary: Summary, name: str, claim: Lease | None) -> Waiting | None:
+    state = registry.state(summary.manifest_id)
     choices = tuple(
         Choice(
             one.action,
@@ -106,10 +110,10 @@ def _waiting(pipeline: ClaimingPipeline, summary: Summary, name: str, claim: Lea
                 for answer in one.answers
                 if answer.verdict.agrees and answer.origin != "claim"
             ),
-            _by(one.next, None if name == pipeline.actor else name),
+            _by(one.next, None if name == registry.actor else name),
         )
-        for one in pipeline.explain(summary.manifest_id, actor=name)
-        if _could(one) and _concerns(pipeline, state, one, name)
+        for one in explained(registry, summary.manifest_id, None, {"actor": name})
+        if _could(one) and _concerns(registry, state, one, name)
     )
     if not choices:
         return None
@@ -130,8 +134,8 @@ def _could(one: Explanation) -> bool:
     )
 
 
-def _concerns(pipeline: ClaimingPipeline, state: StateSnapshot, one: Explanation, name: str) -> bool:
-    action = pipeline.lifecycle.action(one.action)
+def _concerns(registry: OpenRegistry, state: StateSnapshot, one: Explanation, name: str) -> bool:
+    action = registry.definition.chart.action(one.action)
     if action.document:
         return name in state.facts.get("authors", ())
     return not (

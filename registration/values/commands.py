@@ -1,14 +1,86 @@
-"""Commands: what somebody wants done to one manifest, already checked at the edge."""
+"""Commands: one request about one manifest, and the words that may come with it, declared and checked once.
+
+`Words` and its parts are what the pipeline's methods take; `command` checks them, all problems at once, and makes the `Command`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from registration.errors import InvalidArgument, InvalidDocument
+from registration.values.documents import check_document
+from registration.values.ids import check_id
 
 if TYPE_CHECKING:
     from registration.values.documents import Document
     from registration.values.leases import Lease
+
+CONTEXT_BYTES_MAX = 64 * 1024
+TEXT_CHARACTERS_MAX = 10_000
+LABEL_CHARACTERS_MAX = 200
+NUMBER_MAX = 2**53 - 1
+
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
+_HEAD = re.compile("[0-9a-f]{64}")
+
+
+class Basics(TypedDict, total=False):
+    """What every command takes.
+
+    actor: who acts; the pipeline's `actor` where it is missing. comment: a remark to record with the event. idempotency_key: the
+    same key with the same request gives the first answer again and writes nothing; a manifest remembers its 64 latest keys.
+    correlation_id: groups what belongs to one request; by default the id of the event.
+    """
+
+    actor: str | None
+    comment: str | None
+    idempotency_key: str | None
+    correlation_id: str | None
+
+
+class Pins(TypedDict, total=False):
+    """What has to hold for the command to be carried out.
+
+    expected_version: the manifest is at this version. expected_digest, expected_head: its document has this digest, and its
+    log ends in this hash: what was looked at is what is acted on. fence: the number of the lease on the manifest
+    (``manifests/<id>``) that the caller works under; refused as soon as a later one is known.
+    """
+
+    expected_version: int | None
+    expected_digest: str | None
+    expected_head: str | None
+    fence: int | None
+
+
+class Why(TypedDict, total=False):
+    """reason: why, for the record."""
+
+    reason: str | None
+
+
+class More(TypedDict, total=False):
+    """context: other JSON values to record with the event, up to 64 KiB."""
+
+    context: Mapping[str, Any] | None
+
+
+class CreateWords(Basics, More, total=False):
+    """What accompanies a creation."""
+
+
+class ReachWords(Basics, Pins, total=False):
+    """What accompanies `transition_state`, whose context holds the reason as well."""
+
+
+class RejectWords(Basics, More, Pins, total=False):
+    """What accompanies a rejection, besides its reason."""
+
+
+class Words(Basics, More, Pins, Why, total=False):
+    """What may accompany an action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +88,9 @@ class Command:
     """One request. Exactly one of `action` and `target` is given.
 
     stream: the id of the manifest. action: what to do; target: the state to reach by whichever action
-    leads there. document: what `create` and `revise` carry. context: more JSON values to keep with the
-    event. expected_version: refuse unless the manifest is at this version. expected_digest, expected_head: refuse
-    unless these are its document's digest and the hash that its log ends in. idempotency_key: give the first
-    answer again where this key was used before. fence: the number of the lease that this is done under; claim: the lease that
-    somebody has on the manifest at this moment. undoes: the version of the event that this one takes back.
-    tags: those to give or to take away. members: more that the event's data says, from the program and not from people.
+    leads there. document: what `create` and `revise` carry. claim: the lease that somebody has on the manifest at this moment.
+    undoes: the version of the event that this one takes back. tags: those to give or to take away. members: more that the
+    event's data says, from the program and not from people. The rest is explained in `Words`.
     """
 
     stream: str
@@ -49,3 +118,119 @@ class Command:
         """What the event will say of the request besides its action, in the order of the format."""
         said = {"reason": self.reason, "comment": self.comment, "context": self.context}
         return {name: value for name, value in said.items() if value} | dict(self.members or {})
+
+
+def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
+    """The command that `words` ask for. rest: members of the `Command` that no caller words, such as its action.
+
+    Nothing is converted: a number is no text, and text is no number.
+
+    Raises:
+        InvalidArgument: naming every word that is wrong, what is expected, and what was found.
+        TypeError: when there is no such word.
+    """
+    check_id(stream)
+    checked: dict[str, Any] = {}
+    problems: list[str] = []
+    for word, value in words.items():
+        check = _CHECKS.get(word)
+        if check is None:
+            raise TypeError(f"unexpected keyword argument {word!r}; expected are {', '.join(_CHECKS)}")
+        if value is not None:
+            try:
+                checked[word] = check(value)
+            except ValueError as problem:
+                problems.append(f"{word}: {problem} (found {_shorten(value)})")
+    if problems:
+        raise InvalidArgument(
+            f"The request for {stream!r} is invalid: {'; '.join(problems)}.",
+            "Correct it and try again.",
+            manifest_id=stream,
+            problems=problems,
+        )
+    return Command(stream=stream, **checked, **rest)
+
+
+def is_word(name: str) -> bool:
+    """Whether a command takes a word of that name."""
+    return name in _CHECKS
+
+
+def _label(value: object) -> str:
+    text = _unicode(value)
+    if not 1 <= len(text) <= LABEL_CHARACTERS_MAX:
+        raise ValueError(f"1 to {LABEL_CHARACTERS_MAX} characters are expected")
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("it has control characters, or white space at an end")
+    return text
+
+
+def _text(value: object) -> str:
+    text = _unicode(value)
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise ValueError(f"at most {TEXT_CHARACTERS_MAX:,} characters are expected")
+    return text.strip()
+
+
+def _unicode(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("text is expected")  # noqa: TRY004  # collected with all other problems
+    text = str.__str__(value)  # a member of an enumeration as its value
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("it has half of a surrogate pair, which is not a character")
+    return text
+
+
+def _context(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("a mapping is expected")  # noqa: TRY004  # as above
+    taken = {"reason", "comment", "document"} & value.keys()
+    if taken:
+        raise ValueError(f"{', '.join(sorted(taken))}: given twice, or not taken here")
+    try:
+        return check_document(dict(value), source="it", size_bytes_max=CONTEXT_BYTES_MAX).value
+    except InvalidDocument as error:
+        raise ValueError("; ".join(error.details["problems"])) from None
+
+
+def _integer(at_least: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if type(value) is not int or not at_least <= value <= NUMBER_MAX:
+            raise ValueError(f"an integer from {at_least} to 2**53 - 1 is expected")
+        return value
+
+    return check
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(
+            "sha256: and 64 hex digits, all of them, are expected, as `registration show` prints them"
+        )
+    return value
+
+
+def _head(value: object) -> str:
+    if not isinstance(value, str) or not _HEAD.fullmatch(value):
+        raise ValueError("64 hex digits, all of them, are expected, as `registration show` prints them")
+    return value
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+_CHECKS: Mapping[str, Callable[[object], Any]] = {
+    "actor": _label,
+    "reason": _text,
+    "comment": _text,
+    "context": _context,
+    "expected_version": _integer(0),
+    "expected_digest": _digest,
+    "expected_head": _head,
+    "fence": _integer(1),
+    "idempotency_key": _label,
+    "correlation_id": _label,
+}
+"""By word, what checks it; a test holds this against `Words`."""

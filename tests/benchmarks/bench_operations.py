@@ -37,7 +37,7 @@ class WithRegistration:
         return self._pipeline.load_state(id)
 
     def replay(self, id):
-        return self._pipeline.recover(self._walkers[id].id, dry_run=True)
+        return self._pipeline.upkeep.recover(self._walkers[id].id, dry_run=True)
 
     def close(self):
         self._pipeline.close()

@@ -25,7 +25,7 @@ SAID = ("io.github.acme/weather@1.2.0", "f" * 64, "2026-01-01T00:00:00.000000Z")
 
 def note(pipeline: RegistrationPipeline) -> float:
     """Microseconds for one line of the journal."""
-    journal = pipeline._store.journal
+    journal = pipeline._registry.store.journal
     stream, head, at = SAID
     start = time.perf_counter()
     for number in range(1, TIMES + 1):
@@ -59,7 +59,7 @@ def main() -> None:
             for number in range(MANIFESTS_READ):
                 pipeline.create(f"m{number}", {"number": number})
             start = time.perf_counter()
-            events = sum(1 for _ in pipeline.feed())
+            events = sum(1 for _ in pipeline.feed.read())
             print(f"{events / (time.perf_counter() - start):>7,.0f} events/s read, each looked up in its log")
 
 

@@ -32,7 +32,8 @@ from registration.catalog.file import Unusable
 from registration.catalog.filters import KEYS, Filters, Order
 from registration.core.policy import NO_POLICY
 from registration.core.store import FeedEntry
-from registration.pipeline.finder import Finder
+from registration.pipeline.find import FindPart
+from registration.pipeline.part import Direct
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
 from registration.values.events import Event
@@ -94,10 +95,10 @@ def median_ms(call: Callable[[], object], times: int) -> float:
 def measure_real(root: str, manifests: int) -> dict[str, Any]:
     make_registry(root, manifests)
     with RegistrationPipeline(root, create=False) as pipeline:
-        catalog = Path(pipeline.catalog_status().path)
+        catalog = Path(pipeline.find.catalog_status().path)
         catalog.unlink(missing_ok=True)
         begun, cpu = time.perf_counter(), time.process_time()
-        events = pipeline.catch_up_catalog()
+        events = pipeline.find.catch_up_catalog()
         took, cpu = time.perf_counter() - begun, time.process_time() - cpu
 
         def page() -> None:
@@ -122,11 +123,11 @@ def measure_real(root: str, manifests: int) -> dict[str, Any]:
             "first 20 by going through files, ms": median_ms(scanned, 5),
             "all of one state by going through files, ms": median_ms(all_scanned, 3),
             "all of one state with the catalog, ms": median_ms(lambda: list(pipeline.list("REVIEWED")), 3),
-            "count in one state, ms": median_ms(lambda: pipeline.count("REVIEWED"), 20),
+            "count in one state, ms": median_ms(lambda: pipeline.find.count("REVIEWED"), 20),
             "first page with a word and a pointer, ms": median_ms(
                 lambda: list(pipeline.list(text="weather", where={"/number": 77}, limit=20)), 20
             ),
-            "statistics, ms": median_ms(pipeline.stats, 3),
+            "statistics, ms": median_ms(pipeline.find.stats, 3),
         }
 
 
@@ -142,18 +143,18 @@ def make_registry(root: str, manifests: int) -> None:
                 pipeline.act(id, action, actor="bea")
 
 
-def nothing(_finder: Finder, _question: object) -> None:
+def nothing(_finder: FindPart[Direct], _question: object) -> None:
     """What a catalog that can't be had answers."""
 
 
 def without_catalog(pipeline: RegistrationPipeline, state: str) -> Iterator[object]:
     """The list as it is where no catalog can be had."""
-    original = Finder._ask
-    Finder._ask = nothing  # type: ignore[method-assign,assignment]
+    original = FindPart._ask
+    FindPart._ask = nothing  # type: ignore[method-assign,assignment]
     try:
         yield from pipeline.list(state)
     finally:
-        Finder._ask = original  # type: ignore[method-assign]
+        FindPart._ask = original  # type: ignore[method-assign]
 
 
 def fresh(root: str, which: str, times: int = 11) -> float:

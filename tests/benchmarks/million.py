@@ -85,7 +85,7 @@ def follow(root: str, *_: int) -> dict[str, Any]:
     versions = bytearray(SAMPLE_MAX)  # by the number in a name: the memory that is measured is not to be this
     events = 0
     with RegistrationPipeline(root, create=False) as pipeline:
-        for entry in pipeline.feed():
+        for entry in pipeline.feed.read():
             number = number_of(entry.event.subject)
             if number >= len(versions):
                 versions.extend(bytes(number))
@@ -99,7 +99,7 @@ def follow(root: str, *_: int) -> dict[str, Any]:
 def verify(root: str, first: int, last: int) -> dict[str, Any]:
     """Every byte of a share of the manifests."""
     with RegistrationPipeline(root, create=False) as pipeline:
-        sound = sum(not pipeline.verify(name_of(number)).findings for number in range(first, last))
+        sound = sum(not pipeline.evidence.verify(name_of(number)).findings for number in range(first, last))
     return {"sound": sound}
 
 

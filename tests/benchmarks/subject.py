@@ -11,7 +11,7 @@ from registration.pipeline.pipeline import RegistrationPipeline
 if TYPE_CHECKING:
     from floors import BareFiles
 
-    from registration.pipeline.results import TransitionResult
+    from registration.engine.engine import TransitionResult
 
 DOCUMENT: dict[str, Any] = {
     "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",

@@ -153,7 +153,7 @@ def _replay(root: str, effort: Effort) -> Iterator[Row]:
             raw = opened.read()
         works: dict[str, Callable[[], object]] = {
             BARE_REPLAY: lambda: read_lines(raw),
-            "replay": lambda: pipeline.recover(walker.id, dry_run=True),
+            "replay": lambda: pipeline.upkeep.recover(walker.id, dry_run=True),
             "history": lambda: sum(1 for _ in pipeline.history(walker.id)),
         }
         taken = in_turn(works, rounds=effort.rate_rounds * 3, warm_up=1)

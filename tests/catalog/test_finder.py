@@ -100,7 +100,9 @@ def test_a_list_is_of_what_was_asked_for(
     stock(pipeline)
 
     assert ids(pipeline.list(**said)) == expected
-    assert pipeline.count(**{name: value for name, value in said.items() if name != "sort"}) == len(expected)
+    assert pipeline.find.count(**{name: value for name, value in said.items() if name != "sort"}) == len(
+        expected
+    )
 
 
 def test_a_page_says_where_the_next_one_begins(pipeline: RegistrationPipeline) -> None:
@@ -164,15 +166,15 @@ def test_a_closed_pipeline_finds_nothing(pipeline: RegistrationPipeline) -> None
 
     for question in (
         pipeline.list,
-        pipeline.count,
-        pipeline.stats,
-        pipeline.catalog_status,
-        pipeline.refresh_catalog,
+        pipeline.find.count,
+        pipeline.find.stats,
+        pipeline.find.catalog_status,
+        pipeline.find.refresh_catalog,
     ):
         with pytest.raises(StoreError, match="closed"):
             question()
     with pytest.raises(StoreError, match="closed"):
-        pipeline.query("select 1")
+        pipeline.find.query("select 1")
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def test_statistics_of_a_registry(pipeline: RegistrationPipeline) -> None:
     """How many, since when, how long, and what was done, in exact numbers."""
     stock(pipeline)
 
-    found = pipeline.stats()
+    found = pipeline.find.stats()
 
     states = {one.state: one for one in found.states}
     assert (found.manifests, found.events, found.unreadable) == (5, 11, 0)
@@ -193,12 +195,12 @@ def test_statistics_of_a_registry(pipeline: RegistrationPipeline) -> None:
     assert states["REGISTERED"].stays is None
     assert states["DRAFT"].stays == Stays(3, 1.0, 1.0, 1.0, 1.0, 1.0)
     assert found.days == {"2026-01-01": {"create": 5, "submit_for_review": 3, "approve": 2, "register": 1}}
-    assert pipeline.stats(since="2026-01-02").days == {}
+    assert pipeline.find.stats(since="2026-01-02").days == {}
 
 
 def test_statistics_of_an_empty_registry(pipeline: RegistrationPipeline) -> None:
     """Nothing, and no division by it."""
-    found = pipeline.stats()
+    found = pipeline.find.stats()
 
     assert (found.manifests, found.events, found.states, found.days) == (0, 0, (), {})
 
@@ -250,15 +252,15 @@ def test_a_query_is_answered(pipeline: RegistrationPipeline) -> None:
     """With the kinds of the policy, the places of the lifecycle, and parameters."""
     stock(pipeline)
 
-    kinds = pipeline.query("select kind, count(*) as n from manifests group by kind order by kind")
-    under = pipeline.query(
+    kinds = pipeline.find.query("select kind, count(*) as n from manifests group by kind order by kind")
+    under = pipeline.find.query(
         "select id from manifests join places on place = manifests.state where places.state = :state order by id",
         {"state": "IN_REVIEW"},
     )
-    words = pipeline.query("select count(*) from words where words match ?", ['"acme"'])
-    members = pipeline.query("select count(*) from documents, json_each(document) where key = 'version'")
-    history = pipeline.query("select version, action from history where id = 'r' order by version")
-    text = pipeline.query("select json_extract(document, '$.version') from documents join manifests on number = manifest "
+    words = pipeline.find.query("select count(*) from words where words match ?", ['"acme"'])
+    members = pipeline.find.query("select count(*) from documents, json_each(document) where key = 'version'")
+    history = pipeline.find.query("select version, action from history where id = 'r' order by version")
+    text = pipeline.find.query("select json_extract(document, '$.version') from documents join manifests on number = manifest "
                           "where id = 'z'")  # fmt: skip
 
     assert kinds.columns == ("kind", "n")
@@ -311,9 +313,9 @@ def test_a_query_can_do_nothing_but_read(
     stock(pipeline)
 
     with pytest.raises(kind, match=problem):
-        pipeline.query(sql, time_limit_s=0.2)
-    assert pipeline.count() == 5
-    assert pipeline.query("select count(*) from manifests").rows == ((5,),)
+        pipeline.find.query(sql, time_limit_s=0.2)
+    assert pipeline.find.count() == 5
+    assert pipeline.find.query("select count(*) from manifests").rows == ((5,),)
 
 
 @pytest.mark.parametrize("fence", ["authorizer", "query_only", "read-only file"])
@@ -321,7 +323,7 @@ def test_each_fence_around_queries_would_do(root: Path, monkeypatch: pytest.Monk
     """Where the two others were not there, nothing could be written all the same."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create("a", {})
-        pipeline.count()
+        pipeline.find.count()
     mode = "ro" if fence == "read-only file" else "rw"
     if fence != "authorizer":
         monkeypatch.setattr("registration.catalog.queries._authorize", lambda *_: sqlite3.SQLITE_OK)
@@ -361,9 +363,9 @@ def test_a_query_has_bounds(pipeline: RegistrationPipeline) -> None:
     """Rows beyond the bound are left out, and that is said; values are JSON values."""
     stock(pipeline)
 
-    cut = pipeline.query("select id from manifests order by id", rows_max=2)
-    whole = pipeline.query("select id from manifests order by id", rows_max=5)
-    odd = pipeline.query("select x'00ff', cast(x'ff' as text), null, 1.5, 9007199254740993")
+    cut = pipeline.find.query("select id from manifests order by id", rows_max=2)
+    whole = pipeline.find.query("select id from manifests order by id", rows_max=5)
+    odd = pipeline.find.query("select x'00ff', cast(x'ff' as text), null, 1.5, 9007199254740993")
 
     assert (cut.rows, cut.more) == ((("a",), ("d1",)), True)
     assert (len(whole.rows), whole.more) == (5, False)
@@ -372,7 +374,7 @@ def test_a_query_has_bounds(pipeline: RegistrationPipeline) -> None:
 
 def test_a_query_tells_of_tables(pipeline: RegistrationPipeline) -> None:
     """The pragmas that only tell are let through."""
-    found = pipeline.query("select name from pragma_table_info('tags')")
+    found = pipeline.find.query("select name from pragma_table_info('tags')")
 
     assert found.rows == (("manifest",), ("tag",))
 
@@ -387,7 +389,7 @@ def test_a_policy_that_can_not_be_meant_costs_kinds_only(
 
         assert ids(pipeline.list()) == ["a"]
         with caplog.at_level(logging.WARNING):
-            assert pipeline.query("select id, kind from manifests").rows == (("a", None),)
+            assert pipeline.find.query("select id, kind from manifests").rows == (("a", None),)
         assert "Kinds can't be told" in caplog.text
         with pytest.raises(InvalidArgument, match="policy"):
             list(pipeline.list(kind="server"))
@@ -419,8 +421,8 @@ def test_one_that_can_not_be_read_has_its_place_in_a_list(root: Path, sort: str)
         )
         assert ids(whole) == ["b"]
         assert isinstance(whole[0].problem, CorruptLog)
-        assert pipeline.count() == 3
-        assert pipeline.stats().unreadable == 1
+        assert pipeline.find.count() == 3
+        assert pipeline.find.stats().unreadable == 1
 
 
 @pytest.mark.damaged
@@ -467,7 +469,7 @@ def test_one_that_somebody_holds_is_waited_for_once(root: Path, monkeypatch: pyt
         assert [one.problem is None for one in listed] == [True, False, True]
         assert isinstance(listed[1].problem, LockTimeout)
         assert waits == ["b"]
-        assert reader.catalog_status().state == "current"
+        assert reader.find.catalog_status().state == "current"
         assert [one.problem for one in reader.list()] == [None, None, None]
 
 
@@ -487,7 +489,7 @@ def test_one_whose_files_the_disk_does_not_give_keeps_nobody_else_out(root: Path
 
         assert ids(listed) == ["b", "c"]
         assert isinstance(listed[0].problem, StoreError)
-        assert reader.catalog_status().state == "current"
+        assert reader.find.catalog_status().state == "current"
 
 
 def test_what_is_shown_was_looked_at(root: Path) -> None:
@@ -515,11 +517,11 @@ def test_a_log_that_was_copied_in_is_found_by_a_refresh(root: Path, tmp_path: Pa
         assert ids(pipeline.list()) == ["a"]
         shutil.move(tmp_path / "b", root / "manifests" / "b")
 
-        found = pipeline.refresh_catalog()
+        found = pipeline.find.refresh_catalog()
 
         assert found.manifests == 2
         assert ids(pipeline.list()) == ["a", "b"]
-        assert pipeline.catalog_status().state == "current"
+        assert pipeline.find.catalog_status().state == "current"
 
 
 def test_a_repair_is_followed(root: Path) -> None:
@@ -532,14 +534,14 @@ def test_a_repair_is_followed(root: Path) -> None:
         log = root / "manifests" / "a" / "events.jsonl"
         lines = log.read_bytes().splitlines(keepends=True)
         log.write_bytes(lines[0] + lines[1].replace(b"ada", b"eve") + lines[2])
-        pipeline.repair("a", accept_loss=True)
+        pipeline.upkeep.repair("a", accept_loss=True)
 
         assert [(one.state, one.version) for one in pipeline.list()] == [("DRAFT", 2)]
-        assert pipeline.query("select action from history order by version").rows == (
+        assert pipeline.find.query("select action from history order by version").rows == (
             ("create",),
             ("repair",),
         )
-        assert pipeline.refresh_catalog().mended == ()
+        assert pipeline.find.refresh_catalog().mended == ()
 
 
 def test_deleting_the_feed_and_the_catalog_loses_nothing(root: Path) -> None:
@@ -547,14 +549,14 @@ def test_deleting_the_feed_and_the_catalog_loses_nothing(root: Path) -> None:
     with RegistrationPipeline(root, actor="ada") as pipeline:
         stock(pipeline)
         before = list(pipeline.list())
-        numbers = pipeline.stats()
+        numbers = pipeline.find.stats()
         shutil.rmtree(root / "feed")
         assert list(pipeline.list()) == before
         (root / "catalog.sqlite").unlink()
         shutil.rmtree(root / "feed")
 
         assert list(pipeline.list()) == before
-        assert pipeline.stats().states == numbers.states
+        assert pipeline.find.stats().states == numbers.states
 
 
 def test_a_registry_of_an_earlier_release_has_its_catalog_made(tmp_path: Path) -> None:
@@ -563,21 +565,21 @@ def test_a_registry_of_an_earlier_release_has_its_catalog_made(tmp_path: Path) -
     with RegistrationPipeline(tmp_path / "r", create=False) as pipeline:
         listed = list(pipeline.list())
 
-        assert ids(listed) == sorted(pipeline.manifest_ids())
+        assert ids(listed) == sorted(pipeline.upkeep.manifest_ids())
         assert [(one.state, one.version) for one in listed] == [
             ((state := pipeline.load_state(one.manifest_id)).state, state.version) for one in listed
         ]
-        assert pipeline.refresh_catalog().mended == ()
+        assert pipeline.find.refresh_catalog().mended == ()
 
 
 def test_a_store_without_files_has_no_catalog() -> None:
     """It is said where one is asked for; no answer needs it."""
     with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION)) as pipeline:
         with pytest.raises(StoreError, match="has no catalog"):
-            pipeline.catalog_status()
+            pipeline.find.catalog_status()
         with pytest.raises(StoreError, match="has no catalog"):
-            pipeline.refresh_catalog()
-        assert pipeline.catch_up_catalog() == 0
+            pipeline.find.refresh_catalog()
+        assert pipeline.find.catch_up_catalog() == 0
 
 
 def test_a_catalog_that_can_not_be_kept_is_said_where_it_is_asked_for(
@@ -591,10 +593,10 @@ def test_a_catalog_that_can_not_be_kept_is_said_where_it_is_asked_for(
         with caplog.at_level(logging.INFO):
             assert ids(pipeline.list("DRAFT")) == ["d1", "d2"]
         assert "not a plain file" in caplog.text
-        assert pipeline.query("select count(*) from manifests").rows == ((5,),)
-        assert pipeline.stats().manifests == 5
+        assert pipeline.find.query("select count(*) from manifests").rows == ((5,),)
+        assert pipeline.find.stats().manifests == 5
         with pytest.raises(StoreError, match="can't be kept"):
-            pipeline.refresh_catalog()
+            pipeline.find.refresh_catalog()
         (root / "catalog.sqlite").rmdir()
 
 
@@ -607,10 +609,10 @@ def test_a_feed_that_can_not_be_read_is_a_reason_to_do_without(root: Path) -> No
         (root / "feed").write_bytes(b"")
 
         assert list(pipeline.list()) == before
-        status = pipeline.catalog_status()
+        status = pipeline.find.catalog_status()
         assert (status.state, "feed" in status.reason) == ("unusable", True)
         with pytest.raises(StoreError):
-            pipeline.refresh_catalog()
+            pipeline.find.refresh_catalog()
         (root / "feed").unlink()
         (root / "kept").rename(root / "feed")
 
@@ -624,9 +626,9 @@ def test_python_without_sqlite_lists_all_the_same(root: Path) -> None:
         "sys.modules['sqlite3'] = None\n"
         "from registration import RegistrationPipeline\n"
         "with RegistrationPipeline(sys.argv[1], create=False) as pipeline:\n"
-        "    print([one.manifest_id for one in pipeline.list('DRAFT')], pipeline.count(text='acme'))\n"
+        "    print([one.manifest_id for one in pipeline.list('DRAFT')], pipeline.find.count(text='acme'))\n"
         "    try:\n"
-        "        pipeline.stats()\n"
+        "        pipeline.find.stats()\n"
         "    except Exception as error:\n"
         "        print(error)\n"
     )
@@ -671,8 +673,8 @@ def test_who_committed_much_catches_up_when_it_closes(root: Path, monkeypatch: p
     with RegistrationPipeline(root, actor="ada") as pipeline:
         stock(pipeline)
     with RegistrationPipeline(root, create=False) as reader:
-        assert reader.catalog_status().state == "current"
-        assert reader.catalog_status().events == 12
+        assert reader.find.catalog_status().state == "current"
+        assert reader.find.catalog_status().events == 12
     pipeline.close()
     assert CAUGHT_UP_AFTER == 300
 
@@ -681,7 +683,7 @@ def test_who_committed_much_catches_up_when_it_closes(root: Path, monkeypatch: p
     ("way", "error"),
     [
         ("registration.catalog.file.CatalogFile.ask", Unusable("locked")),
-        ("registration.pipeline.finder.Finder.catch_up_catalog", StoreError("It can't be read.")),
+        ("registration.pipeline.find.FindPart.catch_up_catalog", StoreError("It can't be read.")),
     ],
 )
 def test_closing_is_not_kept_from_by_the_catalog(
@@ -753,11 +755,13 @@ def test_kills_of_writers_and_readers_leave_a_catalog_that_agrees(root: Path) ->
 
         with RegistrationPipeline(root, create=False) as pipeline:
             listed = [(one.manifest_id, one.state, one.version) for one in pipeline.list()]
-            states = [state for id in pipeline.manifest_ids() if (state := loaded(pipeline, id)) is not None]
+            states = [
+                state for id in pipeline.upkeep.manifest_ids() if (state := loaded(pipeline, id)) is not None
+            ]
             assert listed == sorted((state.stream, state.state, state.version) for state in states)
 
     with RegistrationPipeline(root, create=False) as pipeline:
-        found = pipeline.refresh_catalog()
+        found = pipeline.find.refresh_catalog()
         assert (found.mended, found.gone, found.unreadable) == ((), (), ())
         assert found.manifests >= len(listed) > 0
     with closing(sqlite3.connect(root / "catalog.sqlite")) as db:
@@ -765,7 +769,7 @@ def test_kills_of_writers_and_readers_leave_a_catalog_that_agrees(root: Path) ->
 
 
 def loaded(pipeline: RegistrationPipeline, id: str) -> Any:
-    return pipeline.recover(id, dry_run=True).state
+    return pipeline.upkeep.recover(id, dry_run=True).state
 
 
 def test_threads_list_while_others_commit(root: Path) -> None:
@@ -777,7 +781,7 @@ def test_threads_list_while_others_commit(root: Path) -> None:
             for number in range(8):
                 id = f"{name}{number}"
                 pipeline.create(id, {"name": id})
-                if id not in ids(pipeline.list("DRAFT")) or not pipeline.count(name_prefix=id):
+                if id not in ids(pipeline.list("DRAFT")) or not pipeline.find.count(name_prefix=id):
                     missing.append(id)
 
         threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
@@ -787,15 +791,15 @@ def test_threads_list_while_others_commit(root: Path) -> None:
             thread.join()
 
         assert missing == []
-        assert pipeline.count() == 24
-        assert pipeline.refresh_catalog().mended == ()
+        assert pipeline.find.count() == 24
+        assert pipeline.find.refresh_catalog().mended == ()
 
 
 def test_times_of_a_registry_are_those_of_its_clock(root: Path) -> None:
     """Ages are counted from the time that the statistics were made at."""
     with RegistrationPipeline(root, actor="ada", clock=FakeClock()) as pipeline:
         pipeline.create("a", {})
-        found = pipeline.stats()
+        found = pipeline.find.stats()
 
     age = datetime.fromisoformat(found.time) - datetime.fromisoformat(found.states[0].oldest or "")
     assert 0 < age.total_seconds() < 60

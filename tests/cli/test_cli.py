@@ -354,7 +354,7 @@ def test_an_error_in_json_goes_to_stderr(drafted: Terminal) -> None:
         (2, ("create", "--id", "a b", SERVER), "it has ' '"),
         (2, ("submit", ID, "--context", "{"), "Give a JSON object: --context"),
         (2, ("submit", ID, "--context", '{"reason": "x"}'), "reason: given twice, or not taken here"),
-        (2, ("submit", ID, "--actor", ""), "actor: String should have at least 1 character"),
+        (2, ("submit", ID, "--actor", ""), "actor: 1 to 200 characters are expected"),
         (2, ("submit", ID, "--expected-version", "-1"), "Invalid value for '--expected-version'"),
         (3, ("show", "io.github.acme/wether@1.2.0"), f"Did you mean '{ID}'?"),
         (3, ("submit", "nothing-like-it"), "`registration list` shows those that there are."),

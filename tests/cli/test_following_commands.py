@@ -197,7 +197,7 @@ def test_what_failed_is_shown_and_helped_on(terminal, root):
 
     def block():
         with RegistrationPipeline(root) as pipeline, pytest.raises(ConsumerBlocked):
-            pipeline.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
+            pipeline.feed.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
 
     block()
     said = terminal.fails(1, "consumers", "status")

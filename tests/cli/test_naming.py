@@ -243,7 +243,7 @@ def test_what_a_crash_left_is_told_and_set_right(terminal: Terminal) -> None:
         position = pipeline.load_state("b").position
         with (
             pytest.raises(KeyboardInterrupt),
-            pipeline._names.claims.taken(f"{NAME}@2.0.0", "b", position, "2026"),
+            pipeline._registry.names.claims.taken(f"{NAME}@2.0.0", "b", position, "2026"),
         ):
             raise KeyboardInterrupt
     shutil.rmtree(terminal.root / "aliases")

@@ -651,7 +651,7 @@ def test_the_log_says_what_an_event_is_to_others(root: Path, tmp_path: Path) -> 
         pipeline.revise("a", {"title": "x"})
         pipeline.undo("a")
         clock.advance(31 * 86_400)
-        pipeline.tick("a")
+        pipeline.upkeep.tick("a")
     terminal = Terminal(root)
 
     told = lines(terminal.ok("log", "a"))

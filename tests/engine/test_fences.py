@@ -95,9 +95,9 @@ def test_a_write_under_an_earlier_number_is_refused(pipeline):
 
 def test_a_write_whose_lease_was_taken_by_somebody_is_refused_before_that_one_writes(pipeline, clock):
     """The lease that holds now tells as well, and the refusal says who has it."""
-    stale = pipeline.leases.acquire(KEY, holder="bea", ttl_s=1)
+    stale = pipeline.work.leases.acquire(KEY, holder="bea", ttl_s=1)
     clock.advance(1)
-    taken = pipeline.leases.acquire(KEY, holder="cyd", ttl_s=90)
+    taken = pipeline.work.leases.acquire(KEY, holder="cyd", ttl_s=90)
 
     with pytest.raises(StaleFence) as refused:
         pipeline.approve(ID, actor="bea", fence=stale.number)
@@ -174,7 +174,7 @@ def test_the_highest_number_is_what_a_replay_finds(numbers, cut):
 
 def test_a_claim_keeps_others_off(pipeline):
     """They are told who has it and until when; nothing is written, reading is free, and the holder goes on."""
-    claim = pipeline.claim(ID, actor="bea", for_s=600)
+    claim = pipeline.work.claim(ID, actor="bea", for_s=600)
 
     for act in (
         lambda: pipeline.approve(ID, actor="cyd"),
@@ -191,81 +191,81 @@ def test_a_claim_keeps_others_off(pipeline):
 
 def test_a_claim_ends_with_what_it_was_for(pipeline):
     """Once its holder has moved the manifest on, or approved it, others needn't wait."""
-    pipeline.claim(ID, actor="bea")
+    pipeline.work.claim(ID, actor="bea")
     pipeline.approve(ID, actor="bea")
-    assert pipeline.claim_of(ID) is None
+    assert pipeline.work.claim_of(ID) is None
 
-    pipeline.claim(ID, actor="cyd")
+    pipeline.work.claim(ID, actor="cyd")
     pipeline.approve(ID, actor="cyd")  # APPROVED before and after
-    assert pipeline.claim_of(ID) is None
+    assert pipeline.work.claim_of(ID) is None
 
-    pipeline.claim(ID, actor="dan")
+    pipeline.work.claim(ID, actor="dan")
     pipeline.reject(ID, actor="dan", reason="why")
-    assert pipeline.claim_of(ID) is None
+    assert pipeline.work.claim_of(ID) is None
 
 
 def test_a_claim_outlasts_what_moves_nothing(pipeline):
     """Whoever revises a draft that they have claimed is not done with it."""
     pipeline.reject(ID, reason="why")
-    claim = pipeline.claim(ID, actor="ada")
+    claim = pipeline.work.claim(ID, actor="ada")
 
     pipeline.revise(ID, {"name": "w"})
 
-    assert pipeline.claim_of(ID) == claim
+    assert pipeline.work.claim_of(ID) == claim
 
 
 def test_a_program_that_names_its_lease_keeps_it(pipeline):
     """It holds the lease for as long as it means to, under whatever name it acts."""
-    lease = pipeline.leases.acquire(KEY, holder="publisher-7", ttl_s=600)
+    lease = pipeline.work.leases.acquire(KEY, holder="publisher-7", ttl_s=600)
 
     pipeline.approve(ID, actor="bea", fence=lease.number)
     pipeline.register(ID, actor="cyd", fence=lease.number)
 
-    assert pipeline.claim_of(ID) == lease
+    assert pipeline.work.claim_of(ID) == lease
 
 
 def test_claiming_again_begins_the_time_anew(pipeline, clock):
     """It stays the same claim; somebody else's is refused."""
-    claim = pipeline.claim(ID, actor="bea", for_s=60)
+    claim = pipeline.work.claim(ID, actor="bea", for_s=60)
     clock.advance(30)
 
-    again = pipeline.claim(ID, actor="bea", for_s=60)
+    again = pipeline.work.claim(ID, actor="bea", for_s=60)
 
     assert again == replace(claim, until=again.until)
     assert again.until > claim.until
     with pytest.raises(LeaseHeld):
-        pipeline.claim(ID, actor="cyd")
-    assert list(pipeline.claims()) == [again]
+        pipeline.work.claim(ID, actor="cyd")
+    assert list(pipeline.work.claims()) == [again]
 
 
 def test_an_ended_claim_is_in_nobodys_way(pipeline, clock):
     """Others act, and claim it themselves, as soon as its time is over."""
-    pipeline.claim(ID, actor="bea", for_s=60)
+    pipeline.work.claim(ID, actor="bea", for_s=60)
     clock.advance(60)
 
     assert pipeline.approve(ID, actor="cyd").snapshot.state == "APPROVED"
 
-    assert pipeline.claim(ID, actor="cyd").number == 2
+    assert pipeline.work.claim(ID, actor="cyd").number == 2
 
 
 def test_releasing_is_for_the_own_claim(pipeline):
     """Somebody else's is refused, and nobody's is no harm."""
-    pipeline.claim(ID, actor="bea")
+    pipeline.work.claim(ID, actor="bea")
 
     with pytest.raises(LeaseHeld):
-        pipeline.release_claim(ID, actor="cyd")
-    assert pipeline.release_claim(ID, actor="bea")
-    assert not pipeline.release_claim(ID, actor="bea")
+        pipeline.work.release(ID, actor="cyd")
+    assert pipeline.work.release(ID, actor="bea")
+    assert not pipeline.work.release(ID, actor="bea")
 
 
 def test_a_claim_that_is_taken_away_is_an_event(pipeline):
     """It says whose it was, who took it away and why; nothing moves, and its holder writes no more under it."""
     before = pipeline.load_state(ID)
-    claim = pipeline.claim(ID, actor="bea")
+    claim = pipeline.work.claim(ID, actor="bea")
     told = []
     pipeline.on("state_change", told.append)
 
-    assert pipeline.break_claim(ID, actor="cyd", reason=" on holiday ") == claim
+    assert pipeline.work.break_claim(ID, actor="cyd", reason=" on holiday ") == claim
 
     (*_, event) = pipeline.history(ID)
     after = pipeline.load_state(ID)
@@ -275,32 +275,32 @@ def test_a_claim_that_is_taken_away_is_an_event(pipeline):
     assert event.data["claim"] == {k: v for k, v in claim.as_json().items() if k != "key"}
     assert (after.state, after.document, after.approvals) == (before.state, before.document, before.approvals)
     assert [change.event for change in told] == [event]
-    assert pipeline.claim_of(ID) is None
-    assert pipeline.leases.history(KEY)[-1].how == "broken"
+    assert pipeline.work.claim_of(ID) is None
+    assert pipeline.work.leases.history(KEY)[-1].how == "broken"
     with pytest.raises(StaleFence):
         pipeline.approve(ID, actor="bea", fence=claim.number)
-    assert pipeline.claim(ID, actor="bea").number > claim.number + 1
+    assert pipeline.work.claim(ID, actor="bea").number > claim.number + 1
 
 
 def test_taking_a_claim_away_needs_one_and_a_reason(pipeline):
     """Nothing is written where there is none."""
     with pytest.raises(NotFound, match="Nobody has a lease"):
-        pipeline.break_claim(ID, actor="cyd", reason="why")
-    pipeline.claim(ID, actor="bea")
+        pipeline.work.break_claim(ID, actor="cyd", reason="why")
+    pipeline.work.claim(ID, actor="bea")
     for reason in ("", " \n"):
         with pytest.raises(InvalidArgument, match="reason"):
-            pipeline.break_claim(ID, actor="cyd", reason=reason)
+            pipeline.work.break_claim(ID, actor="cyd", reason=reason)
 
     assert versions(pipeline) == 2
 
 
 def test_claiming_what_is_not_there_suggests_what_is(pipeline):
     """A typing mistake claims nothing."""
-    for call in (pipeline.claim, pipeline.release_claim):
+    for call in (pipeline.work.claim, pipeline.work.release):
         with pytest.raises(NotFound, match=r"Did you mean 'acme/weather@1\.0'"):
             call("acme/whether@1.0")
 
-    assert list(pipeline.claims()) == []
+    assert list(pipeline.work.claims()) == []
 
 
 def test_nobody_named_can_claim_nothing(clock):
@@ -310,7 +310,7 @@ def test_nobody_named_can_claim_nothing(clock):
         pipeline.create(ID, {})
 
         with pytest.raises(InvalidArgument, match="somebody who has it"):
-            pipeline.claim(ID)
+            pipeline.work.claim(ID)
 
 
 def test_due_time_outs_run_in_spite_of_a_claim_and_are_kept_over_a_broken_one(clock):
@@ -320,20 +320,20 @@ def test_due_time_outs_run_in_spite_of_a_claim_and_are_kept_over_a_broken_one(cl
         pipeline.create(ID, {})
         pipeline.act(ID, "ask")
         due = pipeline.load_state(ID).facts["due"]
-        pipeline.claim(ID, actor="bea", for_s=86_400)
+        pipeline.work.claim(ID, actor="bea", for_s=86_400)
         clock.advance(60)
 
-        pipeline.break_claim(ID, actor="cyd", reason="why")
+        pipeline.work.break_claim(ID, actor="cyd", reason="why")
 
         assert pipeline.load_state(ID).facts["due"] == due
-        pipeline.claim(ID, actor="bea", for_s=86_400)
+        pipeline.work.claim(ID, actor="bea", for_s=86_400)
         clock.advance(5_400)
-        assert pipeline.tick(ID) != ()
+        assert pipeline.upkeep.tick(ID) != ()
 
 
 def test_why_tells_of_a_claim(pipeline):
     """Its holder could act, and nobody else; for the holder it is in nobody's way."""
-    pipeline.claim(ID, actor="bea")
+    pipeline.work.claim(ID, actor="bea")
 
     (refused,) = pipeline.explain(ID, "approve", actor="cyd")
     (allowed,) = pipeline.explain(ID, "approve", actor="bea")
@@ -347,7 +347,7 @@ def test_why_tells_of_a_claim(pipeline):
 
 def test_where_a_rule_says_no_as_well_it_is_a_refusal_by_the_rules(pipeline):
     """Waiting for the claim to end would not help, so that is not all that is said."""
-    pipeline.claim(ID, actor="bea")
+    pipeline.work.claim(ID, actor="bea")
 
     with pytest.raises(GuardRefused) as refused:
         pipeline.reject(ID, actor="cyd", reason=None)
@@ -367,7 +367,7 @@ def test_the_policy_says_what_a_claim_keeps_others_from(root, clock, exclusive, 
     with RegistrationPipeline(root, actor="ada", clock=clock, policy=policy) as pipeline:
         pipeline.create(ID, {})
         pipeline.submit_for_review(ID)
-        pipeline.claim(ID, actor="bea")
+        pipeline.work.claim(ID, actor="bea")
         kept_off = set()
 
         for action in ("approve", "reject"):
@@ -383,7 +383,7 @@ def test_a_write_meets_a_damaged_claim_and_is_refused(root, clock):
     """Who has it can't be told, so nobody gets past it; the file is named, and removing it is enough."""
     with RegistrationPipeline(root, actor="ada", clock=clock) as pipeline:
         pipeline.create(ID, {})
-        claim = pipeline.claim(ID)
+        claim = pipeline.work.claim(ID)
         pipeline.act(ID, "submit_for_review", fence=claim.number)
         file = root / "leases" / "manifests" / "acme%2Fweather@1.0.json"
         file.write_bytes(b"{}")
@@ -392,7 +392,7 @@ def test_a_write_meets_a_damaged_claim_and_is_refused(root, clock):
             pipeline.approve(ID)
         file.unlink()
 
-        assert pipeline.claim(ID).number == claim.number + 1
+        assert pipeline.work.claim(ID).number == claim.number + 1
         pipeline.approve(ID)
 
 
@@ -407,7 +407,7 @@ def test_a_claim_that_cannot_be_ended_is_logged_and_the_command_is_done(root, cl
     with RegistrationPipeline(root) as pipeline:
         pipeline.create(ID, {})
     with RegistrationPipeline(root, actor="ada", clock=clock, leases=stuck) as pipeline:
-        pipeline.claim(ID)
+        pipeline.work.claim(ID)
         with caplog.at_level(logging.WARNING, "registration"):
             assert pipeline.submit_for_review(ID).snapshot.state == "REVIEWED"
 
@@ -422,10 +422,10 @@ def test_two_handles_on_one_registry_see_the_same_claims(root, clock):
         RegistrationPipeline(root, actor="cyd", clock=clock, leases="memory:") as apart,
     ):
         one.create(ID, {})
-        claim = one.claim(ID)
+        claim = one.work.claim(ID)
 
-        assert other.claim_of(ID) == claim
-        assert apart.claim_of(ID) is None
+        assert other.work.claim_of(ID) == claim
+        assert apart.work.claim_of(ID) is None
 
 
 # -- what waits ----------------------------------------------------------------------------------------------------
@@ -439,31 +439,31 @@ def doing(action, **more):
 def waiting(pipeline, name, **said):
     return {
         one.manifest_id: [choice.action for choice in one.choices]
-        for one in pipeline.waiting_for(name, **said).found
+        for one in pipeline.work.next(name, **said).found
     }
 
 
 def test_what_waits_for_somebody_is_what_they_could_do(pipeline):
     """Also where it lacks nothing but a word; each with the step that does it."""
-    found = pipeline.waiting_for("bea").found
+    found = pipeline.work.next("bea").found
 
     assert [(one.manifest_id, one.state, one.version) for one in found] == [(ID, "REVIEWED", 2)]
     assert [(choice.action, choice.to, choice.next) for choice in found[0].choices] == [
         ("approve", "APPROVED", doing("approve", actor="bea")),
         ("reject", "DRAFT", doing("reject", actor="bea", missing=("reason",))),
     ]
-    own = pipeline.waiting_for("ada").found[0]  # who acts there anyway
+    own = pipeline.work.next("ada").found[0]  # who acts there anyway
     assert own.choices[0].next == doing("approve")
 
 
 def test_what_others_have_claimed_does_not_wait(pipeline):
     """It is counted; the own claim is shown."""
-    claim = pipeline.claim(ID, actor="bea")
+    claim = pipeline.work.claim(ID, actor="bea")
 
-    others = pipeline.waiting_for("cyd")
+    others = pipeline.work.next("cyd")
 
     assert (others.found, others.claimed, others.complete) == ((), 1, True)
-    assert pipeline.waiting_for("bea").found[0].claim == claim
+    assert pipeline.work.next("bea").found[0].claim == claim
 
 
 def test_those_that_wait_longest_come_first_and_no_more_than_asked_for(pipeline, clock):
@@ -473,8 +473,8 @@ def test_those_that_wait_longest_come_first_and_no_more_than_asked_for(pipeline,
         pipeline.create(id, {})
 
     assert list(waiting(pipeline, "ada", limit=3)) == [ID, "b", "a"]
-    assert not pipeline.waiting_for("ada", limit=3).complete
-    assert pipeline.waiting_for("ada", limit=4).complete
+    assert not pipeline.work.next("ada", limit=3).complete
+    assert pipeline.work.next("ada", limit=4).complete
     assert list(waiting(pipeline, "ada", state="DRAFT")) == ["b", "a", "c"]
 
 

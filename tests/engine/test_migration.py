@@ -232,8 +232,8 @@ def test_both_versions_are_kept(migrated, open_pipeline):
     pipeline = open_pipeline()
     first = next(pipeline.history("a"))
 
-    assert pipeline.rule("lifecycles", first.data["lifecycle"]["digest"]) == _checked(V1)
-    assert pipeline.rule("lifecycles", pipeline.definition.identity["digest"]) == _checked(V2)
+    assert pipeline.evidence.rule("lifecycles", first.data["lifecycle"]["digest"]) == _checked(V1)
+    assert pipeline.evidence.rule("lifecycles", pipeline.definition.identity["digest"]) == _checked(V2)
 
 
 def test_who_had_it_open_has_to_open_it_again(migrated, open_pipeline, root):
@@ -270,18 +270,18 @@ def test_who_had_it_open_is_not_told_of_damage(migrated, open_pipeline):
     """Nothing is damaged, and no upgrade would help: the registry has to be opened again."""
     open_pipeline().act("a", "typeset")
 
-    assert not migrated.verify("a").damaged
+    assert not migrated.evidence.verify("a").damaged
 
 
 def test_old_logs_fold_and_verify(migrated, open_pipeline):
     """From the first byte, to the same states, at every version; though the actions that led there are gone."""
     pipeline = open_pipeline()
 
-    states = [pipeline.state_at("c", version=version).state for version in (1, 2, 3)]
+    states = [pipeline.evidence.at("c", version=version).state for version in (1, 2, 3)]
 
     assert states == ["DRAFT", "REVIEW", "LIVE"]
     assert pipeline.recover_from_events("c") == migrated.load_state("c")
-    assert all(pipeline.verify(id).findings == () for id in "abc")
+    assert all(pipeline.evidence.verify(id).findings == () for id in "abc")
     assert [event.type for event in pipeline.history("c")][1:] == [
         "articles.submitted.v1",
         "articles.published.v1",
@@ -306,7 +306,7 @@ def test_event_types_of_all_earlier_versions_stay_known(migrated, open_pipeline,
     assert [one["version"] for one in registry_file(root)["earlier"]] == [1, 2]
     assert bound.event.type == "articles.typeset.v1"
     assert [pipeline.recover_from_events(id).state for id in "abc"] == ["LIVE", "LIVE", "LIVE"]
-    assert all(pipeline.verify(id).findings == () for id in "abc")
+    assert all(pipeline.evidence.verify(id).findings == () for id in "abc")
 
 
 def test_who_names_the_lifecycle_names_the_one_in_force(migrated, open_pipeline):
@@ -329,14 +329,14 @@ def test_a_receipt_outlives_the_lifecycle(open_pipeline, root):
         if action == "submit_for_review":
             pipeline.create("a", {"title": "a"})
         pipeline.act("a", action, actor="bea")
-    receipt = pipeline.receipt("a")
+    receipt = pipeline.evidence.receipt("a")
     migrate(root, proposed({**REGISTRATION.data, "version": 2}), dry_run=False)
 
     later = open_pipeline()
 
     assert later.definition.version == 2
-    assert later.verify_receipt(receipt).state == "REGISTERED"
-    assert later.receipt("a") == receipt
+    assert later.evidence.check_receipt(receipt).state == "REGISTERED"
+    assert later.evidence.receipt("a") == receipt
 
 
 def test_an_approval_counts_under_a_later_version_as_its_guard_says(open_pipeline, root):
@@ -365,7 +365,7 @@ def test_a_time_out_that_is_no_more_never_fires(open_pipeline, clock, root):
 
     later = open_pipeline()
 
-    assert later.tick("a") == ()
+    assert later.upkeep.tick("a") == ()
     assert later.revise("a", {"title": "A"}).snapshot.version == 2
 
 
@@ -643,4 +643,4 @@ def test_an_old_log_folds_though_its_actions_are_gone(open_pipeline, root, tmp_p
 
         assert folded.state == "REGISTERED"
         assert [one["actor"] for one in folded.approvals] == ["bea"]
-        assert pipeline.verify(WEATHER).findings == ()
+        assert pipeline.evidence.verify(WEATHER).findings == ()

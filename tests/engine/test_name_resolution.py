@@ -55,7 +55,7 @@ UPKEEP = definition_of(shipped("registration-upkeep"))
 
 
 @pytest.fixture(params=["files", "memory"])
-def upkeep(request, root, clock):
+def pipeline(request, root, clock):
     """A registry in which what was registered can be withdrawn."""
     if request.param == "memory":
         store = MemoryStore(SOURCE, UPKEEP)
@@ -82,29 +82,29 @@ def registered(pipeline, id, version="1.0.0", name="weather", **members):
 # -- one holder ------------------------------------------------------------------------------------------
 
 
-def test_a_name_has_one_holder(upkeep):
+def test_a_name_has_one_holder(pipeline):
     """The second one is refused before anything is written, and told who holds the name."""
-    registered(upkeep, "a")
-    before = approved(upkeep, "b").snapshot
+    registered(pipeline, "a")
+    before = approved(pipeline, "b").snapshot
 
     with pytest.raises(NameTaken) as refused:
-        upkeep.register("b")
+        pipeline.register("b")
 
     assert isinstance(refused.value, AlreadyExists)
     assert refused.value.details["holder"] == "a"
     assert refused.value.details["name"] == "weather@1.0.0"
     assert "'weather@1.0.0', and that name is held by 'a', which is REGISTERED" in refused.value.problem
-    assert upkeep.load_state("b") == before
-    assert upkeep.name_status("weather@1.0.0").holder.manifest_id == "a"
+    assert pipeline.load_state("b") == before
+    assert pipeline.names.status("weather@1.0.0").holder.manifest_id == "a"
 
 
-def test_why_tells_that_the_name_is_taken(upkeep):
+def test_why_tells_that_the_name_is_taken(pipeline):
     """Before anybody tries: as an answer among those of the guards."""
-    registered(upkeep, "a")
-    approved(upkeep, "b")
-    approved(upkeep, "c", "2.0.0")
+    registered(pipeline, "a")
+    approved(pipeline, "b")
+    approved(pipeline, "c", "2.0.0")
 
-    refused, allowed = upkeep.explain("b", "register")[0], upkeep.explain("c", "register")[0]
+    refused, allowed = pipeline.explain("b", "register")[0], pipeline.explain("c", "register")[0]
 
     assert not refused.allowed
     assert refused.refusals[0].reason == "the name 'weather@1.0.0' is held by 'a'"
@@ -114,82 +114,82 @@ def test_why_tells_that_the_name_is_taken(upkeep):
         "state": "REGISTERED",
     }
     assert allowed.allowed
-    assert upkeep.explain("a", "deprecate", reason="r")[0].allowed
+    assert pipeline.explain("a", "deprecate", reason="r")[0].allowed
 
 
-def test_a_name_that_was_let_go_of_is_free(upkeep):
+def test_a_name_that_was_let_go_of_is_free(pipeline):
     """For another manifest, and for the same one, with another document as well."""
-    registered(upkeep, "a")
-    approved(upkeep, "b")
-    upkeep.act("a", "withdraw", reason="a hole")
-    assert not upkeep.name_status("weather@1.0.0").unfinished
+    registered(pipeline, "a")
+    approved(pipeline, "b")
+    pipeline.act("a", "withdraw", reason="a hole")
+    assert not pipeline.names.status("weather@1.0.0").unfinished
     with pytest.raises(NotFound):
-        upkeep.resolve("weather@1.0.0")
+        pipeline.names.resolve("weather@1.0.0")
 
-    upkeep.register("b")
-    assert upkeep.resolve("weather@1.0.0").manifest_id == "b"
-    upkeep.act("a", "reinstate")
-    upkeep.revise("a", {"name": "weather", "version": "2.0.0"})
-    upkeep.submit_for_review("a")
-    upkeep.approve("a")
-    upkeep.register("a")
+    pipeline.register("b")
+    assert pipeline.names.resolve("weather@1.0.0").manifest_id == "b"
+    pipeline.act("a", "reinstate")
+    pipeline.revise("a", {"name": "weather", "version": "2.0.0"})
+    pipeline.submit_for_review("a")
+    pipeline.approve("a")
+    pipeline.register("a")
 
-    assert upkeep.resolve("weather@2.0.0").manifest_id == "a"
-    assert upkeep.resolve("weather").version == "2.0.0"
+    assert pipeline.names.resolve("weather@2.0.0").manifest_id == "a"
+    assert pipeline.names.resolve("weather").version == "2.0.0"
 
 
-def test_documents_without_a_name_do_not_meet(upkeep):
+def test_documents_without_a_name_do_not_meet(pipeline):
     """They claim nothing, and both are registered."""
     for id in ("a", "b"):
-        upkeep.create(id, {"title": "nameless"})
-        upkeep.submit_for_review(id)
-        upkeep.approve(id)
-        upkeep.register(id)
+        pipeline.create(id, {"title": "nameless"})
+        pipeline.submit_for_review(id)
+        pipeline.approve(id)
+        pipeline.register(id)
 
-    assert list(upkeep.names()) == []
-    assert list(upkeep.known_names()) == []
+    assert list(pipeline.names.held()) == []
+    assert list(pipeline.names.known()) == []
 
 
-def test_a_name_without_a_version_is_a_name(upkeep):
+def test_a_name_without_a_version_is_a_name(pipeline):
     """It resolves by itself, and stands below all versions of that name."""
-    upkeep.create("a", {"name": "weather"})
-    upkeep.submit_for_review("a")
-    upkeep.approve("a")
-    upkeep.register("a")
+    pipeline.create("a", {"name": "weather"})
+    pipeline.submit_for_review("a")
+    pipeline.approve("a")
+    pipeline.register("a")
 
-    found = upkeep.resolve("weather")
+    found = pipeline.names.resolve("weather")
     assert (found.manifest_id, found.version, found.full_name, found.alias) == (
         "a",
         None,
         "weather",
         "latest",
     )
-    registered(upkeep, "b", "0.0.1-rc")
+    registered(pipeline, "b", "0.0.1-rc")
 
-    assert upkeep.resolve("weather").manifest_id == "b"
-    assert [one.full_name for one in upkeep.names("weather")] == ["weather", "weather@0.0.1-rc"]
+    assert pipeline.names.resolve("weather").manifest_id == "b"
+    assert [one.full_name for one in pipeline.names.held("weather")] == ["weather", "weather@0.0.1-rc"]
 
 
-def test_the_first_answer_is_given_again(upkeep):
+def test_the_first_answer_is_given_again(pipeline):
     """A repeated registration with its key is no second claim."""
-    approved(upkeep, "a")
+    approved(pipeline, "a")
 
-    first = upkeep.register("a", idempotency_key="k")
-    again = upkeep.register("a", idempotency_key="k")
+    first = pipeline.register("a", idempotency_key="k")
+    again = pipeline.register("a", idempotency_key="k")
 
     assert again.replayed
     assert again.event == first.event
 
 
-def test_threads_that_want_a_name(upkeep, restless_threads):
+def test_threads_that_want_a_name(pipeline, restless_threads):
     """One of them gets it, in one process as well."""
     for index in range(6):
-        approved(upkeep, f"m{index}")
+        approved(pipeline, f"m{index}")
     taken, got = [], []
 
     def register(id):
         try:
-            upkeep.register(id)
+            pipeline.register(id)
             got.append(id)
         except NameTaken as error:
             taken.append(error.details["holder"])
@@ -204,29 +204,29 @@ def test_threads_that_want_a_name(upkeep, restless_threads):
     assert taken == got * 5
 
 
-def test_a_handler_may_want_the_name(upkeep):
+def test_a_handler_may_want_the_name(pipeline):
     """Handlers are told outside of every lock, that of the claim as well."""
-    approved(upkeep, "b")
+    approved(pipeline, "b")
     refused = []
 
     def register_too(change):
         if change.to_state == "REGISTERED" and change.manifest_id == "a":
-            assert upkeep.resolve("weather").manifest_id == "a"
+            assert pipeline.names.resolve("weather").manifest_id == "a"
             try:
-                upkeep.register("b")
+                pipeline.register("b")
             except NameTaken as error:
                 refused.append(error.details["holder"])
 
-    upkeep.on("state_change", register_too)
-    registered(upkeep, "a")
+    pipeline.on("state_change", register_too)
+    registered(pipeline, "a")
 
     assert refused == ["a"]
 
 
-def test_a_claim_whose_event_met_a_conflict_is_decided_again(upkeep):
+def test_a_claim_whose_event_met_a_conflict_is_decided_again(pipeline):
     """Somebody else tagged it in between: the claim is kept for the second try, and so is the promise."""
-    approved(upkeep, "a")
-    names, store = upkeep._names, upkeep._store
+    approved(pipeline, "a")
+    names, store = pipeline._registry.names, pipeline._registry.store
     whole = names.held_for
     seen = []
 
@@ -234,22 +234,22 @@ def test_a_claim_whose_event_met_a_conflict_is_decided_again(upkeep):
     def slow(stream, after, events):
         if "claimed" in events[0].data and not seen:
             seen.append(after.version)
-            upkeep._engine.reservations = names
+            pipeline._registry.engine.reservations = names
             RegistrationPipeline(store=store, clock=FakeClock(), actor="dan").tag("a", "in-between")
         return whole(stream, after, events)
 
     names.held_for = slow
-    result = upkeep.register("a")
+    result = pipeline.register("a")
 
     assert (result.attempts, seen) == (2, [3])
     assert (result.event.version, result.snapshot.tags) == (5, ("in-between",))
-    assert upkeep.resolve("weather@1.0.0").manifest_id == "a"
+    assert pipeline.names.resolve("weather@1.0.0").manifest_id == "a"
 
 
-def test_a_claim_is_taken_back_where_its_event_is_not_decided_again(upkeep):
+def test_a_claim_is_taken_back_where_its_event_is_not_decided_again(pipeline):
     """The manifest moved on to where it can't be registered: nothing is left of the claim."""
-    approved(upkeep, "a")
-    names, store = upkeep._names, upkeep._store
+    approved(pipeline, "a")
+    names, store = pipeline._registry.names, pipeline._registry.store
     whole = names.held_for
     other = RegistrationPipeline(store=store, clock=FakeClock(), actor="dan")
 
@@ -260,28 +260,28 @@ def test_a_claim_is_taken_back_where_its_event_is_not_decided_again(upkeep):
 
     names.held_for = slow
     with pytest.raises(Rejected):
-        upkeep.register("a")
-    assert upkeep._store.claims.read("weather@1.0.0") is None
-    upkeep.transition_state("a", "REVIEWED")
-    upkeep.transition_state("a", "APPROVED")
+        pipeline.register("a")
+    assert pipeline._registry.store.claims.read("weather@1.0.0") is None
+    pipeline.transition_state("a", "REVIEWED")
+    pipeline.transition_state("a", "APPROVED")
     names.held_for = slow
     with pytest.raises(VersionConflict):
-        upkeep.register("a", expected_version=upkeep.load_state("a").version)
+        pipeline.register("a", expected_version=pipeline.load_state("a").version)
 
-    assert upkeep._store.claims.read("weather@1.0.0") is None
+    assert pipeline._registry.store.claims.read("weather@1.0.0") is None
 
 
-def test_a_manifest_that_holds_the_name_it_is_called_by_is_found_without_its_claim(upkeep):
+def test_a_manifest_that_holds_the_name_it_is_called_by_is_found_without_its_claim(pipeline):
     """Where `names/` was lost, and manifests are called what their documents are, a second holder is refused all the same."""
-    registered(upkeep, "weather@1.0.0")
-    with upkeep._store.claims.locked("weather@1.0.0", create=False) as slot:
+    registered(pipeline, "weather@1.0.0")
+    with pipeline._registry.store.claims.locked("weather@1.0.0", create=False) as slot:
         slot.remove()
-    approved(upkeep, "b")
+    approved(pipeline, "b")
 
     with pytest.raises(NameTaken):
-        upkeep.register("b")
+        pipeline.register("b")
 
-    assert [step.done for step in upkeep.recover("weather@1.0.0").steps] == ["made again"]
+    assert [step.done for step in pipeline.upkeep.recover("weather@1.0.0").steps] == ["made again"]
 
 
 @pytest.mark.damaged
@@ -292,8 +292,8 @@ def test_two_holders_are_damage(root):
         shutil.rmtree(root / "names")
         registered(pipeline, "b")
 
-        damage = pipeline.verify("a")
-        steps = pipeline.recover("a").steps
+        damage = pipeline.evidence.verify("a")
+        steps = pipeline.upkeep.recover("a").steps
 
         assert damage.damaged
         assert damage.findings[0].path == "names/weather/1.0.0.json"
@@ -304,7 +304,7 @@ def test_two_holders_are_damage(root):
                 "left as it is: one of them has to let go",
             )
         ]
-        assert pipeline.verify("b").findings == ()
+        assert pipeline.evidence.verify("b").findings == ()
 
 
 @pytest.mark.damaged
@@ -319,7 +319,7 @@ def test_whether_a_damaged_holder_holds_a_name_is_not_guessed(root):
         with pytest.raises(CorruptLog):
             pipeline.register("b")
         with pytest.raises(CorruptLog):
-            pipeline.resolve("weather@1.0.0")
+            pipeline.names.resolve("weather@1.0.0")
 
         assert pipeline.load_state("b").state == "APPROVED"
 
@@ -339,13 +339,13 @@ def test_a_claim_is_what_it_says():
 # -- resolving -------------------------------------------------------------------------------------------
 
 
-def test_what_a_name_stands_for(upkeep):
+def test_what_a_name_stands_for(pipeline):
     """The manifest, where it stands, and the bytes that the name was claimed for."""
-    registered(upkeep, "old", "1.9.0")
-    last = registered(upkeep, "a", "1.10.0")
-    upkeep.act("a", "suspend", reason="for the time being")
+    registered(pipeline, "old", "1.9.0")
+    last = registered(pipeline, "a", "1.10.0")
+    pipeline.act("a", "suspend", reason="for the time being")
 
-    exact, bare = upkeep.resolve("weather@1.10.0"), upkeep.resolve("weather")
+    exact, bare = pipeline.names.resolve("weather@1.10.0"), pipeline.names.resolve("weather")
 
     assert names.resolution(exact) == {
         "full_name": "weather@1.10.0",
@@ -360,7 +360,7 @@ def test_what_a_name_stands_for(upkeep):
         "time": last.event.time,
     }
     assert bare == replace(exact, alias="latest")
-    assert upkeep.resolve("weather@latest") == bare
+    assert pipeline.names.resolve("weather@latest") == bare
 
 
 @pytest.mark.parametrize(
@@ -373,13 +373,13 @@ def test_what_a_name_stands_for(upkeep):
         ("zzz@1", "No manifest holds the name 'zzz@1'. A manifest holds the name that"),
     ],
 )
-def test_what_was_probably_meant_is_suggested(upkeep, asked, said):
+def test_what_was_probably_meant_is_suggested(pipeline, asked, said):
     """Names, versions and aliases."""
-    registered(upkeep, "a")
-    upkeep.set_alias("weather", "stable", "1.0.0")
+    registered(pipeline, "a")
+    pipeline.names.set_alias("weather", "stable", "1.0.0")
 
     with pytest.raises(NotFound) as missing:
-        upkeep.resolve(asked)
+        pipeline.names.resolve(asked)
 
     assert str(missing.value).startswith(said)
 
@@ -390,17 +390,17 @@ def test_resolving_reads_as_many_files_however_many_manifests_there_are(root, cl
     with RegistrationPipeline(root, actor="ada", clock=clock) as pipeline:
         registered(pipeline, "a")
         registered(pipeline, "b", "1.1.0")
-        pipeline.set_alias("weather", "stable", "1.0.0")
+        pipeline.names.set_alias("weather", "stable", "1.0.0")
 
         def opened(text):
             calls = []
-            disk = pipeline._store.disk
-            pipeline._names.logs.store.disk = pipeline._store.disk
+            disk = pipeline._registry.store.disk
+            pipeline._registry.names.logs.store.disk = pipeline._registry.store.disk
             kinds = ("open", "names", "status_at", "lock")
             whole = {kind: getattr(disk, kind) for kind in kinds}
             for kind in kinds:
                 setattr(disk, kind, _counting(whole[kind], calls, kind))
-            pipeline.resolve(text)
+            pipeline.names.resolve(text)
             for kind in kinds:
                 delattr(disk, kind)
             assert "lock" not in calls
@@ -443,23 +443,23 @@ def test_a_registry_that_can_not_be_written_resolves_all_the_same(root, clock):
 
             return refused
 
-        disk = pipeline._store.disk
+        disk = pipeline._registry.store.disk
         disk.open = refuse(disk.open)
         disk.make_directory = refuse(lambda *_args, **_options: None)
         before = tree(root)
 
-        assert pipeline.resolve("weather").manifest_id == "b"
+        assert pipeline.names.resolve("weather").manifest_id == "b"
         with pytest.raises(NotFound):
-            pipeline.resolve("weather@3.0.0")
+            pipeline.names.resolve("weather@3.0.0")
 
         assert writing
         assert tree(root) == before
         del disk.open, disk.make_directory
-        assert pipeline.resolve("weather").manifest_id == "b"
+        assert pipeline.names.resolve("weather").manifest_id == "b"
         with pytest.raises(NotFound):
-            pipeline.resolve("weather@3.0.0")
+            pipeline.names.resolve("weather@3.0.0")
         assert not claim.exists()
-        assert pipeline.aliases("weather")["latest"].version == "2.0.0"
+        assert pipeline.names.aliases("weather")["latest"].version == "2.0.0"
 
 
 def test_the_document_of_a_name_may_change_under_it(root, clock):
@@ -483,51 +483,51 @@ def test_the_document_of_a_name_may_change_under_it(root, clock):
     }
     with RegistrationPipeline(root, lifecycle=lifecycle, actor="ada", clock=clock) as pipeline:
         first = pipeline.create("a", {"name": "w", "version": "1"})
-        pipeline.set_alias("w", "stable", "1")
+        pipeline.names.set_alias("w", "stable", "1")
         pipeline.revise("a", {"name": "w", "version": "2"})
 
-        found = pipeline.resolve("w@1")
+        found = pipeline.names.resolve("w@1")
         assert (found.digest, found.same_document) == (first.digest, False)
-        assert pipeline.resolve("w@stable").manifest_id == "a"
+        assert pipeline.names.resolve("w@stable").manifest_id == "a"
         with pytest.raises(NotFound):
-            pipeline.resolve("w@2")
+            pipeline.names.resolve("w@2")
 
         pipeline.act("a", "rename", document={"name": "w", "version": "2"})
-        assert pipeline.resolve("w").version == "2"
+        assert pipeline.names.resolve("w").version == "2"
         with pytest.raises(NotFound, match="which nobody holds any more"):
-            pipeline.resolve("w@stable")
+            pipeline.names.resolve("w@stable")
         with pytest.raises(NotFound):
-            pipeline.resolve("w@1")
+            pipeline.names.resolve("w@1")
         pipeline.create("b", {"name": "w", "version": "1"})
         with pytest.raises(NotFound, match="which 'b' holds now"):
-            pipeline.resolve("w@stable")
+            pipeline.names.resolve("w@stable")
         with pytest.raises(NameTaken):
             pipeline.act("b", "rename", document={"name": "w", "version": "2"})
         with pytest.raises(NameTaken):
             pipeline.create("c", {"name": "w", "version": "2"})
-        pipeline.set_alias("w", "stable", "2")
+        pipeline.names.set_alias("w", "stable", "2")
         pipeline.act("a", "rename", document={"name": "w", "version": "2", "more": 1})
         with pytest.raises(NotFound, match="whose document has changed"):
-            pipeline.resolve("w@stable")
+            pipeline.names.resolve("w@stable")
 
-        assert pipeline.aliases("w")["latest"].digest == pipeline.load_state("a").digest
+        assert pipeline.names.aliases("w")["latest"].digest == pipeline.load_state("a").digest
 
 
 # -- aliases ---------------------------------------------------------------------------------------------
 
 
-def test_latest_moves_by_itself(upkeep):
+def test_latest_moves_by_itself(pipeline):
     """By an event that each registration causes, where that is of a better version; and back, where that is let go of."""
-    causes = [registered(upkeep, "a", "1.0.0").event]
-    registered(upkeep, "older", "0.9.0")
-    registered(upkeep, "rc", "2.0.0-rc.1")
-    causes.append(registered(upkeep, "b", "1.1.0").event)
-    upkeep.act("older", "withdraw", reason="old")
-    causes.append(upkeep.act("b", "withdraw", reason="a hole").event)
-    causes.append(upkeep.act("a", "withdraw", reason="a hole").event)
-    causes.append(upkeep.act("rc", "withdraw", reason="all over").event)
+    causes = [registered(pipeline, "a", "1.0.0").event]
+    registered(pipeline, "older", "0.9.0")
+    registered(pipeline, "rc", "2.0.0-rc.1")
+    causes.append(registered(pipeline, "b", "1.1.0").event)
+    pipeline.act("older", "withdraw", reason="old")
+    causes.append(pipeline.act("b", "withdraw", reason="a hole").event)
+    causes.append(pipeline.act("a", "withdraw", reason="a hole").event)
+    causes.append(pipeline.act("rc", "withdraw", reason="all over").event)
 
-    events = list(upkeep.alias_history("weather"))
+    events = list(pipeline.names.alias_history("weather"))
 
     assert [event.data.get("target", {}).get("version") for event in events] == [
         "1.0.0",
@@ -540,41 +540,43 @@ def test_latest_moves_by_itself(upkeep):
     assert [event.causation_id for event in events] == [cause.id for cause in causes]
     assert [event.correlation_id for event in events] == [cause.correlation_id for cause in causes]
     assert {(event.data["alias"], event.actor) for event in events} == {("latest", None)}
-    assert upkeep.aliases("weather") == {}
+    assert pipeline.names.aliases("weather") == {}
     assert events[0].type == "aliases.moved.v1"
 
 
-def test_versions_that_are_no_semantic_ones_are_ordered_by_time(upkeep):
+def test_versions_that_are_no_semantic_ones_are_ordered_by_time(pipeline):
     """Whoever was registered last is the latest, until there is a version that can be compared."""
     for id, version in (("a", "2026-11"), ("b", "2026-02"), ("c", "v9.9.9")):
-        registered(upkeep, id, version)
-        assert upkeep.resolve("weather").manifest_id == id
-    registered(upkeep, "d", "0.0.1")
-    registered(upkeep, "e", "2027-01")
+        registered(pipeline, id, version)
+        assert pipeline.names.resolve("weather").manifest_id == id
+    registered(pipeline, "d", "0.0.1")
+    registered(pipeline, "e", "2027-01")
 
-    assert upkeep.resolve("weather").manifest_id == "d"
+    assert pipeline.names.resolve("weather").manifest_id == "d"
 
 
-def test_an_alias_is_set_by_people(upkeep):
+def test_an_alias_is_set_by_people(pipeline):
     """With who and why; where it points there already, nothing is written."""
-    registered(upkeep, "a", "1.0.0")
-    registered(upkeep, "b", "1.1.0")
+    registered(pipeline, "a", "1.0.0")
+    registered(pipeline, "b", "1.1.0")
 
-    target = upkeep.set_alias("weather", "stable", "1.0.0", actor="bea", reason="a week in use", comment="c")
-    assert target == AliasedVersion("1.0.0", "a", upkeep.load_state("a").digest)
-    assert upkeep.set_alias("weather", "stable", "1.0.0", actor="cyd") == target
-    assert upkeep.set_alias("weather", "lts", "stable") == target
-    assert upkeep.set_alias("weather", "next", "latest").manifest_id == "b"
-    upkeep.remove_alias("weather", "lts", actor="bea", reason="no more")
+    target = pipeline.names.set_alias(
+        "weather", "stable", "1.0.0", actor="bea", reason="a week in use", comment="c"
+    )
+    assert target == AliasedVersion("1.0.0", "a", pipeline.load_state("a").digest)
+    assert pipeline.names.set_alias("weather", "stable", "1.0.0", actor="cyd") == target
+    assert pipeline.names.set_alias("weather", "lts", "stable") == target
+    assert pipeline.names.set_alias("weather", "next", "latest").manifest_id == "b"
+    pipeline.names.remove_alias("weather", "lts", actor="bea", reason="no more")
 
-    assert upkeep.resolve("weather@stable").alias == "stable"
-    assert upkeep.aliases_of(upkeep.load_state("a")) == ["stable"]
-    assert upkeep.aliases_of(upkeep.load_state("b")) == ["latest", "next"]
-    moved = [event for event in upkeep.alias_history("weather") if event.data["alias"] == "stable"]
+    assert pipeline.names.resolve("weather@stable").alias == "stable"
+    assert pipeline.names.aliases_of(pipeline.load_state("a")) == ["stable"]
+    assert pipeline.names.aliases_of(pipeline.load_state("b")) == ["latest", "next"]
+    moved = [event for event in pipeline.names.alias_history("weather") if event.data["alias"] == "stable"]
     assert [(event.actor, event.data["reason"], event.data["comment"]) for event in moved] == [
         ("bea", "a week in use", "c")
     ]
-    last = list(upkeep.alias_history("weather"))[-1]
+    last = list(pipeline.names.alias_history("weather"))[-1]
     assert (last.action, last.data["alias"], last.actor, last.to_state) == ("remove", "lts", "bea", "REMOVED")
 
 
@@ -592,56 +594,56 @@ def test_an_alias_is_set_by_people(upkeep):
         ("wea ther", "stable", "1.0.0", "is not a manifest id"),
     ],
 )
-def test_what_can_be_no_alias_is_refused(upkeep, name, alias, version, error):
+def test_what_can_be_no_alias_is_refused(pipeline, name, alias, version, error):
     """Whoever reads it later should not have to guess."""
-    registered(upkeep, "a", "1.0.0")
-    registered(upkeep, "b", "beta")
+    registered(pipeline, "a", "1.0.0")
+    registered(pipeline, "b", "beta")
 
     with pytest.raises(InvalidArgument, match=error):
-        upkeep.set_alias(name, alias, version)
+        pipeline.names.set_alias(name, alias, version)
 
-    assert set(upkeep.aliases("weather")) == {"latest"}
+    assert set(pipeline.names.aliases("weather")) == {"latest"}
 
 
-def test_an_alias_goes_before_a_version_of_that_name(upkeep):
+def test_an_alias_goes_before_a_version_of_that_name(pipeline):
     """Nobody takes `stable` over by registering a version that is called so."""
-    registered(upkeep, "a", "1.0.0")
-    upkeep.set_alias("weather", "stable", "1.0.0")
+    registered(pipeline, "a", "1.0.0")
+    pipeline.names.set_alias("weather", "stable", "1.0.0")
 
-    registered(upkeep, "b", "stable")
-    registered(upkeep, "c", "latest")
+    registered(pipeline, "b", "stable")
+    registered(pipeline, "c", "latest")
 
-    assert upkeep.resolve("weather@stable").manifest_id == "a"
-    assert upkeep.resolve("weather@latest").manifest_id == "a"
-    upkeep.remove_alias("weather", "stable")
-    assert upkeep.resolve("weather@stable").manifest_id == "b"
-    assert upkeep.name_status("weather@latest").holder.manifest_id == "c"
+    assert pipeline.names.resolve("weather@stable").manifest_id == "a"
+    assert pipeline.names.resolve("weather@latest").manifest_id == "a"
+    pipeline.names.remove_alias("weather", "stable")
+    assert pipeline.names.resolve("weather@stable").manifest_id == "b"
+    assert pipeline.names.status("weather@latest").holder.manifest_id == "c"
 
 
 @pytest.mark.parametrize(
     ("alias", "error"), [("stabel", NotFound), ("latest", InvalidArgument), ("1.0", InvalidArgument)]
 )
-def test_an_alias_that_is_not_there_can_not_be_taken_away(upkeep, alias, error):
+def test_an_alias_that_is_not_there_can_not_be_taken_away(pipeline, alias, error):
     """The nearest is suggested."""
-    registered(upkeep, "a")
-    upkeep.set_alias("weather", "stable", "1.0.0")
+    registered(pipeline, "a")
+    pipeline.names.set_alias("weather", "stable", "1.0.0")
 
     with pytest.raises(error):
-        upkeep.remove_alias("weather", alias)
+        pipeline.names.remove_alias("weather", alias)
     with pytest.raises(NotFound):
-        upkeep.remove_alias("never", "stable")
+        pipeline.names.remove_alias("never", "stable")
     with pytest.raises(NotFound):
-        upkeep.set_alias("weather", "stable", "9.9.9")
+        pipeline.names.set_alias("weather", "stable", "9.9.9")
     with pytest.raises(InvalidArgument, match="actor"):
-        upkeep.set_alias("weather", "stable", "1.0.0", actor="")
+        pipeline.names.set_alias("weather", "stable", "1.0.0", actor="")
 
-    assert list(upkeep.alias_history("never")) == []
+    assert list(pipeline.names.alias_history("never")) == []
 
 
-def test_a_crash_between_registration_and_latest_is_healed_by_who_resolves(upkeep, caplog):
+def test_a_crash_between_registration_and_latest_is_healed_by_who_resolves(pipeline, caplog):
     """The registration stands, is said to be so, and its alias follows, with its cause."""
-    registered(upkeep, "a", "1.0.0")
-    names = upkeep._names
+    registered(pipeline, "a", "1.0.0")
+    names = pipeline._registry.names
     whole = names.move_latest
 
     def fail(name, **_options):
@@ -649,32 +651,32 @@ def test_a_crash_between_registration_and_latest_is_healed_by_who_resolves(upkee
 
     names.move_latest = fail
     with caplog.at_level(logging.WARNING):
-        event = registered(upkeep, "b", "2.0.0").event
-        gone = upkeep.act("a", "withdraw", reason="r").event
+        event = registered(pipeline, "b", "2.0.0").event
+        gone = pipeline.act("a", "withdraw", reason="r").event
     assert "what follows from version 4 is left for later" in caplog.text
-    assert upkeep.aliases("weather")["latest"].version == "1.0.0"
+    assert pipeline.names.aliases("weather")["latest"].version == "1.0.0"
     names.move_latest = whole
-    assert [one.reason for one in upkeep.verify_name("weather")] == [
+    assert [one.reason for one in pipeline.upkeep.verify_name("weather")] == [
         "`latest` of 'weather' does not point at its latest version"
     ]
 
-    assert upkeep.resolve("weather").manifest_id == "b"
+    assert pipeline.names.resolve("weather").manifest_id == "b"
 
-    last = list(upkeep.alias_history("weather"))[-1]
+    last = list(pipeline.names.alias_history("weather"))[-1]
     assert last.data["target"]["version"] == "2.0.0"
     assert last.causation_id in {event.id, gone.id}
     names.move_latest = fail
-    gone = upkeep.act("b", "withdraw", reason="r").event
+    gone = pipeline.act("b", "withdraw", reason="r").event
     names.move_latest = whole
-    assert [step.done for step in upkeep.recover_name("weather")] == ["moved"]
-    assert list(upkeep.alias_history("weather"))[-1].causation_id == gone.id
-    assert upkeep.aliases("weather") == {}
+    assert [step.done for step in pipeline.upkeep.recover_name("weather")] == ["moved"]
+    assert list(pipeline.names.alias_history("weather"))[-1].causation_id == gone.id
+    assert pipeline.names.aliases("weather") == {}
 
 
-def test_an_alias_that_others_move_meanwhile_is_decided_again(upkeep):
+def test_an_alias_that_others_move_meanwhile_is_decided_again(pipeline):
     """Within the bounds of the retry policy; then it is a conflict."""
-    registered(upkeep, "a")
-    names = upkeep._names
+    registered(pipeline, "a")
+    names = pipeline._registry.names
     engine = names.logs.engine
     whole, calls = engine.execute, []
 
@@ -686,34 +688,34 @@ def test_an_alias_that_others_move_meanwhile_is_decided_again(upkeep):
 
     engine.execute = overtaken
     names.logs._sleep = lambda _wait_s: None
-    assert upkeep.set_alias("weather", "stable", "1.0.0").version == "1.0.0"
+    assert pipeline.names.set_alias("weather", "stable", "1.0.0").version == "1.0.0"
     assert len(calls) == 3
     engine.execute = lambda command: overtaken(calls.clear() or command)
 
     with pytest.raises(VersionConflict):
-        upkeep.set_alias("weather", "other", "1.0.0")
+        pipeline.names.set_alias("weather", "other", "1.0.0")
 
 
-def test_registrations_at_once_leave_latest_at_the_best(upkeep, restless_threads):
+def test_registrations_at_once_leave_latest_at_the_best(pipeline, restless_threads):
     """However their alias events overtake each other."""
     versions = [f"1.{minor}.0" for minor in range(8)]
     for version in versions:
-        approved(upkeep, version, version)
+        approved(pipeline, version, version)
     random.Random(3).shuffle(versions)
 
-    threads = [threading.Thread(target=upkeep.register, args=(version,)) for version in versions]
+    threads = [threading.Thread(target=pipeline.register, args=(version,)) for version in versions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert upkeep.aliases("weather")["latest"].version == "1.7.0"
+    assert pipeline.names.aliases("weather")["latest"].version == "1.7.0"
 
 
 # -- what is listed, and what is left ----------------------------------------------------------------------
 
 
-def test_names_are_listed_with_their_holders(upkeep):
+def test_names_are_listed_with_their_holders(pipeline):
     """In the order of names, and of versions."""
     for id, name, version in (
         ("a", "weather", "1.10.0"),
@@ -722,9 +724,9 @@ def test_names_are_listed_with_their_holders(upkeep):
         ("d", "weather", "2.0.0-rc"),
         ("e", "weather", "odd"),
     ):
-        registered(upkeep, id, version, name)
+        registered(pipeline, id, version, name)
 
-    everything = [(one.full_name, one.holder.manifest_id) for one in upkeep.names()]
+    everything = [(one.full_name, one.holder.manifest_id) for one in pipeline.names.held()]
 
     assert everything == [
         ("acme/notes@2.0.0", "c"),
@@ -733,9 +735,9 @@ def test_names_are_listed_with_their_holders(upkeep):
         ("weather@1.9.0", "b"),
         ("weather@1.10.0", "a"),
     ]
-    assert [one.full_name for one in upkeep.names("acme/notes")] == ["acme/notes@2.0.0"]
-    assert list(upkeep.names("nothing")) == []
-    assert names.name(upkeep.name_status("weather@9")) == {
+    assert [one.full_name for one in pipeline.names.held("acme/notes")] == ["acme/notes@2.0.0"]
+    assert list(pipeline.names.held("nothing")) == []
+    assert names.name(pipeline.names.status("weather@9")) == {
         "full_name": "weather@9",
         "held": False,
         "unfinished": False,
@@ -743,23 +745,23 @@ def test_names_are_listed_with_their_holders(upkeep):
     }
 
 
-def test_what_a_dead_process_left_is_told_and_taken_back(upkeep):
+def test_what_a_dead_process_left_is_told_and_taken_back(pipeline):
     """A claim without its event is unfinished, and worth nothing."""
-    approved(upkeep, "a")
-    state = upkeep.load_state("a")
+    approved(pipeline, "a")
+    state = pipeline.load_state("a")
     with (
         pytest.raises(KeyboardInterrupt),
-        upkeep._names.claims.taken("weather@1.0.0", "a", state.position, "2026"),
+        pipeline._registry.names.claims.taken("weather@1.0.0", "a", state.position, "2026"),
     ):
         raise KeyboardInterrupt
 
-    assert upkeep.name_status("weather@1.0.0").unfinished
-    assert [one.kind for one in upkeep.verify_name("weather")] == ["unfinished"]
-    assert [step.done for step in upkeep.recover_name("weather", dry_run=True)] == ["taken back"]
-    assert upkeep.name_status("weather@1.0.0").unfinished
-    assert [step.done for step in upkeep.recover_name("weather")] == ["taken back"]
-    assert upkeep.recover_name("weather") == ()
-    assert not upkeep.name_status("weather@1.0.0").unfinished
+    assert pipeline.names.status("weather@1.0.0").unfinished
+    assert [one.kind for one in pipeline.upkeep.verify_name("weather")] == ["unfinished"]
+    assert [step.done for step in pipeline.upkeep.recover_name("weather", dry_run=True)] == ["taken back"]
+    assert pipeline.names.status("weather@1.0.0").unfinished
+    assert [step.done for step in pipeline.upkeep.recover_name("weather")] == ["taken back"]
+    assert pipeline.upkeep.recover_name("weather") == ()
+    assert not pipeline.names.status("weather@1.0.0").unfinished
 
 
 def test_whoever_resolves_does_not_wait_for_who_registers(root):
@@ -770,13 +772,13 @@ def test_whoever_resolves_does_not_wait_for_who_registers(root):
     ):
         approved(pipeline, "a")
         position = pipeline.load_state("a").position
-        with pipeline._names.claims.taken("weather@1.0.0", "a", position, "2026"):
+        with pipeline._registry.names.claims.taken("weather@1.0.0", "a", position, "2026"):
             with pytest.raises(NotFound):
-                other.resolve("weather@1.0.0")
-            assert other.name_status("weather@1.0.0").unfinished
+                other.names.resolve("weather@1.0.0")
+            assert other.names.status("weather@1.0.0").unfinished
             with pytest.raises(NotFound):
-                other.resolve("weather")
-        assert pipeline.recover_name("weather")
+                other.names.resolve("weather")
+        assert pipeline.upkeep.recover_name("weather")
 
 
 def test_strays_among_names_are_named(root):
@@ -790,7 +792,7 @@ def test_strays_among_names_are_named(root):
         (root / "aliases" / "-y").mkdir()
         (root / "aliases" / "weather" / "more").write_text("x")
 
-        assert sorted(stray.path for stray in pipeline.strays()) == [
+        assert sorted(stray.path for stray in pipeline.upkeep.strays()) == [
             "aliases/-y",
             "aliases/weather/more",
             "names/-x",
@@ -799,7 +801,7 @@ def test_strays_among_names_are_named(root):
             "names/weather/notes.txt",
         ]
         with pytest.raises(StoreError, match="Something else stands where a directory belongs"):
-            pipeline.recover_name("file")
+            pipeline.upkeep.recover_name("file")
 
 
 @pytest.mark.damaged
@@ -810,13 +812,13 @@ def test_damage_to_the_aliases_is_named(root):
         log = root / "aliases" / "weather" / "events.jsonl"
         log.write_bytes(log.read_bytes().replace(b"latest", b"lAtest", 1))
 
-        damage = pipeline.verify_name("weather")[0]
+        damage = pipeline.upkeep.verify_name("weather")[0]
         assert (damage.kind, damage.path) == ("damage", "aliases/weather/events.jsonl")
-        assert pipeline.resolve("weather@1.0.0").manifest_id == "a"
-        assert pipeline.resolve("weather").manifest_id == "a"
+        assert pipeline.names.resolve("weather@1.0.0").manifest_id == "a"
+        assert pipeline.names.resolve("weather").manifest_id == "a"
         with pytest.raises(CorruptLog):
-            pipeline.recover_name("weather")
-        assert pipeline.recover("a").state.state == "REGISTERED"
+            pipeline.upkeep.recover_name("weather")
+        assert pipeline.upkeep.recover("a").state.state == "REGISTERED"
 
 
 def test_a_claim_that_is_not_a_file_is_said(root):
@@ -835,18 +837,18 @@ def test_a_claim_that_is_not_a_file_is_said(root):
         (root / "names" / "weather" / "1.0.0.json").unlink()
 
 
-def test_a_pipeline_that_is_closed_answers_nothing(upkeep):
+def test_a_pipeline_that_is_closed_answers_nothing(pipeline):
     """As for every other call."""
-    upkeep.close()
+    pipeline.close()
 
     for call in (
-        lambda: upkeep.resolve("a"),
-        lambda: list(upkeep.names()),
-        lambda: upkeep.set_alias("a", "b", "1"),
-        lambda: upkeep.tag("a", "b"),
-        lambda: upkeep.aliases("a"),
-        upkeep.known_names,
-        lambda: upkeep.verify_name("a"),
+        lambda: pipeline.names.resolve("a"),
+        lambda: list(pipeline.names.held()),
+        lambda: pipeline.names.set_alias("a", "b", "1"),
+        lambda: pipeline.tag("a", "b"),
+        lambda: pipeline.names.aliases("a"),
+        pipeline.names.known,
+        lambda: pipeline.upkeep.verify_name("a"),
     ):
         with pytest.raises(StoreError, match="closed"):
             call()
@@ -869,29 +871,29 @@ def test_a_time_out_lets_go_of_a_name(root, clock):
         pipeline.create("a", {"name": "w", "version": "1"})
         clock.advance(2 * 86_400)
         pipeline.create("b", {"name": "w", "version": "2"})
-        assert pipeline.tick("a", dry_run=True)
-        assert pipeline.resolve("w@1").manifest_id == "a"
+        assert pipeline.upkeep.tick("a", dry_run=True)
+        assert pipeline.names.resolve("w@1").manifest_id == "a"
 
-        (event,) = pipeline.tick("a")
+        (event,) = pipeline.upkeep.tick("a")
 
         assert event.data["released"] == "w@1"
         with pytest.raises(NotFound):
-            pipeline.resolve("w@1")
+            pipeline.names.resolve("w@1")
         pipeline.act("a", "renew")
-        assert pipeline.resolve("w@1").manifest_id == "a"
+        assert pipeline.names.resolve("w@1").manifest_id == "a"
 
 
 # -- tags ------------------------------------------------------------------------------------------------
 
 
-def test_tags_from_programs(upkeep):
+def test_tags_from_programs(pipeline):
     """One or several, with all that accompanies a command; the key gives the first answer again."""
-    upkeep.create("a", {"name": "w"})
+    pipeline.create("a", {"name": "w"})
 
-    first = upkeep.tag("a", "team/maps", actor="dan", reason="r", idempotency_key="k")
-    more = upkeep.tag("a", {"x", "y"}, expected_version=2)
-    again = upkeep.tag("a", ["team/maps"], actor="dan", reason="r", idempotency_key="k")
-    less = upkeep.untag("a", ("x", "z"))
+    first = pipeline.tag("a", "team/maps", actor="dan", reason="r", idempotency_key="k")
+    more = pipeline.tag("a", {"x", "y"}, expected_version=2)
+    again = pipeline.tag("a", ["team/maps"], actor="dan", reason="r", idempotency_key="k")
+    less = pipeline.untag("a", ("x", "z"))
 
     assert first.snapshot.tags == ("team/maps",)
     assert more.snapshot.tags == ("team/maps", "x", "y")
@@ -899,11 +901,11 @@ def test_tags_from_programs(upkeep):
     assert less.snapshot.tags == ("team/maps", "y")
     assert (less.event.action, less.from_state, less.to_state) == ("untag", "DRAFT", "DRAFT")
     with pytest.raises(VersionConflict):
-        upkeep.tag("a", "z", expected_version=2)
+        pipeline.tag("a", "z", expected_version=2)
     with pytest.raises(InvalidArgument):
-        upkeep.tag("a", "no tag")
+        pipeline.tag("a", "no tag")
     with pytest.raises(NotFound, match="Did you mean 'a'"):
-        upkeep.tag("a1", "x")
+        pipeline.tag("a1", "x")
 
 
 def test_the_policy_governs_tags(root):
@@ -967,10 +969,14 @@ def test_kept_names_resolve(registry, resolved, tmp_path):
     before = tree(tmp_path / "r")
 
     with RegistrationPipeline(tmp_path / "r", create=False) as pipeline:
-        found = {name: pipeline.resolve(name).manifest_id for name in resolved}
-        findings = [finding for name in pipeline.known_names() for finding in pipeline.verify_name(name)]
+        found = {name: pipeline.names.resolve(name).manifest_id for name in resolved}
+        findings = [
+            finding for name in pipeline.names.known() for finding in pipeline.upkeep.verify_name(name)
+        ]
         steps = [
-            step for name in pipeline.known_names() for step in pipeline.recover_name(name, dry_run=True)
+            step
+            for name in pipeline.names.known()
+            for step in pipeline.upkeep.recover_name(name, dry_run=True)
         ]
 
     assert found == resolved
@@ -985,11 +991,11 @@ def test_a_registry_of_before_names_goes_on(tmp_path):
     with RegistrationPipeline(tmp_path / "r", create=False, actor="ada") as pipeline:
         assert pipeline.load_state("io.github.acme/weather@1.2.0").name is None
         with pytest.raises(NotFound):
-            pipeline.resolve("io.github.acme/weather@1.2.0")
+            pipeline.names.resolve("io.github.acme/weather@1.2.0")
         pipeline.approve("ledger-notes@0.3.1")
         pipeline.register("ledger-notes@0.3.1")
 
-        assert pipeline.resolve("ledger-notes").manifest_id == "ledger-notes@0.3.1"
+        assert pipeline.names.resolve("ledger-notes").manifest_id == "ledger-notes@0.3.1"
         assert not layout.claim_path("ledger-notes@0.3.1").startswith("manifests")
 
 
@@ -1064,17 +1070,17 @@ class NamesMachine(RuleBasedStateMachine):
     @rule(data=st.data(), alias=st.sampled_from(["stable", "lts"]))
     def point(self, data, alias):
         version = data.draw(st.sampled_from(sorted(set(self.held) - {None})))
-        self.pipeline.set_alias("w", alias, version)
+        self.pipeline.names.set_alias("w", alias, version)
         self.aliases[alias] = (version, self.held[version][0])
 
     @rule(alias=st.sampled_from(["stable", "lts"]))
     def unpoint(self, alias):
         if alias in self.aliases:
-            self.pipeline.remove_alias("w", alias)
+            self.pipeline.names.remove_alias("w", alias)
             del self.aliases[alias]
         else:
             with pytest.raises(NotFound):
-                self.pipeline.remove_alias("w", alias)
+                self.pipeline.names.remove_alias("w", alias)
 
     def best(self):
         """Releases before pre-releases before the rest; among the rest, and among equals, the last registered."""
@@ -1095,17 +1101,17 @@ class NamesMachine(RuleBasedStateMachine):
     @invariant()
     def the_registry_says_the_same(self):
         best = self.best()
-        known = self.pipeline.aliases("w")
+        known = self.pipeline.names.aliases("w")
         if best is NotFound:
             assert "latest" not in known
             with pytest.raises(NotFound):
-                self.pipeline.resolve("w")
+                self.pipeline.names.resolve("w")
         else:
-            found = self.pipeline.resolve("w")
+            found = self.pipeline.names.resolve("w")
             assert (found.version, found.manifest_id) == (best, self.held[best][0])
             assert (known["latest"].version, known["latest"].manifest_id) == (best, self.held[best][0])
         for version in VERSIONS[:-1]:
-            status = self.pipeline.name_status(f"w@{version}")
+            status = self.pipeline.names.status(f"w@{version}")
             holder = self.held.get(version)
             assert (status.holder.manifest_id if status.holder else None) == (holder[0] if holder else None)
         pointing = {
@@ -1114,14 +1120,14 @@ class NamesMachine(RuleBasedStateMachine):
         assert pointing == self.aliases
         for alias, (version, id) in self.aliases.items():
             if self.held.get(version, (None,))[0] == id:
-                assert self.pipeline.resolve(f"w@{alias}").manifest_id == id
+                assert self.pipeline.names.resolve(f"w@{alias}").manifest_id == id
             else:
                 with pytest.raises(NotFound):
-                    self.pipeline.resolve(f"w@{alias}")
+                    self.pipeline.names.resolve(f"w@{alias}")
 
     def teardown(self):
-        check_store(self.pipeline._store)
-        assert self.pipeline.recover_name("w") == ()
+        check_store(self.pipeline._registry.store)
+        assert self.pipeline.upkeep.recover_name("w") == ()
 
 
 TestNamesMachine = NamesMachine.TestCase

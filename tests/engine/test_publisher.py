@@ -37,7 +37,7 @@ def pipeline(store):
 
 
 def lanes(pipeline):
-    return pipeline._engine.publisher._lanes
+    return pipeline._registry.engine.publisher._lanes
 
 
 def run_threads(works):

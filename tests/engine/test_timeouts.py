@@ -596,16 +596,16 @@ def test_threads_that_tick_at_once_fire_once(store, open_engine, clock, restless
 TICKER = """
 import json, random, sys
 from registration import RegistrationPipeline
-import registration.values.requests, portalocker
+import registration.pipeline.pipeline, portalocker
 
 root, name = sys.argv[1:]
 with RegistrationPipeline(root, create=False) as pipeline:
-    ids = list(pipeline.manifest_ids())
+    ids = list(pipeline.upkeep.manifest_ids())
     random.Random(name).shuffle(ids)
     print("ready", flush=True)
     sys.stdin.readline()
     for id in ids:
-        print(json.dumps([event.id for event in pipeline.tick(id)]), flush=True)
+        print(json.dumps([event.id for event in pipeline.upkeep.tick(id)]), flush=True)
 """
 
 
@@ -639,7 +639,7 @@ def test_processes_that_tick_at_once_fire_once(tmp_path):
 
     with RegistrationPipeline(root, create=False) as pipeline:
         events = {id: list(pipeline.history(id)) for id in ids}
-        findings = [pipeline.verify(id).findings for id in ids]
+        findings = [pipeline.evidence.verify(id).findings for id in ids]
     for id in ids:
         assert [event.action for event in events[id]] == ["create", "ask", "nudge", "drop", "expire"]
     fired = {event.id for id in ids for event in events[id][2:]}

@@ -469,7 +469,7 @@ def test_a_receipt_tells_who_approved_what_under_which_rules(governed):
     """One JSON document with the approvals, the events that made it so, and the rules in full."""
     state = go(governed)
 
-    receipt = json.loads(json.dumps(governed.receipt(ID)))
+    receipt = json.loads(json.dumps(governed.evidence.receipt(ID)))
 
     events = list(governed.history(ID))
     assert (receipt["manifest_id"], receipt["state"], receipt["version"]) == (ID, "REGISTERED", 5)
@@ -492,12 +492,12 @@ def test_a_receipt_tells_who_approved_what_under_which_rules(governed):
 def test_a_receipt_holds_where_it_was_made(governed, open_pipeline):
     """For whoever opens the registry, as often as it is checked."""
     go(governed)
-    receipt = json.loads(json.dumps(governed.receipt(ID)))
+    receipt = json.loads(json.dumps(governed.evidence.receipt(ID)))
 
-    checks = [pipeline.verify_receipt(receipt) for pipeline in (governed, open_pipeline(), governed)]
+    checks = [pipeline.evidence.check_receipt(receipt) for pipeline in (governed, open_pipeline(), governed)]
 
     assert {astuple(check) for check in checks} == {(ID, 5, "REGISTERED", 5, "REGISTERED", True)}
-    assert governed.receipt(ID) == receipt
+    assert governed.evidence.receipt(ID) == receipt
 
 
 def places(value, place=()):
@@ -535,14 +535,14 @@ def sealed(receipt):
 def refusal_of(pipeline, receipt):
     """What is said against a receipt."""
     with pytest.raises(ReceiptMismatch) as caught:
-        pipeline.verify_receipt(receipt)
+        pipeline.evidence.check_receipt(receipt)
     return caught.value.details["problems"]
 
 
 def test_a_receipt_in_which_anything_was_changed_does_not_hold(governed):
     """Every member at every depth: the checksum tells, and where that was mended, the member is named."""
     go(governed)
-    receipt = json.loads(json.dumps(governed.receipt(ID)))
+    receipt = json.loads(json.dumps(governed.evidence.receipt(ID)))
     tried = 0
     for place in places(receipt):
         if not place or place == ("checksum",):
@@ -554,7 +554,7 @@ def test_a_receipt_in_which_anything_was_changed_does_not_hold(governed):
         assert first.startswith(("/checksum: ", f"/{place[0]}: ")), (place, first)
         if place == ("manifest_id",):
             with pytest.raises(NotFound):
-                governed.verify_receipt(sealed(bad))
+                governed.evidence.check_receipt(sealed(bad))
         else:
             assert f"/{place[0]}" in {said.partition(":")[0] for said in refusal_of(governed, sealed(bad))}, (
                 place
@@ -566,7 +566,7 @@ def test_a_receipt_in_which_anything_was_changed_does_not_hold(governed):
 def test_a_receipt_from_which_something_was_taken_does_not_hold(governed):
     """Nor one with anything added, or that is something else."""
     go(governed)
-    receipt = governed.receipt(ID)
+    receipt = governed.evidence.receipt(ID)
 
     for name in receipt:
         rest = {member: value for member, value in receipt.items() if member != name}
@@ -584,7 +584,7 @@ def test_a_receipt_from_which_something_was_taken_does_not_hold(governed):
 def test_a_receipt_is_not_carried_to_another_registry(governed, tmp_path):
     """Nor does it hold there when it is made to say so, for a manifest that went the same way."""
     go(governed)
-    receipt = governed.receipt(ID)
+    receipt = governed.evidence.receipt(ID)
     with RegistrationPipeline(tmp_path / "other", actor="ada", clock=FakeClock()) as other:
         shutil.copytree(FULL, tmp_path / "other", dirs_exist_ok=True)
         go(other)
@@ -601,7 +601,7 @@ def test_a_receipt_is_not_carried_to_another_manifest(governed):
     go(governed, document={**SERVER, "version": "1.2.0"})
     second = {**SERVER, "version": "1.3.0"}
     go(governed, id="io.github.acme/weather@1.3.0", document=second)
-    receipt = governed.receipt(ID)
+    receipt = governed.evidence.receipt(ID)
 
     problems = refusal_of(governed, sealed({**receipt, "manifest_id": "io.github.acme/weather@1.3.0"}))
 
@@ -622,30 +622,30 @@ def test_a_receipt_shows_that_a_log_was_rewritten(pipeline, root, tmp_path, word
     pipeline.submit_for_review("a", comment="first")
     pipeline.approve("a", actor="bea", comment="fine")
     pipeline.register("a")
-    receipt = pipeline.receipt("a")
+    receipt = pipeline.evidence.receipt("a")
     copy_of_it = copied(root, tmp_path / "copy")
     log = log_of(tmp_path / "copy", "a")
     raw = log.read_bytes()
-    assert copy_of_it.verify_receipt(receipt).same_document
+    assert copy_of_it.evidence.check_receipt(receipt).same_document
 
     assert raw.count(word) == 1
     log.write_bytes(forge(json.loads(line) for line in raw.replace(word, other).splitlines()))
     (log.parent / SNAPSHOT).unlink()
 
-    assert copy_of_it.verify("a").damaged is False
+    assert copy_of_it.evidence.verify("a").damaged is False
     assert {said.partition(":")[0] for said in refusal_of(copy_of_it, receipt)} == named
-    assert pipeline.verify_receipt(receipt).same_document
+    assert pipeline.evidence.check_receipt(receipt).same_document
 
 
 def test_a_receipt_is_of_its_version(governed):
     """The manifest may move on; the receipt holds for what it was, and it is said where that stands now."""
     go(governed, 2)
-    approved = governed.receipt(ID)
+    approved = governed.evidence.receipt(ID)
     governed.approve(ID, actor="cyd")
-    moved_on = governed.verify_receipt(approved)
+    moved_on = governed.evidence.check_receipt(approved)
     governed.reject(ID, reason="unclear")
     governed.revise(ID, OTHER)
-    revised = governed.verify_receipt(approved)
+    revised = governed.evidence.check_receipt(approved)
 
     assert (moved_on.version, moved_on.current_version, moved_on.same_document) == (3, 4, True)
     assert (revised.state, revised.current_state, revised.same_document) == ("APPROVED", "DRAFT", False)
@@ -659,7 +659,7 @@ def test_without_an_approval_there_is_no_receipt(governed):
     for turn in (lambda: None, lambda: (governed.approve(ID, actor="bea"), governed.reject(ID, reason="no"))):
         turn()
         with pytest.raises(Rejected, match="nobody approved its document as it stands") as caught:
-            governed.receipt(ID)
+            governed.evidence.receipt(ID)
 
     assert caught.value.details == {"manifest_id": ID, "state": "DRAFT", "version": 4}
 
@@ -672,7 +672,7 @@ def test_a_receipt_is_made_of_the_document_that_was_approved_last(pipeline):
     pipeline.submit_for_review(ID)
     pipeline.approve(ID, actor="cyd")
 
-    receipt = pipeline.receipt(ID)
+    receipt = pipeline.evidence.receipt(ID)
 
     assert receipt["digest"] == digest_of(OTHER)
     assert [one["actor"] for one in receipt["approvals"]] == ["cyd"]
@@ -682,8 +682,8 @@ def test_a_receipt_is_made_of_the_document_that_was_approved_last(pipeline):
 def test_logs_of_before_rules_were_kept_have_receipts(tmp_path):
     """What was approved by an earlier release can be shown as well; it named no rules."""
     with copied(FIXTURES / "registries" / "format-1", tmp_path / "old") as pipeline:
-        receipt = pipeline.receipt(ID)
-        check = pipeline.verify_receipt(receipt)
+        receipt = pipeline.evidence.receipt(ID)
+        check = pipeline.evidence.check_receipt(receipt)
 
     assert (check.state, check.version) == ("REGISTERED", 7)
     assert [one["actor"] for one in receipt["approvals"]] == ["bea"]
@@ -713,10 +713,10 @@ def test_what_has_no_document_has_a_receipt_of_its_approval(open_pipeline, tmp_p
     pipeline.act("T-1", "open")
     pipeline.act("T-1", "sign", actor="bea")
 
-    receipt = json.loads(json.dumps(pipeline.receipt("T-1")))
+    receipt = json.loads(json.dumps(pipeline.evidence.receipt("T-1")))
 
     assert (receipt["digest"], [one["actor"] for one in receipt["approvals"]]) == (None, ["bea"])
-    assert pipeline.verify_receipt(receipt).state == "DONE"
+    assert pipeline.evidence.check_receipt(receipt).state == "DONE"
     assert refusal_of(pipeline, sealed({**receipt, "digest": "sha256:" + "0" * 64})) == [
         "/digest: it is not what the log says"
     ]
@@ -730,10 +730,10 @@ def test_a_receipt_that_was_made_can_be_checked_however_large_it_is(pipeline, ro
         policy(root, roles=f"r = {[f'{number}{n:0190}' for n in range(1_000)]}")
         pipeline.approve("a", actor=f"actor {number}")
 
-    receipt = pipeline.receipt("a")
+    receipt = pipeline.evidence.receipt("a")
 
     assert len(json.dumps(receipt)) > 1024 * 1024
-    assert pipeline.verify_receipt(receipt).version == 8
+    assert pipeline.evidence.check_receipt(receipt).version == 8
 
 
 # -- an approval is of these bytes, under these rules, here ----------------------------------------------------
@@ -872,8 +872,10 @@ def test_a_forged_approval_of_another_document_is_not_counted(pipeline, root):
     with pytest.raises(GuardRefused, match="another document"):
         pipeline.register(ID)
     with pytest.raises(Rejected, match="nobody approved its document as it stands"):
-        pipeline.receipt(ID)
-    assert [one.reason for one in pipeline.verify(ID).findings] == ["its approval is of another document"]
+        pipeline.evidence.receipt(ID)
+    assert [one.reason for one in pipeline.evidence.verify(ID).findings] == [
+        "its approval is of another document"
+    ]
 
 
 # -- pins --------------------------------------------------------------------------------------------------
@@ -1016,7 +1018,7 @@ def test_a_repair_can_not_be_undone(pipeline, root):
     pipeline.revise("a", {"v": 2})
     log = log_of(root, "a")
     log.write_bytes(log.read_bytes().replace(b'"revise"', b'"revisE"'))
-    pipeline.repair("a", accept_loss=True)
+    pipeline.upkeep.repair("a", accept_loss=True)
 
     assert can_not_be_undone(pipeline) == "no action of the lifecycle led to it."
 
@@ -1100,7 +1102,7 @@ def replayed(pipeline, path, id=None):
             one.would_be,
             [answer.guard for answer in one.why.answers if not answer.verdict.agrees],
         )
-        for one in pipeline.replay_policy(pipeline.read_policy(str(path)), id)
+        for one in pipeline.evidence.replay_policy(pipeline.evidence.read_policy(str(path)), id)
         if one.differs
     ]
 
@@ -1127,7 +1129,7 @@ def test_the_policy_in_force_would_decide_as_it_did(governed, root):
                     pipeline.act(ID, action)
     before = tree(root)
 
-    decisions = list(governed.replay_policy(governed.policy))
+    decisions = list(governed.evidence.replay_policy(governed.policy))
 
     assert [(one.version, one.was) for one in decisions] == [
         (1, "accepted"),
@@ -1193,7 +1195,11 @@ def test_what_was_refused_may_be_accepted(governed, proposed):
     governed.register(ID, actor="dot")
 
     found = replayed(governed, proposed())
-    why = [one.why for one in governed.replay_policy(governed.read_policy(str(proposed()))) if one.differs]
+    why = [
+        one.why
+        for one in governed.evidence.replay_policy(governed.evidence.read_policy(str(proposed())))
+        if one.differs
+    ]
 
     assert found == [(ID, 3, "refused", "accepted", [])]
     assert (why[0].action, why[0].actor, why[0].allowed) == ("register", "dot", True)
@@ -1252,11 +1258,13 @@ def test_nobodys_decisions_are_not_asked_again(open_pipeline, clock, tmp_path, p
     pipeline = open_pipeline(lifecycle=tmp_path / "waiting.toml")
     pipeline.create("a", {})
     clock.advance(90_000)
-    assert len(pipeline.tick("a")) == 1
+    assert len(pipeline.upkeep.tick("a")) == 1
     pipeline.approve("a")
 
     decisions = list(
-        pipeline.replay_policy(pipeline.read_policy(str(proposed(("not_the_author", '["approve"]', "")))))
+        pipeline.evidence.replay_policy(
+            pipeline.evidence.read_policy(str(proposed(("not_the_author", '["approve"]', ""))))
+        )
     )
 
     assert [(one.version, one.would_be) for one in decisions] == [(1, "accepted"), (3, "refused")]

@@ -73,37 +73,37 @@ ALL = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 4)]
 
 def test_a_consumer_goes_on_where_it_was(fed):
     """Each event once, in order, over as many runs as there are."""
-    assert handled_by(fed.consumer("index")) == ALL
-    assert handled_by(fed.consumer("index")) == []
+    assert handled_by(fed.feed.consumer("index")) == ALL
+    assert handled_by(fed.feed.consumer("index")) == []
     fed.create("c", {})
 
-    assert handled_by(fed.consumer("index")) == [("c", 1)]
-    assert handled_by(fed.consumer("other")) == [*ALL, ("c", 1)]
+    assert handled_by(fed.feed.consumer("index")) == [("c", 1)]
+    assert handled_by(fed.feed.consumer("other")) == [*ALL, ("c", 1)]
 
 
 def test_what_was_not_committed_comes_again(fed):
     """At least once: the cursor moves with `commit`, and with nothing else."""
-    with fed.consumer("index") as consumer:
+    with fed.feed.consumer("index") as consumer:
         entries = list(consumer)
         consumer.commit(entries[1])
         assert list(consumer) == entries[2:]
 
-    with fed.consumer("index") as consumer:
+    with fed.feed.consumer("index") as consumer:
         assert list(consumer) == entries[2:]
         consumer.commit(entries[2].cursor)
         assert consumer.cursor == entries[2].cursor
-    assert handled_by(fed.consumer("index")) == ALL[3:]
+    assert handled_by(fed.feed.consumer("index")) == ALL[3:]
 
 
 def test_a_new_consumer_begins_where_it_is_told(fed):
     """At the start, at the end, or at a cursor; an old one where it was."""
-    third = list(fed.feed())[2]
+    third = list(fed.feed.read())[2]
 
-    assert handled_by(fed.consumer("now", start="now")) == []
-    assert handled_by(fed.consumer("third", start=third.cursor)) == ALL[3:]
-    assert handled_by(fed.consumer("now", start="start")) == []
+    assert handled_by(fed.feed.consumer("now", start="now")) == []
+    assert handled_by(fed.feed.consumer("third", start=third.cursor)) == ALL[3:]
+    assert handled_by(fed.feed.consumer("now", start="start")) == []
     with pytest.raises(InvalidArgument, match="not a cursor"):
-        fed.consumer("index", start="yesterday")
+        fed.feed.consumer("index", start="yesterday")
 
 
 @pytest.mark.parametrize(
@@ -112,20 +112,20 @@ def test_a_new_consumer_begins_where_it_is_told(fed):
 def test_what_is_no_name_is_refused(pipeline, name):
     """Before a path is built from it."""
     with pytest.raises(InvalidArgument, match="can't be a consumer's name"):
-        pipeline.consumer(name)
+        pipeline.feed.consumer(name)
 
 
 def test_one_works_under_a_name_and_the_second_is_told_who(fed):
     """Also for what people do; other names are free."""
-    with fed.consumer("index"):
-        second = fed.consumer("index")
+    with fed.feed.consumer("index"):
+        second = fed.feed.consumer("index")
         for call in (second.__enter__, second.retry, second.delete, lambda: second.reset("now")):
             with pytest.raises((ConsumerBusy, InvalidArgument)) as caught:
                 call()
             assert isinstance(caught.value, LockTimeout)
             assert caught.value.details["holder"]["pid"] == os.getpid()
         assert second.status().state == "running"
-        assert handled_by(fed.consumer("other")) == ALL
+        assert handled_by(fed.feed.consumer("other")) == ALL
     assert second.status().state == "idle"
     assert handled_by(second) == ALL
 
@@ -135,7 +135,7 @@ def test_another_process_is_told_who_works(root, on_files):
     program = (
         "import sys\n"
         "from registration import RegistrationPipeline\n"
-        "with RegistrationPipeline(sys.argv[1]) as p, p.consumer('index') as consumer:\n"
+        "with RegistrationPipeline(sys.argv[1]) as p, p.feed.consumer('index') as consumer:\n"
         "    print('ready', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -145,27 +145,27 @@ def test_another_process_is_told_who_works(root, on_files):
     assert process.stdout.readline() == b"ready\n"
 
     with pytest.raises(ConsumerBusy, match=f"at work in process {process.pid} on ") as caught:
-        on_files.consumer("index").__enter__()
-    assert on_files.consumer("index").status().holder == caught.value.details["holder"]
+        on_files.feed.consumer("index").__enter__()
+    assert on_files.feed.consumer("index").status().holder == caught.value.details["holder"]
 
     process.kill()
     process.communicate()
-    assert on_files.consumer("index").status().state == "idle"
-    assert handled_by(on_files.consumer("index")) == ALL[:2]
+    assert on_files.feed.consumer("index").status().state == "idle"
+    assert handled_by(on_files.feed.consumer("index")) == ALL[:2]
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forks beside threads
 def test_a_forked_child_does_not_keep_the_name(on_files):
     """A child that lives on has no copy of the lock."""
     told, tell = os.pipe()
-    with on_files.consumer("index"):
+    with on_files.feed.consumer("index"):
         child = os.fork()
         if child == 0:
             os.close(tell)
             os.read(told, 1)
             os._exit(0)
     try:
-        assert handled_by(on_files.consumer("index")) == ALL[:2]
+        assert handled_by(on_files.feed.consumer("index")) == ALL[:2]
     finally:
         os.close(tell)
         os.close(told)
@@ -181,10 +181,10 @@ def test_a_handler_that_fails_is_asked_again(fed):
         if entry.event.version == 2 and failures and failures.pop():
             raise ValueError("not now")
 
-    fed.consumer("index").run(handler, once=True, retry=AT_ONCE)
+    fed.feed.consumer("index").run(handler, once=True, retry=AT_ONCE)
 
     assert seen == [*ALL[:2], ("a", 2), ("a", 2), ("a", 2), *ALL[3:]]
-    assert fed.consumer("index").status().failing is None
+    assert fed.feed.consumer("index").status().failing is None
 
 
 def test_an_entry_that_keeps_failing_blocks(fed):
@@ -198,20 +198,20 @@ def test_an_entry_that_keeps_failing_blocks(fed):
     with pytest.raises(
         ConsumerBlocked, match=r"a version 2 \(revise\) after 3 attempts: ValueError: too large"
     ):
-        fed.consumer("index").run(handler, once=True, retry=AT_ONCE)
+        fed.feed.consumer("index").run(handler, once=True, retry=AT_ONCE)
     with pytest.raises(ConsumerBlocked):
-        handled_by(fed.consumer("index"))
-    status = fed.consumer("index").status()
+        handled_by(fed.feed.consumer("index"))
+    status = fed.feed.consumer("index").status()
     assert (status.state, status.lag_events, status.failing.attempts) == ("blocked", 3, 3)
 
-    assert fed.consumer("index").retry().what == "a version 2 (revise)"
+    assert fed.feed.consumer("index").retry().what == "a version 2 (revise)"
     with pytest.raises(ConsumerBlocked) as caught:
-        fed.consumer("index").run(handler, once=True, retry=AT_ONCE)
+        fed.feed.consumer("index").run(handler, once=True, retry=AT_ONCE)
     assert caught.value.details["tried"] == 3
     broken[0] = False
-    fed.consumer("index").retry()
+    fed.feed.consumer("index").retry()
 
-    assert handled_by(fed.consumer("index")) == ALL[2:]
+    assert handled_by(fed.feed.consumer("index")) == ALL[2:]
 
 
 def test_a_skipped_entry_is_remembered(fed):
@@ -222,17 +222,17 @@ def test_a_skipped_entry_is_remembered(fed):
             raise ValueError("too large")
 
     with pytest.raises(ConsumerBlocked):
-        fed.consumer("index").run(handler, once=True, retry=AT_ONCE)
+        fed.feed.consumer("index").run(handler, once=True, retry=AT_ONCE)
     for reason in ("", "  ", None):
         with pytest.raises(InvalidArgument, match="no reason"):
-            fed.consumer("index").skip(reason)
+            fed.feed.consumer("index").skip(reason)
 
-    skipped = fed.consumer("index").skip("not for the index")
+    skipped = fed.feed.consumer("index").skip("not for the index")
 
-    assert skipped.event_id == list(fed.feed())[2].event.id
-    assert fed.consumer("index").status().skipped == (skipped,)
+    assert skipped.event_id == list(fed.feed.read())[2].event.id
+    assert fed.feed.consumer("index").status().skipped == (skipped,)
     assert (skipped.reason, skipped.error) == ("not for the index", "ValueError: too large")
-    assert handled_by(fed.consumer("index")) == ALL[3:]
+    assert handled_by(fed.feed.consumer("index")) == ALL[3:]
 
 
 def test_only_the_last_skipped_entries_are_remembered(pipeline):
@@ -247,10 +247,10 @@ def test_only_the_last_skipped_entries_are_remembered(pipeline):
     once = RetryPolicy(attempts_max=1)
     for _ in range(SKIPPED_MAX + 2):
         with pytest.raises(ConsumerBlocked):
-            pipeline.consumer("index").run(fail, once=True, retry=once)
-        pipeline.consumer("index").skip("x")
+            pipeline.feed.consumer("index").run(fail, once=True, retry=once)
+        pipeline.feed.consumer("index").skip("x")
 
-    skipped = pipeline.consumer("index").status().skipped
+    skipped = pipeline.feed.consumer("index").status().skipped
     assert len(skipped) == SKIPPED_MAX
     assert skipped[-1].what == f"a version {SKIPPED_MAX + 2} (revise)"
 
@@ -258,21 +258,21 @@ def test_only_the_last_skipped_entries_are_remembered(pipeline):
 def test_where_nothing_failed_nothing_is_retried_or_skipped(fed):
     """And where there is no such consumer, that is said."""
     with pytest.raises(NotFound, match="no consumer 'index'"):
-        fed.consumer("index").retry()
-    handled_by(fed.consumer("index"))
+        fed.feed.consumer("index").retry()
+    handled_by(fed.feed.consumer("index"))
 
     with pytest.raises(InvalidArgument, match="Nothing failed"):
-        fed.consumer("index").retry()
+        fed.feed.consumer("index").retry()
     with pytest.raises(InvalidArgument, match="Nothing failed"):
-        fed.consumer("index").skip("x")
+        fed.feed.consumer("index").skip("x")
     with pytest.raises(NotFound):
-        fed.consumer("other").status()
+        fed.feed.consumer("other").status()
 
 
 def test_a_consumer_can_be_put_elsewhere_and_forgotten(fed):
     """At the start, at the end, at a cursor of this feed."""
-    consumer = fed.consumer("index")
-    third = list(fed.feed())[2].cursor
+    consumer = fed.feed.consumer("index")
+    third = list(fed.feed.read())[2].cursor
 
     consumer.reset("start")
     assert handled_by(consumer) == ALL
@@ -286,7 +286,7 @@ def test_a_consumer_can_be_put_elsewhere_and_forgotten(fed):
             consumer.reset(nowhere)
     consumer.delete()
 
-    assert fed.consumer_names() == []
+    assert fed.feed.consumer_names() == []
     with pytest.raises(NotFound):
         consumer.delete()
     assert handled_by(consumer) == ALL
@@ -294,7 +294,7 @@ def test_a_consumer_can_be_put_elsewhere_and_forgotten(fed):
 
 def test_the_status_says_how_far_behind(fed):
     """In events and in seconds, by the clock that is given."""
-    store, clock = fed._store, FakeClock()
+    store, clock = fed._registry.store, FakeClock()
     consumer = Consumer(store, "index", clock=clock)
     with consumer:
         entries = list(consumer)
@@ -305,7 +305,7 @@ def test_the_status_says_how_far_behind(fed):
     assert status.problem is None
     now = Consumer(store, "index").status()
     assert 0 <= now.lag_s < 3_600
-    assert [one.name for one in fed.consumers()] == ["index"]
+    assert [one.name for one in fed.feed.consumers()] == ["index"]
     with consumer:
         consumer.commit(entries[-1])
     assert (consumer.status().lag_events, consumer.status().lag_s) == (0, 0.0)
@@ -321,14 +321,14 @@ def test_a_run_goes_on_as_more_comes(fed):
         if entry.event.subject == "c":
             stop.set()
 
-    thread = threading.Thread(target=lambda: fed.consumer("index").run(handler, stop=stop))
+    thread = threading.Thread(target=lambda: fed.feed.consumer("index").run(handler, stop=stop))
     thread.start()
     assert first.wait(60)
     fed.create("c", {})
     thread.join(60)
 
     assert seen == ["a", "b", "a", "a", "a", "c"]
-    assert handled_by(fed.consumer("index")) == []
+    assert handled_by(fed.feed.consumer("index")) == []
 
 
 def test_stopping_ends_the_waits_between_attempts(fed):
@@ -340,8 +340,8 @@ def test_stopping_ends_the_waits_between_attempts(fed):
         raise ValueError("no")
 
     slow = RetryPolicy(attempts_max=3, base_s=3_600, cap_s=3_600)
-    assert fed.consumer("index").run(handler, retry=slow, stop=stop) == 0
-    status = fed.consumer("index").status()
+    assert fed.feed.consumer("index").run(handler, retry=slow, stop=stop) == 0
+    status = fed.feed.consumer("index").status()
     assert (status.state, status.failing.attempts) == ("failing", 1)
     assert status.failing.next_at is not None
 
@@ -349,14 +349,14 @@ def test_stopping_ends_the_waits_between_attempts(fed):
         raise ValueError("still no")
 
     with pytest.raises(ConsumerBlocked) as caught:
-        fed.consumer("index").run(fail, once=True, retry=AT_ONCE)
+        fed.feed.consumer("index").run(fail, once=True, retry=AT_ONCE)
     assert caught.value.details["tried"] == 3
 
 
 def test_keeping_the_cursor_seldom_hands_on_more_again(fed):
     """`commit_every`: after an end of any kind, what was handled is kept; only a kill loses the last few."""
     writes = []
-    keeper = fed._store.consumers
+    keeper = fed._registry.store.consumers
     real = type(keeper).write
 
     def count(self, name, data):
@@ -365,7 +365,7 @@ def test_keeping_the_cursor_seldom_hands_on_more_again(fed):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(keeper), "write", count)
-        assert handled_by(fed.consumer("index"), commit_every=2) == ALL
+        assert handled_by(fed.feed.consumer("index"), commit_every=2) == ALL
     assert len(writes) == 1 + 3
 
     def interrupted(entry):
@@ -373,25 +373,25 @@ def test_keeping_the_cursor_seldom_hands_on_more_again(fed):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fed.consumer("other").run(interrupted, once=True, commit_every=100)
-    assert handled_by(fed.consumer("other")) == ALL[3:]
+        fed.feed.consumer("other").run(interrupted, once=True, commit_every=100)
+    assert handled_by(fed.feed.consumer("other")) == ALL[3:]
 
     def failing(entry):
         if entry.event.version == 3:
             raise ValueError("no")
 
     with pytest.raises(ConsumerBlocked):
-        fed.consumer("third").run(failing, once=True, retry=AT_ONCE, commit_every=100)
-    assert fed.consumer("third").status().failing.attempts == 3
+        fed.feed.consumer("third").run(failing, once=True, retry=AT_ONCE, commit_every=100)
+    assert fed.feed.consumer("third").status().failing.attempts == 3
     with pytest.raises(ConsumerBlocked):
-        handled_by(fed.consumer("third"))
-    fed.consumer("third").retry()
-    assert handled_by(fed.consumer("third")) == ALL[3:]
+        handled_by(fed.feed.consumer("third"))
+    fed.feed.consumer("third").retry()
+    assert handled_by(fed.feed.consumer("third")) == ALL[3:]
 
 
 def test_a_consumer_that_is_not_open_says_so(fed):
     """A mistake in a program is named, not guessed at."""
-    consumer = fed.consumer("index")
+    consumer = fed.feed.consumer("index")
 
     for call in (lambda: list(consumer), lambda: consumer.commit("1-00000000:0"), lambda: consumer.cursor):
         with pytest.raises(StoreError, match="is not open"):
@@ -411,19 +411,19 @@ def test_damage_blocks_a_consumer_until_it_is_passed(root, on_files):
     seen = []
     for _ in range(2):
         with pytest.raises(ConsumerBlocked, match="an event of a that can't be read"):
-            on_files.consumer("index").run(lambda entry: seen.append(entry.event.subject), once=True)
-        on_files.consumer("index").skip("damaged")
+            on_files.feed.consumer("index").run(lambda entry: seen.append(entry.event.subject), once=True)
+        on_files.feed.consumer("index").skip("damaged")
         if not seen:
-            assert on_files.consumer("index").status().lag_events == 2
-    assert handled_by(on_files.consumer("index")) == []
+            assert on_files.feed.consumer("index").status().lag_events == 2
+    assert handled_by(on_files.feed.consumer("index")) == []
     assert seen == ["b"]
     with pytest.raises(CorruptLog):
-        list(on_files.feed())
+        list(on_files.feed.read())
 
 
 def test_what_can_not_be_read_of_a_consumer_is_named(root, on_files):
     """A file that somebody changed is an error with a way out, and no reason to begin anew."""
-    handled_by(on_files.consumer("index"))
+    handled_by(on_files.feed.consumer("index"))
     path = root / "feed" / "consumers" / "index.json"
     sound = json.loads(path.read_text())
     for broken in (
@@ -437,15 +437,15 @@ def test_what_can_not_be_read_of_a_consumer_is_named(root, on_files):
         path.write_text(broken)
 
         with pytest.raises(StoreError, match="What is kept of the consumer 'index' can't be read"):
-            handled_by(on_files.consumer("index"))
+            handled_by(on_files.feed.consumer("index"))
     path.unlink()
-    on_files.consumer("index").reset("now")
-    assert handled_by(on_files.consumer("index")) == []
+    on_files.feed.consumer("index").reset("now")
+    assert handled_by(on_files.feed.consumer("index")) == []
 
 
 def test_a_cursor_of_a_feed_that_was_deleted_is_named(root, on_files):
     """The consumer says so, in its status as well, and is put elsewhere by a person."""
-    handled_by(on_files.consumer("index"))
+    handled_by(on_files.feed.consumer("index"))
     kept = (root / "feed" / "consumers" / "index.json").read_bytes()
     for path in (root / "feed").glob("*.jsonl"):
         path.unlink()
@@ -453,11 +453,11 @@ def test_a_cursor_of_a_feed_that_was_deleted_is_named(root, on_files):
     on_files.create("c", {})
 
     with pytest.raises(InvalidArgument, match="not of this feed"):
-        handled_by(on_files.consumer("index"))
-    status = on_files.consumer("index").status()
+        handled_by(on_files.feed.consumer("index"))
+    status = on_files.feed.consumer("index").status()
     assert isinstance(status.problem, InvalidArgument)
-    on_files.consumer("index").reset("start")
-    assert sorted(handled_by(on_files.consumer("index"))) == [("a", 1), ("b", 1), ("c", 1)]
+    on_files.feed.consumer("index").reset("start")
+    assert sorted(handled_by(on_files.feed.consumer("index"))) == [("a", 1), ("b", 1), ("c", 1)]
 
 
 def test_a_lock_file_that_is_deleted_meanwhile_parts_nobody(root, on_files):
@@ -469,7 +469,7 @@ def test_a_lock_file_that_is_deleted_meanwhile_parts_nobody(root, on_files):
 
         def overtake():
             lock.unlink()
-            stack.enter_context(on_files.consumer("index"))
+            stack.enter_context(on_files.feed.consumer("index"))
 
         disk.before("lock", overtake, name="index.lock")
         with pytest.raises(ConsumerBusy), late.held("index", {"pid": 1}):
@@ -481,7 +481,7 @@ def test_a_lock_file_that_is_deleted_meanwhile_parts_nobody(root, on_files):
 
 def test_hooks_have_consumers_with_names_of_their_own(root, on_files):
     """The colon is written in a form that every file system takes."""
-    handled_by(on_files.consumer("hook:ci"))
+    handled_by(on_files.feed.consumer("hook:ci"))
 
     assert (root / "feed" / "consumers" / "hook%3Aci.json").exists()
-    assert on_files.consumer_names() == ["hook:ci"]
+    assert on_files.feed.consumer_names() == ["hook:ci"]

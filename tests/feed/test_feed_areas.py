@@ -39,7 +39,7 @@ def root(tmp_path):
 
 def told(root, after=None):
     with RegistrationPipeline(root, create=False) as reader:
-        return [(entry.area, entry.event.action) for entry in reader.feed(after)]
+        return [(entry.area, entry.event.action) for entry in reader.feed.read(after)]
 
 
 WHOLE = [
@@ -68,15 +68,15 @@ def test_a_feed_that_was_deleted_comes_again_with_every_area(root):
 def test_an_area_that_comes_to_be_later_is_told_of_as_well(tmp_path):
     """By a reader that was there before it."""
     with RegistrationPipeline(tmp_path) as reader:
-        assert list(reader.feed()) == []
+        assert list(reader.feed.read()) == []
         with Sessions(tmp_path) as sessions:
             session = sessions.start("mcp-server", ADA)
-        (entry,) = reader.feed()
+        (entry,) = reader.feed.read()
         deployments = open_deployments(tmp_path)
         deployments.start(ID, SHORT)
         deployments.run(ID, JsonTarget(tmp_path / "target"))
         deployments.close()
-        rest = list(reader.feed(entry.cursor))
+        rest = list(reader.feed.read(entry.cursor))
 
     assert (entry.area, entry.event.subject) == ("sessions", session.id)
     assert {one.area for one in rest} == {"deployments"}
@@ -89,7 +89,7 @@ def test_sessions_of_wizards_that_are_not_here_are_passed_over(root):
         sessions.start("party", Caller("bea", "guild-8"))
     with RegistrationPipeline(root) as pipeline:
         pipeline.create("m2", {})
-        cursors = [entry.cursor for entry in pipeline.feed()]
+        cursors = [entry.cursor for entry in pipeline.feed.read()]
 
     assert told(root) == [*WHOLE, ("manifests", "create")]
     assert told(root, cursors[-2]) == [("manifests", "create")]

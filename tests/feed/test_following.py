@@ -70,7 +70,7 @@ def test_following_goes_on_as_more_comes(pipeline):
     pipeline.create("a", {"n": 1})
 
     def follow():
-        for entry in pipeline.follow(stop=stop):
+        for entry in pipeline.feed.follow(stop=stop):
             seen.append((entry.event.subject, entry.event.version))
             if len(seen) == 3:
                 stop.set()
@@ -89,11 +89,11 @@ def test_following_from_now_gives_what_comes(pipeline):
     """And nothing of before; a cursor goes on behind its event."""
     stop, seen, begun = threading.Event(), [], threading.Event()
     pipeline.create("a", {"n": 1})
-    end = pipeline.feed_end()
+    end = pipeline.feed.end()
 
     def follow():
         begun.set()
-        for entry in pipeline.follow(end, stop=stop):
+        for entry in pipeline.feed.follow(end, stop=stop):
             seen.append(entry.event.version)
             stop.set()
 
@@ -103,7 +103,7 @@ def test_following_from_now_gives_what_comes(pipeline):
     result()
 
     assert seen == [2]
-    assert list(pipeline.follow("now", stop=stop)) == []  # stopped already
+    assert list(pipeline.feed.follow("now", stop=stop)) == []  # stopped already
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -111,8 +111,8 @@ def test_a_watch_wakes_for_a_commit_of_another_program(root, told):
     """Whether it looks by itself, or is told by the system."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create("a", {})
-        end = pipeline.feed_end()
-        watch = TellingWatch(pipeline._store, told=told)
+        end = pipeline.feed.end()
+        watch = TellingWatch(pipeline._registry.store, told=told)
         result = in_thread(lambda: watch.wait(end))
         assert watch.waits.wait(60)
         with RegistrationPipeline(root, actor="bea") as other:
@@ -125,13 +125,13 @@ def test_a_watch_wakes_for_a_commit_of_another_program(root, told):
 def test_a_watch_ends_when_its_time_is_up_or_it_is_stopped(pipeline):
     """And says that nothing new came."""
     stop = threading.Event()
-    end = pipeline.feed_end()
+    end = pipeline.feed.end()
 
-    assert pipeline.watch().wait(end, timeout_s=0.1) is False
-    result = in_thread(lambda: pipeline.watch(stop=stop).wait(end))
+    assert pipeline.feed.watch().wait(end, timeout_s=0.1) is False
+    result = in_thread(lambda: pipeline.feed.watch(stop=stop).wait(end))
     stop.set()
     assert result() is False
-    assert pipeline.watch().wait("another", timeout_s=0) is True
+    assert pipeline.feed.watch().wait("another", timeout_s=0) is True
 
 
 def test_without_watchfiles_a_watch_looks_by_itself(root, monkeypatch):
@@ -145,8 +145,8 @@ def test_without_watchfiles_a_watch_looks_by_itself(root, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with RegistrationPipeline(root, actor="ada") as pipeline:
-        end = pipeline.feed_end()
-        result = in_thread(lambda: pipeline.watch().wait(end))
+        end = pipeline.feed.end()
+        result = in_thread(lambda: pipeline.feed.watch().wait(end))
         pipeline.create("a", {})
 
         assert result() is True
@@ -156,15 +156,15 @@ def test_waiting_ends_at_once_where_it_is_there(pipeline):
     """The state as it is, also for no time at all."""
     pipeline.create("a", {})
 
-    assert pipeline.wait("a", "DRAFT", 0) == pipeline.load_state("a")
-    assert pipeline.wait("a", "DRAFT").version == 1
+    assert pipeline.feed.wait("a", "DRAFT", 0) == pipeline.load_state("a")
+    assert pipeline.feed.wait("a", "DRAFT").version == 1
 
 
 def test_waiting_ends_when_it_comes_there(pipeline):
     """By somebody else, and through other states."""
     pipeline.create("a", {})
     stop = Stop()
-    result = in_thread(lambda: pipeline.wait("a", "APPROVED", 60, stop=stop))
+    result = in_thread(lambda: pipeline.feed.wait("a", "APPROVED", 60, stop=stop))
     assert stop.waits.wait(60)
     pipeline.submit_for_review("a")
     pipeline.approve("a", actor="bea")
@@ -176,7 +176,7 @@ def test_a_state_that_it_only_came_through_counts(pipeline):
     """The manifest is given as it was then."""
     pipeline.create("a", {})
     stop = Stop()
-    result = in_thread(lambda: pipeline.wait("a", "REVIEWED", 60, stop=stop))
+    result = in_thread(lambda: pipeline.feed.wait("a", "REVIEWED", 60, stop=stop))
     assert stop.waits.wait(60)
     pipeline.submit_for_review("a")
     pipeline.reject("a", reason="no licence")
@@ -194,7 +194,7 @@ def test_what_was_before_the_waiting_does_not_count(pipeline):
     with pytest.raises(
         WaitTimeout, match=r"'a' did not come to REVIEWED in 0.1 s: it is DRAFT, at version 3"
     ) as caught:
-        pipeline.wait("a", "REVIEWED", 0.1)
+        pipeline.feed.wait("a", "REVIEWED", 0.1)
 
     assert caught.value.details["wanted"] == "REVIEWED"
 
@@ -202,18 +202,18 @@ def test_what_was_before_the_waiting_does_not_count(pipeline):
 def test_waiting_for_a_state_without_a_way_ends_at_once(pipeline):
     """As soon as the lifecycle can't lead there any more, and not before."""
     pipeline.create("a", {})
-    result = in_thread(lambda: _error(lambda: pipeline.wait("a", "DRAFT", 60)))
+    result = in_thread(lambda: _error(lambda: pipeline.feed.wait("a", "DRAFT", 60)))
     assert result() is None
     pipeline.submit_for_review("a")
     pipeline.approve("a", actor="bea")
     stop = Stop()
-    result = in_thread(lambda: _error(lambda: pipeline.wait("a", "REVIEWED", 60, stop=stop)))
+    result = in_thread(lambda: _error(lambda: pipeline.feed.wait("a", "REVIEWED", 60, stop=stop)))
     assert stop.waits.wait(60)
     pipeline.register("a")
 
     assert isinstance(result(), Rejected)
     with pytest.raises(Rejected, match="no way from there to APPROVED"):
-        pipeline.wait("a", "APPROVED")
+        pipeline.feed.wait("a", "APPROVED")
 
 
 def _error(work):
@@ -230,9 +230,9 @@ def test_a_parent_state_is_there_where_a_child_is():
         pipeline.create("a", {})
         pipeline.act("a", "ask")
 
-        assert pipeline.wait("a", "OPEN", 0).state == "WAITING"
+        assert pipeline.feed.wait("a", "OPEN", 0).state == "WAITING"
         with pytest.raises(WaitTimeout):
-            pipeline.wait("a", "LATE", 0)  # it may come there by a time-out
+            pipeline.feed.wait("a", "LATE", 0)  # it may come there by a time-out
 
 
 def test_what_can_not_be_waited_for_is_refused(pipeline):
@@ -240,12 +240,12 @@ def test_what_can_not_be_waited_for_is_refused(pipeline):
     pipeline.create("a", {})
 
     with pytest.raises(NotFound, match="Did you mean 'a'"):
-        pipeline.wait("A", "DRAFT")
+        pipeline.feed.wait("A", "DRAFT")
     with pytest.raises(InvalidArgument, match="has no state 'GONE'"):
-        pipeline.wait("a", "GONE")
+        pipeline.feed.wait("a", "GONE")
     for timeout_s in (-1, float("nan")):
         with pytest.raises(InvalidArgument, match="seconds from 0 on"):
-            pipeline.wait("a", "REVIEWED", timeout_s)
+            pipeline.feed.wait("a", "REVIEWED", timeout_s)
 
 
 def test_a_closed_pipeline_follows_nothing(pipeline):
@@ -253,11 +253,11 @@ def test_a_closed_pipeline_follows_nothing(pipeline):
     pipeline.close()
 
     for call in (
-        pipeline.feed,
-        pipeline.feed_end,
-        pipeline.watch,
-        pipeline.reconcile_feed,
-        pipeline.consumer_names,
+        pipeline.feed.read,
+        pipeline.feed.end,
+        pipeline.feed.watch,
+        pipeline.feed.reconcile,
+        pipeline.feed.consumer_names,
     ):
         with pytest.raises(StoreError, match="closed"):
             call()

@@ -121,7 +121,7 @@ def hooks(root, pipeline, clock, told):
     def hooks(text, **options):
         (root / "hooks.toml").write_text(text)
         options = {"tell": told.append, "clock": clock, "draw": lambda: 0.5} | options
-        return Hooks(pipeline._store, **options)
+        return Hooks(pipeline._registry.store, **options)
 
     return hooks
 
@@ -225,12 +225,12 @@ def test_filters_choose_what_is_told(pipeline, hooks, receiver):
     ):
         receiver.requests.clear()
         running = hooks(endpoint(receiver, filters))
-        pipeline.consumer("hook:ci").reset("start")
+        pipeline.feed.consumer("hook:ci").reset("start")
 
         assert running.run(once=True)
 
         assert [event["data"]["action"] for event in receiver.events] == expected
-        assert pipeline.consumer("hook:ci").status().lag_events == 0
+        assert pipeline.feed.consumer("hook:ci").status().lag_events == 0
 
 
 def test_a_new_hook_begins_with_what_comes(pipeline, hooks, receiver):
@@ -324,7 +324,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter(pipeline, hooks, receiver, t
         clock.advance(3_600)
 
     assert whats(told) == [("failed", 1), ("failed", 2), ("dead", 3), ("delivered", 1)]
-    (letter,) = pipeline.dead_letters().of("ci")
+    (letter,) = pipeline.feed.dead_letters().of("ci")
     assert (letter.what, letter.attempts, letter.error) == (
         "a version 1 (create)",
         3,
@@ -333,11 +333,11 @@ def test_after_the_last_attempt_it_is_a_dead_letter(pipeline, hooks, receiver, t
     assert json.loads(letter.body)["data"]["document"] == {"n": 1}
     assert running.run(once=True)
     assert whats(list(running.redeliver("ci"))) == [("dead", 4)]
-    assert pipeline.dead_letters().of("ci")[0].error.endswith("still no")
+    assert pipeline.feed.dead_letters().of("ci")[0].error.endswith("still no")
     assert whats(list(running.redeliver("ci"))) == [("delivered", 5)]
 
-    assert pipeline.dead_letters().of("ci") == list(running.redeliver("ci")) == []
-    assert pipeline.dead_letters().hooks() == ["ci"]
+    assert pipeline.feed.dead_letters().of("ci") == list(running.redeliver("ci")) == []
+    assert pipeline.feed.dead_letters().hooks() == ["ci"]
     ids = [headers["webhook-id"] for _, headers, _ in receiver.requests]
     assert ids[0] == ids[4] == ids[5]
 
@@ -355,7 +355,7 @@ def test_410_ends_it_until_a_person_says_otherwise(pipeline, hooks, receiver, to
     assert len(receiver.requests) == 1
     assert [one.what for one in told] == ["blocked", "blocked"]
     assert "410 Gone" in told[0].error
-    pipeline.consumer("hook:ci").retry()
+    pipeline.feed.consumer("hook:ci").retry()
 
     assert running.run(once=True)
     assert [event["subject"] for event in receiver.events] == ["a", "a", "b"]
@@ -559,8 +559,8 @@ def test_a_test_event_is_sent_and_is_in_no_log(pipeline, hooks, receiver):
 
     assert receiver.events[0]["type"] == "registration.hook_tested.v1"
     assert receiver.events[0]["source"] == f"urn:uuid:{pipeline.registry_id}"
-    assert [entry.event.subject for entry in pipeline.feed()] == ["a"]
-    assert pipeline.consumer_names() == []
+    assert [entry.event.subject for entry in pipeline.feed.read()] == ["a"]
+    assert pipeline.feed.consumer_names() == []
     with pytest.raises(NotFound, match="There is no hook 'cd'"):
         running.test("cd")
 
@@ -604,7 +604,7 @@ def test_a_blocked_hook_is_helped_on_while_the_runner_runs(pipeline, hooks, rece
 
     while True:
         try:
-            pipeline.consumer("hook:ci").retry()
+            pipeline.feed.consumer("hook:ci").retry()
         except ConsumerBusy:
             time.sleep(0.01)  # it looks whether it is free to go on
         else:
@@ -621,12 +621,12 @@ def test_one_runner_works_for_a_hook(pipeline, hooks, receiver, told):
     """The second is told who, and its other hooks work."""
     pipeline.create("a", {})
     running = hooks(endpoint(receiver) + endpoint(receiver).replace('"ci"', '"other"'))
-    with pipeline.consumer("hook:ci"):
+    with pipeline.feed.consumer("hook:ci"):
         assert not running.run(once=True)
 
     assert sorted((one.hook, one.what) for one in told) == [("ci", "busy"), ("other", "delivered")]
     assert f"process {os.getpid()}" in next(one.error for one in told if one.what == "busy")
-    with pipeline._store.consumers.held("redeliver:ci", {}), pytest.raises(ConsumerBusy):
+    with pipeline._registry.store.consumers.held("redeliver:ci", {}), pytest.raises(ConsumerBusy):
         list(running.redeliver("ci"))
 
 
@@ -643,7 +643,7 @@ def test_damage_blocks_a_hook(root, pipeline, hooks, receiver, told):
 
     assert not running.run(once=True)
     assert "can't be read" in told[0].entry
-    pipeline.consumer("hook:ci").skip("damaged")
+    pipeline.feed.consumer("hook:ci").skip("damaged")
     running.run(once=True)
 
     assert [event["subject"] for event in receiver.events] == ["b"]
@@ -686,7 +686,7 @@ def test_a_command_gets_the_event_on_stdin_and_ids_in_its_environment(root, pipe
     environment = dict(line.split("=", 1) for line in (root / "told").read_text().splitlines())
     assert environment == {
         "REGISTRATION_ACTION": "submit_for_review",
-        "REGISTRATION_CURSOR": pipeline.feed_end(),
+        "REGISTRATION_CURSOR": pipeline.feed.end(),
         "REGISTRATION_EVENT_ID": event.id,
         "REGISTRATION_FROM": "DRAFT",
         "REGISTRATION_HOOK": "index",
@@ -770,7 +770,7 @@ def letter(id, error="no"):
 
 def test_a_letter_that_a_kill_cut_short_takes_no_other_along(root, pipeline):
     """What is left of it is passed over."""
-    letters = pipeline.dead_letters()
+    letters = pipeline.feed.dead_letters()
     letters.put(letter("1"))
     path = root / "feed" / "dead-letters" / "ci.jsonl"
     whole = path.read_bytes()
@@ -867,18 +867,18 @@ def test_every_problem_is_named_at_once(root, pipeline):
     for raw in (b"[[hooks]\n", b"\xff"):
         (root / "hooks.toml").write_bytes(raw)
         with pytest.raises(InvalidHooks, match="it is not TOML"):
-            pipeline.hooks()
+            pipeline.feed.hooks()
 
 
 def test_where_there_are_no_hooks_that_is_said(root, pipeline):
     """No file, one that can't be read, a registry in memory."""
     with pytest.raises(NotFound, match=r"There is no .*hooks\.toml"):
-        pipeline.hooks()
+        pipeline.feed.hooks()
     (root / "hooks.toml").mkdir()
     with pytest.raises(StoreError, match="can't be read"):
-        pipeline.hooks()
+        pipeline.feed.hooks()
     memory = RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION))
-    for call in (memory.hooks, memory.dead_letters):
+    for call in (memory.feed.hooks, memory.feed.dead_letters):
         with pytest.raises(InvalidArgument, match="in memory has no hooks"):
             call()
 

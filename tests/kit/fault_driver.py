@@ -35,7 +35,7 @@ def work(channel: socket.socket, root: str, manifests: int, steps: int) -> None:
 
 
 def _one(pipeline: RegistrationPipeline, id: str, step: int, choose: random.Random):
-    for state in pipeline._store.load(id), None:
+    for state in pipeline._registry.store.load(id), None:
         if state is None:
             return pipeline.create_with_result(id, {"name": id, "step": step}).event
         if state.state == "DRAFT":

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import aclosing
+from functools import cached_property
 
 import anyio
 import anyio.from_thread
@@ -28,6 +29,13 @@ from registration.errors import ConsumerBusy, WaitTimeout
 from registration.feed.consumers import Consumer
 from registration.feed.watching import Watch
 from registration.pipeline.asynchronous.following import AsyncConsumer, AsyncWatch
+from registration.pipeline.asynchronous.parts import awaited_part
+from registration.pipeline.evidence import EvidencePart
+from registration.pipeline.feed import FeedPart
+from registration.pipeline.find import FindPart
+from registration.pipeline.names import NamesPart
+from registration.pipeline.upkeep import UpkeepPart
+from registration.pipeline.work import WorkPart
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
 from registration.storage.files.files import FileStore
@@ -81,28 +89,38 @@ def public(kind):
     return {name for name in dir(kind) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("name", sorted(public(RegistrationPipeline)))
-def test_the_same_names_with_the_same_arguments(name):
-    """Whatever `RegistrationPipeline` offers is here under its name, with the same parameters, awaited or iterated."""
-    plain = inspect.getattr_static(RegistrationPipeline, name)
-    mine = inspect.getattr_static(AsyncRegistrationPipeline, name)
-    if isinstance(plain, property):
-        assert isinstance(mine, property)
-        assert mine.fget.__annotations__ == plain.fget.__annotations__
+PARTS = (NamesPart, WorkPart, FeedPart, FindPart, EvidencePart, UpkeepPart)
+
+
+@pytest.mark.parametrize(
+    ("plain", "awaited", "name"),
+    [
+        (plain, awaited, name)
+        for plain, awaited in [
+            (RegistrationPipeline, AsyncRegistrationPipeline),
+            *((part, awaited_part(part)) for part in PARTS),
+        ]
+        for name in sorted(public(plain))
+    ],
+)
+def test_the_same_names_with_the_same_arguments(plain, awaited, name):
+    """Whatever a pipeline and its parts offer is here under its name, with the same parameters, awaited or iterated."""
+    theirs, ours = inspect.getattr_static(plain, name), inspect.getattr_static(awaited, name)
+    if isinstance(theirs, property | cached_property):
+        assert isinstance(ours, property | cached_property)
         return
 
-    theirs, ours = inspect.signature(plain), inspect.signature(mine)
-    assert list(ours.parameters.values()) == list(theirs.parameters.values())
-    returned = theirs.return_annotation.partition("[")[0]
+    plain, mine = inspect.signature(theirs), inspect.signature(ours)
+    assert list(mine.parameters.values())[1:] == list(plain.parameters.values())[1:]
+    returned = plain.return_annotation.partition("[")[0]
     if returned in ("Watch", "Consumer"):  # handed out at once; what they do is awaited
-        assert ours.return_annotation == f"Async{returned}"
-        return
-    if returned in ("Iterator", "Results"):
-        assert inspect.isasyncgenfunction(mine) or ours.return_annotation.startswith("AsyncGenerator[")
+        assert mine.return_annotation == f"Async{returned}"
+    elif returned in ("Iterator", "Results"):
+        assert inspect.isasyncgenfunction(ours) or mine.return_annotation.startswith("AsyncGenerator[")
     elif returned == "Listing":
-        assert ours.return_annotation == returned
+        assert mine.return_annotation == returned
     else:
-        assert inspect.iscoroutinefunction(mine) or name == "on"
+        assert inspect.iscoroutinefunction(ours) or name == "on"
 
 
 @pytest.mark.parametrize(("plain", "mine"), [(Consumer, AsyncConsumer), (Watch, AsyncWatch)])
@@ -138,9 +156,9 @@ async def test_a_list_in_pages(root):
 
         assert ids == ["a", "b", "c"]
         assert rest.next_page is None
-        assert await pipeline.count("DRAFT") == 3
-        assert (await pipeline.stats()).manifests == 3
-        assert (await pipeline.query("select count(*) from events")).rows == ((3,),)
+        assert await pipeline.find.count("DRAFT") == 3
+        assert (await pipeline.find.stats()).manifests == 3
+        assert (await pipeline.find.query("select count(*) from events")).rows == ((3,),)
         with pytest.raises(InvalidArgument):
             await anext(pipeline.list("NONE"))
 
@@ -158,7 +176,7 @@ async def test_a_manifest_from_its_draft_to_its_registration(root):
         result = await pipeline.transition_state("a", "REGISTERED", {"comment": "done"})
         history = [event async for event in pipeline.history("a")]
         listed = [one.manifest_id async for one in pipeline.list("REGISTERED")]
-        found = await pipeline.verify("a")
+        found = await pipeline.evidence.verify("a")
         assert (await pipeline.load_state("a")).state == "REGISTERED"
         assert (await pipeline.explain("a")) == ()
 
@@ -238,7 +256,7 @@ async def test_tasks_that_open_it_at_once_open_it_once(root):
             tasks.start_soon(call, number)
 
     assert len(opened) == 1
-    assert len([id async for id in pipeline.manifest_ids()]) == 10
+    assert len([id async for id in pipeline.upkeep.manifest_ids()]) == 10
     await pipeline.close()
 
 
@@ -464,7 +482,7 @@ async def test_the_feed_is_followed_and_following_can_be_cancelled(root):
         await pipeline.create("a", {})
 
         async def keep(after):
-            async for entry in pipeline.follow(after):
+            async for entry in pipeline.feed.follow(after):
                 seen.extend([(entry.event.subject, entry.cursor)])
 
         async def until(count):
@@ -486,8 +504,8 @@ async def test_the_feed_is_followed_and_following_can_be_cancelled(root):
             tasks.cancel_scope.cancel()
         stop = threading.Event()
         threading.Timer(0.1, stop.set).start()
-        rest = [entry async for entry in pipeline.follow("now", stop=stop)]
-        limited = [entry.event.subject async for entry in pipeline.feed(limit=2)]
+        rest = [entry async for entry in pipeline.feed.follow("now", stop=stop)]
+        limited = [entry.event.subject async for entry in pipeline.feed.read(limit=2)]
 
     assert [subject for subject, _ in seen] == ["a", "b", "c"]
     assert (rest, limited) == ([], ["a", "b"])
@@ -497,7 +515,7 @@ async def test_a_watch_can_be_cancelled_and_asked_again(root):
     """A wait that is given up leaves the watch as it was."""
     async with AsyncRegistrationPipeline(root) as pipeline:
         await pipeline.create("a", {})
-        watch, end = pipeline.watch(), await pipeline.feed_end()
+        watch, end = pipeline.feed.watch(), await pipeline.feed.end()
         with anyio.move_on_after(0.05) as scope:
             await watch.wait(end)
         in_time = await watch.wait(end, timeout_s=0.05)
@@ -513,14 +531,14 @@ async def test_waiting_for_a_state_can_be_cancelled(root):
     async with AsyncRegistrationPipeline(root, threads=1) as pipeline:
         await pipeline.create("a", {})
         with anyio.move_on_after(0.05) as scope:
-            await pipeline.wait("a", "REVIEWED")
+            await pipeline.feed.wait("a", "REVIEWED")
         with pytest.raises(WaitTimeout):
-            await pipeline.wait("a", "REVIEWED", timeout_s=0.01)
+            await pipeline.feed.wait("a", "REVIEWED", timeout_s=0.01)
         found = []
         async with anyio.create_task_group() as tasks:
 
             async def wait():
-                found.append(await pipeline.wait("a", "REVIEWED"))
+                found.append(await pipeline.feed.wait("a", "REVIEWED"))
 
             tasks.start_soon(wait)
             await anyio.sleep(0.05)
@@ -535,9 +553,9 @@ async def test_a_consumer_goes_on_where_it_was(root):
     async with AsyncRegistrationPipeline(root) as pipeline:
         for id in "abcd":
             await pipeline.create(id, {})
-        async with pipeline.consumer("index") as consumer:
+        async with pipeline.feed.consumer("index") as consumer:
             with pytest.raises(ConsumerBusy):
-                await pipeline.consumer("index").run(print, once=True)
+                await pipeline.feed.consumer("index").run(print, once=True)
             first, *_ = [entry async for entry in consumer]
             await consumer.commit(first)
         handled, begun = [], threading.Event()
@@ -548,12 +566,12 @@ async def test_a_consumer_goes_on_where_it_was(root):
             handled.append(entry.event.subject)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(pipeline.consumer("index").run, handle)
+            tasks.start_soon(pipeline.feed.consumer("index").run, handle)
             await anyio.to_thread.run_sync(begun.wait)
             tasks.cancel_scope.cancel()
         at_cancel = list(handled)
-        rest = await pipeline.consumer("index").run(handle, once=True)
-        (status,) = [one async for one in pipeline.consumers()]
+        rest = await pipeline.feed.consumer("index").run(handle, once=True)
+        (status,) = [one async for one in pipeline.feed.consumers()]
 
     assert first.event.subject == "a"
     assert at_cancel == handled[: len(at_cancel)]

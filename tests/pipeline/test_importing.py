@@ -75,7 +75,7 @@ def actions(root):
     with RegistrationPipeline(root) as pipeline:
         return {
             id: [(event.action, event.data["digest"], event.actor) for event in pipeline.history(id)]
-            for id in pipeline.manifest_ids()
+            for id in pipeline.upkeep.manifest_ids()
             if pipeline.find_state(id) is not None
         }
 
@@ -489,7 +489,7 @@ def test_an_import_that_is_killed_and_begun_again_ends_in_the_same_registry(tmp_
     assert actions(roots[0]) == actions(roots[1])
     for root in roots:
         with RegistrationPipeline(root) as pipeline:
-            assert not any(pipeline.verify(id).findings for id in pipeline.manifest_ids())
+            assert not any(pipeline.evidence.verify(id).findings for id in pipeline.upkeep.manifest_ids())
             assert len(list(pipeline.list("REVIEWED"))) == 120
 
 

@@ -114,10 +114,10 @@ def test_both_stores_write_the_same_log(open_pipeline):
     in_memory = RegistrationPipeline(store=MemoryStore(source, REGISTRATION), actor="ada")
     logs = []
     for pipeline in (on_files, in_memory):
-        pipeline._engine._clock, pipeline._engine._random = FakeClock(), random.Random(9)
+        pipeline._registry.engine._clock, pipeline._registry.engine._random = FakeClock(), random.Random(9)
         pipeline.create("a", {"name": "weather"})
         pipeline.submit_for_review("a", context={"ticket": 7})
-        logs.append(pipeline._store.inspect("a"))
+        logs.append(pipeline._registry.store.inspect("a"))
 
     assert logs[0] == logs[1]
 
@@ -235,7 +235,7 @@ def test_a_document_that_can_not_be_kept_is_refused(any_pipeline, given):
     with pytest.raises(InvalidDocument):
         any_pipeline.revise("a", given)
 
-    assert list(any_pipeline.manifest_ids()) == ["a"]
+    assert list(any_pipeline.upkeep.manifest_ids()) == ["a"]
     assert any_pipeline.load_state("a").version == 1
 
 
@@ -343,7 +343,7 @@ def test_an_ambiguous_state_is_not_guessed():
         ),
     )
     pipeline = RegistrationPipeline(store=MemoryStore(SOURCE, Definition(chart)))
-    pipeline._execute("a", action="open", document=check_document({}))
+    pipeline._registry.carry_out("a", {}, action="open", document=check_document({}))
 
     with pytest.raises(IllegalTransition, match="both 'pass' and 'drop' lead there"):
         pipeline.transition_state("a", "DONE")
@@ -513,7 +513,7 @@ CALLS = {
     "history": lambda p: list(p.history("ghost")),
     "persist_state": lambda p: p.persist_state("ghost", None),
     "recover_from_events": lambda p: p.recover_from_events("ghost"),
-    "verify": lambda p: p.verify("ghost"),
+    "verify": lambda p: p.evidence.verify("ghost"),
 }
 
 
@@ -523,7 +523,7 @@ def test_what_is_not_there_is_not_found(any_pipeline, name):
     with pytest.raises(NotFound, match="no manifest 'ghost'"):
         CALLS[name](any_pipeline)
 
-    assert list(any_pipeline.manifest_ids()) == []
+    assert list(any_pipeline.upkeep.manifest_ids()) == []
 
 
 @pytest.mark.parametrize("manifest_id", ["", "../escape", "white space", None, 5, "x" * 201])
@@ -536,8 +536,8 @@ def test_what_is_no_id_is_refused(any_pipeline, manifest_id):
         any_pipeline.load_state,
         lambda given: next(any_pipeline.history(given)),
         any_pipeline.recover_from_events,
-        any_pipeline.recover,
-        any_pipeline.verify,
+        any_pipeline.upkeep.recover,
+        any_pipeline.evidence.verify,
     ]
     if manifest_id is not None:
         calls.append(lambda given: any_pipeline.create(given, {}))
@@ -599,8 +599,8 @@ def test_a_closed_pipeline_refuses(any_pipeline, name):
     """After `close`, or after the `with` block, every call says that the pipeline is closed."""
     calls = {
         "list": lambda p: p.list(),
-        "manifest_ids": lambda p: p.manifest_ids(),
-        "recover": lambda p: p.recover("a"),
+        "manifest_ids": lambda p: p.upkeep.manifest_ids(),
+        "recover": lambda p: p.upkeep.recover("a"),
         "on": lambda p: p.on("state_change", print),
         "emit_state_change": lambda p: p.emit_state_change(change),
         **CALLS,
@@ -783,7 +783,7 @@ def test_recovery_replays_the_log(any_pipeline):
     submitted = any_pipeline.submit_for_review("a").snapshot
 
     assert any_pipeline.recover_from_events("a") == submitted
-    assert any_pipeline.recover("a").steps == ()
+    assert any_pipeline.upkeep.recover("a").steps == ()
     assert any_pipeline.load_state("a") == submitted
 
 
@@ -818,7 +818,7 @@ def test_a_sound_manifest_is_verified(any_pipeline):
     any_pipeline.create("a", {})
     any_pipeline.submit_for_review("a")
 
-    verified = any_pipeline.verify("a")
+    verified = any_pipeline.evidence.verify("a")
 
     assert (verified.manifest_id, verified.sound_version, verified.findings) == ("a", 2, ())
     assert not verified.damaged
@@ -836,7 +836,7 @@ def test_damage_and_what_a_crash_leaves_are_told_apart(pipeline, root):
     damage(root, "b")
     before = tree(root)
 
-    unfinished, damaged = pipeline.verify("a"), pipeline.verify("b")
+    unfinished, damaged = pipeline.evidence.verify("a"), pipeline.evidence.verify("b")
 
     assert {finding.kind for finding in unfinished.findings} == {"unfinished"}
     assert (unfinished.sound_version, unfinished.damaged) == (2, False)
@@ -955,7 +955,7 @@ def test_reading_loads_nothing_that_only_writing_needs(pipeline, root):
         "from registration import RegistrationPipeline\n"
         f"with RegistrationPipeline({str(root)!r}, create=False) as pipeline:\n"
         "    assert pipeline.load_state('a').version == 1\n"
-        "    assert len(list(pipeline.manifest_ids())) == len(list(pipeline.history('a'))) == 1\n"
+        "    assert len(list(pipeline.upkeep.manifest_ids())) == len(list(pipeline.history('a'))) == 1\n"
         "print()"
     )
 

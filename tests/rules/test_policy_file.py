@@ -487,8 +487,8 @@ def test_a_schema_takes_effect_with_the_next_write(pipeline, root):
     created = pipeline.create_with_result("a", {"name": "a"})
 
     assert created.event.data["policy"] == pipeline.policy.digest != before
-    assert pipeline.rule("policies", created.event.data["policy"]) == pipeline.policy.data
-    assert pipeline.rule("schemas", pipeline.policy.kinds[0].schema) == {"required": ["name"]}
+    assert pipeline.evidence.rule("policies", created.event.data["policy"]) == pipeline.policy.data
+    assert pipeline.evidence.rule("schemas", pipeline.policy.kinds[0].schema) == {"required": ["name"]}
 
 
 WRITES = {
@@ -524,19 +524,19 @@ def test_a_broken_policy_lets_everybody_read(pipeline, root):
     pipeline.create("a", {"v": 1})
     pipeline.submit_for_review("a")
     pipeline.approve("a")
-    receipt = pipeline.receipt("a")
+    receipt = pipeline.evidence.receipt("a")
 
     write(root, "broken")
 
     assert pipeline.load_state("a").state == "APPROVED"
     assert [one.state for one in pipeline.list()] == ["APPROVED"]
     assert [event.action for event in pipeline.history("a")] == ["create", "submit_for_review", "approve"]
-    assert pipeline.state_at("a", version=1).state == "DRAFT"
-    assert pipeline.diff("a").only_one
-    assert [one.value for one in pipeline.blame("a")] == [1]
-    assert pipeline.receipt("a") == receipt
-    assert pipeline.verify_receipt(receipt).version == 3
-    assert pipeline.verify("a").findings == ()
+    assert pipeline.evidence.at("a", version=1).state == "DRAFT"
+    assert pipeline.evidence.diff("a").only_one
+    assert [one.value for one in pipeline.evidence.blame("a")] == [1]
+    assert pipeline.evidence.receipt("a") == receipt
+    assert pipeline.evidence.check_receipt(receipt).version == 3
+    assert pipeline.evidence.verify("a").findings == ()
     assert pipeline.recover_from_events("a").version == 3
     for ask in (lambda: pipeline.policy, lambda: pipeline.explain("a")):
         with pytest.raises(InvalidPolicy):
@@ -550,7 +550,7 @@ def test_a_policy_that_is_no_file_stops_every_write(pipeline, root):
     with pytest.raises(StoreError, match=r"reading policy\.toml"):
         pipeline.create("a", {})
 
-    assert list(pipeline.manifest_ids()) == []
+    assert list(pipeline.upkeep.manifest_ids()) == []
 
 
 def test_a_policy_of_the_program_is_in_force_instead_of_the_file(open_pipeline, root):
@@ -578,7 +578,7 @@ def test_a_link_in_place_of_the_policy_stops_every_write(pipeline, root, tmp_pat
     with pytest.raises(StoreError, match="A symbolic link stands there"):
         pipeline.create("a", {})
 
-    assert list(pipeline.manifest_ids()) == []
+    assert list(pipeline.upkeep.manifest_ids()) == []
 
 
 @pytest.mark.parametrize(
@@ -687,7 +687,7 @@ def test_a_proposed_policy_may_name_guards_of_the_program(open_pipeline, root, t
     pipeline = open_pipeline(guards={"licensed": licensed})
     (tmp_path / "proposed.toml").write_text(LICENSED)
 
-    assert pipeline.read_policy(str(tmp_path / "proposed.toml")).guards == {"licensed": licensed}
+    assert pipeline.evidence.read_policy(str(tmp_path / "proposed.toml")).guards == {"licensed": licensed}
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_every_real_manifest_is_registered_and_replays_to_the_same_bytes(tmp_pat
             assert replayed == last
             assert state_file.read_bytes() == written
             assert replayed.digest == created.digest
-            assert pipeline.verify(manifest_id).findings == ()
+            assert pipeline.evidence.verify(manifest_id).findings == ()
 
     assert refused == [
         "apicurio__agentcard-invalid-json.json",

@@ -606,7 +606,7 @@ def test_a_snapshot_of_another_history_of_the_same_length_is_met_by_a_full_read(
 
     with pytest.raises(CorruptLog):
         list(open_pipeline().history("a"))
-    assert pipeline.verify("a").damaged
+    assert pipeline.evidence.verify("a").damaged
 
 
 # -- recovery: the end of the log --------------------------------------------------------------------------
@@ -853,7 +853,7 @@ def test_the_last_line_is_not_cut_where_the_snapshot_covers_it(store, root, plac
         lambda pipeline: pipeline.create("a", {}),
         lambda pipeline: pipeline.revise("a", {}),
         lambda pipeline: list(pipeline.history("a")),
-        lambda pipeline: pipeline.recover("a"),
+        lambda pipeline: pipeline.upkeep.recover("a"),
     ],
     ids=["load", "create", "revise", "history", "recover"],
 )

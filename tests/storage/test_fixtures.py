@@ -64,26 +64,28 @@ def test_a_kept_snapshot_is_read_and_written_back_to_the_byte(log: Path) -> None
 def test_a_kept_registry_verifies(registry: Path) -> None:
     """Every byte of every manifest and of every kept rule is what was written."""
     with RegistrationPipeline(registry, create=False) as pipeline:
-        ids = list(pipeline.manifest_ids())
-        findings = [finding for id in ids for finding in pipeline.verify(id).findings]
+        ids = list(pipeline.upkeep.manifest_ids())
+        findings = [finding for id in ids for finding in pipeline.evidence.verify(id).findings]
 
         assert ids
         assert findings == []
-        assert list(pipeline.strays()) == []
+        assert list(pipeline.upkeep.strays()) == []
 
 
 @each_registry
 def test_what_kept_events_were_decided_under_can_be_read(registry: Path) -> None:
     """Each lifecycle, policy and schema that an event names by digest is there, also those that are not in force."""
     with RegistrationPipeline(registry, create=False) as pipeline:
-        for id in pipeline.manifest_ids():
+        for id in pipeline.upkeep.manifest_ids():
             for event in pipeline.history(id):
                 if "lifecycle" in event.data:
                     named = event.data["lifecycle"]
-                    assert pipeline.rule("lifecycles", named["digest"])["version"] == named["version"]
+                    assert (
+                        pipeline.evidence.rule("lifecycles", named["digest"])["version"] == named["version"]
+                    )
                 if "policy" in event.data:
-                    kinds = pipeline.rule("policies", event.data["policy"])["kinds"]
-                    assert all(pipeline.rule("schemas", kind["schema"]) for kind in kinds)
+                    kinds = pipeline.evidence.rule("policies", event.data["policy"])["kinds"]
+                    assert all(pipeline.evidence.rule("schemas", kind["schema"]) for kind in kinds)
 
 
 def test_every_schema_of_an_event_is_kept() -> None:
@@ -130,11 +132,11 @@ def test_a_kept_registry_opens_lists_and_verifies(tmp_path: Path) -> None:
 
     with RegistrationPipeline(root, create=False) as pipeline:
         states = {summary.manifest_id: summary.state for summary in pipeline.list()}
-        findings = [pipeline.verify(manifest_id).findings for manifest_id in states]
+        findings = [pipeline.evidence.verify(manifest_id).findings for manifest_id in states]
         events = list(pipeline.history("io.github.acme/weather@1.2.0"))
         approved = pipeline.approve("ledger-notes@0.3.1", actor="bea").event
         after = pipeline.load_state("ledger-notes@0.3.1")
-        rule = pipeline.rule("lifecycles", approved.data["lifecycle"]["digest"])
+        rule = pipeline.evidence.rule("lifecycles", approved.data["lifecycle"]["digest"])
 
     assert states == {
         "Harbour-Pilot@2.1.0": "DRAFT",
@@ -172,7 +174,7 @@ def test_a_log_of_before_policies_goes_on_to_the_end(tmp_path: Path, log: Path) 
     with RegistrationPipeline(root, create=False) as pipeline:
         while (state := pipeline.load_state(stream).state) in onward:
             pipeline.transition_state(stream, onward[state], actor="bea")
-        findings = pipeline.verify(stream).findings
+        findings = pipeline.evidence.verify(stream).findings
 
     assert state == "REGISTERED"
     assert findings == ()

@@ -80,7 +80,7 @@ def test_with_idle_snapshots_a_transition_is_the_log_alone(root):
     """The commit opens one file; whether somebody has claimed the manifest takes one look."""
     disk = ScriptedDisk()
     pipeline = pipeline_on(disk, root, snapshots="idle")
-    pipeline._store._behind._start = lambda: None
+    pipeline._registry.store._behind._start = lambda: None
     pipeline.create("a", {"n": 1})
     pipeline.submit_for_review("a")
 
@@ -248,7 +248,7 @@ def test_a_process_that_forgets_to_close_loses_nothing(root, end):
 def test_others_read_what_is_behind_at_once(open_pipeline, root):
     """Another process needn't wait for the snapshot, nor does the writer for the reader."""
     writer, reader = open_pipeline(snapshots="idle"), open_pipeline()
-    writer._store._behind._start = lambda: None
+    writer._registry.store._behind._start = lambda: None
     writer.create("a", {"n": 1})
 
     assert reader.load_state("a").version == 1
@@ -262,7 +262,7 @@ def test_others_read_what_is_behind_at_once(open_pipeline, root):
 def test_a_snapshot_that_others_are_past_is_left_alone(open_pipeline, root):
     """What is behind is written only where it is still the latest."""
     writer, other = open_pipeline(snapshots="idle"), open_pipeline()
-    writer._store._behind._start = lambda: None
+    writer._registry.store._behind._start = lambda: None
     writer.create("a", {"n": 1})
     latest = other.submit_for_review("a").snapshot
 
@@ -275,7 +275,7 @@ def test_a_snapshot_that_can_not_follow_is_made_by_the_next_reader(root, caplog)
     """A disk that fails in the background harms no commit; it is logged."""
     disk = ScriptedDisk()
     pipeline = pipeline_on(disk, root, snapshots="idle")
-    pipeline._store._behind._start = lambda: None
+    pipeline._registry.store._behind._start = lambda: None
     pipeline.create("a", {"n": 1})
     disk.fail("rename", errno.EIO)
 

@@ -526,10 +526,10 @@ def test_what_a_repair_gave_up_is_no_longer_in_the_feed(root):
         log.write_bytes(log.read_bytes().replace(b'"n":2', b'"n":7'))
         (root / "manifests" / "a" / "state.json").unlink()
 
-        pipeline.repair("a", accept_loss=True)
+        pipeline.upkeep.repair("a", accept_loss=True)
         pipeline.revise("a", {"n": 4})
 
-        actions = [entry.event.action for entry in pipeline.feed()]
+        actions = [entry.event.action for entry in pipeline.feed.read()]
         assert actions == ["create", "repair", "revise"]
         assert actions == [event.action for event in pipeline.history("a")]
 

@@ -109,7 +109,7 @@ class Afterwards:
 
 def append_batch(pipeline: RegistrationPipeline) -> None:
     """Three events of one command, as a definition with compound commands would write them."""
-    store: FileStore = pipeline._store  # type: ignore[assignment]
+    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
     before = store.load(ID)
     moves = [
         ("submit_for_review", "DRAFT", "REVIEWED"),
@@ -167,7 +167,7 @@ class Operation:
             snapshots=self.snapshots, slow=self.slow,
         )  # fmt: skip
         if not self.cold:
-            pipeline._engine._kept.add(pipeline.definition.identity["digest"])
+            pipeline._registry.engine._kept.add(pipeline.definition.identity["digest"])
         return pipeline
 
 
@@ -268,15 +268,15 @@ def whole_story(disk: SimulatedDisk, operation: Operation) -> StateSnapshot | No
             state: StateSnapshot | None = pipeline.load_state(ID)
         except NotFound:
             state = None
-        recovered = pipeline.recover(ID)
+        recovered = pipeline.upkeep.recover(ID)
         assert recovered.state == state
         tree = disk.tree()
-        again = pipeline.recover(ID)
+        again = pipeline.upkeep.recover(ID)
         assert again.state == state
         assert again.steps == ()
         assert disk.tree() == tree
         if state is not None:
-            store = pipeline._store
+            store = pipeline._registry.store
             files = store.inspect(ID)
             found = verify_files(files, stream=ID, source=REGISTRY.source, definition=store.definition)
             assert found.findings == ()
@@ -290,7 +290,7 @@ def whole_story(disk: SimulatedDisk, operation: Operation) -> StateSnapshot | No
 
 def check_lifecycle(pipeline: RegistrationPipeline) -> None:
     """What the registry itself names can be read."""
-    store: FileStore = pipeline._store  # type: ignore[assignment]
+    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
     named = store.registry.lifecycle
     check_rules(store, {("lifecycles", named["digest"])} if named else set())
 
@@ -347,12 +347,12 @@ def test_a_power_cut_during_the_recovery_changes_nothing(name: str, explored: Ca
             told = whole_story(found.killed(), operation)
             counted = found.killed()
             with operation.open(counted) as pipeline:
-                pipeline.recover(ID)
+                pipeline.upkeep.recover(ID)
             for number in chosen(range(1, counted.operations + 1), 12):
                 interrupted = found.killed()
                 interrupted.cut_at = number
                 with pytest.raises(PowerCut), operation.open(interrupted) as pipeline:
-                    pipeline.recover(ID)
+                    pipeline.upkeep.recover(ID)
                 for later in interrupted.after_power_cut(random.Random(number), 4 if is_thorough() else 3):
                     explored()
                     state = whole_story(later, operation)
@@ -415,7 +415,7 @@ def test_making_a_registry_survives_a_power_cut_at_any_instruction(explored: Cal
                 explored()
                 with open_pipeline(found) as pipeline:
                     check_lifecycle(pipeline)
-                    recovered = pipeline.recover(ID)
+                    recovered = pipeline.upkeep.recover(ID)
 
                 assert recovered.state is not None or not acknowledged
                 assert attempt(found, Operation("more", (), lambda p: p.create("another", DOCUMENT)))
@@ -459,13 +459,13 @@ def test_a_time_out_is_recorded_before_the_command_that_waited_for_it(explored: 
 def fed(disk: SimulatedDisk, operation: Operation) -> list[str]:
     """The hashes of what a fresh process reads in the feed, having checked that it is the log: each event once, in order."""
     with operation.open(disk) as pipeline:
-        events = [entry.event for entry in pipeline.feed()]
+        events = [entry.event for entry in pipeline.feed.read()]
         try:
             history = list(pipeline.history(ID))
         except NotFound:
             history = []
         assert events == history
-        assert list(pipeline.feed(pipeline.feed_end())) == []
+        assert list(pipeline.feed.read(pipeline.feed.end())) == []
         return [event.hash for event in events]
 
 
@@ -482,7 +482,7 @@ def test_after_a_power_cut_the_feed_has_each_event_once(name: str, explored: Cal
             assert fed(found.killed(), operation) == events
             with operation.open(found, later_s=86_400) as pipeline:
                 more = pipeline.create("another", DOCUMENT)
-                assert [entry.event.hash for entry in pipeline.feed()] == [*events, more.position.head]
+                assert [entry.event.hash for entry in pipeline.feed.read()] == [*events, more.position.head]
 
 
 @pytest.mark.parametrize("name", ["create", "approve", "batch"])
@@ -538,14 +538,14 @@ def test_a_feed_that_was_read_before_a_power_cut_goes_on_behind_its_cursor(
     """A reader that keeps its cursor misses nothing; what it gets again has the same id and comes in the same order."""
     base = prepared(OPERATIONS["approve"])
     with open_pipeline(base, make=False) as pipeline:
-        entries = list(pipeline.feed())
+        entries = list(pipeline.feed.read())
         pipeline.approve(ID, actor="bea")
     for found in base.after_power_cut(random.Random(5), 200):
         explored()
         with open_pipeline(found, make=False) as pipeline:
             history = [event.id for event in pipeline.history(ID)]
             for number, entry in enumerate(entries, 1):
-                rest = [later.event.id for later in pipeline.feed(entry.cursor)]
+                rest = [later.event.id for later in pipeline.feed.read(entry.cursor)]
 
                 assert rest == history[-len(rest) :]
                 assert len(rest) >= len(history) - number
@@ -694,8 +694,8 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
         for reader in (operation.open(disk.killed()), pipeline):
             if reader is None:
                 continue
-            medium: SimulatedDisk = reader._store.disk  # type: ignore[attr-defined]
-            state = reader.recover(ID).state if operation.moves == 0 else reader._store.load(ID)
+            medium: SimulatedDisk = reader._registry.store.disk  # type: ignore[attr-defined]
+            state = reader.recover(ID).state if operation.moves == 0 else reader._registry.store.load(ID)
             check_promise(operation, state, acknowledged=acknowledged)
             for found in medium.after_power_cut(random.Random(fault.nth), AFTER_A_FAULT_MAX):
                 explored()
@@ -713,7 +713,7 @@ def test_a_disk_that_fails_during_the_recovery_changes_nothing(
             told = version_of(whole_story(found.killed(), operation))
             counted = found.killed()
             with operation.open(counted) as pipeline:
-                pipeline.recover(ID)
+                pipeline.upkeep.recover(ID)
             for call, times in counted.calls.items():
                 for nth in range(1, times + 1):
                     failing = found.killed()
@@ -722,7 +722,7 @@ def test_a_disk_that_fails_during_the_recovery_changes_nothing(
                     )
                     try:
                         with operation.open(failing) as pipeline:
-                            pipeline.recover(ID)
+                            pipeline.upkeep.recover(ID)
                     except StoreError:
                         pass
                     for later in failing.after_power_cut(random.Random(nth), 2):
@@ -783,7 +783,7 @@ def test_a_manifest_whose_write_could_not_be_taken_back_is_read_before_it_is_wri
     operation = OPERATIONS["approve"]
     disk = prepared(operation)
     pipeline = open_pipeline(disk, make=False)
-    store: FileStore = pipeline._store  # type: ignore[assignment]
+    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
     before = store.load(ID)
     assert before is not None
     disk.fault = Fault("sync_data", 1, errno.EIO, also=("truncate",))
@@ -824,7 +824,7 @@ def test_damage_is_never_repaired_by_a_crash() -> None:
     disk.tamper(path, log.replace(b"created", b"crEated", 1))
 
     with open_pipeline(disk, make=False) as pipeline, pytest.raises(CorruptLog) as named:
-        pipeline.recover(ID)
+        pipeline.upkeep.recover(ID)
 
     assert named.value.details["line"] == 1
     assert isinstance(named.value, RegistrationError)
@@ -837,7 +837,7 @@ def test_a_removal_that_is_interrupted_leaves_all_or_nothing(explored: Callable[
 
     def there(disk: SimulatedDisk) -> StateSnapshot | None:
         with open_pipeline(disk, make=False) as pipeline:
-            found = pipeline.verify(ID) if ID in set(pipeline.manifest_ids()) else None
+            found = pipeline.evidence.verify(ID) if ID in set(pipeline.upkeep.manifest_ids()) else None
             assert found is None or not found.damaged
             return pipeline.find_state(ID)
 

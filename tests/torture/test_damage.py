@@ -238,7 +238,7 @@ def test_an_approval_is_not_carried(source: SimulatedDisk, id: str, said: str, w
     assert b'"action":"approve"' in approval
     assert ("damage", 3, len(log)) in [(f.kind, f.line, f.offset_bytes) for f in found.findings]
     assert said in found.findings[0].reason
-    for do in (lambda p: p.load_state(ID), lambda p: p.register(ID), lambda p: p.recover(ID)):
+    for do in (lambda p: p.load_state(ID), lambda p: p.register(ID), lambda p: p.upkeep.recover(ID)):
         with open_pipeline(broken) as pipeline, pytest.raises(CorruptLog) as named:
             do(pipeline)
         assert (named.value.details["line"], named.value.details["offset_bytes"]) == (3, len(log))
@@ -290,12 +290,12 @@ def test_repair_keeps_what_checks_out_and_says_what_was_lost(disk: SimulatedDisk
     before = broken.tree()
 
     with open_pipeline(broken) as pipeline:
-        shown = pipeline.repair(ID)
+        shown = pipeline.upkeep.repair(ID)
         untouched = broken.tree()
-        done = pipeline.repair(ID, accept_loss=True, actor="cyd")
+        done = pipeline.upkeep.repair(ID, accept_loss=True, actor="cyd")
         state = pipeline.load_state(ID)
         *_, last = pipeline.history(ID)
-        again = pipeline.repair(ID)
+        again = pipeline.upkeep.repair(ID)
 
     assert untouched == before
     assert shown is not None
@@ -326,8 +326,8 @@ def test_handlers_are_told_of_a_repair(disk: SimulatedDisk) -> None:
     with open_pipeline(broken) as pipeline:
         pipeline.on("state_change", told.append)
         with pytest.raises(InvalidArgument, match="control characters"):
-            pipeline.repair(ID, accept_loss=True, actor="c\x1byd")
-        loss = pipeline.repair(ID, accept_loss=True, actor="cyd")
+            pipeline.upkeep.repair(ID, accept_loss=True, actor="c\x1byd")
+        loss = pipeline.upkeep.repair(ID, accept_loss=True, actor="cyd")
 
     assert loss is not None
     assert [(change.event, change.snapshot) for change in told] == [(loss.event, loss.repaired)]
@@ -338,7 +338,7 @@ def test_a_repaired_manifest_goes_on(disk: SimulatedDisk) -> None:
     broken = changed(disk, LOG, disk.tree()[LOG].replace(b'"bea"', b'"eve"', 1))
 
     with open_pipeline(broken) as pipeline:
-        pipeline.repair(ID, accept_loss=True)
+        pipeline.upkeep.repair(ID, accept_loss=True)
         pipeline.approve(ID, actor="bea")
         pipeline.register(ID)
 
@@ -352,7 +352,7 @@ def test_a_log_that_lost_its_end_is_repaired_by_saying_so(disk: SimulatedDisk) -
     broken = changed(disk, LOG, b"".join(log.splitlines(keepends=True)[:4]))
 
     with open_pipeline(broken) as pipeline:
-        loss = pipeline.repair(ID, accept_loss=True)
+        loss = pipeline.upkeep.repair(ID, accept_loss=True)
         state = pipeline.load_state(ID)
 
     assert loss is not None
@@ -367,7 +367,7 @@ def test_where_nothing_checks_out_the_id_is_free_again(disk: SimulatedDisk, log:
     broken = changed(disk, LOG, log)
 
     with open_pipeline(broken) as pipeline:
-        loss = pipeline.repair(ID, accept_loss=True)
+        loss = pipeline.upkeep.repair(ID, accept_loss=True)
         created = pipeline.create(ID, {"name": "again"})
 
     assert loss is not None
@@ -383,9 +383,9 @@ def test_a_sound_manifest_needs_no_repair(disk: SimulatedDisk) -> None:
     before = torn.tree()
 
     with open_pipeline(torn) as pipeline:
-        assert pipeline.repair(ID, accept_loss=True) is None
+        assert pipeline.upkeep.repair(ID, accept_loss=True) is None
         with pytest.raises(RegistrationError, match="There is no manifest 'nobody'"):
-            pipeline.repair("nobody")
+            pipeline.upkeep.repair("nobody")
 
     assert torn.tree() == before
 
@@ -397,15 +397,15 @@ def test_a_repair_that_is_killed_is_done_again_or_done(disk: SimulatedDisk) -> N
     broken = changed(disk, LOG, disk.tree()[LOG].replace(b"no licence", b"no License", 1))
     counted = broken.killed()
     with open_pipeline(counted) as pipeline:
-        pipeline.repair(ID, accept_loss=True)
+        pipeline.upkeep.repair(ID, accept_loss=True)
     for number in range(1, counted.operations + 1):
         interrupted = broken.killed()
         interrupted.cut_at = number
         with pytest.raises(PowerCut), open_pipeline(interrupted) as pipeline:
-            pipeline.repair(ID, accept_loss=True)
+            pipeline.upkeep.repair(ID, accept_loss=True)
         for found in interrupted.after_power_cut(random.Random(number), 10):
             with open_pipeline(found) as pipeline:
-                pipeline.repair(ID, accept_loss=True)
+                pipeline.upkeep.repair(ID, accept_loss=True)
                 events = [event.action for event in pipeline.history(ID)]
 
             assert events[:2] == ["create", "submit_for_review"]

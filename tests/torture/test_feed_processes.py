@@ -50,7 +50,7 @@ out = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def handle(entry):
     os.write(out, f"{entry.event.subject} {entry.event.version} {entry.event.id}\\n".encode())
 with RegistrationPipeline(root) as pipeline:
-    pipeline.consumer(name).run(handle)
+    pipeline.feed.consumer(name).run(handle)
 """
 
 # A consumer that keeps its cursor itself, in the file of what it was handed.
@@ -62,7 +62,7 @@ root, name, file = sys.argv[1:]
 out = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 lines = [line.split() for line in open(file).read().splitlines()]
 with RegistrationPipeline(root) as pipeline:
-    for entry in pipeline.follow(lines[-1][3] if lines else None):
+    for entry in pipeline.feed.follow(lines[-1][3] if lines else None):
         os.write(out, f"{entry.event.subject} {entry.event.version} {entry.event.id} {entry.cursor}\\n".encode())
 """
 
@@ -170,9 +170,11 @@ def test_whoever_is_killed_no_feed_misses_anything(root, tmp_path, request, vict
         writer.kill_at_work(moments.uniform(0, 0.1))
 
     with RegistrationPipeline(root) as pipeline:
-        entries = [entry.event for entry in pipeline.feed()]
+        entries = [entry.event for entry in pipeline.feed.read()]
         logs = {
-            id: list(pipeline.history(id)) for id in pipeline.manifest_ids() if pipeline.recover(id).state
+            id: list(pipeline.history(id))
+            for id in pipeline.upkeep.manifest_ids()
+            if pipeline.upkeep.recover(id).state
         }
         events = {event.id for log in logs.values() for event in log}
         acknowledged = [
@@ -180,7 +182,7 @@ def test_whoever_is_killed_no_feed_misses_anything(root, tmp_path, request, vict
         ]
         created = {id: log[:1] for id, log in logs.items()}
         while (
-            pipeline.consumer("named").status().lag_events
+            pipeline.feed.consumer("named").status().lag_events
             or len({one[2] for one in told_in(tmp_path / "own")}) < len(events)
             or len({one[2] for one in told_in(tmp_path / "told")}) < len(created)
         ):
@@ -246,7 +248,7 @@ def test_followers_see_the_commits_of_forked_writers(root):
         for child in children:
             assert os.waitpid(child, 0)[1] == 0
 
-        subjects = [entry.event.subject for entry in pipeline.feed()]
+        subjects = [entry.event.subject for entry in pipeline.feed.read()]
         assert len(subjects) == len(set(subjects)) == 41
         log = (root / "feed" / "000001.jsonl").read_text().splitlines()
         assert all(json.loads(line) for line in log)

@@ -223,7 +223,7 @@ def claimed() -> SimulatedDisk:
     disk = SimulatedDisk()
     with opened(disk) as pipeline:
         pipeline.create("a", {})
-        pipeline.claim("a", actor="bea")
+        pipeline.work.claim("a", actor="bea")
     return disk.killed()
 
 
@@ -241,7 +241,7 @@ def opened(disk: SimulatedDisk) -> RegistrationPipeline:
 def take_away(disk: SimulatedDisk) -> bool:
     try:
         with opened(disk) as pipeline:
-            pipeline.break_claim("a", reason="on holiday")
+            pipeline.work.break_claim("a", reason="on holiday")
     except (PowerCut, StoreError):
         return False
     return True
@@ -260,15 +260,15 @@ def test_a_claim_is_never_taken_away_without_an_event(explored: Callable[[], Non
             explored()
             with opened(found) as pipeline:
                 events = [event.action for event in pipeline.history("a")]
-                held = pipeline.claim_of("a")
+                held = pipeline.work.claim_of("a")
 
                 assert held is not None or events[-1] == "break_claim"
                 assert not acknowledged or held is None
                 if held is not None:
-                    pipeline.break_claim("a", reason="once more")
+                    pipeline.work.break_claim("a", reason="once more")
                 state = pipeline.load_state("a")
                 assert state.fence is not None
-                assert pipeline.claim("a", actor="dan").number > state.fence["number"]
+                assert pipeline.work.claim("a", actor="dan").number > state.fence["number"]
                 with pytest.raises(StaleFence):
                     pipeline.submit_for_review("a", actor="bea", fence=1)
                 assert pipeline.submit_for_review("a", actor="dan").snapshot.state == "REVIEWED"

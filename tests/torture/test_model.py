@@ -160,7 +160,7 @@ class FilesAndMemory(RuleBasedStateMachine):
             self.both(partial(self.step, id))
 
     def step(self, id, pipeline):
-        if id not in pipeline.manifest_ids():
+        if id not in pipeline.upkeep.manifest_ids():
             return pipeline.create(id, {"name": id})
         state = pipeline.load_state(id)
         approved = len(state.approvals)
@@ -173,7 +173,7 @@ class FilesAndMemory(RuleBasedStateMachine):
 
     @rule(id=IDS, dry_run=st.booleans())
     def tick(self, id, dry_run):
-        self.both(lambda p: p.tick(id, dry_run=dry_run))
+        self.both(lambda p: p.upkeep.tick(id, dry_run=dry_run))
 
     @rule(id=IDS, reason=REASONS)
     def undo(self, id, reason):
@@ -239,12 +239,12 @@ class FilesAndMemory(RuleBasedStateMachine):
         if self.unsettled:  # looking would settle it, and the next command shall meet it as it is
             self.unsettled = False
             return
-        for stream in self.both(lambda p: list(p.manifest_ids())):
+        for stream in self.both(lambda p: list(p.upkeep.manifest_ids())):
             self.both(partial(_load, stream))  # settles what was left before the bytes are compared
             with open(self.path(stream, LOG), "rb") as file:
                 assert file.read() == self.memory_store.inspect(stream).log
         self.both(lambda p: list(p.list(next(iter(self.definition.chart.states)).name)))
-        self.both(lambda p: list(p._store.refusals()))
+        self.both(lambda p: list(p._registry.store.refusals()))
 
     def teardown(self):
         if not hasattr(self, "files"):
@@ -252,11 +252,11 @@ class FilesAndMemory(RuleBasedStateMachine):
         self._reopen("each")  # what a hot state hides is settled by whoever comes after
         try:
             for pipeline in (self.files, self.memory):
-                for id in pipeline.manifest_ids():
+                for id in pipeline.upkeep.manifest_ids():
                     assert [e.version for e in pipeline.history(id)] == list(
                         range(1, pipeline.load_state(id).version + 1)
                     )
-                check_store(pipeline._store)
+                check_store(pipeline._registry.store)
             self.files.close()
         finally:
             shutil.rmtree(self.place)

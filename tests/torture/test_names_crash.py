@@ -40,8 +40,10 @@ def open_pipeline(disk: SimulatedDisk, *, make: bool = False, kept: bool = True)
     store = FileStore(ROOT, UPKEEP, wanted=wanted, lifecycle=UPKEEP.data, disk=disk)
     pipeline = RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(1), actor="ada")
     if kept:
-        pipeline._engine._kept.add(UPKEEP.identity["digest"])
-        pipeline._names.logs.engine._kept.add(pipeline._names.logs.store.definition.identity["digest"])
+        pipeline._registry.engine._kept.add(UPKEEP.identity["digest"])
+        pipeline._registry.names.logs.engine._kept.add(
+            pipeline._registry.names.logs.store.definition.identity["digest"]
+        )
     return pipeline
 
 
@@ -84,10 +86,13 @@ def registered(pipeline: RegistrationPipeline) -> None:
 def left_by_the_dead(pipeline: RegistrationPipeline) -> None:
     """A claim of somebody who died before the event."""
     an_older_one(pipeline)
-    store: FileStore = pipeline._store  # type: ignore[assignment]
+    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
     state = store.load("b")
     assert state is not None
-    with pytest.raises(KeyboardInterrupt), pipeline._names.claims.taken(FULL, "b", state.position, "2026"):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pipeline._registry.names.claims.taken(FULL, "b", state.position, "2026"),
+    ):
         raise KeyboardInterrupt
 
 
@@ -130,7 +135,7 @@ def attempt(disk: SimulatedDisk, operation: Operation) -> bool:
 def holders(pipeline: RegistrationPipeline) -> list[str]:
     """Who holds the name, as the logs say it."""
     found = []
-    for id in pipeline.manifest_ids():
+    for id in pipeline.upkeep.manifest_ids():
         name = None
         for event in pipeline.history(id):
             name = event.data.get("claimed", None if "released" in event.data else name)
@@ -145,34 +150,34 @@ def check_names(pipeline: RegistrationPipeline, held_by: str | None, *, wholly: 
     assert holders(pipeline) == ([held_by] if held_by else [])
     if held_by is None:
         with pytest.raises(NotFound):
-            pipeline.resolve(FULL)
+            pipeline.names.resolve(FULL)
     else:
-        found = pipeline.resolve(FULL)
+        found = pipeline.names.resolve(FULL)
         assert (found.manifest_id, found.same_document) == (held_by, True)
-        raw = pipeline._store.claims.read(FULL)
+        raw = pipeline._registry.store.claims.read(FULL)
         assert raw is not None
         claim = decode_claim(raw, FULL)
         assert claim is not None
         assert claim.manifest_id == held_by
-    older = "older" in set(pipeline.manifest_ids())
+    older = "older" in set(pipeline.upkeep.manifest_ids())
     best = held_by or ("older" if older else None)
     if best is None:
         with pytest.raises(NotFound):
-            pipeline.resolve(NAME)
-        assert pipeline.aliases(NAME) == {}
+            pipeline.names.resolve(NAME)
+        assert pipeline.names.aliases(NAME) == {}
     else:
-        assert pipeline.resolve(NAME).manifest_id == best
-        assert pipeline.aliases(NAME)["latest"].manifest_id == best
+        assert pipeline.names.resolve(NAME).manifest_id == best
+        assert pipeline.names.aliases(NAME)["latest"].manifest_id == best
     if not wholly:
         return
-    for name in pipeline.known_names():
-        pipeline.recover_name(name)
-        assert pipeline.recover_name(name) == ()
-        assert pipeline.verify_name(name) == ()
-    for id in pipeline.manifest_ids():
-        pipeline.recover(id)
-        assert pipeline.recover(id).steps == ()
-        assert pipeline.verify(id).findings == ()
+    for name in pipeline.names.known():
+        pipeline.upkeep.recover_name(name)
+        assert pipeline.upkeep.recover_name(name) == ()
+        assert pipeline.upkeep.verify_name(name) == ()
+    for id in pipeline.upkeep.manifest_ids():
+        pipeline.upkeep.recover(id)
+        assert pipeline.upkeep.recover(id).steps == ()
+        assert pipeline.evidence.verify(id).findings == ()
 
 
 def go_on(disk: SimulatedDisk, operation: Operation, *, acknowledged: bool, wholly: bool = False) -> None:
@@ -270,8 +275,8 @@ def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
     path = f"{ROOT}/{layout.claim_path(FULL)}"
     with open_pipeline(free.killed()) as pipeline:
         pipeline.register("a")
-        raw = pipeline._store.disk.tree()[path]  # type: ignore[attr-defined]
-        disk: SimulatedDisk = pipeline._store.disk  # type: ignore[attr-defined]
+        raw = pipeline._registry.store.disk.tree()[path]  # type: ignore[attr-defined]
+        disk: SimulatedDisk = pipeline._registry.store.disk  # type: ignore[attr-defined]
     assert decode_claim(raw, FULL) is not None
     for torn in (raw[:-2], raw[:40], bytes(len(raw)), raw[:50] + bytes(30) + raw[80:], b"7", b"[]", b"{}"):
         explored()
@@ -285,28 +290,31 @@ def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
 
             with open_pipeline(disk.killed()) as pipeline:
                 if kind is held:
-                    assert pipeline.resolve(FULL).manifest_id == "a"
+                    assert pipeline.names.resolve(FULL).manifest_id == "a"
                     with pytest.raises(NameTaken):
                         pipeline.register("b")
-                    assert [one.kind for one in pipeline.verify("a").findings] == ["unfinished"]
-                    assert [step.done for step in pipeline.recover("a").steps] == ["made again"]
+                    assert [one.kind for one in pipeline.evidence.verify("a").findings] == ["unfinished"]
+                    assert [step.done for step in pipeline.upkeep.recover("a").steps] == ["made again"]
                     check_names(pipeline, "a", wholly=True)
                 else:
                     with pytest.raises(NotFound):
-                        pipeline.resolve(FULL)
+                        pipeline.names.resolve(FULL)
                     pipeline.register("b")
                     check_names(pipeline, "b", wholly=True)
             with open_pipeline(disk) as pipeline:  # whose own holder, or claimant, goes on with it
                 if kind is free:
                     pipeline.register("a")
                 for id in ("a", "b"):
-                    pipeline.recover(id)
+                    pipeline.upkeep.recover(id)
                 check_names(pipeline, "a", wholly=True)
 
 
 def left_claim(pipeline: RegistrationPipeline) -> None:
     state = pipeline.load_state("a")
-    with pytest.raises(KeyboardInterrupt), pipeline._names.claims.taken(FULL, "a", state.position, "2026"):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pipeline._registry.names.claims.taken(FULL, "a", state.position, "2026"),
+    ):
         raise KeyboardInterrupt
 
 
@@ -323,21 +331,21 @@ def test_what_was_lost_of_names_is_made_again_from_the_logs(missing: str) -> Non
 
     with open_pipeline(disk) as pipeline:
         if missing == "claim":
-            assert [one.kind for one in pipeline.verify("a").findings] == ["unfinished"]
-            assert [step.done for step in pipeline.recover("a", dry_run=True).steps] == ["made again"]
-            assert pipeline._store.claims.read(FULL) is None
-            assert [step.done for step in pipeline.recover("a").steps] == ["made again"]
+            assert [one.kind for one in pipeline.evidence.verify("a").findings] == ["unfinished"]
+            assert [step.done for step in pipeline.upkeep.recover("a", dry_run=True).steps] == ["made again"]
+            assert pipeline._registry.store.claims.read(FULL) is None
+            assert [step.done for step in pipeline.upkeep.recover("a").steps] == ["made again"]
         else:
-            assert [one.kind for one in pipeline.verify_name(NAME)] == ["unfinished"]
-            assert [step.done for step in pipeline.recover_name(NAME, dry_run=True)] == ["moved"]
-            assert [step.done for step in pipeline.recover_name(NAME)] == ["moved"]
+            assert [one.kind for one in pipeline.upkeep.verify_name(NAME)] == ["unfinished"]
+            assert [step.done for step in pipeline.upkeep.recover_name(NAME, dry_run=True)] == ["moved"]
+            assert [step.done for step in pipeline.upkeep.recover_name(NAME)] == ["moved"]
         check_names(pipeline, "a")
 
 
 def test_an_error_of_the_lock_is_a_time_out() -> None:
     """Somebody is registering that very name all the time."""
     disk = prepared(OPERATIONS["next"])
-    with open_pipeline(disk) as pipeline, pipeline._store.claims.locked(FULL, create=True):
+    with open_pipeline(disk) as pipeline, pipeline._registry.store.claims.locked(FULL, create=True):
         with pytest.raises(LockTimeout, match=r"acme/weather@1\.0\.0"):
             pipeline.register("a")
         assert pipeline.load_state("a").state == "APPROVED"

@@ -18,7 +18,7 @@ from tests.torture.test_processes import start
 RACER = """
 import json, sys
 from registration import NameTaken, RegistrationPipeline
-import registration.values.requests, portalocker
+import registration.pipeline.pipeline, portalocker
 
 root, racer, names = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with RegistrationPipeline(root, actor=racer) as pipeline:
@@ -43,7 +43,7 @@ with RegistrationPipeline(root, actor=racer) as pipeline:
 VICTIM = """
 import os, random, sys
 from registration import NameTaken, NotFound, RegistrationPipeline
-import registration.values.requests, portalocker
+import registration.pipeline.pipeline, portalocker
 
 root, victim, acknowledgements = sys.argv[1:]
 out = os.open(acknowledgements, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -63,7 +63,7 @@ with RegistrationPipeline(root, actor=victim) as pipeline:
         else:
             os.write(out, f"{id} {event.version} {event.id}\\n".encode())
             try:
-                pipeline.resolve("wanted")
+                pipeline.names.resolve("wanted")
             except NotFound:
                 pass
             if choose.random() < 0.8:
@@ -97,8 +97,8 @@ def test_of_processes_that_want_a_name_one_gets_it(root):
         states = Counter(summary.state for summary in pipeline.list())
         assert states == {"REGISTERED": names, "APPROVED": names * (racers - 1)}
         for name, id in won.items():
-            assert pipeline.resolve(name).manifest_id == id
-            assert pipeline.aliases(name.partition("@")[0])["latest"].manifest_id == id
+            assert pipeline.names.resolve(name).manifest_id == id
+            assert pipeline.names.aliases(name.partition("@")[0])["latest"].manifest_id == id
 
 
 def test_processes_that_write_one_manifest_share_one_claim(root):
@@ -106,7 +106,7 @@ def test_processes_that_write_one_manifest_share_one_claim(root):
     script = """
 import sys
 from registration import RegistrationPipeline, Rejected, RetryPolicy, VersionConflict
-import registration.values.requests, portalocker
+import registration.pipeline.pipeline, portalocker
 with RegistrationPipeline(sys.argv[1], actor="x", retry=RetryPolicy(attempts_max=50)) as pipeline:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -132,16 +132,16 @@ with RegistrationPipeline(sys.argv[1], actor="x", retry=RetryPolicy(attempts_max
 
         assert sorted(map(int, told)) == list(range(15))
         for number in range(15):
-            assert pipeline.resolve(f"n{number}@1").manifest_id == f"m{number}"
-            assert pipeline.verify(f"m{number}").findings == ()
+            assert pipeline.names.resolve(f"n{number}@1").manifest_id == f"m{number}"
+            assert pipeline.evidence.verify(f"m{number}").findings == ()
 
 
 def holders(pipeline, name):
     """By name in full, who holds it, as the events of all logs say it."""
     found: dict[str, list[str]] = {}
-    for id in pipeline.manifest_ids():
+    for id in pipeline.upkeep.manifest_ids():
         held = None
-        for event in pipeline.history(id) if pipeline._store.load(id) is not None else ():
+        for event in pipeline.history(id) if pipeline._registry.store.load(id) is not None else ():
             held = event.data.get("claimed", None if "released" in event.data else held)
         if held is not None:
             assert held.startswith(f"{name}@")
@@ -188,17 +188,17 @@ def test_no_name_has_two_holders_whenever_processes_are_killed(root, tmp_path):
                 if moments.random() < 0.7:
                     pipeline.act(id, "withdraw", reason="the next one", actor="ada")
                     with pytest.raises(NotFound):
-                        pipeline.resolve(full)
+                        pipeline.names.resolve(full)
 
         acknowledged = acknowledged_in(tmp_path)
-        for id in pipeline.manifest_ids():
-            pipeline.recover(id)
-        for name in pipeline.known_names():
-            pipeline.recover_name(name)
+        for id in pipeline.upkeep.manifest_ids():
+            pipeline.upkeep.recover(id)
+        for name in pipeline.names.known():
+            pipeline.upkeep.recover_name(name)
         there = {
             (id, event.version): event.id
-            for id in pipeline.manifest_ids()
-            if pipeline._store.load(id) is not None
+            for id in pipeline.upkeep.manifest_ids()
+            if pipeline._registry.store.load(id) is not None
             for event in pipeline.history(id)
         }
         assert acknowledged
@@ -206,10 +206,12 @@ def test_no_name_has_two_holders_whenever_processes_are_killed(root, tmp_path):
         held = holders(pipeline, "wanted")
         assert all(len(ids) == 1 for ids in held.values())
         claims = {}
-        for full in pipeline._store.claims.claims_of("wanted"):
-            claim = decode_claim(pipeline._store.claims.read(full), full)
+        for full in pipeline._registry.store.claims.claims_of("wanted"):
+            claim = decode_claim(pipeline._registry.store.claims.read(full), full)
             assert claim is not None
             claims[full] = [claim.manifest_id]
         assert claims == held
-        assert {one.full_name: [one.holder.manifest_id] for one in pipeline.names() if one.holder} == held
-        assert not any(pipeline.verify_name(name) for name in pipeline.known_names())
+        assert {
+            one.full_name: [one.holder.manifest_id] for one in pipeline.names.held() if one.holder
+        } == held
+        assert not any(pipeline.upkeep.verify_name(name) for name in pipeline.names.known())

@@ -18,7 +18,7 @@ from registration import RegistrationPipeline
 WRITER = """
 import json, random, sys
 from registration import RegistrationPipeline, RetryPolicy, VersionConflict
-import registration.values.requests, portalocker
+import registration.pipeline.pipeline, portalocker
 
 root, name, changes, pinned = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "pinned"
 choose = random.Random(name)
@@ -48,7 +48,7 @@ with RegistrationPipeline(root, actor=name, retry=RetryPolicy(attempts_max=50)) 
 VICTIM = """
 import os, random, sys
 from registration import AlreadyExists, RegistrationPipeline, Rejected, VersionConflict
-import registration.values.requests, portalocker
+import registration.pipeline.pipeline, portalocker
 
 root, name, acknowledgements = sys.argv[1:]
 out = os.open(acknowledgements, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -151,20 +151,20 @@ def test_processes_that_are_killed_lose_nothing_that_was_acknowledged(root, tmp_
                 victim.communicate()
 
         acknowledged = acknowledged_in(tmp_path)
-        ids = list(pipeline.manifest_ids())
-        assert not any(pipeline.verify(id).damaged for id in ids)
+        ids = list(pipeline.upkeep.manifest_ids())
+        assert not any(pipeline.evidence.verify(id).damaged for id in ids)
         for id in ids:
-            pipeline.recover(id)
+            pipeline.upkeep.recover(id)
         found = {
             (id, event.version): event.id
             for id in ids
-            if pipeline.recover(id).state is not None
+            if pipeline.upkeep.recover(id).state is not None
             for event in pipeline.history(id)
         }
 
         assert acknowledged.items() <= found.items()
         assert 0 <= len(found) - len(acknowledged) - 2 <= kills  # each may have died before it could say so
-        assert not any(pipeline.verify(id).findings for id in ids)
+        assert not any(pipeline.evidence.verify(id).findings for id in ids)
 
 
 def test_recovery_runs_beside_writers(tmp_path):
@@ -179,9 +179,9 @@ def test_recovery_runs_beside_writers(tmp_path):
             writer.stdin.write("go\n")
             writer.stdin.flush()
         while any(writer.poll() is None for writer in writers):
-            for id in pipeline.manifest_ids():
-                recovered = pipeline.recover(id)
-                found = pipeline.verify(id)
+            for id in pipeline.upkeep.manifest_ids():
+                recovered = pipeline.upkeep.recover(id)
+                found = pipeline.evidence.verify(id)
 
                 assert recovered.state is not None
                 assert not found.damaged

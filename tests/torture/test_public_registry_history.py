@@ -86,7 +86,7 @@ def test_the_history_of_three_registries_can_be_replayed(registry):
 
         assert accepted == {"submit": 1216, "publish": 375, "revise": 316, "accept": 205, "remove": 144}
         assert refusals == []
-        assert all(not pipeline.verify(id).findings for id in pipeline.manifest_ids())
+        assert all(not pipeline.evidence.verify(id).findings for id in pipeline.upkeep.manifest_ids())
 
 
 def test_four_eyes_refuse_what_submitters_accepted_themselves(registry):
@@ -114,9 +114,9 @@ def test_a_proposed_policy_is_tried_on_the_history_before_it_is_in_force(registr
     """`policy replay` names the decisions that four eyes would have refused, and no others."""
     with RegistrationPipeline(registry, clock=FakeClock()) as pipeline:
         replay(pipeline)
-        proposed = pipeline.read_policy(str(FIXTURES / "policies" / "four-eyes.toml"))
+        proposed = pipeline.evidence.read_policy(str(FIXTURES / "policies" / "four-eyes.toml"))
 
-        different = [one for one in pipeline.replay_policy(proposed) if one.differs]
+        different = [one for one in pipeline.evidence.replay_policy(proposed) if one.differs]
 
         assert Counter(one.why.action for one in different) == {"publish": 375, "accept": 47}
         assert {answer.guard for one in different for answer in one.why.answers} == {"not_the_author"}

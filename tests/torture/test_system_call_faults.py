@@ -127,14 +127,15 @@ def check_promise(root: Path, told: list[str], *, killed: int = 1) -> None:
     """
     acknowledged = [line.split()[1:] for line in told if line.startswith("ack ")]
     with RegistrationPipeline(root, create=False) as pipeline:
-        for id in pipeline.manifest_ids():
-            pipeline.recover(id)
-            assert pipeline.verify(id).findings == ()
+        for id in pipeline.upkeep.manifest_ids():
+            pipeline.upkeep.recover(id)
+            assert pipeline.evidence.verify(id).findings == ()
         logs = {
             summary.manifest_id: list(pipeline.history(summary.manifest_id)) for summary in pipeline.list()
         }
         check_rules(
-            pipeline._store, {rule for log in logs.values() for e in log for rule in rules_named(e.data)}
+            pipeline._registry.store,
+            {rule for log in logs.values() for e in log for rule in rules_named(e.data)},
         )
     for id, version, event_id in acknowledged:
         assert logs[id][int(version) - 1].id == event_id

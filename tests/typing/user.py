@@ -70,19 +70,19 @@ def use(root: Path) -> None:
         assert_type(pipeline.list("DRAFT", sort="-updated", limit=20), Listing)
         assert_type(next(pipeline.list(where={"/version": "1.0.0"}, text="weather")), Summary)
         assert_type(pipeline.list().next_page, str | None)
-        assert_type(pipeline.count("DRAFT", actor="bea"), int)
-        assert_type(pipeline.stats(since="2026-01-01"), Statistics)
-        assert_type(pipeline.query("select 1").rows, tuple[tuple[Any, ...], ...])
+        assert_type(pipeline.find.count("DRAFT", actor="bea"), int)
+        assert_type(pipeline.find.stats(since="2026-01-01"), Statistics)
+        assert_type(pipeline.find.query("select 1").rows, tuple[tuple[Any, ...], ...])
         unsubscribe = pipeline.on("state_change", tell)
         assert_type(unsubscribe, Callable[[], None])
         pinned = pipeline.approve("acme/weather", expected_digest=snapshot.digest, expected_head="0" * 64)
         assert_type(pinned, TransitionResult)
         assert_type(pipeline.act("acme/weather", "suspend", reason="gone"), TransitionResult)
         assert_type(pipeline.explain("acme/weather", "approve"), tuple[Explanation, ...])
-        assert_type(pipeline.tick("acme/weather"), tuple[Event, ...])
+        assert_type(pipeline.upkeep.tick("acme/weather"), tuple[Event, ...])
         assert_type(pipeline.undo("acme/weather", reason="too early"), TransitionResult)
-        assert_type(pipeline.state_at("acme/weather", version=1), StateSnapshot)
-        assert_type(pipeline.receipt("acme/weather"), dict[str, Any])
+        assert_type(pipeline.evidence.at("acme/weather", version=1), StateSnapshot)
+        assert_type(pipeline.evidence.receipt("acme/weather"), dict[str, Any])
         assert_type(pipeline.policy, Policy)
         try:
             pipeline.persist_state("acme/weather", snapshot)
@@ -120,10 +120,10 @@ async def serve(root: Path) -> None:
             assert_type(one, ItemResult[CreateItem, TransitionResult])
         assert_type(pipeline.on("state_change", tell), Callable[[], None])
         assert_type(pipeline.policy, Policy)
-        assert_type(await pipeline.wait("a", "APPROVED", timeout_s=1), StateSnapshot)
-        async for entry in pipeline.follow():
+        assert_type(await pipeline.feed.wait("a", "APPROVED", timeout_s=1), StateSnapshot)
+        async for entry in pipeline.feed.follow():
             assert_type(entry.event, Event)
-        async with pipeline.consumer("index") as consumer:
+        async with pipeline.feed.consumer("index") as consumer:
             assert_type(await consumer.run(lambda entry: print(entry.cursor), once=True), int)
         await pipeline.approve("a", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
         await pipeline.reject("a")  # type: ignore[call-arg]  # it needs a reason

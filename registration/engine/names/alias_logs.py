@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from registration.engine.engine import Engine, Random
 from registration.engine.names.answers import AliasedVersion, aliased_versions
 from registration.errors import VersionConflict
 from registration.storage import layout
-from registration.values.commands import Command
 from registration.values.retry import RetryPolicy
 from registration.values.times import Clock, system_clock
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registration.core.store import Store
+    from registration.values.commands import Command
 
 
 class AliasLogs:
@@ -64,30 +65,26 @@ class AliasLogs:
         return aliased_versions(self.store.load(name))
 
     def change(
-        self,
-        name: str,
-        wanted: Callable[[dict[str, AliasedVersion]], dict[str, Any] | None],
-        words: dict[str, Any],
+        self, command: Command, wanted: Callable[[dict[str, AliasedVersion]], dict[str, Any] | None]
     ) -> None:
         """Record what `wanted` makes of the aliases as they stand, and ask it again where others were faster.
 
-        wanted: gives what the event says: `alias`, and `target` where it is moved; None where nothing is to be recorded.
+        command: of which name, by whom, and why. wanted: gives what the event says: `alias`, and `target` where it is moved;
+        None where nothing is to be recorded.
 
         Raises:
             VersionConflict: when others were faster at every attempt.
         """
         waits = self._retry.waits_s(self._random.random)
         while True:
-            state = self.store.load(name)
+            state = self.store.load(command.stream)
             members = wanted(aliased_versions(state))
             if members is None:
                 return
             doing = "move" if "target" in members else "remove"
             version = state.version if state is not None else 0
             try:
-                self.engine.execute(
-                    Command(stream=name, action=doing, members=members, expected_version=version, **words)
-                )
+                self.engine.execute(replace(command, action=doing, members=members, expected_version=version))
             except VersionConflict:
                 wait_s = next(waits, None)
                 if wait_s is None:

@@ -39,6 +39,7 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.values.commands import Command
 from registration.values.ids import name_of, own_name
 from registration.values.names import (
     LATEST,
@@ -172,15 +173,16 @@ class Names:
 
     # -- moving aliases --------------------------------------------------------------------------------------
 
-    def set_alias(self, name: str, alias: str, version: str, **words: Any) -> AliasedVersion:
+    def set_alias(self, alias: str, version: str, command: Command) -> AliasedVersion:
         """Have an alias point at a version that is held now. Where it does so already, nothing is written.
 
-        version: or another alias, for the version that it points at. words: `actor`, `reason`, `comment` and the rest of a `Command`.
+        version: or another alias, for the version that it points at. command: the name, who does it, and why.
 
         Raises:
             NotFound: when nobody holds that version.
             InvalidArgument: when it can't be an alias, is `latest`, or there is a version of that name.
         """
+        name = command.stream
         self._check_movable(name, alias)
         full = f"{name}@{version}"
         if check_name(full) != (name, version):
@@ -198,17 +200,18 @@ class Names:
             target = aliased_version(self.resolve(full))
             return _move(alias, target) if pointing.get(alias) != target else None
 
-        self.logs.change(name, wanted, words)
+        self.logs.change(command, wanted)
         assert target is not None
         return target
 
-    def remove_alias(self, name: str, alias: str, **words: Any) -> None:
-        """Take an alias away.
+    def remove_alias(self, alias: str, command: Command) -> None:
+        """Take an alias away. command: as `set_alias`.
 
         Raises:
             NotFound: when the name has no such alias.
             InvalidArgument: when it is `latest`, or can't be an alias.
         """
+        name = command.stream
         self._check_movable(name, alias)
 
         def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any]:
@@ -221,7 +224,7 @@ class Names:
                 )
             return {"alias": alias}
 
-        self.logs.change(name, wanted, words)
+        self.logs.change(command, wanted)
 
     def move_latest(self, name: str, *, cause: Event | None = None, dry_run: bool = False) -> bool:
         """Have `latest` point at the best of the versions that are held now; gone where there is none.
@@ -239,10 +242,10 @@ class Names:
                 return None
             return {"alias": LATEST} if target is None else _move(LATEST, target)
 
-        words: dict[str, Any] = {}
+        command = Command(stream=name)
         if cause is not None:
-            words = {"causation_id": cause.id, "correlation_id": cause.correlation_id}
-        self.logs.change(name, wanted, words)
+            command = replace(command, causation_id=cause.id, correlation_id=cause.correlation_id)
+        self.logs.change(command, wanted)
         return moved
 
     def catch_up(self, name: str, *, dry_run: bool = False) -> bool:

@@ -7,21 +7,58 @@ revises it, for as long as it is a DRAFT.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from registration.errors import AlreadyExists
 from registration.values.documents import check_document
 from registration.values.ids import id_from_document
 
 if TYPE_CHECKING:
-    from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.engine.publisher import StateChange
+    from registration.values.documents import Document
+    from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
 
 
-def finish(
-    registry: RegistrationPipeline, session: str, actor: str, document: Mapping[str, Any]
-) -> dict[str, Any]:
+class Manifests(Protocol):
+    """Where sessions end: what they need of a registry, as `registration.pipeline.pipeline.RegistrationPipeline` has it."""
+
+    @property
+    def document_bytes_max(self) -> int:
+        """The size of the largest document that the registry takes."""
+
+    def create(
+        self,
+        manifest_id: str | None,
+        document: Document,
+        *,
+        actor: str | None = ...,
+        comment: str | None = ...,
+        idempotency_key: str | None = ...,
+        correlation_id: str | None = ...,
+    ) -> StateSnapshot:
+        """Make a new manifest."""
+
+    def revise(
+        self,
+        manifest_id: str,
+        document: Document,
+        *,
+        actor: str | None = ...,
+        idempotency_key: str | None = ...,
+        correlation_id: str | None = ...,
+    ) -> StateChange:
+        """Give a draft another document."""
+
+    def find_state(self, manifest_id: str) -> StateSnapshot | None:
+        """The state of a manifest; None where there is none."""
+
+    def history(self, manifest_id: str) -> Iterator[Event]:
+        """The events of a manifest."""
+
+
+def finish(registry: Manifests, session: str, actor: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """See to it that the session's manifest is there, with this document. Gives its `id`, `version` and `digest`.
 
     Raises:
@@ -39,7 +76,8 @@ def finish(
         first = next(registry.history(id))
         if first.correlation_id != session:
             raise _taken(taken) from None
-        state = registry.load_state(id)
+        state = registry.find_state(id)
+        assert state is not None  # its history was just read
         if state.digest != checked.digest:
             return _said(
                 registry.revise(
@@ -50,7 +88,7 @@ def finish(
     return _said(found)
 
 
-def check_free(registry: RegistrationPipeline, session: str, document: Mapping[str, Any]) -> None:
+def check_free(registry: Manifests, session: str, document: Mapping[str, Any]) -> None:
     """See to it that the id of a session's manifest isn't somebody else's, before work is done for it.
 
     Raises:

@@ -19,9 +19,9 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from registration.engine.engine import Outcome, Random
+from registration.engine.engine import Random, TransitionResult
 from registration.errors import (
     AlreadyExists,
     GuardRefused,
@@ -36,7 +36,7 @@ from registration.errors import (
 from registration.onboarding.sessions.backing import Backing
 from registration.onboarding.sessions.claims import key_of
 from registration.onboarding.sessions.clients import client_hash
-from registration.onboarding.sessions.finishing import check_free, finish
+from registration.onboarding.sessions.finishing import Manifests, check_free, finish
 from registration.onboarding.sessions.reader import Run, SessionReader
 from registration.onboarding.sessions.refusals import (
     active_already,
@@ -66,9 +66,6 @@ from registration.rules.lifecycles.registration import REGISTRATION
 from registration.values.commands import Command
 from registration.values.times import Clock, system_clock
 
-if TYPE_CHECKING:
-    from registration.pipeline.pipeline import RegistrationPipeline
-
 _log = logging.getLogger("registration.sessions")
 
 
@@ -90,7 +87,7 @@ class Sessions(SessionReader):
         self,
         where: str | os.PathLike[str] | Backing,
         *,
-        registry: RegistrationPipeline | None = None,
+        registry: Manifests | None = None,
         wizards: Iterable[Wizard] = (),
         workers: Mapping[str, Worker] | None = None,
         clock: Clock = system_clock,
@@ -492,8 +489,8 @@ class Sessions(SessionReader):
             said["client"] = client
         return Command(stream=id, action=action, actor=by.user, context=said, correlation_id=id, **more)
 
-    def _session(self, run: Run, outcome: Outcome) -> Session:
-        return session_of(run.wizard, outcome.state, self._now())
+    def _session(self, run: Run, result: TransitionResult) -> Session:
+        return session_of(run.wizard, result.state, self._now())
 
     def _manifest(self, run: Run, session: Session, by: Caller) -> dict[str, Any]:
         """What a session ends in. Where the registry refuses it after work was done, that is undone, and the session fails."""

@@ -1,4 +1,4 @@
-"""Following a registry without a thread that waits: `AsyncWatch`, `follow`, and named consumers as `AsyncConsumer`."""
+"""Following a registry without a thread that waits: `AsyncWatch`, `following`, and named consumers as `AsyncConsumer`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from registration.pipeline.asynchronous.threads import Threaded, awaited, iterat
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from registration.pipeline.asynchronous.pipeline import AsyncRegistrationPipeline
-
 
 class AsyncWatch:
     """Waits for one reader of a feed. stop: ends every wait, within 0.4 s, when it is set."""
@@ -37,7 +35,7 @@ class AsyncWatch:
         Looks every 50 ms, and ever more seldom while nothing happens. It may be cancelled, and asked again.
 
         Raises:
-            StoreError, LockTimeout: as `RegistrationPipeline.feed_end`.
+            StoreError, LockTimeout: as `FeedPart.end`.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         pause_s = LOOK_S
@@ -52,18 +50,21 @@ class AsyncWatch:
         return False
 
 
-async def follow(
-    pipeline: AsyncRegistrationPipeline, after: str | None, watch: AsyncWatch
+async def following(
+    read: Callable[[str | None], AsyncGenerator[FeedEntry, None]],
+    feed_end: Callable[[], Coroutine[Any, Any, str]],
+    after: str | None,
+    watch: AsyncWatch,
 ) -> AsyncGenerator[FeedEntry, None]:
     """The entries behind a cursor, and then whatever is committed, until the watch is stopped.
 
     A writer that holds its lock for too long is waited for; whatever else goes wrong is raised.
     """
-    cursor = await pipeline.feed_end() if after == "now" else after
+    cursor = await feed_end() if after == "now" else after
     while not watch.stop.is_set():
-        end = await pipeline.feed_end()
+        end = await feed_end()
         with suppress(LockTimeout):
-            async with aclosing(pipeline.feed(cursor)) as entries:
+            async with aclosing(read(cursor)) as entries:
                 async for entry in entries:
                     yield entry
                     cursor = entry.cursor
@@ -77,7 +78,7 @@ class AsyncConsumer(Threaded[Consumer]):
 
     ::
 
-        async with pipeline.consumer("search-index") as consumer:
+        async with pipeline.feed.consumer("search-index") as consumer:
             async for entry in consumer:
                 await index(entry.event)
                 await consumer.commit(entry)
@@ -131,6 +132,9 @@ class AsyncConsumer(Threaded[Consumer]):
     delete = awaited(Consumer.delete)
 
     async def _opened(self) -> Consumer:
+        return self._consumer
+
+    def _now(self) -> Consumer:
         return self._consumer
 
     def _limited_by(self) -> anyio.CapacityLimiter:

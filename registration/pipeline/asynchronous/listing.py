@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 from registration.pipeline.asynchronous.threads import Threaded, each_of
-from registration.pipeline.pipeline import RegistrationPipeline
 from registration.pipeline.results import Listing, Summary
 
-if TYPE_CHECKING:
-    from registration.pipeline.asynchronous.pipeline import AsyncRegistrationPipeline
-
 P = ParamSpec("P")
+X = TypeVar("X")
 
 
 class AsyncListing(AsyncIterator[Summary]):
     """See `registration.pipeline.results.Listing`. Begun when the first manifest is asked for, and not shared between tasks."""
 
-    def __init__(
-        self, pipeline: Threaded[RegistrationPipeline], begin: Callable[[RegistrationPipeline], Listing]
-    ) -> None:
+    def __init__(self, threaded: Threaded[X], begin: Callable[[X], Listing]) -> None:
         self.next_page: str | None = None
-        self._found = self._go(pipeline, begin)
+        self._found = self._go(threaded, begin)
 
     async def __anext__(self) -> Summary:
         return await anext(self._found)
@@ -34,23 +29,26 @@ class AsyncListing(AsyncIterator[Summary]):
         await self._found.aclose()
 
     async def _go(
-        self, pipeline: Threaded[RegistrationPipeline], begin: Callable[[RegistrationPipeline], Listing]
+        self, threaded: Threaded[X], begin: Callable[[X], Listing]
     ) -> AsyncGenerator[Summary, None]:
-        opened = await pipeline._opened()  # noqa: SLF001  # the two are one
-        listing = await pipeline._run(partial(begin, opened))  # noqa: SLF001  # as above
-        async with aclosing(each_of(pipeline, listing)) as each:
+        opened = await threaded._opened()  # noqa: SLF001  # the two are one
+        listing = await threaded._run(partial(begin, opened))  # noqa: SLF001  # as above
+        async with aclosing(each_of(threaded, listing)) as each:
             async for summary in each:
                 yield summary
         self.next_page = listing.next_page
 
 
 def listed(
-    method: Callable[Concatenate[RegistrationPipeline, P], Listing],
-) -> Callable[Concatenate[AsyncRegistrationPipeline, P], AsyncListing]:
+    method: Callable[Concatenate[X, P], Listing],
+) -> Callable[Concatenate[Threaded[X], P], AsyncListing]:
     """The same list, gone through in threads."""
 
     @wraps(method)
-    def call(self: AsyncRegistrationPipeline, /, *args: P.args, **kwargs: P.kwargs) -> AsyncListing:
-        return AsyncListing(self, lambda pipeline: method(pipeline, *args, **kwargs))
+    def call(self: Threaded[X], /, *args: P.args, **kwargs: P.kwargs) -> AsyncListing:
+        def begin(subject: X) -> Listing:
+            return method(subject, *args, **kwargs)
+
+        return AsyncListing(self, begin)
 
     return call

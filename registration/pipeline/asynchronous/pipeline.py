@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from functools import cached_property, partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import anyio
 
 from registration.errors import InvalidArgument, StoreError
-from registration.pipeline.asynchronous.following import AsyncConsumer, AsyncWatch, follow
 from registration.pipeline.asynchronous.listing import listed
-from registration.pipeline.asynchronous.threads import Threaded, awaited, iterated, pull, stopped
+from registration.pipeline.asynchronous.parts import AsyncPart, awaited_part
+from registration.pipeline.asynchronous.threads import Threaded, awaited, iterated, pull
+from registration.pipeline.evidence import EvidencePart
+from registration.pipeline.feed import FeedPart
+from registration.pipeline.find import FindPart
 from registration.pipeline.many import ItemResult, Results, mention
+from registration.pipeline.names import NamesPart
 from registration.pipeline.pipeline import C, RegistrationPipeline, S
+from registration.pipeline.upkeep import UpkeepPart
+from registration.pipeline.work import WorkPart
 from registration.values.documents import DOCUMENT_BYTES_MAX
 from registration.values.times import Clock, system_clock
 
 if TYPE_CHECKING:
-    import threading
     from types import TracebackType
 
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
-    from registration.core.store import FeedEntry, Store
-    from registration.engine.engine import Random
+    from registration.core.store import Store
+    from registration.engine.engine import Random, TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.engine.publisher import Handler
-    from registration.pipeline.results import TransitionResult
+    from registration.onboarding.sessions.sessions import Sessions
+    from registration.pipeline.part import Awaited
     from registration.values.retry import RetryPolicy
 
 
@@ -99,6 +106,46 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
             with anyio.CancelScope(shield=True):
                 await self._run(self._pipeline.close)
 
+    # -- the parts -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def names(self) -> NamesPart[Awaited]:
+        """See `RegistrationPipeline.names`."""
+        return cast("NamesPart[Awaited]", self._part("names", NamesPart))
+
+    @cached_property
+    def work(self) -> WorkPart[Awaited]:
+        """See `RegistrationPipeline.work`."""
+        return cast("WorkPart[Awaited]", self._part("work", WorkPart))
+
+    @cached_property
+    def feed(self) -> FeedPart[Awaited]:
+        """See `RegistrationPipeline.feed`. What `hooks` and `dead_letters` give blocks when it is used: hand it to a thread.
+
+        No thread waits while the feed is followed; its end is looked at every 50 to 400 ms.
+        """
+        return cast("FeedPart[Awaited]", self._part("feed", FeedPart))
+
+    @cached_property
+    def find(self) -> FindPart[Awaited]:
+        """See `RegistrationPipeline.find`."""
+        return cast("FindPart[Awaited]", self._part("find", FindPart))
+
+    @cached_property
+    def evidence(self) -> EvidencePart[Awaited]:
+        """See `RegistrationPipeline.evidence`."""
+        return cast("EvidencePart[Awaited]", self._part("evidence", EvidencePart))
+
+    @cached_property
+    def upkeep(self) -> UpkeepPart[Awaited]:
+        """See `RegistrationPipeline.upkeep`."""
+        return cast("UpkeepPart[Awaited]", self._part("upkeep", UpkeepPart))
+
+    @property
+    def sessions(self) -> Sessions:
+        """See `RegistrationPipeline.sessions`. Its calls wait for the disk: make them in a thread."""
+        return self._now().sessions
+
     # -- commands ------------------------------------------------------------------------------------------
 
     create = awaited(RegistrationPipeline.create)
@@ -111,7 +158,8 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     act = awaited(RegistrationPipeline.act)
     transition_state = awaited(RegistrationPipeline.transition_state)
     undo = awaited(RegistrationPipeline.undo)
-    tick = awaited(RegistrationPipeline.tick)
+    tag = awaited(RegistrationPipeline.tag)
+    untag = awaited(RegistrationPipeline.untag)
 
     def create_many(
         self, items: Iterable[C], *, workers: int = 8
@@ -125,104 +173,22 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         """See `RegistrationPipeline.transition_many`, and `create_many`."""
         return self._many(lambda pipeline: pipeline.transition_many(items, workers=workers))
 
-    # -- states, now and earlier ------------------------------------------------------------------------------
+    # -- states and logs -----------------------------------------------------------------------------------
 
     load_state = awaited(RegistrationPipeline.load_state)
     find_state = awaited(RegistrationPipeline.find_state)
-    history = iterated(RegistrationPipeline.history)
-    state_at = awaited(RegistrationPipeline.state_at)
-    diff = awaited(RegistrationPipeline.diff)
-    blame = awaited(RegistrationPipeline.blame)
-    wait = stopped(RegistrationPipeline.wait)
-    explain = awaited(RegistrationPipeline.explain)
-    rule = awaited(RegistrationPipeline.rule)
-    replay_policy = iterated(RegistrationPipeline.replay_policy)
-    read_policy = awaited(RegistrationPipeline.read_policy)
-    receipt = awaited(RegistrationPipeline.receipt)
-    verify_receipt = awaited(RegistrationPipeline.verify_receipt)
-    read_document = awaited(RegistrationPipeline.read_document)
-
-    # -- all manifests at once ---------------------------------------------------------------------------------
-
-    list = listed(RegistrationPipeline.list)
-    count = awaited(RegistrationPipeline.count)
-    stats = awaited(RegistrationPipeline.stats)
-    query = awaited(RegistrationPipeline.query)
-    catalog_status = awaited(RegistrationPipeline.catalog_status)
-    catch_up_catalog = awaited(RegistrationPipeline.catch_up_catalog)
-    refresh_catalog = awaited(RegistrationPipeline.refresh_catalog)
-
-    # -- names and tags --------------------------------------------------------------------------------------
-
-    resolve = awaited(RegistrationPipeline.resolve)
-    names = iterated(RegistrationPipeline.names)
-    name_status = awaited(RegistrationPipeline.name_status)
-    known_names = iterated(RegistrationPipeline.known_names)
-    recover_name = awaited(RegistrationPipeline.recover_name)
-    verify_name = awaited(RegistrationPipeline.verify_name)
-    aliases = awaited(RegistrationPipeline.aliases)
-    aliases_of = awaited(RegistrationPipeline.aliases_of)
-    alias_history = iterated(RegistrationPipeline.alias_history)
-    set_alias = awaited(RegistrationPipeline.set_alias)
-    remove_alias = awaited(RegistrationPipeline.remove_alias)
-    tag = awaited(RegistrationPipeline.tag)
-    untag = awaited(RegistrationPipeline.untag)
-
-    # -- claims ----------------------------------------------------------------------------------------------
-
-    claim = awaited(RegistrationPipeline.claim)
-    release_claim = awaited(RegistrationPipeline.release_claim)
-    break_claim = awaited(RegistrationPipeline.break_claim)
-    claim_of = awaited(RegistrationPipeline.claim_of)
-    claims = iterated(RegistrationPipeline.claims)
-    waiting_for = awaited(RegistrationPipeline.waiting_for)
-
-    @property
-    def leases(self) -> LeaseKeeper:
-        """See `RegistrationPipeline.leases`. Its calls wait for the disk: make them in a thread."""
-        return self._open().leases
-
-    # -- the files -------------------------------------------------------------------------------------------
-
     persist_state = awaited(RegistrationPipeline.persist_state)
     recover_from_events = awaited(RegistrationPipeline.recover_from_events)
-    recover = awaited(RegistrationPipeline.recover)
-    repair = awaited(RegistrationPipeline.repair)
-    verify = awaited(RegistrationPipeline.verify)
-    strays = iterated(RegistrationPipeline.strays)
-    manifest_ids = iterated(RegistrationPipeline.manifest_ids)
-
-    # -- the feed --------------------------------------------------------------------------------------------
-
-    feed = iterated(RegistrationPipeline.feed)
-    feed_end = awaited(RegistrationPipeline.feed_end)
-    consumers = iterated(RegistrationPipeline.consumers)
-    consumer_names = awaited(RegistrationPipeline.consumer_names)
-    reconcile_feed = awaited(RegistrationPipeline.reconcile_feed)
-
-    def follow(
-        self, after: str | None = None, *, stop: threading.Event | None = None
-    ) -> AsyncGenerator[FeedEntry, None]:
-        """See `RegistrationPipeline.follow`. No thread waits meanwhile; the end is looked at every 50 to 400 ms."""
-        return follow(self, after, self.watch(stop=stop))
-
-    # What these two give blocks when it is used: hand it to a thread.
-    hooks = awaited(RegistrationPipeline.hooks)
-    dead_letters = awaited(RegistrationPipeline.dead_letters)
-
-    def watch(self, *, stop: threading.Event | None = None) -> AsyncWatch:
-        """See `RegistrationPipeline.watch`."""
-        return AsyncWatch(self.feed_end, stop=stop)
-
-    def consumer(self, name: str, *, start: str = "start") -> AsyncConsumer:
-        """See `RegistrationPipeline.consumer`."""
-        return AsyncConsumer(self._open().consumer(name, start=start), self._limited_by())
+    history = iterated(RegistrationPipeline.history)
+    list = listed(RegistrationPipeline.list)
+    explain = awaited(RegistrationPipeline.explain)
+    read_document = awaited(RegistrationPipeline.read_document)
 
     # -- handlers --------------------------------------------------------------------------------------------
 
     def on(self, event: Literal["state_change"], handler: Handler) -> Callable[[], None]:
         """See `RegistrationPipeline.on`: handlers are called in the thread of a writer."""
-        return self._open().on(event, handler)
+        return self._now().on(event, handler)
 
     emit_state_change = awaited(RegistrationPipeline.emit_state_change)
 
@@ -231,41 +197,44 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     @property
     def made(self) -> bool:
         """Whether opening it made the registry."""
-        return self._open().made
+        return self._now().made
 
     @property
     def registry_id(self) -> str:
         """See `RegistrationPipeline.registry_id`."""
-        return self._open().registry_id
+        return self._now().registry_id
 
     @property
     def actor(self) -> str | None:
         """See `RegistrationPipeline.actor`."""
-        return self._open().actor
+        return self._now().actor
 
     @property
     def document_bytes_max(self) -> int:
         """See `RegistrationPipeline.document_bytes_max`."""
-        return self._open().document_bytes_max
+        return self._now().document_bytes_max
 
     @property
     def lifecycle(self) -> Chart:
         """See `RegistrationPipeline.lifecycle`."""
-        return self._open().lifecycle
+        return self._now().lifecycle
 
     @property
     def definition(self) -> Definition:
         """See `RegistrationPipeline.definition`."""
-        return self._open().definition
+        return self._now().definition
 
     @property
     def policy(self) -> Policy:
         """See `RegistrationPipeline.policy`. It costs the loop a `stat`, and reading where `policy.toml` was changed."""
-        return self._open().policy
+        return self._now().policy
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _open(self) -> RegistrationPipeline:
+    def _part(self, name: str, kind: type) -> AsyncPart:
+        return awaited_part(kind)(self, attrgetter(name))
+
+    def _now(self) -> RegistrationPipeline:
         if self._pipeline is None:
             raise StoreError("The pipeline is not open yet.", "Open it: `async with pipeline: …`.")
         return self._pipeline
@@ -278,7 +247,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
             async with self._opening:
                 if self._pipeline is None:
                     await self._run(self._keep)
-        return self._open()
+        return self._now()
 
     def _keep(self) -> None:
         self._pipeline = self._make()  # kept here, in the thread: a cancelled task would forget it

@@ -38,6 +38,10 @@ class Threaded(ABC, Generic[X_co]):
         """What the calls are made on."""
 
     @abstractmethod
+    def _now(self) -> X_co:
+        """The same, where it is there already, without a wait."""
+
+    @abstractmethod
     def _limited_by(self) -> anyio.CapacityLimiter:
         """How many calls there may be at once."""
 

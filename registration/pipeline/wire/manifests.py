@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from registration.core.definition import Definition
     from registration.core.store import FeedEntry
+    from registration.engine.engine import TransitionResult
     from registration.errors import RegistrationError
     from registration.pipeline.importing import Imported, Offer
-    from registration.pipeline.results import Summary, TransitionResult
+    from registration.pipeline.results import Summary
     from registration.pipeline.wire.reasons import Wording
     from registration.values.events import Event
     from registration.values.leases import Lease

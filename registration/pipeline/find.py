@@ -1,73 +1,55 @@
-"""`Finder`: lists, counts, statistics and queries over a whole registry, from its catalog or without one.
+"""`pipeline.find`: lists, counts, statistics and queries over a whole registry, from its catalog or without one.
 
 Every answer comes from `catalog.sqlite` where that can be had, caught up before it answers; otherwise from the manifests'
-own files, with the same filters. Part of `registration.pipeline.reader`.
+own files, with the same filters.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.errors import InvalidArgument, RegistrationError, StoreError
+from registration.pipeline.part import M, Part, call, listing
 from registration.pipeline.results import Listing, Summary
-from registration.values.times import Clock, rfc3339
+from registration.values.times import rfc3339
 
 if TYPE_CHECKING:
     import sqlite3
 
     from registration.catalog.catalog import Catalog, Page
     from registration.catalog.checking import Checked
-    from registration.catalog.filters import Filters, Order, SortKey
+    from registration.catalog.filters import Filters, FilterWords, Order, SortKey
     from registration.catalog.queries import Answer, Parameters
     from registration.catalog.rows import Row, Unreadable
     from registration.catalog.statistics import Statistics
     from registration.catalog.status import Status
     from registration.core.policy import Policy
-    from registration.core.store import Store
 
 T = TypeVar("T")
 
 _log = logging.getLogger("registration")
 
 
-class Finder:
-    """What can be asked of all manifests at once. Safe to share between threads."""
+class FindPart(Part[M]):
+    """What can be asked of all manifests at once."""
 
-    _store: Store
-    _policy: Callable[[], Policy]
-    _clock: Clock
-    _lock_timeout_s: float
-
+    @listing
     def list(
         self,
         state: str | None = None,
         *,
-        kind: str | None = None,
-        actor: str | None = None,
-        created_since: str | None = None,
-        created_until: str | None = None,
-        updated_since: str | None = None,
-        updated_until: str | None = None,
-        name_prefix: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        text: str | None = None,
-        tag: str | None = None,
         sort: str = "id",
         limit: int | None = None,
         after: str | None = None,
+        **filters: Unpack[FilterWords],
     ) -> Listing:
         """All manifests that everything said holds of, sorted.
 
-        state: a parent state, such as IN_REVIEW, stands for its children. kind: by the policy in force. actor: who acted on
-        it at any time. created_since, …: times as `state_at` takes them; both ends are included, and a date is the whole
-        day. name_prefix: how the document's name begins; the id, where it has none. where: JSON Pointers, each with what
-        stands there; numbers are compared by value. text: words, each the beginning of one in the id or in a text of the
-        document, whatever its case and accents. tag: one of its tags.
-
+        state: a parent state, such as IN_REVIEW, stands for its children. filters: see `registration.catalog.filters.Filters`.
         sort: ``id``, ``updated``, ``created`` or ``state``, with a hyphen before it the other way round; the same by id.
         limit: how many, at most. after: the `next_page` of an earlier list with the same filters and sort: it goes on
         behind the last that was given, whatever was written meanwhile.
@@ -76,71 +58,51 @@ class Finder:
         nothing: in a list by id in its place, in any other first.
 
         Raises:
-            InvalidArgument: when there is no such state, or anything else can't be meant.
+            InvalidArgument: when there is no such state, or a filter is invalid.
         """
         from registration.catalog.cursors import cursor_of, place_of  # noqa: PLC0415  # not for who reads one manifest
         from registration.catalog.filters import Order, check_filters  # noqa: PLC0415  # as above
 
-        store = self._open()
-        filters = check_filters(
-            store.definition.chart, state=state, kind=kind, actor=actor, created_since=created_since,
-            created_until=created_until, updated_since=updated_since, updated_until=updated_until,
-            name_prefix=name_prefix, where=where, text=text, tag=tag,
-        )  # fmt: skip
+        store = self._registry.store
+        wanted = check_filters(store.definition.chart, state=state, **filters)
         order = Order.of(sort)
         if limit is not None and (type(limit) is not int or limit < 1):
             raise InvalidArgument(f"`limit` is {limit!r}; a number from 1 on is expected.", "Say how many.")
-        place = None if after is None else place_of(after, source=store.source, filters=filters, order=order)
+        place = None if after is None else place_of(after, source=store.source, filters=wanted, order=order)
         return Listing(
-            self._summaries(filters, order, place, limit),
+            self._summaries(wanted, order, place, limit),
             limit,
-            lambda last: cursor_of(last, source=store.source, filters=filters, order=order),
+            lambda last: cursor_of(last, source=store.source, filters=wanted, order=order),
         )
 
-    def count(
-        self,
-        state: str | None = None,
-        *,
-        kind: str | None = None,
-        actor: str | None = None,
-        created_since: str | None = None,
-        created_until: str | None = None,
-        updated_since: str | None = None,
-        updated_until: str | None = None,
-        name_prefix: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        text: str | None = None,
-        tag: str | None = None,
-    ) -> int:
+    @call
+    def count(self, state: str | None = None, **filters: Unpack[FilterWords]) -> int:
         """How many manifests `list` would give, less those that can't be read."""
         from registration.catalog.filters import Order, check_filters  # noqa: PLC0415  # as above
 
-        store = self._open()
-        filters = check_filters(
-            store.definition.chart, state=state, kind=kind, actor=actor, created_since=created_since,
-            created_until=created_until, updated_since=updated_since, updated_until=updated_until,
-            name_prefix=name_prefix, where=where, text=text, tag=tag,
-        )  # fmt: skip
-        found = self._ask(lambda catalog: catalog.count(filters, policy=self._policy))
+        store = self._registry.store
+        wanted = check_filters(store.definition.chart, state=state, **filters)
+        found = self._ask(lambda catalog: catalog.count(wanted, policy=self._registry.policy))
         if found is not None:
             return found
         from registration.catalog.rows import Unreadable  # noqa: PLC0415  # as above
         from registration.catalog.scanning import scan  # noqa: PLC0415  # as above
 
-        rows = scan(store, filters, Order(), policy=self._policy)
+        rows = scan(store, wanted, Order(), policy=self._registry.policy)
         return sum(1 for row in rows if not isinstance(row, Unreadable))
 
+    @call
     def stats(self, *, since: str | None = None) -> Statistics:
         """The registry in numbers: how many are where, since when, how long they stay, and what is done each day.
 
         since: from when on to count what was done, as `state_at` takes times. Whatever is counted is exact.
         """
-        self._open()
+        self._registry.check_open()
         if since is not None:
             from registration.evidence.timetravel import at_time  # noqa: PLC0415  # for this option alone
 
             since = at_time(since, earliest=True)
-        time = rfc3339(self._clock())
+        time = rfc3339(self._registry.clock())
         found = self._ask(lambda catalog: catalog.statistics(time=time, since=since))
         if found is not None:
             return found
@@ -149,6 +111,7 @@ class Finder:
 
             return statistics(db, time=time, since=since)
 
+    @call
     def query(
         self,
         sql: str,
@@ -166,7 +129,7 @@ class Finder:
             InvalidArgument: when it is no SQL, or asks for what there is not.
             Rejected: when it would do anything but read, or takes too long.
         """
-        self._open()
+        self._registry.check_open()
         found = self._ask(
             lambda catalog: catalog.query(
                 sql, parameters, policy=self._kinds, rows_max=rows_max, time_limit_s=time_limit_s
@@ -179,11 +142,13 @@ class Finder:
 
             return run_query(db, sql, parameters, rows_max=rows_max, time_limit_s=time_limit_s)
 
+    @call
     def catalog_status(self) -> Status:
         """How the catalog stands, changing nothing."""
-        self._open()
+        self._registry.check_open()
         return self._needed().status()
 
+    @call
     def refresh_catalog(
         self, *, quick: bool = False, anew: bool = False, step: Callable[[], None] = lambda: None
     ) -> Checked:
@@ -197,7 +162,7 @@ class Finder:
         """
         from registration.catalog.file import Unusable  # noqa: PLC0415  # as above
 
-        store = self._open()
+        store = self._registry.store
         try:
             return self._needed().refresh(store.streams(), quick=quick, anew=anew, step=step)
         except Unusable as why:
@@ -206,15 +171,13 @@ class Finder:
                 "Lists are made without it, from every manifest's own files.",
             ) from None
 
+    @call
     def catch_up_catalog(self) -> int:
         """Bring the catalog up to date, so that the next list doesn't have to; how many events that were."""
-        self._open()
+        self._registry.check_open()
         return self._ask(lambda catalog: catalog.catch_up()) or 0
 
     # -- inside --------------------------------------------------------------------------------------------
-
-    def _open(self) -> Store:
-        raise NotImplementedError
 
     def _summaries(
         self, filters: Filters, order: Order, after: SortKey | None, limit: int | None
@@ -224,13 +187,15 @@ class Finder:
 
         def page_behind(key: SortKey | None, size: int) -> Page | None:
             return self._ask(
-                lambda catalog: catalog.page(filters, order, policy=self._policy, after=key, limit=size)
+                lambda catalog: catalog.page(
+                    filters, order, policy=self._registry.policy, after=key, limit=size
+                )
             )
 
         def scan_behind(key: SortKey | None) -> Iterator[Row | Unreadable]:
             from registration.catalog.scanning import scan  # noqa: PLC0415  # where there is no catalog
 
-            return scan(self._store, filters, order, policy=self._policy, after=key)
+            return scan(self._registry.store, filters, order, policy=self._registry.policy, after=key)
 
         for row in found_rows(page_behind, scan_behind, order, after=after, limit=limit):
             if isinstance(row, Unreadable):
@@ -256,14 +221,14 @@ class Finder:
         from registration.storage.disk import PosixDisk  # noqa: PLC0415  # a store in memory needs neither
         from registration.storage.files.files import FileStore  # noqa: PLC0415  # as above
 
-        store = self._store
+        store = self._registry.store
         if not isinstance(store, FileStore) or not isinstance(store.disk, PosixDisk):
             return None
         try:
             from registration.catalog.catalog import Catalog  # noqa: PLC0415  # SQLite, as above
         except ImportError:  # a Python that was built without it
             return None
-        return Catalog(store, disk=store.disk, root=store.root, busy_timeout_s=self._lock_timeout_s)
+        return Catalog(store, disk=store.disk, root=store.root, busy_timeout_s=self._registry.lock_timeout_s)
 
     def _needed(self) -> Catalog:
         catalog = self._catalog()
@@ -279,12 +244,12 @@ class Finder:
             from registration.catalog.catalog import catalog_in_memory  # noqa: PLC0415  # as above
         except ImportError:
             raise StoreError("This Python has no SQLite.", "Use one that has its module sqlite3.") from None
-        return catalog_in_memory(self._store, policy)
+        return catalog_in_memory(self._registry.store, policy)
 
     def _kinds(self) -> Policy:
         """The policy in force, for what kinds there are; without any, where it can't be meant."""
         try:
-            return self._policy()
+            return self._registry.policy()
         except RegistrationError as error:
             _log.warning("Kinds can't be told: %s", error)
             return NO_POLICY

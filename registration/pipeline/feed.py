@@ -1,4 +1,4 @@
-"""`FeedReader`: what a pipeline can be asked of the feed. `registration.pipeline.reader` is made of it.
+"""`pipeline.feed`: following a registry.
 
 Every committed event once, in commit order for each manifest, with cursors over the whole registry.
 """
@@ -8,26 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from registration.errors import InvalidArgument
+from registration.pipeline.part import M, Part, call, consumer, follow, interruptible, iterate, watch
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-    from registration.core.store import FeedEntry, Store
+    from registration.core.store import FeedEntry
     from registration.feed.consumers import Consumer, ConsumerStatus
     from registration.feed.hooks.dead_letters import DeadLetters
     from registration.feed.hooks.hooks import Hooks, Tell
     from registration.feed.watching import Watch
     from registration.storage.files.files import FileStore
+    from registration.values.snapshots import StateSnapshot
 
 
-class FeedReader:
-    """The half of a reader that follows a registry."""
+class FeedPart(Part[M]):
+    """Every commit as it comes: read, followed, waited for, consumed under a name, handed to hooks."""
 
-    def _open(self) -> Store:
-        raise NotImplementedError  # the reader that is made of it knows its store
-
-    def feed(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
+    @iterate
+    def read(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
         """The committed events of the whole registry behind a cursor, as of now: each once, a manifest's in order.
 
         after: the cursor of an entry, for going on behind it; None or ``start``: from the first event; ``now``: none.
@@ -38,30 +38,32 @@ class FeedReader:
             CorruptLog: when an event was damaged; `details["cursor"]` is the place behind it.
             LockTimeout: when a writer was waited for in vain.
         """
-        return self._open().feed(after, limit=limit)
+        return self._registry.store.feed(after, limit=limit)
 
+    @follow
     def follow(self, after: str | None = None, *, stop: threading.Event | None = None) -> Iterator[FeedEntry]:
-        """As `feed`, and then whatever is committed, by anybody, as it comes; it ends when `stop` is set.
+        """As `read`, and then whatever is committed, by anybody, as it comes; it ends when `stop` is set.
 
         Looks every 50 ms, more seldom where little happens; where watchfiles is installed (extra `watch`), it is told.
         """
         from registration.feed.watching import follow  # noqa: PLC0415  # most programs don't wait
 
-        return follow(self._open(), after, self.watch(stop=stop))
+        return follow(self._registry.store, after, self._watch(stop))
 
+    @watch
     def watch(self, *, stop: threading.Event | None = None) -> Watch:
         """What waits until the feed's end is another one than before; see `Watch.wait`."""
-        from registration.feed.watching import Watch  # noqa: PLC0415  # as above
+        return self._watch(stop)
 
-        return Watch(self._open(), stop=stop)
-
-    def feed_end(self) -> str:
+    @call
+    def end(self) -> str:
         """The cursor behind the last event: every commit that was acknowledged before this call is before it.
 
         It moves whenever something is committed, so whoever waits for something new compares it.
         """
-        return self._open().feed_end()
+        return self._registry.store.feed_end()
 
+    @consumer
     def consumer(self, name: str, *, start: str = "start") -> Consumer:
         """A named consumer of the feed, which goes on where it was, at least once for each event; see `Consumer`.
 
@@ -70,20 +72,21 @@ class FeedReader:
         Raises:
             InvalidArgument: when the name or the start can't be meant.
         """
-        from registration.feed.consumers import Consumer  # noqa: PLC0415  # as above
+        return self._consumer(name, start)
 
-        return Consumer(self._open(), name, start=start)
-
+    @iterate
     def consumers(self) -> Iterator[ConsumerStatus]:
         """How each named consumer stands, hooks among them, sorted by their names."""
-        store = self._open()
+        store = self._registry.store
         for name in store.consumers.names():
-            yield self.consumer(name).status()
+            yield self._consumer(name, "start").status()
 
+    @call
     def consumer_names(self) -> list[str]:
         """The names of all consumers, sorted; those of hooks begin with ``hook:``."""
-        return self._open().consumers.names()
+        return self._registry.store.consumers.names()
 
+    @call
     def hooks(self, *, tell: Tell = lambda _: None) -> Hooks:
         """The hooks of `hooks.toml`, to be run, tried, or helped on; see `Hooks`.
 
@@ -97,21 +100,58 @@ class FeedReader:
 
         return Hooks(self._on_files(), tell=tell)
 
+    @call
     def dead_letters(self) -> DeadLetters:
         """The events that hooks gave up."""
         from registration.feed.hooks.dead_letters import DeadLetters  # noqa: PLC0415  # as above
 
         return DeadLetters(self._on_files().segments)
 
-    def _on_files(self) -> FileStore:
-        store = self._open()
-        if store.consumers.folder is None:
-            raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
-        return cast("FileStore", store)
-
-    def reconcile_feed(self) -> int:
+    @call
+    def reconcile(self) -> int:
         """Look for events that the feed doesn't have, and add them at its end; how many there were.
 
         Needed only where somebody else put them there: an earlier release that wrote meanwhile, a log that was copied in.
         """
-        return self._open().reconcile_feed()
+        return self._registry.store.reconcile_feed()
+
+    @interruptible
+    def wait(
+        self,
+        manifest_id: str,
+        state: str,
+        timeout_s: float | None = None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> StateSnapshot:
+        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+
+        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
+        this waited counts. timeout_s: None waits for ever. stop: ends the waiting when it is set.
+
+        Raises:
+            NotFound: when there is no such manifest.
+            InvalidArgument: when there is no such state.
+            Rejected: as soon as the lifecycle has no way there any more.
+            WaitTimeout: when it didn't come there in time, or `stop` was set.
+        """
+        from registration.feed.waiting import wait_for  # noqa: PLC0415  # as above
+
+        now = self._registry.state(manifest_id).detached()
+        return wait_for(self._registry.store, now, state, timeout_s=timeout_s, stop=stop)
+
+    def _watch(self, stop: threading.Event | None) -> Watch:
+        from registration.feed.watching import Watch  # noqa: PLC0415  # as above
+
+        return Watch(self._registry.store, stop=stop)
+
+    def _consumer(self, name: str, start: str) -> Consumer:
+        from registration.feed.consumers import Consumer  # noqa: PLC0415  # as above
+
+        return Consumer(self._registry.store, name, start=start)
+
+    def _on_files(self) -> FileStore:
+        store = self._registry.store
+        if store.consumers.folder is None:
+            raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
+        return cast("FileStore", store)

@@ -1,7 +1,7 @@
-"""`ClaimingPipeline`: claims, which are who is at work on which manifest, so that two reviewers don't read the same one.
+"""`pipeline.work`: who is at work on which manifest, and what waits for whom.
 
-A claim is the lease on a manifest, held by a person, under the name that they act by (an actor is a name that somebody gave,
-so whoever acts under it may renew and release it). While it holds:
+A reviewer claims a manifest, so that two don't read the same one. A claim is the lease on a manifest, held by a person, under the
+name that they act by (an actor is a name that somebody gave, so whoever acts under it may renew and release it). While it holds:
 
 - only its holder acts on the manifest; all others get `LeaseHeld`, which says who has it and until when. The policy may say
   that it keeps them from some actions only (``[claims]`` in `policy.toml`), or from none. Reading is free, and time-outs run;
@@ -16,38 +16,31 @@ still come through. Pin the version, the digest or the head for that.
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from registration.errors import InvalidArgument, LeaseLost, NotFound, RegistrationError
-from registration.pipeline.naming import NamingPipeline
+from registration.errors import InvalidArgument, LeaseLost, NotFound
+from registration.pipeline.part import M, Part, call, iterate
 from registration.storage.layout import MANIFESTS, lease_key
 from registration.values.ids import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from registration.engine.engine import Engine, Outcome
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.pipeline.waiting import WaitingList
     from registration.values.leases import Lease
-
-_log = logging.getLogger("registration")
 
 CLAIM_S = 1_800
 """For how long a claim is where nobody says: half an hour, to read one manifest without a hurry."""
 
 
-class ClaimingPipeline(NamingPipeline):
-    """Claims over one store, and what waits for whom. Safe to share between threads.
+class WorkPart(Part[M]):
+    """Claims on manifests, all other leases, and what waits for whom.
 
-    What every call can raise besides: `InvalidArgument` when nobody is named, and what `registration.engine.leases.keeper.LeaseKeeper`
-    says.
+    What every call can raise besides: `InvalidArgument` when nobody is named, and what
+    `registration.engine.leases.keeper.LeaseKeeper` says.
     """
-
-    _engine: Engine
-    _keeper: LeaseKeeper | Callable[[], LeaseKeeper]
 
     @property
     def leases(self) -> LeaseKeeper:
@@ -55,35 +48,37 @@ class ClaimingPipeline(NamingPipeline):
 
         Its calls wait for the disk.
         """
-        if callable(self._keeper):
-            self._keeper = self._keeper()  # two threads make one each, over the same place: either will do
-        return self._keeper
+        return self._registry.leases
 
+    @call
     def claim_of(self, manifest_id: str) -> Lease | None:
         """The claim that holds on a manifest now; None where nobody has one."""
-        return self.leases.find(lease_key(check_id(manifest_id)))
+        return self._registry.lease_on(check_id(manifest_id))
 
+    @iterate
     def claims(self) -> Iterator[Lease]:
         """All claims that hold now, sorted by manifest."""
         return self.leases.list(MANIFESTS)
 
+    @call
     def claim(self, manifest_id: str, *, for_s: float = CLAIM_S, actor: str | None = None) -> Lease:
-        """Keep all others from acting on a manifest for `for_s` seconds. Whoever has it already has it that long from now.
+        """Keep all others from acting on a manifest for `for_s` seconds. Calling it again extends the claim.
 
         Raises:
             LeaseHeld: when somebody else has it.
             NotFound: when there is no such manifest.
         """
-        state = self.load_state(manifest_id)
+        state = self._registry.state(manifest_id)
         who = self._named(actor)
-        held = self.claim_of(manifest_id)
+        held = self._registry.lease_on(manifest_id)
         if held is not None and held.holder == who:
             with suppress(LeaseLost):  # it ended at this very moment
                 return self.leases.renew(held, ttl_s=for_s)
         seen = state.fence["number"] if state.fence is not None else 0
         return self.leases.acquire(lease_key(manifest_id), holder=who, ttl_s=for_s, above=seen)
 
-    def release_claim(self, manifest_id: str, *, actor: str | None = None) -> bool:
+    @call
+    def release(self, manifest_id: str, *, actor: str | None = None) -> bool:
         """End one's own claim. Whether there was one.
 
         Raises:
@@ -91,14 +86,15 @@ class ClaimingPipeline(NamingPipeline):
             NotFound: when there is no such manifest.
         """
         who = self._named(actor)
-        held = self.claim_of(manifest_id)
+        held = self._registry.lease_on(check_id(manifest_id))
         if held is None:
-            self.load_state(manifest_id)
+            self._registry.state(manifest_id)
             return False
         if held.holder != who:
             raise held.refusal()
         return self.leases.release(held)
 
+    @call
     def break_claim(self, manifest_id: str, *, reason: str, actor: str | None = None) -> Lease:
         """End somebody's claim, and record that in the manifest's log; gives what it was.
 
@@ -111,9 +107,9 @@ class ClaimingPipeline(NamingPipeline):
         from registration.engine.leases.record import not_held  # noqa: PLC0415  # for this call alone
 
         who = self._named(actor)
-        self.load_state(manifest_id)
+        self._registry.state(manifest_id)
         key = lease_key(manifest_id)
-        held = self.claim_of(manifest_id)
+        held = self._registry.lease_on(manifest_id)
         if held is None:
             raise not_held(key)
         if not reason.strip():
@@ -121,12 +117,13 @@ class ClaimingPipeline(NamingPipeline):
                 f"Taking {held.holder!r} the claim on {manifest_id!r} away needs a reason.",
                 "Say why: they will want to know.",
             )
-        self._engine.record_broken_claim(manifest_id, held, actor=who, reason=reason.strip())
+        self._registry.engine.record_broken_claim(manifest_id, held, actor=who, reason=reason.strip())
         with suppress(NotFound):  # it has ended meanwhile
             self.leases.break_lease(key, by=who, reason=reason, number=held.number)
         return held
 
-    def waiting_for(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
+    @call
+    def next(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
         """The manifests on which somebody could act now, those that wait longest first; see `registration.pipeline.waiting`.
 
         Raises:
@@ -134,27 +131,10 @@ class ClaimingPipeline(NamingPipeline):
         """
         from registration.pipeline.waiting import waiting_for  # noqa: PLC0415  # for this call alone
 
-        return waiting_for(self, name, state=state, limit=limit)
-
-    def _claim(self, manifest_id: str) -> Lease | None:
-        return self.leases.find(lease_key(manifest_id))
-
-    def _settle_claim(self, outcome: Outcome) -> None:
-        """End the claim that a command was made under, where that was what it was for. Failing to is logged."""
-        event = outcome.events[-1]
-        number = event.data.get("fence")
-        moved = event.from_state != event.to_state or "approval" in event.data
-        if number is None or outcome.replayed or not moved:
-            return
-        try:
-            held = self._claim(event.subject)
-            if held is not None and held.number == number:
-                self.leases.release(held)
-        except RegistrationError as error:  # what was done is done; the claim ends by its time
-            _log.warning("%s: its claim could not be ended: %s", event.subject, error)
+        return waiting_for(self._registry, name, state=state, limit=limit)
 
     def _named(self, actor: str | None) -> str:
-        who = actor if actor is not None else self._actor
+        who = actor if actor is not None else self._registry.actor
         if who is None:
             raise InvalidArgument(
                 "A claim needs somebody who has it.", "Say who: `actor=`, or `--actor NAME`."

@@ -1,0 +1,275 @@
+"""`OpenRegistry`: one open registry, as the pipeline and each of its parts use it.
+
+Its store, the rules in force, the engine over both, the names, and whoever keeps the leases. A caller's words become a command
+here, and nowhere else. Each part of `registration.pipeline` is made of one of these and nothing more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from registration.core.decider import nearest
+from registration.core.policy import NO_POLICY
+from registration.engine.engine import Engine, Random, TransitionResult
+from registration.engine.names.alias_logs import AliasLogs
+from registration.engine.names.registry import Names
+from registration.errors import InvalidDocument, NotFound, RegistrationError, StoreError
+from registration.storage.layout import lease_key
+from registration.values.commands import command
+from registration.values.documents import Document, check_document, parse_document
+from registration.values.ids import check_id
+from registration.values.times import Clock, system_clock
+
+if TYPE_CHECKING:
+    from registration.core.definition import Definition
+    from registration.core.policy import Guard, Policy
+    from registration.core.store import Store
+    from registration.engine.leases.keeper import LeaseKeeper
+    from registration.values.commands import Command
+    from registration.values.leases import Lease
+    from registration.values.retry import RetryPolicy
+    from registration.values.snapshots import StateSnapshot
+
+_log = logging.getLogger("registration")
+
+SUGGESTIONS_MAX = 10_000
+"""How many ids are searched for the one that was probably meant."""
+
+
+class OpenRegistry:
+    """One registry, open. Safe to share between threads.
+
+    policy: gives the rules in force. guards: the program's own, by name. actor: who acts where a call doesn't say. leases: who
+    keeps the leases, or what `registration.open_leases` takes; the registry's own files as usual. The rest is
+    explained in `registration.pipeline.pipeline.RegistrationPipeline`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Callable[[], Policy] = lambda: NO_POLICY,
+        *,
+        guards: Mapping[str, Guard] | None = None,
+        actor: str | None = None,
+        leases: LeaseKeeper | str | os.PathLike[str] | None = None,
+        clock: Clock = system_clock,
+        random: Random | None = None,
+        retry: RetryPolicy | None = None,
+        traceparent: Callable[[], str | None] | None = None,
+        lock_timeout_s: float = 10.0,
+    ) -> None:
+        self.policy = policy
+        self.guards = guards
+        self.actor = actor
+        self.clock = clock
+        self.lock_timeout_s = lock_timeout_s
+        self.closed = False
+        self._store = store
+        self._traceparent = traceparent
+        self._keeper = _keeper_of(leases, store, clock)
+        self._names = Names(
+            store,
+            AliasLogs(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s),
+        )
+        self.engine = Engine(
+            store,
+            policy=policy,
+            claims=self.lease_on,
+            clock=clock,
+            random_source=random,
+            retry=retry,
+            lock_timeout_s=lock_timeout_s,
+            reservations=self._names,
+        )
+
+    def close(self) -> None:
+        """Let go of everything; later calls are refused. Closing twice is harmless."""
+        self.closed = True
+        self._names.close()
+        self._store.close()
+
+    @property
+    def store(self) -> Store:
+        """The registry's logs.
+
+        Raises:
+            StoreError: when the registry was closed.
+        """
+        self.check_open()
+        return self._store
+
+    @property
+    def names(self) -> Names:
+        """Who holds which name, and the aliases. Raises: as `store`."""
+        self.check_open()
+        return self._names
+
+    def check_open(self) -> None:
+        """Refuse where the registry was closed. Raises: as `store`."""
+        if self.closed:
+            raise StoreError("The pipeline is closed.", "Make a new one.")
+
+    @property
+    def definition(self) -> Definition:
+        """The lifecycle with its version, its digest and its guards."""
+        return self._store.definition
+
+    @property
+    def source(self) -> str:
+        """``urn:uuid:`` and the registry's id."""
+        return self._store.source
+
+    @property
+    def document_bytes_max(self) -> int:
+        """The size of the largest document that the registry takes."""
+        return self._store.document_bytes_max
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """Who keeps the leases. Its calls wait for the disk."""
+        if callable(self._keeper):
+            self._keeper = self._keeper()  # two threads make one each, over the same place: either will do
+        return self._keeper
+
+    # -- commands ------------------------------------------------------------------------------------------
+
+    def command(self, stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
+        """What a caller asks for, as a `Command`, by the actor of this registry where the words name none.
+
+        words: those of `registration.values.commands.Words`. rest: other members of the command, such as its action.
+
+        Raises:
+            InvalidArgument: when a word is invalid; every problem is named.
+        """
+        said = dict(words)
+        if said.get("actor") is None:
+            said["actor"] = self.actor
+        if self._traceparent is not None:
+            rest["traceparent"] = self._traceparent()
+        return command(stream, said, **rest)
+
+    def carry_out(self, manifest_id: str, words: Mapping[str, Any], **rest: Any) -> TransitionResult:
+        """Make a command, and carry it out; see `command`.
+
+        Raises: as `registration.engine.engine.Engine.execute`.
+        """
+        store = self.store
+        wanted = self.command(manifest_id, words, **rest)
+        try:
+            result = self.engine.execute(wanted)
+        except NotFound:
+            raise self.unknown(manifest_id, store) from None
+        if wanted.fence is None and "fence" in result.event.data:
+            self._end_lease(result)
+        return result
+
+    def reach(
+        self, manifest_id: str, target: str, context: Mapping[str, Any] | None, words: Mapping[str, Any]
+    ) -> TransitionResult:
+        """Bring a manifest to a state. The context may say `reason` and `comment` as well."""
+        said = dict(words)
+        if isinstance(context, Mapping):
+            more = dict(context)
+            said |= {word: more.pop(word) for word in ("reason", "comment") if word in more}
+            context = more or None
+        return self.carry_out(manifest_id, {**said, "context": context}, target=target)
+
+    @property
+    def creating(self) -> str:
+        """The action that makes a manifest: `create` where there is one, else the only one that does."""
+        chart = self.definition.chart
+        found = [action.name for action in chart.actions if action.name in chart.own_transitions(None)]
+        return found[0] if "create" not in found and len(found) == 1 else "create"
+
+    # -- what a caller names -------------------------------------------------------------------------------
+
+    def state(self, manifest_id: str) -> StateSnapshot:
+        """The state of a manifest as the store has it, not to be changed.
+
+        Raises:
+            NotFound: when there is no such manifest; the nearest id is suggested.
+        """
+        store = self.store
+        found = store.load(check_id(manifest_id))
+        if found is None:
+            raise self.unknown(manifest_id, store)
+        return found
+
+    def as_of_now(self, state: StateSnapshot) -> StateSnapshot:
+        """A state after the time-outs that are due, which the next write would record first."""
+        if "due" not in state.facts:
+            return state
+        result = self.engine.tick(state.stream, dry_run=True)
+        return state if result is None else result.state
+
+    def lease_on(self, manifest_id: str) -> Lease | None:
+        """The lease that holds on a manifest now."""
+        return self.leases.find(lease_key(manifest_id))
+
+    def document(self, given: Mapping[str, Any] | bytes | Document) -> Document:
+        """A document as a caller may give it, checked.
+
+        Raises:
+            InvalidDocument: when it can't be kept; every problem is named.
+        """
+        limit = self.store.document_bytes_max
+        if isinstance(given, bytes):
+            return parse_document(given, source="The document", size_bytes_max=limit)
+        if isinstance(given, Document):
+            if given.size_bytes > limit:
+                raise InvalidDocument(
+                    "The document", [f"it has {given.size_bytes:,} bytes; at most {limit:,} are taken"]
+                )
+            return given
+        return check_document(dict(given) if isinstance(given, Mapping) else given, size_bytes_max=limit)
+
+    def unknown(self, manifest_id: str, store: Store | None = None) -> NotFound:
+        """What is said of an id that no manifest has, with the nearest that one has."""
+        streams = (store or self.store).streams()
+        known = [id for id in islice(streams, SUGGESTIONS_MAX) if id != manifest_id]
+        return NotFound(
+            f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}",
+            "`registration list` shows those that there are."
+            if known
+            else "There is none yet: create it first.",
+            manifest_id=manifest_id,
+        )
+
+    def _end_lease(self, result: TransitionResult) -> None:
+        """End the lease that a command was made under, where that was what it was for. Failing to is logged."""
+        event = result.event
+        moved = event.from_state != event.to_state or "approval" in event.data
+        if result.replayed or not moved:
+            return
+        try:
+            held = self.lease_on(event.subject)
+            if held is not None and held.number == event.data["fence"]:
+                self.leases.release(held)
+        except RegistrationError as error:  # what was done is done; the lease ends by its time
+            _log.warning("%s: its claim could not be ended: %s", event.subject, error)
+
+
+def _keeper_of(
+    given: LeaseKeeper | str | os.PathLike[str] | None, store: Store, clock: Clock
+) -> LeaseKeeper | Callable[[], LeaseKeeper]:
+    """The keeper of leases that was given or named; otherwise that of the store's files, or one in memory."""
+    from registration.storage.files.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
+
+    if given is not None and not isinstance(given, str | os.PathLike):
+        return given
+    if given is not None or not isinstance(store, FileStore):
+        from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # files have their own
+
+        return open_leases("memory:" if given is None else given, clock=clock)
+
+    def on_files() -> LeaseKeeper:
+        from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
+        from registration.storage.files.records import FileRecords  # noqa: PLC0415  # as above
+
+        return Leases(FileRecords(store.disk, store.root), clock=clock)
+
+    return on_files

@@ -1,0 +1,162 @@
+"""`pipeline.evidence`: what the log of a manifest can be asked, and what it proves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from registration.errors import NotFound
+from registration.pipeline.part import M, Part, call, iterate
+from registration.values.documents import check_document
+from registration.values.ids import check_id
+
+if TYPE_CHECKING:
+    from registration.core.policy import Policy
+    from registration.evidence.differences import Blame, Difference
+    from registration.evidence.policy_replay import Decision
+    from registration.evidence.receipts import ReceiptCheck
+    from registration.evidence.verification import Verification
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+
+class EvidencePart(Part[M]):
+    """The past of each manifest: its states, who changed what, under which rules, and whether every byte is what was written."""
+
+    @call
+    def at(self, manifest_id: str, *, version: int | None = None, time: str | None = None) -> StateSnapshot:
+        """The state as it was after that version, or at that time; exactly one of them is given.
+
+        time: RFC 3339, such as ``2026-11-21T09:30:00Z``; see `registration.evidence.timetravel.at_time`.
+
+        Raises:
+            NotFound: when there was no such manifest then.
+            InvalidArgument: when there is no such version, or the time is none.
+        """
+        from registration.evidence.timetravel import state_at  # noqa: PLC0415  # for this call alone
+
+        return state_at(self._registry.definition, self._events(manifest_id), version=version, time=time)
+
+    @call
+    def diff(self, manifest_id: str, a: int | None = None, b: int | None = None) -> Difference:
+        """What changed in the document from version `a` to version `b` (now, where it is not given).
+
+        Without either: by the last change of the document.
+
+        Raises:
+            InvalidArgument: when there is no such version.
+        """
+        from registration.evidence.differences import difference  # noqa: PLC0415  # as above
+
+        return difference(self._registry.definition, self._events(manifest_id), a, b)
+
+    @call
+    def blame(self, manifest_id: str, pointer: str | None = None) -> tuple[Blame, ...]:
+        """Which event set what stands at a JSON Pointer; without one, for every leaf of the document.
+
+        Raises:
+            NotFound: when nothing ever stood there.
+            InvalidArgument: when it is no JSON Pointer.
+        """
+        from registration.evidence.differences import blame  # noqa: PLC0415  # as above
+
+        return tuple(blame(self._events(manifest_id), pointer))
+
+    @call
+    def receipt(self, manifest_id: str) -> dict[str, Any]:
+        """The evidence for what a manifest is now, as one JSON document; see `registration.evidence.receipts`.
+
+        Raises:
+            Rejected: when nobody approved its document as it stands.
+        """
+        from registration.evidence.receipts import make_receipt  # noqa: PLC0415  # as above
+
+        events = list(self._events(manifest_id))
+        return make_receipt(self._registry.definition, events, self._registry.store.kept)
+
+    @call
+    def check_receipt(self, receipt: Mapping[str, Any]) -> ReceiptCheck:
+        """Check a receipt against the log of the manifest that it names, from the first byte.
+
+        Raises:
+            ReceiptMismatch: naming everything in it that the log doesn't say.
+            NotFound: when this registry has no such manifest.
+        """
+        from registration.evidence.receipts import RECEIPT_BYTES_MAX, check_receipt, form_problems, mismatch  # noqa: PLC0415  # as above
+
+        store = self._registry.store
+        given = dict(receipt) if isinstance(receipt, Mapping) else receipt
+        checked = check_document(given, source="The receipt", size_bytes_max=RECEIPT_BYTES_MAX).value
+        problems = form_problems(checked)
+        if not problems and checked["registry"] != store.source:
+            problems = [f"/registry: it is of {checked['registry']}, and this registry is {store.source}"]
+        if problems:
+            raise mismatch(checked, problems)
+        events = list(self._events(checked["manifest_id"]))
+        return check_receipt(checked, store.definition, events, store.kept)
+
+    @call
+    def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
+        """Check a manifest's files from the first byte, and the claim of the name that it holds, changing nothing.
+
+        quick: only the snapshot, and the size of the log.
+
+        Raises:
+            NotFound: when there is nothing under that id.
+            LockTimeout: when a writer was waited for in vain.
+        """
+        from registration.evidence.verification import verify_stream  # noqa: PLC0415  # as above
+
+        store = self._registry.store
+        try:
+            found = verify_stream(store, check_id(manifest_id), quick=quick)
+        except NotFound:
+            raise self._registry.unknown(manifest_id) from None
+        if quick or found.findings or (state := store.load(manifest_id)) is None:
+            return found
+        from registration.engine.names.upkeep import findings_of  # noqa: PLC0415  # as above
+
+        return replace(found, findings=tuple(findings_of(self._registry.names, state)))
+
+    @call
+    def rule(self, kind: Literal["lifecycles", "policies", "schemas"], digest: str) -> Any:
+        """What an event names by digest, as JSON values: it is kept for as long as the registry lasts.
+
+        Raises:
+            NotFound: when the registry keeps nothing under that digest.
+            CorruptRegistry: when it is not what was kept.
+        """
+        return self._registry.store.kept(kind, digest)
+
+    @iterate
+    def replay_policy(self, policy: Policy, manifest_id: str | None = None) -> Iterator[Decision]:
+        """Every decision of one log, or of all, as it would fall out under a proposed policy; see `Decision.differs`.
+
+        Raises (while iterating): as `RegistrationPipeline.history`.
+        """
+        from registration.evidence.policy_replay import read_refusals, replay_decisions  # noqa: PLC0415  # as above
+
+        store = self._registry.store
+        refusals = read_refusals(store.refusals())
+        for stream in store.streams() if manifest_id is None else (manifest_id,):
+            if manifest_id is not None or store.load(stream) is not None:
+                yield from replay_decisions(
+                    store.definition, policy, self._events(stream), refusals.get(stream, ())
+                )
+
+    @call
+    def read_policy(self, path: str) -> Policy:
+        """A policy from a file that is not in force, for `replay_policy`; its schemas stand beside it.
+
+        Raises:
+            InvalidPolicy: when the policy is invalid; every problem is named.
+            StoreError: when it can't be read.
+        """
+        from registration.engine.policy_in_force import read_policy  # noqa: PLC0415  # as above
+
+        return read_policy(path, self._registry.definition.chart, self._registry.guards)
+
+    def _events(self, manifest_id: str) -> Iterator[Event]:
+        self._registry.state(manifest_id)
+        return self._registry.store.read(manifest_id)
