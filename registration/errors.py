@@ -484,17 +484,17 @@ class CorruptLog(StoreError):
 
 def _after_damage(area: str, stream: str) -> tuple[str, tuple[Next, ...]]:
     """What to do about a damaged log, by the directory that it is in."""
+    repair = Next(operation="repair", id=stream if area == "manifests" else f"{area}/{stream}")
+    advice = "Look for a backup; where there is none, see the whole finding and what a repair would keep"
     if area == "manifests":
-        return (
-            "Look for a backup; where there is none, see the whole finding and what a repair would keep.",
-            (Next(operation="verify", id=stream), Next(operation="repair", id=stream)),
-        )
+        return f"{advice}.", (Next(operation="verify", id=stream), repair)
     if area == "sessions":
-        return (
-            "Look for a backup; where there is none, delete the session to make room for another one.",
-            (Next(operation="sessions.delete", id=stream),),
+        return f"{advice}, or delete the session.", (
+            Next(operation="verify"),
+            repair,
+            Next(operation="sessions.delete", id=stream),
         )
-    return "Look for a backup, and see the whole finding.", (Next(operation="verify"),)
+    return f"{advice}.", (Next(operation="verify"), repair)
 
 
 def _count(items: list[str], noun: str) -> str:

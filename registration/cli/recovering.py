@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,6 @@ from registration.cli.context import (
     Context,
     actor_option,
     examples,
-    id_argument,
     lock_timeout_option,
     optional_id_argument,
     shared_options,
@@ -32,8 +32,10 @@ from registration.cli.output import (
 )
 from registration.cli.words import SHELL
 from registration.core.store import Loss, Step
-from registration.errors import LockTimeout, NotFound, RegistrationError, StoreError, VersionConflict
+from registration.errors import InvalidArgument, LockTimeout, NotFound, StoreError
+from registration.pipeline.upkeep import AREAS, Repaired, Settled, split_path
 from registration.pipeline.wire import upkeep
+from registration.storage import layout
 
 if TYPE_CHECKING:
     from registration.pipeline.pipeline import RegistrationPipeline
@@ -61,109 +63,70 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     `registration repair`. Claims to names that are worth nothing are taken back, those that are missing made again.
     Sessions and deployments are settled as well. Others may go on writing meanwhile.
     """
-    healed = seen = mended = beside = 0
-    problems: list[RegistrationError] = []
-    others: list[RegistrationError] = []
+    manifests = 0
+    settled: list[Settled] = []
     with told_here(), context.open() as pipeline, Progress("replayed", shown=not context.as_json) as progress:
-        for one in [id] if id is not None else pipeline.upkeep.manifest_ids():
-            seen += 1
+        for one in (
+            pipeline.upkeep.recover_all(dry_run=dry_run)
+            if id is None
+            else _one(pipeline, id, dry_run=dry_run)
+        ):
             progress.step()
-            healed += _recover_manifest(context, pipeline, one, progress, problems, dry_run=dry_run)
+            manifests += one.area == layout.MANIFESTS
+            if one.steps or one.problem:
+                settled.append(replace(one, state=None))
+            _show(context, progress, one, dry_run=dry_run)
         progress.clear()
-        if id is None:
-            mended = _recover_names(context, pipeline, problems, dry_run=dry_run)
-            beside, others = _recover_beside(context, dry_run=dry_run)
-        elif not healed and not problems:
+        if id is not None and not settled:
             pipeline.load_state(id)  # says that there is no such manifest, and which one may be meant
     if not context.as_json:
-        done = "to set right" if dry_run else "set right"
-        say(f"{counted(seen, 'manifest')} replayed: {_came_to(healed, problems, done)}.")
-        if mended:
-            say(f"{counted(mended, 'name')} {done}.")
-        if beside or others:
-            say(f"Sessions and deployments: {_came_to(beside, others, done)}.")
-        if dry_run:
-            say("This was a dry run: nothing was changed.")
-    if problems or others:
-        click.get_current_context().exit(worst(problems + others))
+        _sum_up(manifests, settled, dry_run=dry_run)
+    problems = [one.problem for one in settled if one.problem is not None]
+    if problems:
+        click.get_current_context().exit(worst(problems))
 
 
-def _recover_manifest(
-    context: Context,
-    pipeline: RegistrationPipeline,
-    id: str,
-    progress: Progress,
-    problems: list[RegistrationError],
-    *,
-    dry_run: bool,
-) -> bool:
-    """Settle what a crash left of a manifest, and tell it; gives whether anything was left."""
-    recovered, problem = None, None
+def _one(pipeline: RegistrationPipeline, id: str, *, dry_run: bool) -> Iterator[Settled]:
     try:
-        recovered = pipeline.upkeep.recover(id, dry_run=dry_run)
+        found = pipeline.upkeep.recover(id, dry_run=dry_run)
     except (StoreError, LockTimeout) as error:
-        problem = error
-        problems.append(error)
-    if context.as_json:
-        echo_json(upkeep.recovered(id, recovered, problem, SHELL, dry_run=dry_run))
+        yield Settled(layout.MANIFESTS, id, problem=error)
     else:
-        progress.clear()
-        for step in recovered.steps if recovered else ():
-            echo(f"{id}: {_told(step)}")
-        if problem is not None:
-            show_error(problem, as_json=False)
-    return recovered is not None and bool(recovered.steps)
+        yield Settled(layout.MANIFESTS, id, found.steps, state=found.state)
 
 
-def _came_to(settled: int, problems: list[RegistrationError], done: str) -> str:
+def _show(context: Context, progress: Progress, one: Settled, *, dry_run: bool) -> None:
+    if context.as_json:
+        if one.area == layout.MANIFESTS or one.steps or one.problem:
+            echo_json(upkeep.settled(one, SHELL, dry_run=dry_run))
+        return
+    progress.clear()
+    for step in one.steps:
+        echo(f"{one.id}: {_told(step)}")
+    if one.problem is not None:
+        show_error(one.problem, as_json=False)
+
+
+def _sum_up(manifests: int, settled: Sequence[Settled], *, dry_run: bool) -> None:
+    done = "to set right" if dry_run else "set right"
+    of = {area: [one for one in settled if one.area == area] for area in AREAS}
+    say(f"{counted(manifests, 'manifest')} replayed: {_came_to(of[layout.MANIFESTS], done)}.")
+    mended = sum(bool(one.steps) for one in of[layout.ALIASES])
+    if mended:
+        say(f"{counted(mended, 'name')} {done}.")
+    others = of[layout.SESSIONS] + of[layout.DEPLOYMENTS]
+    if others:
+        say(f"Sessions and deployments: {_came_to(others, done)}.")
+    if dry_run:
+        say("This was a dry run: nothing was changed.")
+
+
+def _came_to(settled: Sequence[Settled], done: str) -> str:
     """How many were settled, how many are damaged, and how many could not be reached, where any."""
+    problems = [one.problem for one in settled if one.problem is not None]
     damaged = sum(exit_code(problem) == DAMAGE for problem in problems)
     failed = f", {len(problems) - damaged} not reached" if len(problems) > damaged else ""
-    return f"{settled} {done}, {damaged} damaged{failed}"
-
-
-def _recover_names(
-    context: Context, pipeline: RegistrationPipeline, problems: list[RegistrationError], *, dry_run: bool
-) -> int:
-    """Settle what a crash left of names, and tell it; gives of how many."""
-    mended = 0
-    for name in pipeline.names.known():
-        steps: tuple[Step, ...] = ()
-        problem: RegistrationError | None = None
-        try:
-            steps = pipeline.upkeep.recover_name(name, dry_run=dry_run)
-        except (StoreError, LockTimeout, VersionConflict) as error:
-            problem = error
-            problems.append(error)
-        mended += bool(steps)
-        if context.as_json and (steps or problem is not None):
-            echo_json(upkeep.recovered_name(name, steps, problem, SHELL, dry_run=dry_run))
-        elif not context.as_json:
-            for step in steps:
-                echo(f"{name}: {_told(step)}")
-            if problem is not None:
-                show_error(problem, as_json=False)
-    return mended
-
-
-def _recover_beside(context: Context, *, dry_run: bool) -> tuple[int, list[RegistrationError]]:
-    """Settle what a crash left of sessions and deployments, and tell it; gives of how many, and why not of some."""
-    from registration.pipeline.upkeep import recover_beside  # noqa: PLC0415  # for this command alone
-
-    settled = 0
-    problems: list[RegistrationError] = []
-    for one in recover_beside(context.root(), dry_run=dry_run):
-        settled += bool(one.steps)
-        if one.problem is not None:
-            problems.append(one.problem)
-        if context.as_json and (one.steps or one.problem):
-            echo_json(upkeep.recovered_in(one.area, one.id, one.steps, one.problem, SHELL, dry_run=dry_run))
-        elif not context.as_json:
-            for step in one.steps:
-                echo(f"{one.id}: {_told(step)}")
-            if one.problem is not None:
-                show_error(one.problem, as_json=False)
-    return settled, problems
+    return f"{sum(bool(one.steps) for one in settled)} {done}, {damaged} damaged{failed}"
 
 
 def _told(step: Step) -> str:
@@ -177,31 +140,57 @@ def _told(step: Step) -> str:
     epilog=examples(
         "registration repair io.github.acme/weather@1.2.0",
         "registration repair --accept-loss --actor ada io.github.acme/weather@1.2.0",
+        "registration repair --accept-loss --reason 'no backup' aliases/io.github.acme/weather",
+        "registration repair --all",
     ),
 )
-@id_argument
+@click.argument("path", metavar="[ID|AREA/ID]", required=False)
+@click.option("--all", "everything", is_flag=True, help="Whatever is damaged, in every area.")
 @click.option("--accept-loss", is_flag=True, help="Do it: events behind the damage are lost to the log.")
+@click.option("--reason", metavar="TEXT", help="Why the loss is accepted.  [default: the damage]")
 @actor_option
 @lock_timeout_option
 @shared_options
 @click.pass_obj
-def repair_command(context: Context, id: str, accept_loss: bool) -> None:
+def repair_command(
+    context: Context, path: str | None, everything: bool, accept_loss: bool, reason: str | None
+) -> None:
     """Cut a damaged log back to the events that check out.
+
+    Name a manifest by its id, any other log by its area: aliases/NAME, sessions/ID, deployments/ID; or say --all.
 
     Without --accept-loss, only shows what would be kept and what set aside. With it, everything from the damage on goes
     to quarantine/, with the snapshot, and the log says in an event of its own what was lost and who accepted it. Look for
     a backup first.
     """
+    if (path is None) is not everything:
+        raise InvalidArgument("Name one log, or say --all.", "`registration verify` lists what is damaged.")
+    found: list[Repaired] = []
     with told_here(), context.open() as pipeline:
-        loss = pipeline.upkeep.repair(id, accept_loss=accept_loss)
-    if context.as_json:
-        echo_json(upkeep.repair(id, loss, accepted=accept_loss))
-    elif loss is None:
-        echo(f"{id} is not damaged. What a crash left is settled by `registration recover`.")
+        if path is None:
+            found += pipeline.upkeep.repair_all(accept_loss=accept_loss, reason=reason)
+        else:
+            loss = pipeline.upkeep.repair(path, accept_loss=accept_loss, reason=reason)
+            found.append(Repaired(*split_path(path), loss))
+    for one in found:
+        _show_repaired(context, one, accepted=accept_loss)
+    if not found and not context.as_json:
+        echo("Nothing is damaged. What a crash left is settled by `registration recover`.")
+    problems = [one.problem for one in found if one.problem is not None]
+    if problems or (not accept_loss and any(one.loss for one in found)):
+        click.get_current_context().exit(worst(problems) if problems else DAMAGE)
+
+
+def _show_repaired(context: Context, one: Repaired, *, accepted: bool) -> None:
+    named = one.id if one.area == layout.MANIFESTS else f"{one.area}/{one.id}"
+    if one.problem is not None:
+        show_error(one.problem, as_json=context.as_json)
+    elif context.as_json:
+        echo_json(upkeep.repair(one.area, one.id, one.loss, accepted=accepted))
+    elif one.loss is None:
+        echo(f"{named} is not damaged. What a crash left is settled by `registration recover`.")
     else:
-        _tell_loss(id, loss, accepted=accept_loss)
-    if loss is not None and not accept_loss:
-        click.get_current_context().exit(DAMAGE)
+        _tell_loss(named, one.loss, accepted=accepted)
 
 
 def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +10,14 @@ import click
 from registration.cli.context import Context, examples, optional_id_argument, shared_options
 from registration.cli.exits import DAMAGE, worst
 from registration.cli.output import Progress, counted, echo, echo_json, finding_line, listed, say, show_error
-from registration.errors import LockTimeout, RegistrationError, StoreError
+from registration.errors import LockTimeout, RegistrationError
+from registration.pipeline.upkeep import Verified
 from registration.pipeline.wire import upkeep
+from registration.storage import layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from registration.evidence.verification import Finding
     from registration.pipeline.pipeline import RegistrationPipeline
 
@@ -34,74 +38,64 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
 
     What a crash left unfinished is named, and is no damage: the next read settles it. Nor is a stray file.
     """
-    damaged = unfinished = checked = 0
-    busy: list[RegistrationError] = []
+    counts: Counter[str] = Counter()
+    rest: list[Finding] = []
+    problems: list[RegistrationError] = []
     with context.open() as pipeline, Progress("checked", shown=not context.as_json) as progress:
-        for one in [id] if id is not None else pipeline.upkeep.manifest_ids():
-            try:
-                found = pipeline.evidence.verify(one, quick=quick)
-            except LockTimeout as error:  # a writer all the time: said, and the others are looked at
-                busy.append(error)
-                progress.clear()
-                show_error(error, as_json=context.as_json)
-                continue
-            checked += 1
-            damaged += found.damaged
-            unfinished += bool(found.findings) and not found.damaged
+        for one in pipeline.upkeep.verify_all(quick=quick) if id is None else _one(pipeline, id, quick=quick):
             progress.step()
-            if context.as_json:
-                echo_json(upkeep.verification(one, found.sound_version, found.findings))
-                continue
-            for finding in found.findings:
+            counts[one.area] += one.looked_at
+            if one.problem is not None:  # a writer all the time, say: the others are looked at
+                problems.append(one.problem)
                 progress.clear()
-                sound = "" if quick else f"; sound to version {found.sound_version}"
-                echo(finding_line(finding) + sound)
-        rest = _verified_rest(context, pipeline, quick=quick) if id is None else _Rest()
-        busy += rest.problems
-        unfinished += sum(finding.kind == "unfinished" for finding in rest.findings)
-        for problem in rest.problems:
-            show_error(problem, as_json=context.as_json)
+                show_error(one.problem, as_json=context.as_json)
+            elif one.area != layout.MANIFESTS:
+                rest += one.findings
+            else:
+                counts["damaged"] += one.damaged
+                counts["unfinished"] += bool(one.findings) and not one.damaged
+                _show(context, progress, one, quick=quick)
         progress.clear()
-    changed = any(finding.kind == "damage" for finding in rest.findings)
-    if context.as_json:
-        if rest.findings:
-            echo_json(upkeep.verification(None, None, rest.findings))
-    else:
-        for finding in rest.findings:
+    counts["unfinished"] += sum(finding.kind == "unfinished" for finding in rest)
+    changed = any(finding.kind == "damage" for finding in rest)
+    if not context.as_json:
+        for finding in rest:
             echo(finding_line(finding))
-        what = listed([counted(checked, "manifest"), *rest.counts])
-        left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
-        sound = "every byte is what was written." if not unfinished and not quick else "no damage."
-        said = f"{damaged} damaged." if damaged else "damage beside the manifests." if changed else sound
-        say(f"{what} checked: {left}{said}")
-    if damaged or changed or busy:
-        click.get_current_context().exit(DAMAGE if damaged or changed else worst(busy))
+        _sum_up(counts, changed=changed, quick=quick)
+    elif rest:
+        echo_json(upkeep.verification(None, None, rest))
+    if counts["damaged"] or changed or problems:
+        click.get_current_context().exit(DAMAGE if counts["damaged"] or changed else worst(problems))
 
 
-@dataclass
-class _Rest:
-    """What was found beside the manifests, why some of it could not be looked at, and how many there are of what."""
+def _one(pipeline: RegistrationPipeline, id: str, *, quick: bool) -> Iterator[Verified]:
+    try:
+        found = pipeline.evidence.verify(id, quick=quick)
+    except LockTimeout as error:
+        yield Verified(layout.MANIFESTS, id, problem=error, looked_at=False)
+    else:
+        yield Verified(layout.MANIFESTS, id, found.findings, found.sound_version)
 
-    findings: list[Finding] = field(default_factory=list)
-    problems: list[RegistrationError] = field(default_factory=list)
-    counts: list[str] = field(default_factory=list)
+
+def _show(context: Context, progress: Progress, one: Verified, *, quick: bool) -> None:
+    if context.as_json:
+        echo_json(upkeep.verification(one.id, one.sound_version, one.findings))
+        return
+    for finding in one.findings:
+        progress.clear()
+        echo(finding_line(finding) + ("" if quick else f"; sound to version {one.sound_version}"))
 
 
-def _verified_rest(context: Context, pipeline: RegistrationPipeline, *, quick: bool) -> _Rest:
-    """Strays and rules; unless it has to be quick, names with their aliases, sessions, deployments and leases as well."""
-    from registration.pipeline.upkeep import verify_beside  # noqa: PLC0415  # for this command alone
-
-    rest = _Rest(findings=list(pipeline.upkeep.strays()))
-    if quick:
-        return rest
-    for name in pipeline.names.known():
-        try:
-            rest.findings += pipeline.upkeep.verify_name(name)
-        except (StoreError, LockTimeout) as error:
-            rest.problems.append(error)
-    for area in verify_beside(context.root()):
-        rest.findings += area.findings
-        rest.problems += area.problems
-        if area.looked_at:
-            rest.counts.append(counted(area.looked_at, area.area.removesuffix("s")))
-    return rest
+def _sum_up(counts: Counter[str], *, changed: bool, quick: bool) -> None:
+    damaged, unfinished = counts["damaged"], counts["unfinished"]
+    others = (layout.SESSIONS, layout.DEPLOYMENTS, layout.LEASES)
+    what = listed(
+        [
+            counted(counts[layout.MANIFESTS], "manifest"),
+            *(counted(counts[area], area.removesuffix("s")) for area in others if counts[area]),
+        ]
+    )
+    left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
+    sound = "every byte is what was written." if not unfinished and not quick else "no damage."
+    said = f"{damaged} damaged." if damaged else "damage beside the manifests." if changed else sound
+    say(f"{what} checked: {left}{said}")

@@ -267,10 +267,12 @@ class Engine:
             )
         store.save(stream, snapshot)
 
-    def repair(self, stream: str, *, actor: str | None, accept_loss: bool) -> Loss | None:
-        """Cut a damaged log back to what checks out, and record who accepted the loss; see `Store.repair`.
+    def repair(
+        self, stream: str, *, actor: str | None, accept_loss: bool, reason: str | None = None
+    ) -> Loss | None:
+        """Cut a damaged log back to what checks out, and record who accepted the loss, and why; see `Store.repair`.
 
-        accept_loss: False only says what would be lost.
+        accept_loss: False only says what would be lost. reason: where it is missing, the damage is the reason.
         """
 
         def record(loss: Loss, kept: StateSnapshot) -> NewEvent:
@@ -280,12 +282,13 @@ class Engine:
                 "from": kept.state,
                 "to": kept.state,
                 "actor": actor,
-                "reason": loss.reason,
+                "reason": reason or loss.reason,
                 "lost": {
                     "offset_bytes": kept.position.size_bytes,
                     "size_bytes": loss.lost_bytes,
                     "last_version": loss.lost_version,
                     "kept_as": list(loss.kept_as),
+                    **({"damage": loss.reason} if reason else {}),
                 },
             }
             if kept.digest is not None:

@@ -69,6 +69,7 @@ class OpenRegistry:
         self.lock_timeout_s = lock_timeout_s
         self.closed = False
         self._store = store
+        self._random = random
         self._traceparent = traceparent
         self._keeper = _keeper_of(leases, store, clock)
         self._names = Names(
@@ -134,6 +135,10 @@ class OpenRegistry:
         if callable(self._keeper):
             self._keeper = self._keeper()  # two threads make one each, over the same place: either will do
         return self._keeper
+
+    def engine_over(self, store: Store) -> Engine:
+        """An engine over other logs of the registry, such as sessions, with the same clock and patience."""
+        return Engine(store, clock=self.clock, random_source=self._random, lock_timeout_s=self.lock_timeout_s)
 
     # -- commands ------------------------------------------------------------------------------------------
 

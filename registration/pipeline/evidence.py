@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from registration.errors import NotFound
 from registration.pipeline.part import M, Part, call, iterate
+from registration.pipeline.upkeep import verified
 from registration.values.documents import check_document
-from registration.values.ids import check_id
 
 if TYPE_CHECKING:
     from registration.core.policy import Policy
@@ -106,18 +104,7 @@ class EvidencePart(Part[M]):
             NotFound: when there is nothing under that id.
             LockTimeout: when a writer was waited for in vain.
         """
-        from registration.evidence.verification import verify_stream  # noqa: PLC0415  # as above
-
-        store = self._registry.store
-        try:
-            found = verify_stream(store, check_id(manifest_id), quick=quick)
-        except NotFound:
-            raise self._registry.unknown(manifest_id) from None
-        if quick or found.findings or (state := store.load(manifest_id)) is None:
-            return found
-        from registration.engine.names.upkeep import findings_of  # noqa: PLC0415  # as above
-
-        return replace(found, findings=tuple(findings_of(self._registry.names, state)))
+        return verified(self._registry, manifest_id, quick=quick)
 
     @call
     def rule(self, kind: Literal["lifecycles", "policies", "schemas"], digest: str) -> Any:

@@ -1,14 +1,19 @@
-"""`pipeline.upkeep`: what a crash left is settled, damage is repaired, and what falls due is recorded."""
+"""`pipeline.upkeep`: a whole registry is verified and recovered, damage is repaired, and what falls due is recorded.
+
+A stream is named by its area and its id, as its directory is: ``manifests/ID``, ``aliases/NAME``, ``sessions/ID``,
+``deployments/ID``; an id alone is that of a manifest.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from registration.core.store import Recovered
 from registration.errors import (
@@ -27,11 +32,61 @@ from registration.values.names import check_name
 
 if TYPE_CHECKING:
     from registration.core.store import Loss, Step, Store
-    from registration.evidence.verification import AreaVerification, Finding
+    from registration.engine.registry import OpenRegistry
+    from registration.evidence.verification import Finding, Verification
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
 
 _log = logging.getLogger("registration")
+
+AREAS = (layout.MANIFESTS, layout.ALIASES, layout.SESSIONS, layout.DEPLOYMENTS)
+"""The areas that have logs, in the order in which they are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What verifying one stream came to: a manifest, the names and aliases of one name, a session, a deployment, or a lease.
+
+    area: the directory that it is in, such as `manifests`; empty for the registry's own files. id: None for those.
+    sound_version: the last version up to which its log checks out; None where that is not the question. problem: why it could not
+    be verified. looked_at: whether anything was there.
+    """
+
+    area: str
+    id: str | None
+    findings: tuple[Finding, ...] = ()
+    sound_version: int | None = None
+    problem: RegistrationError | None = None
+    looked_at: bool = True
+
+    @property
+    def damaged(self) -> bool:
+        """Whether anything is there that a crash can't leave."""
+        return any(finding.kind == "damage" for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What recovering one stream came to. steps: in order; none where all was well. problem: why it could not be done.
+
+    state: the one that a manifest's log folds to.
+    """
+
+    area: str
+    id: str
+    steps: tuple[Step, ...] = ()
+    problem: RegistrationError | None = None
+    state: StateSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What repairing one damaged stream would give up, or gave up. problem: why that could not be told or done."""
+
+    area: str
+    id: str
+    loss: Loss | None = None
+    problem: RegistrationError | None = None
 
 
 class UpkeepPart(Part[M]):
@@ -62,29 +117,107 @@ class UpkeepPart(Part[M]):
         Raises:
             CorruptLog: when the log is damaged. Nothing was changed.
         """
-        found = self._registry.store.recover(check_id(manifest_id), dry_run=dry_run)
-        if found.state is None or found.state.name is None:
-            return found
-        steps = self._mend(found.state, dry_run=dry_run)
-        return Recovered(found.state, (*found.steps, *steps)) if steps else found
+        return self._recovered(manifest_id, dry_run=dry_run)
+
+    @iterate
+    def recover_all(self, *, dry_run: bool = False) -> Iterator[Settled]:
+        """Settle what a crash left of every manifest, name, session and deployment, one after the other.
+
+        Whoever reads one of them does the same for it. One that is damaged, or can't be reached, is given with its problem, and
+        ends nothing. Others may go on writing meanwhile. dry_run: change nothing, and say what would be done.
+        """
+        registry = self._registry
+        for id in registry.store.streams():
+            try:
+                found = self._recovered(id, dry_run=dry_run)
+                yield Settled(layout.MANIFESTS, id, found.steps, state=found.state)
+            except (StoreError, LockTimeout) as error:
+                yield Settled(layout.MANIFESTS, id, problem=error)
+        for name in registry.names.known():
+            try:
+                yield Settled(layout.ALIASES, name, self._recovered_name(name, dry_run=dry_run))
+            except (StoreError, LockTimeout, VersionConflict) as error:
+                yield Settled(layout.ALIASES, name, problem=error)
+        with _others(registry) as others:
+            for area, id, store_of in _each(others):
+                try:
+                    yield Settled(area, id, store_of(id, repairing=False).recover(id, dry_run=dry_run).steps)
+                except (InvalidArgument, NotFound):  # none of ours, or its program's; `verify_all` tells
+                    continue
+                except RegistrationError as error:
+                    yield Settled(area, id, problem=error)
+
+    @iterate
+    def verify_all(self, *, quick: bool = False) -> Iterator[Verified]:
+        """Check every byte of the registry, changing nothing: manifests, rules, names, aliases, sessions, deployments and leases.
+
+        Gives one thing after the other, whether anything was found or not. One that can't be looked at is given with its problem,
+        and ends nothing. quick: only manifests, by their snapshots and the sizes of their logs.
+        """
+        from registration.evidence.verification import verify_area  # noqa: PLC0415  # for this call alone
+
+        registry = self._registry
+        for id in registry.store.streams():
+            try:
+                checked = verified(registry, id, quick=quick)
+                yield Verified(layout.MANIFESTS, id, checked.findings, checked.sound_version)
+            except NotFound:  # nothing is there any more
+                continue
+            except LockTimeout as error:
+                yield Verified(layout.MANIFESTS, id, problem=error, looked_at=False)
+        yield Verified("", None, tuple(self._strays()))
+        if quick:
+            return
+        for name in registry.names.known():
+            try:
+                yield Verified(layout.ALIASES, name, self._verified_name(name))
+            except (StoreError, LockTimeout) as error:
+                yield Verified(layout.ALIASES, name, problem=error, looked_at=False)
+        with _others(registry) as others:
+            for area, id, store_of in _each(others):
+                found = verify_area(area, [id], partial(store_of, repairing=False))
+                problem = next(iter(found.problems), None)
+                yield Verified(area, id, found.findings, problem=problem, looked_at=bool(found.looked_at))
+        yield from _verified_leases(registry)
 
     @call
-    def repair(self, manifest_id: str, *, accept_loss: bool = False, actor: str | None = None) -> Loss | None:
+    def repair(
+        self, path: str, *, accept_loss: bool = False, reason: str | None = None, actor: str | None = None
+    ) -> Loss | None:
         """What keeping only the events before the damage would lose; None where nothing is damaged.
 
-        accept_loss: do it. The bytes that are lost to the log, and the snapshot, go to `quarantine/`, and an event of
-        type ``registration.repaired.v1`` becomes the log's last: it names the loss and `actor`. Where not even
+        path: the area and the id of a stream, such as ``aliases/weather``, or the id of a manifest. accept_loss: do it. The
+        bytes that are lost to the log, and the snapshot, go to `quarantine/`, and an event of type
+        ``<lifecycle>.repaired.v1`` becomes the log's last: it names the loss, `actor` and `reason`. Where not even
         the first event checks out, nothing is kept, and the id is free again.
 
         Raises:
-            NotFound: when there is no such manifest.
+            NotFound: when there is no such stream.
         """
-        self._registry.check_open()
-        who = self._registry.command(manifest_id, {"actor": actor}).actor
-        try:
-            return self._registry.engine.repair(manifest_id, actor=who, accept_loss=accept_loss)
-        except NotFound:
-            raise self._registry.unknown(manifest_id) from None
+        return self._repaired(*split_path(path), accept_loss=accept_loss, reason=reason, actor=actor)
+
+    @iterate
+    def repair_all(
+        self, *, accept_loss: bool = False, reason: str | None = None, actor: str | None = None
+    ) -> Iterator[Repaired]:
+        """Repair whatever is damaged, as `repair` does; gives each stream that is damaged, and nothing of the others."""
+        registry = self._registry
+        with _others(registry) as others:
+            found = [(area, id) for area, id, _ in _each(others)]
+        for area, id in chain(
+            ((layout.MANIFESTS, id) for id in registry.store.streams()),
+            ((layout.ALIASES, id) for id in registry.names.logs.store.streams()),
+            found,
+        ):
+            try:
+                loss = self._repaired(area, id, accept_loss=accept_loss, reason=reason, actor=actor)
+            except (NotFound, InvalidArgument):  # nothing was ever there, or it is none of ours
+                continue
+            except RegistrationError as error:
+                yield Repaired(area, id, problem=error)
+                continue
+            if loss is not None:
+                yield Repaired(area, id, loss)
 
     @call
     def recover_name(self, name: str, *, dry_run: bool = False) -> tuple[Step, ...]:
@@ -92,20 +225,36 @@ class UpkeepPart(Part[M]):
 
         Whoever wants the name, or resolves it, does the same. dry_run: change nothing, and say what would be done.
         """
-        from registration.engine.names.upkeep import recover  # noqa: PLC0415  # most programs never need it
-
-        return recover(self._registry.names, check_name(name).name, dry_run=dry_run)
+        return self._recovered_name(name, dry_run=dry_run)
 
     @call
     def verify_name(self, name: str) -> tuple[Finding, ...]:
         """Check the claims of a name, and every byte of the log of its aliases, changing nothing."""
-        from registration.engine.names.upkeep import verify  # noqa: PLC0415  # as above
-
-        return tuple(verify(self._registry.names, check_name(name).name))
+        return self._verified_name(name)
 
     @iterate
     def strays(self) -> Iterator[Finding]:
         """What stands in the registry and belongs to no manifest, was left there by a crash, or is a changed rule."""
+        return self._strays()
+
+    def _recovered(self, manifest_id: str, *, dry_run: bool) -> Recovered:
+        found = self._registry.store.recover(check_id(manifest_id), dry_run=dry_run)
+        if found.state is None or found.state.name is None:
+            return found
+        steps = self._mend(found.state, dry_run=dry_run)
+        return Recovered(found.state, (*found.steps, *steps)) if steps else found
+
+    def _recovered_name(self, name: str, *, dry_run: bool) -> tuple[Step, ...]:
+        from registration.engine.names.upkeep import recover  # noqa: PLC0415  # most programs never need it
+
+        return recover(self._registry.names, check_name(name).name, dry_run=dry_run)
+
+    def _verified_name(self, name: str) -> tuple[Finding, ...]:
+        from registration.engine.names.upkeep import verify  # noqa: PLC0415  # as above
+
+        return tuple(verify(self._registry.names, check_name(name).name))
+
+    def _strays(self) -> Iterator[Finding]:
         from registration.evidence.verification import Finding  # noqa: PLC0415  # as above
 
         for stray in chain(self._registry.store.strays(), self._registry.names.strays()):
@@ -113,6 +262,21 @@ class UpkeepPart(Part[M]):
                 yield Finding("damage", stray.path, 0, 0, stray.reason)
             else:
                 yield Finding("unfinished" if stray.unfinished else "stray", stray.path, 0, 0, stray.reason)
+
+    def _repaired(
+        self, area: str, id: str, *, accept_loss: bool, reason: str | None, actor: str | None
+    ) -> Loss | None:
+        registry = self._registry
+        registry.check_open()
+        who = registry.command(id, {"actor": actor, "reason": reason})
+        try:
+            with _store_of(registry, area, id) as store:
+                engine = registry.engine if area == layout.MANIFESTS else registry.engine_over(store)
+                return engine.repair(id, actor=who.actor, reason=who.reason, accept_loss=accept_loss)
+        except NotFound:
+            if area == layout.MANIFESTS:
+                raise registry.unknown(id) from None
+            raise
 
     def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[Step, ...]:
         """The claim of a manifest that was recovered; where that can't be had, the manifest is recovered all the same."""
@@ -125,83 +289,124 @@ class UpkeepPart(Part[M]):
             return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What recovering one stream came to. steps: in order; none where all was well. problem: why it could not be done."""
+def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -> Verification:
+    """What verifying the files of a manifest, and the claim of the name that it holds, comes to.
+
+    Raises:
+        NotFound: when there is nothing under that id.
+        LockTimeout: when waiting for a writer timed out.
+    """
+    from registration.engine.names.upkeep import findings_of  # noqa: PLC0415  # most programs never verify
+    from registration.evidence.verification import verify_stream  # noqa: PLC0415  # as above
+
+    store = registry.store
+    try:
+        found = verify_stream(store, check_id(manifest_id), quick=quick)
+    except NotFound:
+        raise registry.unknown(manifest_id) from None
+    if quick or found.findings or (state := store.load(manifest_id)) is None:
+        return found
+    return replace(found, findings=tuple(findings_of(registry.names, state)))
+
+
+class _StoreOf(Protocol):
+    def __call__(self, id: str, /, *, repairing: bool) -> Store: ...
+
+
+class _Logs(NamedTuple):
+    """The logs of an area that is no part of every registry.
+
+    store_of: the store of one stream; for repairing it, too, where that is said.
+    """
 
     area: str
-    id: str
-    steps: tuple[Step, ...] = ()
-    problem: RegistrationError | None = None
+    ids: Callable[[], Iterable[str]]
+    store_of: _StoreOf
 
 
-def verify_beside(root: str | os.PathLike[str]) -> Iterator[AreaVerification]:
-    """Check every byte of the sessions, deployments and leases of the registry at `root`, changing nothing.
+@contextmanager
+def _others(registry: OpenRegistry) -> Iterator[list[_Logs]]:
+    """The logs that a registry has besides manifests and aliases, for as long as the block lasts."""
+    found = []
+    with ExitStack() as opened:
+        if _is_there(registry, layout.SESSIONS):
+            from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # most registries have none
 
-    Gives those areas that there are, in that order.
+            sessions = opened.enter_context(Sessions(_root(registry), lock_timeout_s=registry.lock_timeout_s))
+
+            def session_store(id: str, *, repairing: bool) -> Store:
+                return sessions.store_of(id, repairing=repairing)
+
+            found.append(_Logs(layout.SESSIONS, sessions.backing.ids, session_store))
+        if _is_there(registry, layout.DEPLOYMENTS):
+            from registration.onboarding.community.deploying.saga import open_deployments  # noqa: PLC0415  # as above
+
+            deployments = open_deployments(_root(registry), lock_timeout_s=registry.lock_timeout_s)
+            store = opened.enter_context(closing(deployments)).store
+            found.append(_Logs(layout.DEPLOYMENTS, store.streams, partial(_same, store)))
+        yield found
+
+
+def _same(store: Store, _id: str, *, repairing: bool) -> Store:  # noqa: ARG001  # the form of `_StoreOf`
+    return store
+
+
+def _each(others: list[_Logs]) -> Iterator[tuple[str, str, _StoreOf]]:
+    for logs in others:
+        for id in logs.ids():
+            yield logs.area, id, logs.store_of
+
+
+@contextmanager
+def _store_of(registry: OpenRegistry, area: str, id: str) -> Iterator[Store]:
+    """The store of one stream of any area.
 
     Raises:
-        NotFound: when there is no registry.
+        NotFound: when the registry has no such area, or what the stream is folded with isn't here.
     """
-    from registration.evidence.verification import verify_area  # noqa: PLC0415  # for this call alone
-
-    with ExitStack() as opened:
-        for area, ids, store_of in _logs(root, opened):
-            yield verify_area(area, ids, store_of)
-    if _is_there(root, layout.LEASES):
-        yield _verified_leases(root)
-
-
-def recover_beside(
-    root: str | os.PathLike[str], *, dry_run: bool = False, lock_timeout_s: float = 10.0
-) -> Iterator[Settled]:
-    """Settle what a crash left of the sessions and deployments of the registry at `root`, one after the other.
-
-    Whoever reads one of them does the same for it. dry_run: change nothing, and say what would be done.
-
-    Raises:
-        NotFound: when there is no registry.
-    """
-    with ExitStack() as opened:
-        for area, ids, store_of in _logs(root, opened, lock_timeout_s=lock_timeout_s):
-            for id in ids:
-                try:
-                    yield Settled(area, id, store_of(id).recover(id, dry_run=dry_run).steps)
-                except (InvalidArgument, NotFound):  # none of ours, or its program's; `verify_beside` tells
-                    continue
-                except RegistrationError as error:
-                    yield Settled(area, id, problem=error)
+    if area == layout.MANIFESTS:
+        yield registry.store
+        return
+    if area == layout.ALIASES:
+        yield registry.names.logs.store
+        return
+    with _others(registry) as others:
+        for logs in others:
+            if logs.area == area:
+                yield logs.store_of(id, repairing=True)
+                return
+    raise NotFound(f"The registry has no {area}.", "See `registration verify`.")
 
 
-def _logs(
-    root: str | os.PathLike[str], opened: ExitStack, *, lock_timeout_s: float = 10.0
-) -> Iterator[tuple[str, Iterable[str], Callable[[str], Store]]]:
-    """Each area of logs: its name, its streams, and the store of each."""
-    if _is_there(root, layout.SESSIONS):
-        from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # most registries have none
-
-        sessions = opened.enter_context(Sessions(root, lock_timeout_s=lock_timeout_s))
-        yield layout.SESSIONS, sessions.backing.ids(), sessions.store_of
-    if _is_there(root, layout.DEPLOYMENTS):
-        from registration.onboarding.community.deploying.saga import open_deployments  # noqa: PLC0415  # as above
-
-        store = opened.enter_context(closing(open_deployments(root, lock_timeout_s=lock_timeout_s))).store
-        yield layout.DEPLOYMENTS, store.streams(), lambda _: store
+def split_path(path: str) -> tuple[str, str]:
+    """The area and the id that a path names."""
+    area, slash, id = path.partition("/") if isinstance(path, str) else ("", "", "")
+    return (area, id) if slash and area in AREAS else (layout.MANIFESTS, path)
 
 
-def _is_there(root: str | os.PathLike[str], area: str) -> bool:
-    return os.path.lexists(os.path.join(root, area))
+def _root(registry: OpenRegistry) -> str:
+    """The directory of a registry; empty for one in memory."""
+    found: str = getattr(registry.store, "root", "")
+    return found
 
 
-def _verified_leases(root: str | os.PathLike[str]) -> AreaVerification:
+def _is_there(registry: OpenRegistry, area: str) -> bool:
+    root = _root(registry)
+    return bool(root) and os.path.lexists(os.path.join(root, area))
+
+
+def _verified_leases(registry: OpenRegistry) -> Iterator[Verified]:
     from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # as above
-    from registration.evidence.verification import AreaVerification, Finding  # noqa: PLC0415  # as above
+    from registration.evidence.verification import Finding  # noqa: PLC0415  # as above
 
-    leases, findings = open_leases(root), []
-    keys = list(leases.keys())
-    for key in keys:
+    if not _is_there(registry, layout.LEASES):
+        return
+    leases = open_leases(_root(registry))
+    for key in list(leases.keys()):
         try:
             leases.history(key)
         except CorruptRegistry as error:
-            findings.append(Finding("damage", error.details["path"], 0, 0, error.details["reason"]))
-    return AreaVerification(layout.LEASES, len(keys), tuple(findings))
+            finding = Finding("damage", error.details["path"], 0, 0, error.details["reason"])
+            yield Verified(layout.LEASES, key, (finding,))
+        else:
+            yield Verified(layout.LEASES, key)

@@ -234,11 +234,11 @@ def test_followers(shapes: Shapes) -> None:
     shapes.see("follow", "--once")
     for _ in range(2):
         with RegistrationPipeline(shapes.root) as pipeline, pytest.raises(ConsumerBlocked):
-            pipeline.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
+            pipeline.feed.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
         shapes.see("consumers status", code=1)
         shapes.see("consumers retry", "index")
     with RegistrationPipeline(shapes.root) as pipeline, pytest.raises(ConsumerBlocked):
-        pipeline.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
+        pipeline.feed.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
     shapes.see("consumers skip", "index", "--reason", "too large")
     shapes.see("consumers status")
     shapes.see("consumers reset", "index", "--to", "start")

@@ -129,8 +129,11 @@ def test_an_error_says_what_to_type() -> None:
     ("area", "lines"),
     [
         ("manifests", "`registration verify a`, `registration repair a`"),
-        ("sessions", "`registration wizard delete a`"),
-        ("aliases", "`registration verify`"),
+        (
+            "sessions",
+            "`registration verify`, `registration repair sessions/a`, `registration wizard delete a`",
+        ),
+        ("aliases", "`registration verify`, `registration repair aliases/a`"),
     ],
 )
 def test_a_damaged_log_names_the_commands_for_its_area(area: str, lines: str) -> None:

@@ -6,19 +6,21 @@ import json
 
 import pytest
 
-from registration import RegistrationPipeline
+from registration import MemoryStore, RegistrationPipeline
 from registration.engine.leases.leases import open_leases
 from registration.errors import LockTimeout
 from registration.onboarding.community.deploying import JsonTarget, open_deployments
 from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
-from registration.pipeline.upkeep import recover_beside, verify_beside
+from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.files.files import FileStore
 from tests.kit.typed import run
 from tests.kit.wizards import party
 from tests.onboarding.test_deploying import ID, SHORT
 
 ADA = Caller("ada", "guild-7")
+SOURCE = "urn:uuid:01a1fcdf-67de-7635-b5e5-5a6d9d430ded"
+BESIDE = ("sessions", "deployments", "leases")
 NEVER_BEGUN = "wiz_20261121093000123_0a1b2c3d4e5f6g7h"
 
 
@@ -38,11 +40,24 @@ def place(tmp_path):
     return tmp_path
 
 
+def verified(root):
+    """All that verifying gives of sessions, deployments and leases."""
+    with RegistrationPipeline(root) as pipeline:
+        return [one for one in pipeline.upkeep.verify_all() if one.area in BESIDE]
+
+
+def recovered(root, *, dry_run=False):
+    """The same of recovering."""
+    with RegistrationPipeline(root) as pipeline:
+        return [one for one in pipeline.upkeep.recover_all(dry_run=dry_run) if one.area in BESIDE]
+
+
 def found(place):
-    return {
-        area.area: (area.looked_at, [(one.kind, one.path) for one in area.findings])
-        for area in verify_beside(place / "registry")
-    }
+    told = {area: [0, []] for area in BESIDE}
+    for one in verified(place / "registry"):
+        told[one.area][0] += one.looked_at
+        told[one.area][1] += [(finding.kind, finding.path) for finding in one.findings]
+    return {area: tuple(both) for area, both in told.items()}
 
 
 def logs(place):
@@ -61,8 +76,8 @@ def test_a_registry_without_any_has_nothing_to_look_at(tmp_path):
     """Areas that there are not are passed over."""
     RegistrationPipeline(tmp_path).close()
 
-    assert list(verify_beside(tmp_path)) == []
-    assert list(recover_beside(tmp_path)) == []
+    assert verified(tmp_path) == []
+    assert recovered(tmp_path) == []
 
 
 def test_all_of_them_are_looked_at(place):
@@ -78,13 +93,13 @@ def test_a_changed_byte_is_damage_and_recovery_leaves_it(place, area):
     log.write_bytes(changed)
 
     kinds = found(place)[area][1]
-    (settled,) = (one for one in recover_beside(place / "registry") if one.problem)
+    (settled,) = (one for one in recovered(place / "registry") if one.problem)
 
     assert ("damage", relative(place, log)) in kinds
     assert (settled.area, settled.problem.details["path"]) == (area, relative(place, log))
-    assert "`registration verify` tells" in str(settled.problem)
-    assert ("wizard delete" in str(settled.problem)) == (area == "sessions")
-    assert "repair" not in str(settled.problem)
+    operations = [step.operation for step in settled.problem.next]
+    assert operations == ["verify", "repair", *(["sessions.delete"] if area == "sessions" else [])]
+    assert settled.problem.next[1].id == f"{area}/{settled.id}"
     assert log.read_bytes() == changed
 
 
@@ -96,9 +111,9 @@ def test_a_torn_line_is_unfinished_and_recovery_sets_it_aside(place, area):
     log.write_bytes(before + b'{"torn')
 
     assert found(place)[area][1] == [("unfinished", relative(place, log))]
-    (dry,) = (one for one in recover_beside(place / "registry", dry_run=True) if one.steps)
+    (dry,) = (one for one in recovered(place / "registry", dry_run=True) if one.steps)
     assert (dry.area, log.read_bytes()) == (area, before + b'{"torn')
-    (settled,) = (one for one in recover_beside(place / "registry") if one.steps)
+    (settled,) = (one for one in recovered(place / "registry") if one.steps)
 
     assert log.read_bytes() == before
     assert (place / "registry" / settled.steps[0].kept_as).read_bytes() == b'{"torn'
@@ -112,7 +127,7 @@ def test_a_session_that_was_never_begun_is_settled_as_well(place):
     (directory / "events.jsonl").write_bytes(b'{"x')
 
     assert found(place)["sessions"] == (2, [("unfinished", f"sessions/{NEVER_BEGUN}/events.jsonl")])
-    (settled,) = (one for one in recover_beside(place / "registry") if one.steps)
+    (settled,) = (one for one in recovered(place / "registry") if one.steps)
 
     assert (settled.id, (directory / "events.jsonl").read_bytes()) == (NEVER_BEGUN, b"")
     assert found(place)["sessions"][1] == []
@@ -123,7 +138,7 @@ def test_what_has_no_session_id_is_a_stray(place):
     (place / "registry" / "sessions" / "notes").mkdir()
 
     assert found(place)["sessions"] == (1, [("stray", "sessions/notes")])
-    assert not any(one.steps or one.problem for one in recover_beside(place / "registry"))
+    assert not any(one.steps or one.problem for one in recovered(place / "registry"))
 
 
 def test_a_session_of_a_wizard_that_is_not_here_is_unchecked(place):
@@ -132,7 +147,7 @@ def test_a_session_of_a_wizard_that_is_not_here_is_unchecked(place):
         id = sessions.start("party", Caller("bea", "guild-8")).id
 
     assert found(place)["sessions"] == (1, [("unchecked", f"sessions/{id}/events.jsonl")])
-    assert not any(one.steps or one.problem for one in recover_beside(place / "registry"))
+    assert not any(one.steps or one.problem for one in recovered(place / "registry"))
 
 
 def test_a_session_without_a_wizard_in_its_first_line_is_damage(place):
@@ -161,10 +176,11 @@ def test_a_locked_log_is_told_and_the_others_are_looked_at(place, monkeypatch):
         return real(store, stream, **how)
 
     monkeypatch.setattr(FileStore, "inspect", inspect)
-    areas = {area.area: area for area in verify_beside(place / "registry")}
+    of = {one.area: one for one in verified(place / "registry")}
 
-    assert (areas["deployments"].looked_at, len(areas["deployments"].problems)) == (0, 1)
-    assert areas["sessions"].looked_at == 1
+    assert not of["deployments"].looked_at
+    assert isinstance(of["deployments"].problem, LockTimeout)
+    assert of["sessions"].looked_at
 
 
 def test_at_a_terminal_they_are_checked_and_settled_with_the_manifests(place):
@@ -189,3 +205,121 @@ def test_at_a_terminal_they_are_checked_and_settled_with_the_manifests(place):
     left = run(place, "recover")
     assert (left.exit_code, "Sessions and deployments: 0 set right, 1 damaged." in left.stderr) == (7, True)
     assert run(place, "recover", "--json").exit_code == 7
+
+
+# -- repair, in every area ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_alias(place):
+    """The same registry, with a manifest that is registered and an alias that was moved twice."""
+    with RegistrationPipeline(place / "registry", actor="ada") as pipeline:
+        for version in ("1.0.0", "2.0.0"):
+            id = pipeline.create(None, {"name": "weather", "version": version}).manifest_id
+            pipeline.submit_for_review(id)
+            pipeline.approve(id, actor="bea")
+            pipeline.register(id)
+            pipeline.names.set_alias("weather", "stable", version)
+    return place
+
+
+def every_log(place):
+    """By path, the file of one log of every area."""
+    manifest = place / "registry" / "manifests" / "weather@1.0.0" / "events.jsonl"
+    alias = place / "registry" / "aliases" / "weather" / "events.jsonl"
+    session, deployment = logs(place).values()
+    return {
+        "weather@1.0.0": manifest,
+        "aliases/weather": alias,
+        f"sessions/{session.parent.name}": session,
+        f"deployments/{ID}": deployment,
+    }
+
+
+def damage(log, line):
+    """Change a byte in that line of a log, and gives the lines before it."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[line - 1] = lines[line - 1].replace(b'"action"', b'"aktion"', 1)
+    log.write_bytes(b"".join(lines))
+    return lines[: line - 1]
+
+
+@pytest.mark.parametrize("area", ["manifests", "aliases", "deployments"])
+def test_what_is_damaged_in_any_area_can_be_repaired(with_alias, area):
+    """What is sound stays, the rest is set aside, and the log says who accepted the loss, and why; then all is well again."""
+    path, log = next(
+        (path, log) for path, log in every_log(with_alias).items() if log.parent.parent.name == area
+    )
+    kept = damage(log, 3)
+    with RegistrationPipeline(with_alias / "registry", actor="ada") as pipeline:
+        planned = pipeline.upkeep.repair(path)
+        assert (planned.line, planned.state.version, planned.event) == (3, 2, None)
+
+        loss = pipeline.upkeep.repair(path, accept_loss=True, reason="no backup")
+
+        assert pipeline.upkeep.repair(path) is None
+        list(pipeline.upkeep.recover_all())  # what follows from it, such as where `latest` points
+        assert not any(one.damaged or one.problem for one in pipeline.upkeep.verify_all())
+    lines = log.read_bytes().splitlines(keepends=True)
+    told = json.loads(lines[2])
+    assert lines[:2] == kept
+    assert told["type"].endswith(".repaired.v1")
+    assert (told["data"]["actor"], told["data"]["reason"]) == ("ada", "no backup")
+    assert told["data"]["lost"]["damage"] == planned.reason
+    assert all((with_alias / "registry" / one).exists() for one in loss.kept_as)
+
+
+@pytest.mark.parametrize("first_line", [b"{}\n", b"no JSON\n"])
+def test_a_session_of_which_nothing_is_sound_makes_room(with_alias, first_line):
+    """Whichever wizard it was of: nothing of it can be kept, and its bytes are set aside."""
+    path, log = list(every_log(with_alias).items())[2]
+    log.write_bytes(first_line)
+    with RegistrationPipeline(with_alias / "registry", actor="ada") as pipeline:
+        assert pipeline.upkeep.repair(path).state is None
+
+        loss = pipeline.upkeep.repair(path, accept_loss=True)
+
+        assert any((with_alias / "registry" / one).read_bytes() == first_line for one in loss.kept_as)
+        assert not any(one.damaged or one.problem for one in pipeline.upkeep.verify_all())
+
+
+def test_all_that_is_damaged_is_named_and_repaired_at_once(with_alias):
+    """Not the first only: a dry look names each, and accepting the loss repairs each."""
+    damaged = every_log(with_alias)
+    for log in damaged.values():
+        damage(log, 1)
+
+    dry = run(with_alias, "repair", "--all", "--json")
+    said = [json.loads(line) for line in dry.stdout.splitlines()]
+    at_a_terminal = run(with_alias, "repair", "--all")
+    done = run(with_alias, "repair", "--all", "--accept-loss", "--reason", "a new disk", "--json")
+
+    assert dry.exit_code == at_a_terminal.exit_code == 7
+    named = [one.get("manifest_id") or f"{one['area']}/{one['id']}" for one in said]
+    assert named == list(damaged)
+    assert all(path in at_a_terminal.stdout for path in damaged)
+    assert {json.loads(line)["repaired"] for line in done.stdout.splitlines()} == {True}
+    assert done.exit_code == 0
+    assert run(with_alias, "verify").exit_code == 0
+    assert "Nothing is damaged" in run(with_alias, "repair", "--all").stdout
+
+
+def test_what_is_no_log_cannot_be_repaired(with_alias):
+    """Whichever area it is in; and the command wants to know which one."""
+    for path in ("nothing", "aliases/nothing", f"sessions/{NEVER_BEGUN}", "deployments/nothing"):
+        assert run(with_alias, "repair", path).exit_code == 3
+    assert run(with_alias, "repair").exit_code == 2
+    assert run(with_alias, "repair", "--all", "weather@1.0.0").exit_code == 2
+
+
+def test_the_whole_registry_can_be_looked_at_in_memory():
+    """A registry in memory has what it has: manifests and aliases."""
+    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+        pipeline.create("a", {})
+
+        assert [(one.area, one.id) for one in pipeline.upkeep.verify_all()] == [
+            ("manifests", "a"),
+            ("", None),
+        ]
+        assert [(one.area, one.id) for one in pipeline.upkeep.recover_all()] == [("manifests", "a")]
+        assert list(pipeline.upkeep.repair_all()) == []

@@ -139,7 +139,7 @@ def test_what_callers_do_to_what_they_got_stays_theirs(open_pipeline):
     assert state.approvals[0]["roles"] == []
     assert seen
     with open_pipeline() as afresh:
-        assert afresh.recover("a").steps == ()
+        assert afresh.upkeep.recover("a").steps == ()
         assert afresh.load_state("a") == state
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from registration.engine.engine import Engine, Random
-from registration.errors import NotFound, RegistrationError
+from registration.errors import NotFound, RegistrationError, StoreError
 from registration.onboarding.sessions.backing import Backing, FileBacking, SessionStore
 from registration.onboarding.sessions.claims import key_of
 from registration.onboarding.sessions.refusals import not_found
@@ -210,15 +210,22 @@ class SessionReader:
             return None
         return self._begun_run(id, begun)
 
-    def store_of(self, id: str) -> SessionStore:
+    def store_of(self, id: str, *, repairing: bool = False) -> SessionStore:
         """The store of a session's files, for who looks after them. One that was never begun is of no wizard, and any will do.
+
+        repairing: so it will for one whose first line is damaged, of which nothing can be kept.
 
         Raises:
             InvalidArgument: when no session has that id.
             NotFound: when its wizard isn't here.
             StoreError: when its files can't be read.
         """
-        run = self.run_of(check_session_id(id))
+        try:
+            run = self.run_of(check_session_id(id))
+        except StoreError:
+            if not repairing:
+                raise
+            run = None
         return run.store if run is not None else self.backing.store(REGISTRATION)
 
     def _begun_run(self, id: str, begun: Mapping[str, Any]) -> Run:

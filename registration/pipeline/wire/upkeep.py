@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registration.pipeline.wire.reasons import problem
+from registration.storage import layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from registration.core.store import Loss, Recovered, Step
-    from registration.errors import RegistrationError
+    from registration.core.store import Loss, Step
     from registration.evidence.verification import Finding
+    from registration.pipeline.upkeep import Settled
     from registration.pipeline.wire.reasons import Wording
     from registration.storage.doctor import Check
 
@@ -37,49 +38,23 @@ def verification(id: str | None, sound_version: int | None, findings: Sequence[F
     }
 
 
-def recovered(
-    id: str, found: Recovered | None, failure: RegistrationError | None, wording: Wording, *, dry_run: bool
-) -> dict[str, Any]:
-    """What was found of a manifest, what was done, which bytes were set aside, and up to which version all is sound."""
-    after = found.state if found else None
-    sound = failure.details.get("sound_version", 0) if failure else (after.version if after else 0)
-    return {
-        "manifest_id": id,
-        "state": after.state if after else None,
-        "sound_version": sound,
+def settled(one: Settled, wording: Wording, *, dry_run: bool) -> dict[str, Any]:
+    """What was found of one stream, what was done, which bytes were set aside; of a manifest, up to which version all is sound."""
+    told: dict[str, Any] = {
         "dry_run": dry_run,
-        "steps": [_step(step) for step in (found.steps if found else ())],
-        "problem": problem(failure, wording),
+        "steps": [_step(step) for step in one.steps],
+        "problem": problem(one.problem, wording),
     }
-
-
-def recovered_name(
-    name: str, steps: Sequence[Step], failure: RegistrationError | None, wording: Wording, *, dry_run: bool
-) -> dict[str, Any]:
-    """What was found of a name and its aliases, and done."""
-    return {"name": name, **_recovered(steps, failure, wording, dry_run=dry_run)}
-
-
-def recovered_in(
-    area: str,
-    id: str,
-    steps: Sequence[Step],
-    failure: RegistrationError | None,
-    wording: Wording,
-    *,
-    dry_run: bool,
-) -> dict[str, Any]:
-    """What was found of a log of another area than the manifests', and done."""
-    return {"area": area, "id": id, **_recovered(steps, failure, wording, dry_run=dry_run)}
-
-
-def _recovered(
-    steps: Sequence[Step], failure: RegistrationError | None, wording: Wording, *, dry_run: bool
-) -> dict[str, Any]:
+    if one.area == layout.ALIASES:
+        return {"name": one.id, **told}
+    if one.area != layout.MANIFESTS:
+        return {"area": one.area, "id": one.id, **told}
+    sound = one.state.version if one.state else 0
     return {
-        "dry_run": dry_run,
-        "steps": [_step(step) for step in steps],
-        "problem": problem(failure, wording),
+        "manifest_id": one.id,
+        "state": one.state.state if one.state else None,
+        "sound_version": one.problem.details.get("sound_version", 0) if one.problem else sound,
+        **told,
     }
 
 
@@ -87,12 +62,13 @@ def _step(one: Step) -> dict[str, Any]:
     return {"found": one.found, "done": one.done, "kept_as": one.kept_as}
 
 
-def repair(id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
+def repair(area: str, id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
     """What a repair gave up, or would give up; without a loss, that nothing is damaged."""
+    named = {"manifest_id": id} if area == layout.MANIFESTS else {"area": area, "id": id}
     if loss is None:
-        return {"manifest_id": id, "damaged": False, "repaired": False}
+        return {**named, "damaged": False, "repaired": False}
     return {
-        "manifest_id": id,
+        **named,
         "damaged": True,
         "repaired": accepted,
         "line": loss.line,
