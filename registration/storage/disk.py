@@ -101,7 +101,14 @@ class PosixDisk:
 
     def open(self, path: str, flags: int, mode: int = FILE_MODE, *, dir_fd: int | None = None) -> int:
         # O_NONBLOCK: a pipe that stands where a file belongs is an error, not a wait without an end.
-        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=dir_fd)
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            return os.open(path, flags, mode, dir_fd=dir_fd)
+        except OSError as error:
+            # A process at its limit needs the descriptors that replaced files still have.
+            if error.errno != errno.EMFILE or not FREEING.flush():
+                raise
+            return os.open(path, flags, mode, dir_fd=dir_fd)
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -135,15 +142,17 @@ class PosixDisk:
 
     def rename(self, source: str, target: str, *, dir_fd: int) -> None:
         # Freeing what is replaced takes longer than giving the name away: it waits for a moment when nobody does.
-        try:
-            replaced = self.open(target, os.O_RDONLY, dir_fd=dir_fd)
-        except OSError:  # there is nothing; or it is nothing to be opened, and is replaced all the same
-            os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-            return
+        replaced = None
+        if FREEING.take_place():
+            try:
+                replaced = self.open(target, os.O_RDONLY, dir_fd=dir_fd)
+            except OSError:  # there is nothing; or it is nothing to be opened, and is replaced all the same
+                FREEING.give_back()
         try:
             os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         finally:
-            FREEING.add(replaced)
+            if replaced is not None:
+                FREEING.add(replaced)
 
     def unlink(self, path: str, *, dir_fd: int) -> None:
         os.unlink(path, dir_fd=dir_fd)

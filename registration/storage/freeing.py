@@ -1,20 +1,27 @@
 """Freeing: the blocks of a file that was replaced are given back to the file system in the background.
 
 Taking away the last name of a file frees its blocks then and there, which can take longer than everything else that replacing
-it takes, where the file system tells the disk which blocks are free (``discard``) above all. A file that is still open keeps them:
-so whoever replaces one opens it before, and a thread closes it a moment later. Nothing depends on it: when a process ends,
-however it does, its files are closed.
+it takes, where the file system tells the disk which blocks are free (``discard``) above all: a transition takes a quarter to a
+half longer without this. A file that is still open keeps its blocks: so whoever replaces one opens it before, and a thread
+closes it a moment later. Nothing depends on it: when a process ends, however it does, its files are closed.
+
+The descriptors are the process's, and few are taken of them: a place is taken before a file is opened, and where there is none,
+the file is replaced without this.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from collections import deque
 
 HELD_MAX = 32
-"""How many replaced files a process keeps open, at most: whoever replaces one more closes the first of them."""
+"""How many replaced files a process keeps open, at most."""
+
+SHARE = 32
+"""Of how many descriptors that a process may have, one may be a replaced file's."""
 
 PAUSE_S = 0.02
 """How often the thread looks, in seconds: it costs whoever commits nothing to have it woken."""
@@ -30,17 +37,30 @@ class Freeing:
         self._pause_s = pause_s
         self._idle_s = idle_s
         self._held: deque[int] = deque()
+        self._taken = 0  # places: of those that are held, and of those that are about to be opened or closed
         self._changing = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def take_place(self) -> bool:
+        """Take a place for one more file; False where there is none. Whoever got one gives it back, by `add` or `give_back`."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = HELD_MAX if limit == resource.RLIM_INFINITY else min(HELD_MAX, limit // SHARE)
+        with self._changing:
+            if self._taken >= most:
+                return False
+            self._taken += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give a place back without a file."""
+        with self._changing:
+            self._taken -= 1
+
     def add(self, fd: int) -> None:
-        """Close that descriptor before long."""
+        """Close that descriptor, which has a place, before long."""
         with self._changing:
             self._held.append(fd)
-            first = self._held.popleft() if len(self._held) > HELD_MAX else None
             working = self._thread is not None or self._start()
-        if first is not None:
-            os.close(first)
         if not working:
             self.flush()
 
@@ -53,27 +73,30 @@ class Freeing:
             return False
         return True
 
-    def flush(self) -> None:
-        """Close all that is held now."""
+    def flush(self) -> bool:
+        """Close all that is held now; whether there was something."""
+        found = False
         while True:
             try:
                 fd = self._held.popleft()
             except IndexError:
-                return
+                return found
+            found = True
             os.close(fd)
+            self.give_back()
 
     def forget(self) -> None:
         """In a forked child: it has no thread, and the lock may be held by one; what is open is its own to close."""
         self._changing = threading.Lock()
         self._thread = None
+        self._taken = len(self._held)
         self.flush()
 
     def _run(self) -> None:
         busy_s = time.monotonic()
         while True:
             time.sleep(self._pause_s)
-            if self._held:
-                self.flush()
+            if self.flush():
                 busy_s = time.monotonic()
             elif time.monotonic() - busy_s > self._idle_s:
                 with self._changing:
