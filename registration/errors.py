@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 Operation = Literal[
     "act",
     "list", "show", "why", "verify", "recover", "repair", "receipt", "init",
-    "alias.list", "alias.set", "names.list", "query.schema",
+    "alias.list", "alias.set", "names.list", "query", "query.schema",
     "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip",
     "lifecycle.graph", "lifecycle.migrate", "lifecycle.show",
     "locks.break", "locks.list",
@@ -218,13 +218,14 @@ class InvalidDocument(Rejected):
         source: str,
         problems: list[str],
         next_step: str = "Correct the document and give it again.",
-        *,
+        *following: Next,
         more: bool = False,
     ) -> None:
         listed = "; ".join(problems) + ("; and more" if more else "")
         super().__init__(
             f"{source} can't be accepted: {listed}.",
             next_step,
+            *following,
             source=source,
             problems=problems,
         )

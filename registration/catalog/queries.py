@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registration.catalog.schema import TABLES
-from registration.errors import InvalidArgument, Rejected
+from registration.errors import InvalidArgument, Next, Rejected
 
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 
@@ -45,7 +45,8 @@ _OF_THE_FILE = frozenset(
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
 """Those that some builds have, and that reach out of the catalog."""
 
-_SEE = "`registration query --schema` shows the tables."
+_ADVICE = "Write one select, and see which tables there are."
+_SCHEMA = Next(operation="query.schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def run_query(
     try:
         cursor = db.execute(sql, parameters)
         if cursor.description is None:
-            raise InvalidArgument("That is no query: it gives no rows.", f"Write one select. {_SEE}")
+            raise InvalidArgument("That is no query: it gives no rows.", _ADVICE, _SCHEMA)
         rows = cursor.fetchmany(rows_max + 1)
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_FILE:
@@ -130,14 +131,15 @@ _NAMES = {
 def _explained(error: Exception, refused: list[str], time_limit_s: float) -> InvalidArgument | Rejected:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if refused:
-        return Rejected(f"The query would {refused[0]}, and queries only read.", f"Write one select. {_SEE}")
+        return Rejected(f"The query would {refused[0]}, and queries only read.", _ADVICE, _SCHEMA)
     if code == sqlite3.SQLITE_INTERRUPT:
         return Rejected(
             f"The query was ended after {time_limit_s:g} s.",
-            "Ask for less, or allow more time: `--time-limit`.",
+            "Ask for less, or allow more time.",
+            Next(operation="query", missing=("sql", "time_limit")),
         )
     reason = str(error).rstrip(".")
-    return InvalidArgument(f"The query can't be run: {reason}.", f"Write one select. {_SEE}")
+    return InvalidArgument(f"The query can't be run: {reason}.", _ADVICE, _SCHEMA)
 
 
 def _json_value(value: Any) -> Any:

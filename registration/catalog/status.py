@@ -1,4 +1,4 @@
-"""How a catalog stands: what `registration catalog status` tells."""
+"""How a catalog stands."""
 
 from __future__ import annotations
 

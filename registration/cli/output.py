@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 import orjson
 
-from registration.cli.words import SHELL, line, sentence
+from registration.cli.words import SHELL, line, told_of
 from registration.errors import GuardRefused
 from registration.pipeline.wire import reasons
 
@@ -81,7 +81,7 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
     else:
         say(f"Error: {printable(error.problem)}")
     show_verdicts((v for v in error.details.get("verdicts", ()) if not v["agrees"]), err=True, bare=True)
-    if advice := sentence(error):
+    if advice := told_of(error):
         say(printable(advice))
     if isinstance(error, GuardRefused):
         say_next(*error.next)

@@ -30,7 +30,7 @@ from registration.cli.output import (
     table,
     told_here,
 )
-from registration.cli.words import SHELL
+from registration.cli.words import SHELL, advice
 from registration.core.store import Loss, Step
 from registration.errors import InvalidArgument, LockTimeout, NotFound, StoreError
 from registration.pipeline.upkeep import AREAS, Repaired, Settled, split_path
@@ -250,11 +250,11 @@ def doctor_command(context: Context, directory: str | None) -> None:
         for check in checks:
             failed |= check.verdict == "fail"
             if context.as_json:
-                echo_json(upkeep.check(check))
+                echo_json(upkeep.check(check, SHELL))
             else:
                 rows.append((check.verdict, check.name, check.found))
                 if check.advice:
-                    rows.append(("", "", check.advice))
+                    rows.append(("", "", advice(check.advice, [] if check.next is None else [check.next])))
     if rows:
         table(rows)
     if failed:

@@ -17,6 +17,7 @@ import click
 
 from registration.cli.asking import Asker, WentBack, tell
 from registration.cli.output import echo, printable, say, when
+from registration.cli.words import told_of
 from registration.engine.leases.keeper import LeaseKeeper
 from registration.errors import InvalidAnswer, LeaseHeld, NotFound, RegistrationError, Rejected
 from registration.onboarding.sessions.session import Caller, Session
@@ -236,7 +237,7 @@ class Dialog:
                 raise
             for problem in error.details.get("problems") or [error.problem]:
                 tell(Problem("", str(problem)))
-            say(printable(error.next_step))
+            say(printable(told_of(error)))
 
     def _work(self) -> None:
         self._at_work.renew()

@@ -6,7 +6,7 @@ It loads nothing but the errors, so that every command can say what to type.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,6 +29,7 @@ _LINES: Mapping[Operation, tuple[str, ...]] = {
     "alias.list": ("alias", "list", "<id>"),
     "alias.set": ("alias", "set", "<id>", "<alias>", "<version>"),
     "names.list": ("names", "list", "<id>"),
+    "query": ("query", "<sql>"),
     "query.schema": ("query", "--schema"),
     "consumers.list": ("consumers", "status"),
     "consumers.status": ("consumers", "status", "<id>"),
@@ -69,7 +70,9 @@ _FORMS: Mapping[str, str] = {
     "document": "FILE",
     "file": "FILE",
     "id": "ID",
+    "sql": "SQL",
     "tags": "TAG",
+    "time_limit": "SECONDS",
     "to": "CURSOR",
     "version": "VERSION",
     "wizard": "NAME",
@@ -114,16 +117,18 @@ def _values(name: str, value: Any) -> list[str]:
     return [value if isinstance(value, str) else orjson.dumps(value).decode()]
 
 
-def sentence(error: RegistrationError) -> str:
-    """What to do about an error: its own sentence, and the lines that do it.
-
-    What a guard advises is about the rule that refuses; the lines that lead on from there are given beside it.
-    """
-    if not error.next or isinstance(error, GuardRefused):
-        return error.next_step
-    lines = ", ".join(f"`{line(step)}`" for step in error.next)
-    return f"{error.next_step.removesuffix('.')}: {lines}."
+def advice(sentence: str, steps: Sequence[Next]) -> str:
+    """What to do, and the lines that do it, as in "Make one: `registration init`."."""
+    if not steps:
+        return sentence
+    lines = ", ".join(f"`{line(step)}`" for step in steps)
+    return f"{sentence.removesuffix('.')}: {lines}."
 
 
-SHELL = Wording(step=line, advice=sentence)
+def told_of(error: RegistrationError) -> str:
+    """What to do about an error. What guards advise stays as it is: the lines that lead on are given beside it."""
+    return error.next_step if isinstance(error, GuardRefused) else advice(error.next_step, error.next)
+
+
+SHELL = Wording(step=line, advice=advice)
 """How everything that the command line prints is worded, JSON included."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action
 from registration.core.interpreter import Step
-from registration.errors import Rejected
+from registration.errors import Next, Rejected
 from registration.values.ids import own_name
 from registration.values.names import TAGS_MAX
 
@@ -88,7 +88,8 @@ def said_of_tags(state: StateSnapshot | None, command: Command) -> dict[str, Any
     if len(after) > TAGS_MAX:
         raise Rejected(
             f"{command.stream!r} would have {len(after)} tags; a manifest has at most {TAGS_MAX}.",
-            "Take some away first: `registration tag remove`.",
+            "Take some away first.",
+            Next(operation="act", action="untag", id=command.stream, missing=("tags",)),
             manifest_id=command.stream,
             tags=list(state.tags),
         )

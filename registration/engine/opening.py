@@ -15,7 +15,7 @@ from registration.core.decider import nearest
 from registration.core.definition import Definition
 from registration.core.interpreter import shortest_paths
 from registration.engine.policy_in_force import PolicyInForce
-from registration.errors import InvalidArgument, NotFound, Rejected, StoreError
+from registration.errors import InvalidArgument, Next, NotFound, Rejected, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.files.files import FileStore, Snapshots
 from registration.storage.files.registry_file import RegistryFile, replace_registry
@@ -114,7 +114,8 @@ def open_registry(
             raise InvalidArgument(
                 f"The registry at {os.fspath(root)} has the lifecycle {own.name!r} version {own.version}, not "
                 f"{given.name!r} version {given.version} as it was given.",
-                "Open it without naming one; `registration lifecycle migrate` puts another version in force.",
+                "Open it without naming one, or put another version in force.",
+                Next(operation="lifecycle.migrate", missing=("file",)),
             )
         return own
 

@@ -17,7 +17,7 @@ from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
-from registration.errors import InvalidDocument, NotFound, RegistrationError, StoreError
+from registration.errors import InvalidDocument, Next, NotFound, RegistrationError, StoreError
 from registration.storage.layout import lease_key
 from registration.values.commands import command
 from registration.values.documents import Document, check_document, parse_document
@@ -236,12 +236,11 @@ class OpenRegistry:
         """What is said of an id that no manifest has, with the nearest that one has."""
         streams = (store or self.store).streams()
         known = [id for id in islice(streams, SUGGESTIONS_MAX) if id != manifest_id]
+        problem = f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}"
+        if not known:
+            return NotFound(problem, "There is none yet: create it first.", manifest_id=manifest_id)
         return NotFound(
-            f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}",
-            "`registration list` shows those that there are."
-            if known
-            else "There is none yet: create it first.",
-            manifest_id=manifest_id,
+            problem, "List those that there are.", Next(operation="list"), manifest_id=manifest_id
         )
 
     def _end_lease(self, result: TransitionResult) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registration.core.decider import fold
-from registration.errors import ReceiptMismatch, Rejected
+from registration.errors import Next, ReceiptMismatch, Rejected
 from registration.values.documents import digest_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule
         raise Rejected(
             f"There is no receipt for {state.stream!r} at version {state.version}: it is {state.state}, and nobody "
             "approved its document as it stands.",
-            "Have it approved first: `registration why` tells what is missing.",
+            "Have it approved first, and see what is missing.",
+            Next(operation="why", id=state.stream),
             manifest_id=state.stream,
             state=state.state,
             version=state.version,
@@ -139,7 +140,8 @@ def mismatch(receipt: Mapping[str, Any], problems: list[str]) -> ReceiptMismatch
     named = receipt.get("manifest_id")
     return ReceiptMismatch(
         f"The receipt{f' for {named!r}' if isinstance(named, str) else ''} does not hold: {'; '.join(problems)}.",
-        "Don't rely on it: `registration receipt` makes one of what the log says now.",
+        "Don't rely on it. Make one of what the log says now.",
+        *([Next(operation="receipt", id=named)] if isinstance(named, str) else []),
         manifest_id=named,
         problems=problems,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from registration.core.decider import fold
 from registration.core.interpreter import step
-from registration.errors import Rejected
+from registration.errors import Next, Rejected
 from registration.values.documents import Document
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def plan_undo(
     def refused(why: str) -> Rejected:
         return Rejected(
             f"Version {last.version} of {last.subject!r} ({last.action}) can't be undone: {why}.",
-            f"`registration why {last.subject}` tells what can be done from here.",
+            "See what can be done from here.",
+            Next(operation="why", id=last.subject),
             manifest_id=last.subject,
             version=last.version,
             action=last.action,

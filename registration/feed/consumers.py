@@ -25,6 +25,7 @@ from registration.errors import (
     CorruptLog,
     InvalidArgument,
     LockTimeout,
+    Next,
     NotFound,
     RegistrationError,
     StoreError,
@@ -422,7 +423,8 @@ class Consumer:
         if kept is None:
             raise NotFound(
                 f"There is no consumer {self.name!r}.",
-                "`registration consumers status` lists them.",
+                "List those that there are.",
+                Next(operation="consumers.list"),
                 consumer=self.name,
             )
         return kept
@@ -474,7 +476,8 @@ def _failing(kept: Kept) -> Failing:
     if kept.failing is None:
         raise InvalidArgument(
             f"Nothing failed for the consumer {kept.name!r}.",
-            f"`registration consumers status {kept.name}` shows it.",
+            "See how far it is.",
+            Next(operation="consumers.status", id=kept.name),
         )
     return kept.failing
 
@@ -497,7 +500,7 @@ def _read(store: Store, name: str) -> Kept | None:
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
         raise StoreError(
             f"What is kept of the consumer {name!r} can't be read: {error}.",
-            f"Delete feed/consumers/{name.replace(':', '%3A')}.json, and put it where it belongs: "
-            f"`registration consumers reset {name} --to CURSOR`.",
+            f"Delete feed/consumers/{name.replace(':', '%3A')}.json, and put it where it belongs.",
+            Next(operation="consumers.reset", id=name, missing=("to",)),
         ) from None
     return kept

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from registration.core.decider import check_state, fold
 from registration.core.interpreter import Spot, onward
-from registration.errors import InvalidArgument, Rejected, WaitTimeout
+from registration.errors import InvalidArgument, Next, Rejected, WaitTimeout
 from registration.feed.watching import LOOK_S, LOOK_S_MAX
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _refuse_without_way(chart: Chart, now: StateSnapshot, state: str) -> None:
                 waiting.append(target)
     raise Rejected(
         f"{now.stream!r} is {now.state}, at version {now.version}, and the lifecycle has no way from there to {state}.",
-        "Don't wait for it; `registration graph` draws the ways.",
+        "Don't wait for it. See the ways that there are.",
+        Next(operation="lifecycle.graph"),
         manifest_id=now.stream,
         state=now.state,
         version=now.version,

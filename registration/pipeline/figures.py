@@ -1,4 +1,4 @@
-"""Five figures of a disk: what a registry there can be expected to do. `registration doctor` prints them.
+"""Five figures of a disk: what a registry there can be expected to do.
 
 An append with its sync, a durable write of two files with bare system calls, and a transition are measured in turn, in one loop: what
 else the machine does meets all three. The transitions are those of one manifest, which is then recovered from its 100 events. Eight

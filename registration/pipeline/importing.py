@@ -26,6 +26,7 @@ from registration.errors import (
     IdempotencyMismatch,
     InvalidArgument,
     InvalidDocument,
+    Next,
     RegistrationError,
 )
 from registration.values.commands import command
@@ -102,7 +103,8 @@ class Importer:
         if first is None:
             raise InvalidArgument(
                 f"The lifecycle {pipeline.lifecycle.name!r} has no `create`, so nothing can be imported.",
-                "`registration lifecycle show` prints what it has.",
+                "See what it has.",
+                Next(operation="lifecycle.show"),
             )
         self._pipeline = pipeline
         self._submit = submit
@@ -246,7 +248,8 @@ def _same(id: str, found: StateSnapshot | None, document: Document) -> StateSnap
 def _different(id: str, found: str | None, offered: str) -> AlreadyExists:
     return AlreadyExists(
         f"{id!r} is there with another document: {found or 'none'}, not {offered}.",
-        f"Nothing was changed. Revise it (`registration revise {id} FILE`), or give this one another id.",
+        "Nothing was changed. Give this one another id, or revise the one that is there.",
+        Next(operation="act", action="revise", id=id, missing=("document",)),
         manifest_id=id,
         found=found,
         offered=offered,

@@ -20,6 +20,7 @@ from registration.errors import (
     CorruptRegistry,
     InvalidArgument,
     LockTimeout,
+    Next,
     NotFound,
     RegistrationError,
     StoreError,
@@ -375,7 +376,7 @@ def _store_of(registry: OpenRegistry, area: str, id: str) -> Iterator[Store]:
             if logs.area == area:
                 yield logs.store_of(id, repairing=True)
                 return
-    raise NotFound(f"The registry has no {area}.", "See `registration verify`.")
+    raise NotFound(f"The registry has no {area}.", "Verify the registry.", Next(operation="verify"))
 
 
 def split_path(path: str) -> tuple[str, str]:

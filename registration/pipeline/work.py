@@ -136,7 +136,5 @@ class WorkPart(Part[M]):
     def _named(self, actor: str | None) -> str:
         who = actor if actor is not None else self._registry.actor
         if who is None:
-            raise InvalidArgument(
-                "A claim needs somebody who has it.", "Say who: `actor=`, or `--actor NAME`."
-            )
+            raise InvalidArgument("A claim needs somebody who has it.", "Name the actor.")
         return who

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from registration.errors import RegistrationError
+from registration.errors import Next, RegistrationError
 from registration.storage import layout
 from registration.storage.disk import PosixDisk, opened_directory, replace_atomic, write_whole
 from registration.storage.files.registry_file import read_registry
@@ -45,13 +45,15 @@ class Check:
     """One thing looked at.
 
     verdict: `fail` where a registry would break its promises here, `warn` where somebody should know. found: what is so.
-    advice: what to do about it; empty where nothing is. figures: what was measured, for programs, where something was.
+    advice: what to do about it; empty where nothing is. next: the same as data, where the registry could be asked to do it.
+    figures: what was measured, for programs, where something was.
     """
 
     name: str
     verdict: Literal["ok", "warn", "fail"]
     found: str
     advice: str = ""
+    next: Next | None = None
     figures: Mapping[str, float] | None = None
 
 
@@ -236,7 +238,9 @@ def _clock(place: str, scratch: str) -> Check:
 
 def _registry(place: str) -> Check:
     if not os.path.lexists(os.path.join(place, layout.REGISTRY_FILE)):
-        return Check("registry", "ok", "there is none here yet", "`registration init` makes one.")
+        return Check(
+            "registry", "ok", "there is none here yet", "Make one.", Next(operation="init", id=place)
+        )
     found = read_registry(PosixDisk(), place)
     return Check("registry", "ok", f"{found.id}, format {layout.FORMAT}, lifecycle {found.definition!r}")
 
@@ -252,7 +256,11 @@ def _leftovers(place: str) -> Check:
     said = f"{temporary} temporary, {kept} in {layout.QUARANTINE}/"
     if temporary:
         return Check(
-            "leftovers", "warn", said, "A writer died, or is at work: `registration recover` settles it."
+            "leftovers",
+            "warn",
+            said,
+            "A writer died, or is at work. Recover what it left.",
+            Next(operation="recover"),
         )
     if kept:
         return Check("leftovers", "ok", said, "Remove what is in there once nobody misses it.")

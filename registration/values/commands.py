@@ -205,14 +205,14 @@ def _integer(at_least: int) -> Callable[[object], int]:
 def _digest(value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise ValueError(
-            "sha256: and 64 hex digits, all of them, are expected, as `registration show` prints them"
+            "sha256: and 64 hex digits, all of them, are expected, as they are shown with the manifest"
         )
     return value
 
 
 def _head(value: object) -> str:
     if not isinstance(value, str) or not _HEAD.fullmatch(value):
-        raise ValueError("64 hex digits, all of them, are expected, as `registration show` prints them")
+        raise ValueError("64 hex digits, all of them, are expected, as they are shown with the manifest")
     return value
 
 

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from registration.errors import InvalidArgument, InvalidDocument
+from registration.errors import InvalidArgument, InvalidDocument, Next
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,8 @@ def id_from_document(document: Mapping[str, Any]) -> str:
         raise InvalidDocument(
             "Without an id, the document",
             [said],
-            "Give it one: `--id ID`, or the first argument of `create`.",
+            "Give it one.",
+            Next(operation="act", action="create", missing=("document", "id")),
         )
     return id
 

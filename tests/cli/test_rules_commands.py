@@ -318,7 +318,7 @@ def test_undo_takes_the_last_step_back(revised: Terminal) -> None:
     assert objects(revised.ok("log", "a", "--json"))[-1]["data"]["undoes"] == 5
     assert lines(again) == [
         "Error: Version 6 of 'a' (revise) can't be undone: it is itself the undoing of version 5.",
-        "`registration why a` tells what can be done from here.",
+        "See what can be done from here: `registration why a`.",
     ]
 
 
@@ -1003,7 +1003,7 @@ MISTAKES = [
     (3, ("why", "io.github.acme/wether@1.2.0"), f"Did you mean '{ID}'?"),
     (3, ("act", "no-such", "approve"), "There is no manifest 'no-such'."),
     (3, ("act", ID, "revise", "nowhere.json"), "There is no file nowhere.json."),
-    (3, ("undo", "no-such"), "`registration list` shows those that there are."),
+    (3, ("undo", "no-such"), "List those that there are: `registration list`."),
     (3, ("tick", "no-such"), "There is no manifest 'no-such'."),
     (3, ("receipt", "no-such"), "There is no manifest 'no-such'."),
     (3, ("verify-receipt", "nowhere.json"), "There is no file nowhere.json. Name the receipt's file, or -."),
@@ -1016,8 +1016,8 @@ MISTAKES = [
     (3, ("policy", "check", "nowhere.toml"), "There is no file nowhere.toml. Name the policy's file."),
     (3, ("policy", "replay", "nowhere.toml"), "There is no file nowhere.toml."),
     (3, ("policy", "show", NO_DIGEST), "The registry keeps nothing in rules/policies under sha256:000"),
-    (4, ("undo", ID), "it is the manifest's beginning. `registration why"),
-    (4, ("receipt", ID), "Have it approved first: `registration why` tells what is missing."),
+    (4, ("undo", ID), "it is the manifest's beginning. See what can be done from here: `registration why"),
+    (4, ("receipt", ID), f"Have it approved first, and see what is missing: `registration why {ID}`."),
     (4, ("approve", ID, "--digest", NO_DIGEST), "It is not what was looked at"),
     (
         4,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 import pytest
 from hypothesis import given
 
+import registration
 from registration.cli.app import app
-from registration.cli.words import SHELL, line, sentence
+from registration.cli.words import SHELL, line, told_of
 from registration.errors import (
     ConsumerBlocked,
     CorruptLog,
@@ -24,18 +27,20 @@ from registration.pipeline.wire import reasons
 from tests.kit.builders import texts, tries
 
 OPERATIONS = get_args(Operation)
+PACKAGE = Path(registration.__file__).parent
 WORDS = {
     "act": {"action": "approve"},
     "alias.set": {"given": {"alias": "stable"}, "missing": ("version",)},
     "consumers.reset": {"missing": ("to",)},
     "consumers.skip": {"missing": ("reason",)},
     "lifecycle.migrate": {"missing": ("file",)},
+    "query": {"missing": ("sql", "time_limit")},
     "locks.break": {"missing": ("reason",)},
     "sessions.start": {"missing": ("wizard",)},
 }
 """What the steps of an operation carry besides an id."""
 ABOUT_ALL = {
-    "consumers.list", "lifecycle.graph", "lifecycle.migrate", "lifecycle.show", "list", "locks.list", "query.schema",
+    "consumers.list", "lifecycle.graph", "lifecycle.migrate", "lifecycle.show", "list", "locks.list", "query", "query.schema",
     "sessions.list", "sessions.start",
 }  # fmt: skip
 """The operations that are about no single thing."""
@@ -60,7 +65,7 @@ def test_every_operation_is_a_command(operation: Operation) -> None:
     more: dict[str, Any] = WORDS.get(operation, {})
     step = Next(operation=operation, id=None if operation in ABOUT_ALL else "x", **more)
 
-    context = parsed(shlex.split(line(step)))
+    context = parsed(["10" if word == "SECONDS" else word for word in shlex.split(line(step))])
 
     assert context.command is not None
 
@@ -110,19 +115,17 @@ def test_the_line_can_be_typed_as_it_is(actor: str, reason: str) -> None:
 
 def test_an_error_says_what_to_type() -> None:
     """The library's sentence, and behind it every line that does what it says."""
-    assert sentence(NotFound("There is none.", "Make one.", Next(operation="init", id="/a b"))) == (
+    assert told_of(NotFound("There is none.", "Make one.", Next(operation="init", id="/a b"))) == (
         "Make one: `registration init '/a b'`."
     )
-    assert sentence(LeaseHeld("manifests/a", holder="b", host="h", since="S", until="U", number=3)) == (
+    assert told_of(LeaseHeld("manifests/a", holder="b", host="h", since="S", until="U", number=3)) == (
         "Wait until then, have it released, or break the lock: `registration locks break manifests/a --reason TEXT`."
     )
-    assert sentence(
-        ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400")
-    ) == (
+    assert told_of(ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400")) == (
         "Retry the entry, or skip it: `registration consumers retry index`, "
         "`registration consumers skip index --reason TEXT`."
     )
-    assert sentence(NotFound("There is none.", "Look elsewhere.")) == "Look elsewhere."
+    assert told_of(NotFound("There is none.", "Look elsewhere.")) == "Look elsewhere."
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,7 @@ def test_a_damaged_log_names_the_commands_for_its_area(area: str, lines: str) ->
         f"{area}/a/events.jsonl", line=3, offset_bytes=9, reason="r", sound_version=2, stream="a"
     )
 
-    assert sentence(error).endswith(f": {lines}.")
+    assert told_of(error).endswith(f": {lines}.")
     assert "`" not in error.next_step
 
 
@@ -158,3 +161,17 @@ def test_what_a_guard_advises_stays_as_it_is() -> None:
     assert told["next_actions"] == [step.as_json()]
     assert error.details["next"] == "approve 'a' as 'bea'"
     assert reasons.error(error, reasons.NEUTRAL)["details"]["next"] == "approve 'a' as 'bea'"
+
+
+def test_the_library_names_no_command() -> None:
+    """Its texts hold for a program and for a service as well: no line for a shell, and no option of the command line."""
+    said = [
+        f"{path.relative_to(PACKAGE)}, line {node.lineno}: {node.value.strip()}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in ("cli", "testing")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if "`registration " in node.value or "`--" in node.value
+    ]
+
+    assert said == []

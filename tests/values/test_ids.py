@@ -249,7 +249,7 @@ def test_a_document_without_an_id_of_its_own(document, problem):
         id_from_document(document)
 
     assert problem in caught.value.problem
-    assert "--id ID" in caught.value.next_step
+    assert caught.value.next[0].missing == ("document", "id")
     assert len(str(caught.value)) < 400
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from registration.core.decider import nearest
 from registration.engine.leases.encoding import decode_record, encode_record
 from registration.engine.leases.record import LeaseRecord, broken, granted, released, renewed
-from registration.errors import CorruptRegistry, InvalidArgument, NotFound
+from registration.errors import CorruptRegistry, InvalidArgument, Next, NotFound
 from registration.storage import layout
 from registration.storage.records import held_as
 from registration.values.times import Clock, rfc3339, system_clock
@@ -167,7 +167,8 @@ def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> 
     if not os.path.isdir(root):
         raise NotFound(
             f"There is no directory {root} to keep leases in.",
-            f"Make a registry: `registration init {root}`.",
+            "Make a registry.",
+            Next(operation="init", id=root),
         )
     return Leases(FileRecords(PosixDisk(), root), clock=clock)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from registration.engine.leases.keeper import TTL_S_MAX
-from registration.errors import InvalidArgument, LeaseLost, NotFound
+from registration.errors import InvalidArgument, LeaseLost, Next, NotFound
 from registration.values.leases import EndedLease, Lease
 from registration.values.times import rfc3339
 
@@ -121,7 +121,7 @@ def broken(record: LeaseRecord, *, by: str, reason: str, number: int | None, now
 def not_held(key: str) -> NotFound:
     """Nobody has the lease."""
     return NotFound(
-        f"Nobody has a lease on {key!r}.", "`registration locks list` shows those that there are.", key=key
+        f"Nobody has a lease on {key!r}.", "List those that there are.", Next(operation="locks.list"), key=key
     )
 
 

@@ -34,6 +34,7 @@ from registration.engine.names.claims import Claims
 from registration.errors import (
     InvalidArgument,
     LockTimeout,
+    Next,
     NotFound,
     RegistrationError,
     StoreError,
@@ -218,7 +219,8 @@ class Names:
             if alias not in pointing:
                 raise NotFound(
                     f"{name!r} has no alias {alias!r}.{nearest(alias, pointing)}",
-                    f"`registration alias list {name}` shows those that it has.",
+                    "List the aliases that it has.",
+                    Next(operation="alias.list", id=name),
                     name=name,
                     alias=alias,
                 )
@@ -327,7 +329,8 @@ class Names:
             )
         raise NotFound(
             f"The alias {asked.version!r} of {asked.name!r} points at {str(pointed)!r}, {why}.",
-            f"Have it point elsewhere: `registration alias set {asked.name} {asked.version} VERSION`.",
+            "Have it point elsewhere.",
+            Next(operation="alias.set", id=asked.name, given={"alias": asked.version}, missing=("version",)),
             name=asked.name,
             alias=asked.version,
             target=target.as_json(),
@@ -380,7 +383,8 @@ class Names:
             known += self.aliases(asked.name)
             return NotFound(
                 f"Nobody holds {str(asked)!r}.{nearest(asked.version, known)}",
-                f"`registration names list {asked.name}` shows the versions of {asked.name!r} that are held.",
+                "List the versions that are held.",
+                Next(operation="names.list", id=asked.name),
                 name=asked.name,
                 version=asked.version,
             )
@@ -389,8 +393,8 @@ class Names:
         ]
         return NotFound(
             f"No manifest holds the name {str(asked)!r}.{nearest(asked.name, names)}",
-            "A manifest holds the name that its document gives itself from when it is registered; "
-            "`registration names list` shows those that are held.",
+            "A manifest holds the name that its document gives itself from when it is registered. List the names that are held.",
+            Next(operation="names.list"),
             name=asked.name,
             version=asked.version,
         )

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from registration.errors import InvalidArgument, Rejected, WorkFailed, WorkStuck
+from registration.errors import InvalidArgument, Next, Rejected, WorkFailed, WorkStuck
 from registration.onboarding.community.deploying.json_target import JsonTarget
 from registration.onboarding.community.deploying.plans import plan_for
 from registration.onboarding.community.deploying.saga import open_deployments
@@ -114,7 +114,8 @@ class CommunityDeployer:
         if not done.has_ended:
             raise WorkStuck(
                 done.describe(),
-                f"See to what stands in the way, then: `registration wizard resume {session}`.",
+                "Fix what stands in the way, then resume the session.",
+                Next(operation="sessions.resume", id=session),
                 session=session,
             )
         return done

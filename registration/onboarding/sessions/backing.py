@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from registration.core.store import Store
-from registration.errors import NotFound, StoreError
+from registration.errors import Next, NotFound, StoreError
 from registration.onboarding.sessions.claims import Claims, FileClaims, MemoryClaims
 from registration.onboarding.sessions.clients import client_key
 from registration.onboarding.sessions.settings import SessionSettings, read_settings
@@ -141,7 +141,8 @@ class FileBacking:
         if not isinstance(found, dict) or not isinstance(found.get("name"), str):
             raise StoreError(
                 f"{path} is damaged in line 1: it doesn't say which wizard it is of.",
-                "Nothing was changed. Look for a backup, or delete the session: `registration wizard delete ID`.",
+                "Nothing was changed. Look for a backup, or delete the session.",
+                Next(operation="sessions.delete", id=session),
             )
         return found
 

@@ -9,6 +9,7 @@ from registration.errors import (
     GuardRefused,
     InvalidAnswer,
     InvalidArgument,
+    Next,
     NotFound,
     NotYours,
     RegistrationError,
@@ -31,7 +32,8 @@ def not_yours(session: Session, by: Caller) -> NotYours:
     """The error that says whose a session is."""
     return NotYours(
         f"{session.id} belongs to {session.user!r} in the scope {session.scope!r}, not to {by.user!r} in {by.scope!r}.",
-        "Only its owner may act on it. Begin one of your own: `registration wizard start NAME`.",
+        "Only its owner may act on it. Begin one of your own.",
+        Next(operation="sessions.start", missing=("wizard",)),
         session=session.id,
     )
 
@@ -40,7 +42,8 @@ def wrong_client(session: Session) -> NotYours:
     """The error that says that a session is bound."""
     return NotYours(
         f"{session.id} is bound to another client.",
-        "Go on from the client that it was bound to; at a terminal: `--client TEXT`.",
+        "Go on from the client that it was bound to.",
+        Next(operation="sessions.resume", id=session.id, missing=("client",)),
         session=session.id,
     )
 
@@ -53,7 +56,9 @@ def active_already(other: Session, active: Active) -> SessionActive:
         problem = f"The scope {other.scope!r} has an active session already: {other.id}, of {other.user!r}, at {other.state}."
     return SessionActive(
         problem,
-        f"Go on with it: `registration wizard resume {other.id}`; or end it: `registration wizard cancel {other.id}`.",
+        "Go on with it, or end it.",
+        Next(operation="sessions.resume", id=other.id),
+        Next(operation="sessions.cancel", id=other.id),
         session=other.id,
     )
 
@@ -62,7 +67,8 @@ def no_way(session: Session, what: str) -> Rejected:
     """The error that says that the wizard has no such way from where the session is."""
     return Rejected(
         f"{session.id} stands at {session.state}, and can't {what} from there.",
-        f"Look where it can go: `registration wizard show {session.id}`.",
+        "Look where it can go.",
+        Next(operation="sessions.show", id=session.id),
         session=session.id,
         state=session.state,
     )
@@ -131,21 +137,22 @@ def ended(session: Session) -> SessionEnded:
         how = f"has expired: it was left alone at {stopped.get('at')} until {session.expires_at or session.updated_at}"
     else:
         how = f"is over: it is {session.state}" + (f" ({stopped['reason']})" if stopped.get("reason") else "")
-    next_step = (
-        f"Start it again, with its answers: `registration wizard restart {session.id}`."
-        if session.can_restart
-        else "Begin another one: `registration wizard start NAME`."
-    )
-    return kind(
-        f"{session.id} {how}.", next_step, session=session.id, state=session.state, stopped=dict(stopped)
-    )
+    next_step, step = "Begin another one.", Next(operation="sessions.start", missing=("wizard",))
+    if session.can_restart:
+        next_step, step = (
+            "Start it again, with its answers.",
+            Next(operation="sessions.restart", id=session.id),
+        )
+    facts = {"session": session.id, "state": session.state, "stopped": dict(stopped)}
+    return kind(f"{session.id} {how}.", next_step, step, **facts)
 
 
 def elsewhere(session: Session, step: str) -> InvalidAnswer:
     """The error that says that the session is at another step than the answer."""
     return InvalidAnswer(
         f"{session.id} stands at {session.state}, and the answer is to {step}.",
-        f"Somebody went on with it meanwhile: look at it, `registration wizard show {session.id}`.",
+        "It was continued meanwhile. Look where it is.",
+        Next(operation="sessions.show", id=session.id),
         session=session.id,
         problems=[f"{step}: the session stands at {session.state}"],
     )
@@ -154,5 +161,8 @@ def elsewhere(session: Session, step: str) -> InvalidAnswer:
 def not_found(id: str) -> NotFound:
     """The error that says that there is no such session."""
     return NotFound(
-        f"There is no session {id!r}.", "`registration wizard list` shows those that there are.", session=id
+        f"There is no session {id!r}.",
+        "List those that there are.",
+        Next(operation="sessions.list"),
+        session=id,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registration.errors import InvalidArgument
+from registration.errors import InvalidArgument, Next
 from registration.onboarding.wizards.progress import Progress, display_name, progress_of
 from registration.onboarding.wizards.wizard import ENDED, EXPIRED, FAILED
 
@@ -134,6 +134,7 @@ def check_session_id(text: object) -> str:
     if not isinstance(text, str) or not _ID.fullmatch(text):
         raise InvalidArgument(
             f"{text if isinstance(text, str) and len(text) < 80 else type(text).__name__!r} is not a session's id.",
-            "It looks like wiz_20261121093000123_0a1b2c3d4e5f6g7h; `registration wizard list` shows those that there are.",
+            "It looks like wiz_20261121093000123_0a1b2c3d4e5f6g7h. List those that there are.",
+            Next(operation="sessions.list"),
         )
     return text

@@ -27,6 +27,7 @@ from registration.errors import (
     GuardRefused,
     IllegalTransition,
     InvalidArgument,
+    Next,
     NotFound,
     NotYours,
     Rejected,
@@ -158,7 +159,8 @@ class Sessions(SessionReader):
         if found is None:
             raise NotFound(
                 f"{by.user!r} has no active session in the scope {by.scope!r}.",
-                "Begin one: `registration wizard start NAME`.",
+                "Begin one.",
+                Next(operation="sessions.start", missing=("wizard",)),
             )
         return self.resume(found.id, by)
 
@@ -329,7 +331,8 @@ class Sessions(SessionReader):
         if session.is_active:
             raise Rejected(
                 f"{id} is going on: it stands at {session.state}.",
-                f"Resume it: `registration wizard resume {id}`.",
+                "Resume it.",
+                Next(operation="sessions.resume", id=id),
             )
         if not session.can_restart:
             raise ended(session)
@@ -535,7 +538,8 @@ class Sessions(SessionReader):
     def _failed(self, run: Run, session: Session, by: Caller, failure: WorkFailed) -> WorkFailed:
         """Let a session fail for what its work failed for; the failure, with what to do next."""
         self._act(run, session, "fail", by, reason=failure.problem)
-        failure.next_step = f"Start it again, with its answers: `registration wizard restart {session.id}`."
+        failure.next_step = "Start it again, with its answers."
+        failure.next = (Next(operation="sessions.restart", id=session.id),)
         return failure
 
 

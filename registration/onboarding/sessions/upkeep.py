@@ -95,5 +95,5 @@ def cleanup_expired(sessions: Sessions, *, delete_after_s: float | None = None) 
 
 
 def health_of(sessions: SessionReader) -> AreaVerification:
-    """Check every byte of every session: chains, snapshots, states; as `registration verify` does."""
+    """Check every byte of every session: chains, snapshots, states."""
     return verify_area(layout.SESSIONS, sessions.backing.ids(), sessions.store_of)

@@ -9,7 +9,7 @@ from registration.errors import GuardRefused
 from registration.pipeline.wire.locks import lease_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from registration.core.explanation import Explanation
     from registration.errors import Next, RegistrationError
@@ -18,24 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How an interface words what to do next. step: one step, as its users would take it. advice: what to do about an error."""
+    """How an interface words what to do next.
+
+    step: one step, as its users would take it. advice: a sentence of the library, and the steps that do what it says.
+    """
 
     step: Callable[[Next], str]
-    advice: Callable[[RegistrationError], str]
+    advice: Callable[[str, Sequence[Next]], str]
 
 
-NEUTRAL = Wording(step=str, advice=lambda error: error.next_step)
+NEUTRAL = Wording(step=str, advice=lambda sentence, _steps: sentence)
 """The library's own words, for where nothing is known of the interface."""
 
 
 def error(found: RegistrationError, wording: Wording) -> dict[str, Any]:
     """What went wrong: a stable name, the problem, what to do about it as a text and as data, the facts."""
-    told = found.as_json() | {"next_step": wording.advice(found)}
-    if isinstance(found, GuardRefused) and "next" in found.details:
-        told["details"] = found.details | {
-            "next": wording.step(found.next[0]) if found.details["next"] else ""
-        }
-    return told
+    told = found.as_json()
+    if not isinstance(found, GuardRefused):
+        return told | {"next_step": wording.advice(found.next_step, found.next)}
+    # What guards advise is about the rules that refuse; the step that leads on stands in the explanation.
+    step = wording.step(found.next[0]) if found.details.get("next") else ""
+    return told | {"details": found.details | {"next": step}}
 
 
 def problem(found: RegistrationError | None, wording: Wording) -> dict[str, Any] | None:

@@ -82,7 +82,14 @@ def repair(area: str, id: str, loss: Loss | None, *, accepted: bool) -> dict[str
     }
 
 
-def check(one: Check) -> dict[str, Any]:
+def check(one: Check, wording: Wording) -> dict[str, Any]:
     """One thing that was looked at of a place for a registry."""
-    found = {"check": one.name, "verdict": one.verdict, "found": one.found, "advice": one.advice}
-    return found if one.figures is None else {**found, "figures": dict(one.figures)}
+    steps = [] if one.next is None else [one.next]
+    told = {
+        "check": one.name,
+        "verdict": one.verdict,
+        "found": one.found,
+        "advice": wording.advice(one.advice, steps),
+        "next_actions": [step.as_json() for step in steps],
+    }
+    return told if one.figures is None else {**told, "figures": dict(one.figures)}

@@ -26,6 +26,7 @@ from registration.core.store import Files, Loss, Record, Recovered, Stray
 from registration.errors import (
     CorruptRegistry,
     LockTimeout,
+    Next,
     NotFound,
     RegistrationError,
     StoreError,
@@ -653,6 +654,7 @@ def _check_lifecycle(root: str, registry: RegistryFile, definition: Definition) 
         raise CorruptRegistry(
             f"The registry at {root} is for the lifecycle {registry.definition!r}{version}, not for "
             f"{definition.name!r} version {definition.version} as it was given.",
-            "Open it with its own lifecycle; `registration lifecycle migrate` puts another version in force.",
+            "Open it with its own lifecycle, or put another version in force.",
+            Next(operation="lifecycle.migrate", missing=("file",)),
             definition=registry.definition,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from registration.errors import CorruptRegistry, LockTimeout, NotFound, StoreError
+from registration.errors import CorruptRegistry, LockTimeout, Next, NotFound, StoreError
 from registration.storage import layout
 from registration.storage.disk import (
     Disk,
@@ -146,7 +146,7 @@ def read_registry(disk: Disk, root: str) -> RegistryFile:
     except Exception as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             raise NotFound(
-                f"There is no registry at {root}.", f"Make one: `registration init {root}`.", root=root
+                f"There is no registry at {root}.", "Make one.", Next(operation="init", id=root), root=root
             ) from None
         raise
     try:
