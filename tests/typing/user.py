@@ -28,6 +28,7 @@ from registration import (
     TransitionResult,
     Verdict,
 )
+from registration.errors import Next
 
 
 def tell(change: StateChange) -> None:
@@ -88,6 +89,7 @@ def use(root: Path) -> None:
             pipeline.persist_state("acme/weather", snapshot)
         except RegistrationError as error:
             assert_type(error.next_step, str)
+            assert_type(error.next, tuple[Next, ...])
 
 
 def import_all(root: Path, documents: Iterator[bytes]) -> None:
