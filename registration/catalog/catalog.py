@@ -1,6 +1,6 @@
 """`Catalog`: one registry's `catalog.sqlite`, caught up before each answer.
 
-What is asked is in `filters`; who answers where there is no catalog is `registration.pipeline.find`.
+What is asked is in `filters`. Where no file can be kept, the same code answers from one in memory; see `Catalog`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from registration.catalog.file import (
     CatalogFile,
+    CatalogInMemory,
     Unusable,
     damaged,
-    in_memory,
     read_meta,
     transaction,
     write_meta,
@@ -78,16 +78,32 @@ class _Batch:
 
 
 class Catalog:
-    """The catalog of one registry on files. Safe to share between threads and processes.
+    """The catalog of one registry. Safe to share between threads and processes.
 
-    Every call raises `Unusable` where the catalog can't be had; then the answer has to come from the logs.
+    root: where the registry's files are, with the catalog among them, on `disk`. in_memory: nothing is kept there, but in
+    memory for as long as this object lives; without a root it is so anyway. One in memory is caught up from the feed as well;
+    where that can't be read, since nothing can be written and no feed was kept yet, it is compared with every log instead.
+
+    Every call raises `Unusable` where the catalog can't be had; then the answer has to come from one in memory.
     """
 
-    def __init__(self, store: Store, *, disk: Disk, root: str, busy_timeout_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        disk: Disk | None = None,
+        root: str | None = None,
+        busy_timeout_s: float = 10.0,
+        in_memory: bool = False,
+    ) -> None:
         self._store = store
         self._disk = disk
         self._root = root
-        self._file = CatalogFile(disk, root, store.source, busy_timeout_s=busy_timeout_s)
+        self._file: CatalogFile | CatalogInMemory
+        if in_memory or disk is None or root is None:
+            self._file = CatalogInMemory(store.source)
+        else:
+            self._file = CatalogFile(disk, root, store.source, busy_timeout_s=busy_timeout_s)
 
     def catch_up(self) -> int:
         """Fold what was committed since; how many events that were."""
@@ -101,19 +117,21 @@ class Catalog:
         policy: Callable[[], Policy],
         after: tuple[str, str] | None,
         limit: int,
+        goes_on: bool = False,
     ) -> Page:
         """The first rows behind a place in the order that the filters let through.
 
-        The log of each is looked at once: its size tells whether the row is of it. policy: asked where a kind is.
+        The log of each is looked at once: its size tells whether the row is of it. policy: asked where a kind is. goes_on:
+        it is a later page of one answer, for which not every log has to be looked at again.
         """
 
         def question(db: sqlite3.Connection) -> Page:
-            dark = self._unreadable(db, self._catch_up(db))
+            dark = self._unreadable(db, self._catch_up(db, goes_on=goes_on))
             if filters.kind is not None:
                 keep_kinds(db, policy())
             for _ in range(SELECTED_AGAIN_MAX):
                 rows = select_page(db, self._places(db), filters, order, after=after, limit=limit)
-                changed = [row.id for row in rows if self._log_bytes(row.id) != row.size_bytes]
+                changed = [row.id for row in rows if self._log_bytes(row) != row.size_bytes]
                 if not changed or not self._settle(db, changed):
                     break
                 dark = self._unreadable(db, _CaughtUp())
@@ -181,11 +199,13 @@ class Catalog:
         """How it stands, changing nothing."""
         from registration.catalog.status import Status, status_of  # noqa: PLC0415  # as above
 
-        path = self._file.path
-        try:
-            size = self._disk.status_at(path).st_size
-        except FileNotFoundError:
-            return Status("missing", path)
+        path, size = self._file.path, 0
+        if isinstance(self._file, CatalogFile):
+            assert self._disk is not None
+            try:
+                size = self._disk.status_at(path).st_size
+            except FileNotFoundError:
+                return Status("missing", path)
         try:
             with _unusable_feed():
                 return self._file.ask_as_it_is(
@@ -196,14 +216,37 @@ class Catalog:
 
     # -- inside --------------------------------------------------------------------------------------------
 
-    def _catch_up(self, db: sqlite3.Connection) -> _CaughtUp:
+    def _catch_up(self, db: sqlite3.Connection, *, goes_on: bool = False) -> _CaughtUp:
         found = _CaughtUp()
-        with _unusable_feed():
-            if read_meta(db)["cursor"] == self._store.feed_end():
-                return found
-            while not found.done:
-                with transaction(db):  # a turn each: whoever else is catching up goes on from where this ends
-                    self._fold_some(db, found)
+        try:
+            with _unusable_feed():
+                if read_meta(db)["cursor"] == self._store.feed_end():
+                    return found
+                while not found.done:
+                    with transaction(
+                        db
+                    ):  # a turn each: whoever else is catching up goes on from where this ends
+                        self._fold_some(db, found)
+        except Unusable:
+            if isinstance(self._file, CatalogFile):
+                raise
+            return found if goes_on and read_meta(db)["logs"] else self._from_logs(db)
+        return found
+
+    def _from_logs(self, db: sqlite3.Connection) -> _CaughtUp:
+        """Compare what is known of every manifest with its log, and fold what differs."""
+        found = _CaughtUp(done=True)
+        with transaction(db):
+            projection = Projection(db, self._store, self._store.definition)
+            known = {id for (id,) in db.execute("SELECT id FROM manifests UNION SELECT id FROM unreadable")}
+            there = set(self._store.streams())
+            for id in chain(there, known - there):  # one that is gone is looked at as well
+                mended = projection.mend(id)
+                found.events += mended.changed
+                if mended.problem is not None:
+                    found.problems[id] = mended.problem
+            self._places(db)
+            write_meta(db, logs="compared")
         return found
 
     def _fold_some(self, db: sqlite3.Connection, found: _CaughtUp) -> None:
@@ -297,28 +340,14 @@ class Catalog:
         with transaction(db):
             self._places(db)
 
-    def _log_bytes(self, id: str) -> int:
+    def _log_bytes(self, row: Row) -> int:
+        """How long a row's log is; as long as it was, where it isn't a file: no other program gets in there."""
+        if self._disk is None or self._root is None:
+            return row.size_bytes
         try:
-            return self._disk.status_at(os.path.join(self._root, layout.log_path(id))).st_size
+            return self._disk.status_at(os.path.join(self._root, layout.log_path(row.id))).st_size
         except (FileNotFoundError, NotADirectoryError):
             return -1
-
-
-def catalog_in_memory(store: Store, policy: Policy | None) -> sqlite3.Connection:
-    """The catalog of a registry in memory, from its logs: for questions that are asked in SQL, where no file can be kept.
-
-    policy: where kinds are asked for.
-    """
-    db = in_memory(store.source)
-    definition = store.definition
-    with transaction(db):
-        projection = Projection(db, store, definition)
-        for id in store.streams():
-            projection.mend(id)
-        keep_places(db, definition.chart, definition.identity["digest"])
-    if policy is not None:
-        keep_kinds(db, policy)
-    return db
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""The catalog's file: opened for one question at a time, made where it is missing, made anew where it is of no use.
+"""Where a catalog is kept: `CatalogFile`, or `CatalogInMemory` where no file can be.
+
+The file is opened for one question at a time, made where it is missing, made anew where it is of no use.
 
 A connection lives as long as one question does. That costs 0.1 ms, and nothing is left to be wrong later: no connection
 crosses a fork, none outlives the file that it was opened on. SQLite's rollback journal is used rather than its WAL: at
@@ -17,6 +19,7 @@ import re
 import sqlite3
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -61,8 +64,8 @@ _turns: dict[str, threading.RLock] = {}
 os.register_at_fork(after_in_child=_turns.clear)  # a thread that the child doesn't have may hold one
 
 
-class Unusable(Exception):  # a reason on its way to scanning the logs, never seen by a caller
-    """The catalog can't be used now, and the answer has to come from elsewhere."""
+class Unusable(Exception):  # a reason on its way to a catalog in memory, never seen by a caller
+    """The catalog can't be used now, and the answer has to come from another one."""
 
 
 class Useless(Exception):  # a reason to make the catalog anew, never seen by a caller
@@ -236,6 +239,79 @@ class CatalogFile:
                 raise Unusable("it has to be made anew, and somebody has it open")
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, 0.05)
+
+
+class CatalogInMemory:
+    """A catalog that is in no file, and gone with this object; it takes the same questions. Safe to share between threads.
+
+    source: as for `CatalogFile`.
+    """
+
+    path = ":memory:"
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._turn = threading.RLock()
+        self._kept: list[sqlite3.Connection] = []
+        _in_memory.add(self)
+        weakref.finalize(self, _close, self._kept)
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Put a question to it, one at a time; made anew where it turns out to be useless.
+
+        Raises:
+            Unusable: when there is no memory for it.
+        """
+        with self._turn:
+            try:
+                return self._ask(question)
+            except Useless:
+                self.make_anew()
+            try:
+                return self._ask(question)
+            except Useless as why:
+                raise Unusable(f"it was made anew, and is of no use still: {why}") from why
+
+    def ask_as_it_is(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Put a question that only reads to a copy, which it may leave in any state."""
+        with self._turn, _explained(), closing(sqlite3.connect(self.path, isolation_level=None)) as copy:
+            self._opened().backup(copy)
+            return question(copy)
+
+    def make_anew(self) -> None:
+        """Empty it."""
+        with self._turn:
+            _close(self._kept)
+
+    def forget(self) -> None:
+        """In a forked child: its thread may not be the one that has the turn, and begins anew."""
+        self._turn = threading.RLock()
+        self._kept.clear()
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        with _explained():
+            return question(self._opened())
+
+    def _opened(self) -> sqlite3.Connection:
+        if not self._kept:
+            self._kept.append(in_memory(self._source))
+        return self._kept[0]
+
+
+def _close(kept: list[sqlite3.Connection]) -> None:
+    while kept:
+        kept.pop().close()
+
+
+_in_memory: weakref.WeakSet[CatalogInMemory] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for one in _in_memory:
+        one.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def in_memory(source: str) -> sqlite3.Connection:

@@ -1,8 +1,4 @@
-"""Filters: what manifests are looked for, and in which order they come. Checked once, and meant in one way.
-
-`Filters.holds` is the meaning, over one manifest in memory (`registration.catalog.scanning`). `registration.catalog.selecting` says the same in SQL; a test
-holds the two against each other.
-"""
+"""Filters: what manifests are looked for, and in which order they come. Checked once; `registration.catalog.selecting` asks in SQL."""
 
 from __future__ import annotations
 
@@ -14,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import orjson
 
-from registration.catalog.words import has_words, words_in, words_of
+from registration.catalog.words import words_in
 from registration.core.decider import check_state, nearest
 from registration.errors import InvalidArgument
 from registration.values.pointers import ABSENT, at_pointer
 
 if TYPE_CHECKING:
     from registration.catalog.rows import Row
-    from registration.catalog.scanning import Known
     from registration.core.chart import Chart
 
 Key = Literal["id", "updated", "created", "state"]
@@ -80,37 +75,10 @@ class Filters:
         """The words of `text`."""
         return tuple(words_in(self.text)) if self.text is not None else ()
 
-    @property
-    def needs_log(self) -> bool:
-        """Whether a snapshot doesn't tell enough to answer."""
-        return self.actor is not None or self.tag is not None
-
     def said(self) -> dict[str, Any]:
         """Those that are set, as JSON values."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in found.items() if value not in (None, ())}
-
-    def holds(self, known: Known, chart: Chart) -> bool:
-        """Whether a manifest is one of those that are looked for."""
-        row = known.row
-        return (
-            (self.state is None or self.state in chart.active(row.state))
-            and (self.kind is None or self.kind == known.kind)
-            and (self.actor is None or self.actor in known.actors)
-            and (self.tag is None or self.tag in known.tags)
-            and self._in_time(row)
-            and (self.name_prefix is None or row.name.startswith(self.name_prefix))
-            and all(stands(known.document, pointer, wanted) for pointer, wanted in self.where)
-            and (self.text is None or has_words(self.words, words_of(row.id, known.document)))
-        )
-
-    def _in_time(self, row: Row) -> bool:
-        return (
-            (self.created_since is None or row.created_at >= self.created_since)
-            and (self.created_until is None or row.created_at <= self.created_until)
-            and (self.updated_since is None or row.updated_at >= self.updated_since)
-            and (self.updated_until is None or row.updated_at <= self.updated_until)
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ ROWS_AT_ONCE = 500
 
 
 def found_rows(
-    page_behind: Callable[[SortKey | None, int], Page | None],
-    scan_behind: Callable[[SortKey | None], Iterator[Row | Unreadable]],
+    page_behind: Callable[[SortKey | None, int, bool], Page],
     order: Order,
     *,
     after: SortKey | None,
@@ -27,17 +26,13 @@ def found_rows(
 ) -> Iterator[Row | Unreadable]:
     """The rows after a sort key, unreadable manifests among them; one row more than the limit.
 
-    page_behind: a page of at most that many rows after a key; None when the catalog is unavailable: `scan_behind` then gives
-    the rest, however far the catalog came.
+    page_behind: a page of at most that many rows after a key, and whether it goes on from another.
     """
     left = sys.maxsize if limit is None else limit + 1
     dark: tuple[Unreadable, ...] | None = None
     while left:
         size = min(left, ROWS_AT_ONCE)
-        page = page_behind(after, size)
-        if page is None:
-            yield from scan_behind(after)
-            return
+        page = page_behind(after, size, dark is not None)
         if dark is None:
             dark = tuple(one for one in page.unreadable if _belongs(one, order, after))
         left -= size

@@ -1,15 +1,15 @@
-"""`pipeline.find`: lists, counts, statistics and queries over a whole registry, from its catalog or without one.
+"""`pipeline.find`: lists, counts, statistics and queries over a whole registry, from its catalog.
 
-Every answer comes from `catalog.sqlite` where that can be had, caught up before it answers; otherwise from the manifests'
-own files, with the same filters.
+Every answer comes from `catalog.sqlite` where that can be had, caught up before it answers; otherwise from a catalog in memory,
+made of the same feed or logs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from registration.core.policy import NO_POLICY
 from registration.errors import InvalidArgument, RegistrationError, StoreError
@@ -18,13 +18,11 @@ from registration.pipeline.results import Listing, Summary
 from registration.values.times import rfc3339
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from registration.catalog.catalog import Catalog, Page
     from registration.catalog.checking import Checked
     from registration.catalog.filters import Filters, FilterWords, Order, SortKey
     from registration.catalog.queries import Answer, Parameters
-    from registration.catalog.rows import Row, Unreadable
+    from registration.catalog.rows import Row
     from registration.catalog.statistics import Statistics
     from registration.catalog.status import Status
     from registration.core.policy import Policy
@@ -78,18 +76,10 @@ class FindPart(Part[M]):
     @call
     def count(self, state: str | None = None, **filters: Unpack[FilterWords]) -> int:
         """How many manifests `list` would give, less those that can't be read."""
-        from registration.catalog.filters import Order, check_filters  # noqa: PLC0415  # as above
+        from registration.catalog.filters import check_filters  # noqa: PLC0415  # as above
 
-        store = self._registry.store
-        wanted = check_filters(store.definition.chart, state=state, **filters)
-        found = self._ask(lambda catalog: catalog.count(wanted, policy=self._registry.policy))
-        if found is not None:
-            return found
-        from registration.catalog.rows import Unreadable  # noqa: PLC0415  # as above
-        from registration.catalog.scanning import scan  # noqa: PLC0415  # as above
-
-        rows = scan(store, wanted, Order(), policy=self._registry.policy)
-        return sum(1 for row in rows if not isinstance(row, Unreadable))
+        wanted = check_filters(self._registry.store.definition.chart, state=state, **filters)
+        return self._ask(lambda catalog: catalog.count(wanted, policy=self._registry.policy))
 
     @call
     def stats(self, *, since: str | None = None) -> Statistics:
@@ -103,13 +93,7 @@ class FindPart(Part[M]):
 
             since = at_time(since, earliest=True)
         time = rfc3339(self._registry.clock())
-        found = self._ask(lambda catalog: catalog.statistics(time=time, since=since))
-        if found is not None:
-            return found
-        with closing(self._catalog_in_memory(None)) as db:
-            from registration.catalog.statistics import statistics  # noqa: PLC0415  # as above
-
-            return statistics(db, time=time, since=since)
+        return self._ask(lambda catalog: catalog.statistics(time=time, since=since))
 
     @call
     def query(
@@ -130,23 +114,17 @@ class FindPart(Part[M]):
             Rejected: when it would do anything but read, or takes too long.
         """
         self._registry.check_open()
-        found = self._ask(
+        return self._ask(
             lambda catalog: catalog.query(
                 sql, parameters, policy=self._kinds, rows_max=rows_max, time_limit_s=time_limit_s
             )
         )
-        if found is not None:
-            return found
-        with closing(self._catalog_in_memory(self._kinds())) as db:
-            from registration.catalog.queries import run_query  # noqa: PLC0415  # as above
-
-            return run_query(db, sql, parameters, rows_max=rows_max, time_limit_s=time_limit_s)
 
     @call
     def catalog_status(self) -> Status:
         """How the catalog stands, changing nothing."""
         self._registry.check_open()
-        return self._needed().status()
+        return (self._kept() or self._in_memory).status()
 
     @call
     def refresh_catalog(
@@ -160,22 +138,30 @@ class FindPart(Part[M]):
         Raises:
             StoreError: when no catalog can be kept there.
         """
+        store, catalog = self._registry.store, self._kept() or self._in_memory
         from registration.catalog.file import Unusable  # noqa: PLC0415  # as above
 
-        store = self._registry.store
         try:
-            return self._needed().refresh(store.streams(), quick=quick, anew=anew, step=step)
+            return catalog.refresh(store.streams(), quick=quick, anew=anew, step=step)
         except Unusable as why:
             raise StoreError(
-                f"The catalog can't be kept: {why}.",
-                "Lists are made without it, from every manifest's own files.",
+                f"The catalog can't be kept: {why}.", "Lists come from one in memory meanwhile."
             ) from None
 
     @call
     def catch_up_catalog(self) -> int:
-        """Bring the catalog up to date, so that the next list doesn't have to; how many events that were."""
+        """Bring the registry's catalog up to date, so that the next list doesn't have to; how many events that were."""
         self._registry.check_open()
-        return self._ask(lambda catalog: catalog.catch_up()) or 0
+        catalog = self._kept()
+        if catalog is None:
+            return 0
+        from registration.catalog.file import Unusable  # noqa: PLC0415  # as above
+
+        try:
+            return catalog.catch_up()
+        except Unusable as why:
+            _log.info("The catalog can't be kept: %s.", why)
+            return 0
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -185,66 +171,60 @@ class FindPart(Part[M]):
         from registration.catalog.listing import found_rows  # noqa: PLC0415  # as above
         from registration.catalog.rows import Unreadable  # noqa: PLC0415  # as above
 
-        def page_behind(key: SortKey | None, size: int) -> Page | None:
+        def page_behind(key: SortKey | None, size: int, goes_on: bool) -> Page:
             return self._ask(
                 lambda catalog: catalog.page(
-                    filters, order, policy=self._registry.policy, after=key, limit=size
+                    filters, order, policy=self._registry.policy, after=key, limit=size, goes_on=goes_on
                 )
             )
 
-        def scan_behind(key: SortKey | None) -> Iterator[Row | Unreadable]:
-            from registration.catalog.scanning import scan  # noqa: PLC0415  # where there is no catalog
-
-            return scan(self._registry.store, filters, order, policy=self._registry.policy, after=key)
-
-        for row in found_rows(page_behind, scan_behind, order, after=after, limit=limit):
+        for row in found_rows(page_behind, order, after=after, limit=limit):
             if isinstance(row, Unreadable):
                 yield None, Summary(row.id, problem=row.problem)
             else:
                 yield order.sort_key(row), _summary(row)
 
-    def _ask(self, question: Callable[[Catalog], T]) -> T | None:
-        """What the catalog answers; None where it can't be had, or there is none for this store."""
-        catalog = self._catalog()
-        if catalog is None:
-            return None
+    def _ask(self, question: Callable[[Catalog], T]) -> T:
+        """What the registry's catalog answers, or where that can't be kept, one in memory."""
+        catalog = self._kept()
         from registration.catalog.file import Unusable  # noqa: PLC0415  # SQLite: not for who only reads states
 
         try:
-            return question(catalog)
+            if catalog is not None:
+                return question(catalog)
         except Unusable as why:
-            _log.info("The catalog can't be used: %s. Every manifest's own files are read instead.", why)
-            return None
+            _log.info("The catalog can't be kept: %s. One in memory answers instead.", why)
+        try:
+            return question(self._in_memory)
+        except Unusable as why:
+            raise StoreError(f"No catalog can be had: {why}.", "Free memory, and try again.") from None
 
-    def _catalog(self) -> Catalog | None:
-        """The registry's catalog; None for a store that has none, since it isn't plain files."""
+    def _kept(self) -> Catalog | None:
+        """The catalog among the registry's files; None where it isn't kept in plain files."""
         from registration.storage.disk import PosixDisk  # noqa: PLC0415  # a store in memory needs neither
         from registration.storage.files.files import FileStore  # noqa: PLC0415  # as above
 
         store = self._registry.store
         if not isinstance(store, FileStore) or not isinstance(store.disk, PosixDisk):
             return None
+        return self._catalog(disk=store.disk, root=store.root, busy_timeout_s=self._registry.lock_timeout_s)
+
+    @cached_property
+    def _in_memory(self) -> Catalog:
+        """One that is kept nowhere; made for the first question that needs it, and caught up by the next."""
+        from registration.storage.files.files import FileStore  # noqa: PLC0415  # as above
+
+        store = self._registry.store
+        if isinstance(store, FileStore):
+            return self._catalog(disk=store.disk, root=store.root, in_memory=True)
+        return self._catalog()
+
+    def _catalog(self, **where: Any) -> Catalog:
         try:
             from registration.catalog.catalog import Catalog  # noqa: PLC0415  # SQLite, as above
-        except ImportError:  # a Python that was built without it
-            return None
-        return Catalog(store, disk=store.disk, root=store.root, busy_timeout_s=self._registry.lock_timeout_s)
-
-    def _needed(self) -> Catalog:
-        catalog = self._catalog()
-        if catalog is None:
-            raise StoreError(
-                "This registry has no catalog: it is not kept in plain files, or Python has no SQLite.",
-                "Lists are made without it.",
-            )
-        return catalog
-
-    def _catalog_in_memory(self, policy: Policy | None) -> sqlite3.Connection:
-        try:
-            from registration.catalog.catalog import catalog_in_memory  # noqa: PLC0415  # as above
         except ImportError:
             raise StoreError("This Python has no SQLite.", "Use one that has its module sqlite3.") from None
-        return catalog_in_memory(self._registry.store, policy)
+        return Catalog(self._registry.store, **where)
 
     def _kinds(self) -> Policy:
         """The policy in force, for what kinds there are; without any, where it can't be meant."""

@@ -572,20 +572,86 @@ def test_a_registry_of_an_earlier_release_has_its_catalog_made(tmp_path: Path) -
         assert pipeline.find.refresh_catalog().mended == ()
 
 
-def test_a_store_without_files_has_no_catalog() -> None:
-    """It is said where one is asked for; no answer needs it."""
-    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION)) as pipeline:
-        with pytest.raises(StoreError, match="has no catalog"):
-            pipeline.find.catalog_status()
-        with pytest.raises(StoreError, match="has no catalog"):
-            pipeline.find.refresh_catalog()
-        assert pipeline.find.catch_up_catalog() == 0
+def test_a_registry_in_memory_has_a_catalog_there() -> None:
+    """Its status, what it is asked, and its upkeep are as for one in a file."""
+    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+        stock(pipeline)
+        before = pipeline.find.catalog_status()
+        assert ids(pipeline.list("DRAFT")) == ["d1", "d2"]
+        after = pipeline.find.catalog_status()
+        pipeline.create("new", {})
+
+        assert (before.state, before.lag, before.path) == ("behind", 11, ":memory:")
+        assert (after.state, after.lag, after.manifests, after.events) == ("current", 0, 5, 11)
+        assert pipeline.find.catalog_status().lag == 1
+        checked = pipeline.find.refresh_catalog()
+        assert (checked.caught_up, checked.manifests, checked.mended, checked.gone) == (1, 6, (), ())
+        assert pipeline.find.refresh_catalog(anew=True).caught_up == 12
+        assert pipeline.find.catch_up_catalog() == 0  # nothing that outlives the pipeline
+
+
+def test_a_question_of_ones_own_leaves_the_catalog_in_memory_as_it_was() -> None:
+    """It is put to a copy: what fences it in would keep the next answer from being caught up."""
+    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+        stock(pipeline)
+        assert pipeline.find.query("select count(*) from manifests").rows == ((5,),)
+        with pytest.raises(Rejected):
+            pipeline.find.query("delete from manifests")
+        pipeline.create("new", {})
+
+        assert pipeline.find.query("select count(*) from manifests").rows == ((6,),)
+        assert pipeline.find.count() == 6
+
+
+def test_a_forked_child_asks_a_catalog_in_memory_of_its_own() -> None:
+    """Also where another thread of its parent had the turn."""
+    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+        stock(pipeline)
+        assert pipeline.find.count() == 5
+        held, go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with pipeline.find._in_memory._file._turn:
+                held.set()
+                go.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(pipeline.find.count())
+        go.set()
+        thread.join()
+
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+
+
+def test_what_another_process_writes_shows_in_a_catalog_in_memory(root: Path) -> None:
+    """With a feed that can be read and with one that can't: what is new, what changed, and what is gone."""
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        stock(pipeline)
+        (root / "catalog.sqlite").mkdir()
+        assert pipeline.find.count() == 5
+        with RegistrationPipeline(root, actor="bea", create=False) as other:
+            other.create("new", {})
+            other.submit_for_review("d1")
+        assert ids(pipeline.list("DRAFT")) == ["d2", "new"]
+
+        (root / "feed").rename(root / "kept")
+        (root / "feed").write_bytes(b"")
+        shutil.rmtree(root / "manifests" / "new")
+        assert ids(pipeline.list("DRAFT")) == ["d2"]
+        assert pipeline.find.count() == 5
+        (root / "feed").unlink()
+        (root / "kept").rename(root / "feed")
+        shutil.rmtree(root / "catalog.sqlite")
 
 
 def test_a_catalog_that_can_not_be_kept_is_said_where_it_is_asked_for(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A list comes without it, and says so in the log only."""
+    """A list comes from one in memory, and says so in the log only."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         stock(pipeline)
         (root / "catalog.sqlite").mkdir()
@@ -617,8 +683,8 @@ def test_a_feed_that_can_not_be_read_is_a_reason_to_do_without(root: Path) -> No
         (root / "kept").rename(root / "feed")
 
 
-def test_python_without_sqlite_lists_all_the_same(root: Path) -> None:
-    """Only what is asked in SQL can't be answered."""
+def test_python_without_sqlite_says_so_where_a_catalog_is_needed(root: Path) -> None:
+    """Lists need it; states and histories don't, and a pipeline closes without."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         stock(pipeline)
     program = (
@@ -626,11 +692,12 @@ def test_python_without_sqlite_lists_all_the_same(root: Path) -> None:
         "sys.modules['sqlite3'] = None\n"
         "from registration import RegistrationPipeline\n"
         "with RegistrationPipeline(sys.argv[1], create=False) as pipeline:\n"
-        "    print([one.manifest_id for one in pipeline.list('DRAFT')], pipeline.find.count(text='acme'))\n"
-        "    try:\n"
-        "        pipeline.find.stats()\n"
-        "    except Exception as error:\n"
-        "        print(error)\n"
+        "    print(pipeline.load_state('z').state, len(list(pipeline.history('z'))))\n"
+        "    for ask in (lambda: list(pipeline.list('DRAFT')), pipeline.find.stats, pipeline.find.catalog_status):\n"
+        "        try:\n"
+        "            ask()\n"
+        "        except Exception as error:\n"
+        "            print(error)\n"
     )
 
     done = subprocess.run(
@@ -638,29 +705,40 @@ def test_python_without_sqlite_lists_all_the_same(root: Path) -> None:
     )
 
     assert done.stdout.splitlines() == [
-        "['d1', 'd2'] 3",
-        "This Python has no SQLite. Use one that has its module sqlite3.",
-    ]
+        "REGISTERED 4", *3 * ["This Python has no SQLite. Use one that has its module sqlite3."],
+    ]  # fmt: skip
 
 
-def test_a_list_goes_on_without_the_catalog_where_that_breaks_off(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("feed", [True, False], ids=["feed", "no feed"])
+def test_a_list_goes_on_in_memory_where_the_catalog_breaks_off(
+    root: Path, monkeypatch: pytest.MonkeyPatch, feed: bool
 ) -> None:
-    """From the very place that it came to."""
+    """From the very place that it came to; from the logs alone, each of which is compared once, where the feed is gone as well."""
     monkeypatch.setattr("registration.catalog.listing.ROWS_AT_ONCE", 2)
-    original = Catalog.page
+    page, mend, mended = Catalog.page, Projection.mend, []
     asked = iter(range(10))
 
-    def page(self: Catalog, *args: Any, **said: Any) -> Any:
-        if next(asked):
-            raise Unusable("locked")
-        return original(self, *args, **said)
+    def no_feed(self: FileStore) -> str:
+        raise StoreError("There is no feed.")
 
-    monkeypatch.setattr(Catalog, "page", page)
+    def breaking_off(self: Catalog, *args: Any, **said: Any) -> Any:
+        if self._file.path != ":memory:" and next(asked):
+            if not feed:
+                monkeypatch.setattr(FileStore, "feed_end", no_feed)
+            raise Unusable("locked")
+        return page(self, *args, **said)
+
+    def counted(self: Projection, id: str) -> Any:
+        mended.append(id)
+        return mend(self, id)
+
+    monkeypatch.setattr(Catalog, "page", breaking_off)
     with RegistrationPipeline(root, actor="ada") as pipeline:
         stock(pipeline)
+        monkeypatch.setattr(Projection, "mend", counted)
 
         assert ids(pipeline.list(sort="-created")) == ["z", "a", "r", "d2", "d1"]
+        assert sorted(mended) == ([] if feed else ["a", "d1", "d2", "r", "z"])
 
 
 def test_who_committed_much_catches_up_when_it_closes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

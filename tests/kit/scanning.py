@@ -1,7 +1,4 @@
-"""Scanning: the same answers without a catalog, from every manifest's own files.
-
-It reads each snapshot once, and the log where a filter asks for what no snapshot tells.
-"""
+"""A second opinion on lists: what filters mean, over every manifest by itself, without SQL and without an index."""
 
 from __future__ import annotations
 
@@ -10,11 +7,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registration.catalog.filters import Filters, Order
+from registration.catalog.filters import Filters, Order, stands
 from registration.catalog.rows import Row, Unreadable, advance, row_of, tags_of
+from registration.catalog.words import has_words, words_of
 from registration.errors import LockTimeout, NotFound, StoreError
 
 if TYPE_CHECKING:
+    from registration.core.chart import Chart
     from registration.core.policy import Policy
     from registration.core.store import Store
     from registration.values.snapshots import StateSnapshot
@@ -67,14 +66,14 @@ def _found(store: Store, filters: Filters, policy: Policy | None, order: Order) 
         except (StoreError, LockTimeout) as problem:
             yield Unreadable(id, problem)
             continue
-        if known is not None and filters.holds(known, chart):
+        if known is not None and holds(filters, known, chart):
             yield known.row
 
 
 def _known(store: Store, filters: Filters, policy: Policy | None, state: StateSnapshot) -> Known | None:
     kind = policy.kind_of(state.document) if policy is not None else None
     name = kind.name if kind is not None else None
-    if not filters.needs_log:
+    if filters.actor is None and filters.tag is None:
         return Known(row_of(state), state.document, name, frozenset(), frozenset())
     row: Row | None = None
     actors: set[str] = set()
@@ -88,6 +87,27 @@ def _known(store: Store, filters: Filters, policy: Policy | None, state: StateSn
     except NotFound:  # gone meanwhile
         return None
     return None if row is None else Known(row, state.document, name, actors, frozenset(tags))
+
+
+def holds(filters: Filters, known: Known, chart: Chart) -> bool:
+    """Whether a manifest is one of those that are looked for."""
+    row = known.row
+    return (
+        (filters.state is None or filters.state in chart.active(row.state))
+        and (filters.kind is None or filters.kind == known.kind)
+        and (filters.actor is None or filters.actor in known.actors)
+        and (filters.tag is None or filters.tag in known.tags)
+        and (filters.created_since is None or row.created_at >= filters.created_since)
+        and (filters.created_until is None or row.created_at <= filters.created_until)
+        and (filters.updated_since is None or row.updated_at >= filters.updated_since)
+        and (filters.updated_until is None or row.updated_at <= filters.updated_until)
+        and (filters.name_prefix is None or row.name.startswith(filters.name_prefix))
+        and all(
+            known.document is not None and stands(known.document, pointer, wanted)
+            for pointer, wanted in filters.where
+        )
+        and (filters.text is None or has_words(filters.words, words_of(row.id, known.document)))
+    )
 
 
 def _is_after(place: tuple[str, str], after: tuple[str, str], order: Order) -> bool:
