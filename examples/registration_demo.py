@@ -17,7 +17,7 @@ from pathlib import Path
 from registration import RegistrationPipeline, StateChange
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 
 HERE = Path(__file__).resolve().parent
 DEFAULT = HERE.parent / "fixtures" / "manifests" / "mcp-server.json"
@@ -38,7 +38,7 @@ def crash_while_approving(root: Path, manifest_id: str) -> None:
     """Start an approval in a process of its own, and kill that process with SIGKILL half-way."""
     child = os.fork()
     if child == 0:
-        store = FileStore(root, REGISTRATION, disk=DyingDisk())
+        store = open_files(root, REGISTRATION, disk=DyingDisk())
         RegistrationPipeline(store=store).approve(manifest_id, actor="bea")
         os._exit(1)  # not reached
     _, status = os.waitpid(child, 0)

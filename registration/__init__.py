@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from registration.core.policy import Kind as Kind
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
-    from registration.core.store import FeedEntry as FeedEntry
     from registration.engine.engine import TransitionResult as TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper as LeaseKeeper
     from registration.engine.leases.leases import open_leases as open_leases
@@ -101,7 +100,10 @@ if TYPE_CHECKING:
     from registration.pipeline.results import Listing as Listing
     from registration.pipeline.results import Summary as Summary
     from registration.rules.lifecycles.registration import LifecycleState as LifecycleState
-    from registration.storage.memory import MemoryStore as MemoryStore
+    from registration.storage.ledger import Ledger as Ledger
+    from registration.storage.memory import MemoryBackend as MemoryBackend
+    from registration.storage.memory import open_memory as open_memory
+    from registration.storage.reports import FeedEntry as FeedEntry
     from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
     from registration.values.leases import Lease as Lease
@@ -123,7 +125,6 @@ _HOME_OF = {
     "Kind": "registration.core.policy",
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",
-    "FeedEntry": "registration.core.store",
     "TransitionResult": "registration.engine.engine",
     "LeaseKeeper": "registration.engine.leases.keeper",
     "open_leases": "registration.engine.leases.leases",
@@ -190,7 +191,10 @@ _HOME_OF = {
     "Listing": "registration.pipeline.results",
     "Summary": "registration.pipeline.results",
     "LifecycleState": "registration.rules.lifecycles.registration",
-    "MemoryStore": "registration.storage.memory",
+    "Ledger": "registration.storage.ledger",
+    "MemoryBackend": "registration.storage.memory",
+    "open_memory": "registration.storage.memory",
+    "FeedEntry": "registration.storage.reports",
     "Command": "registration.values.commands",
     "Event": "registration.values.events",
     "Lease": "registration.values.leases",

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from registration.catalog.statistics import Statistics
     from registration.catalog.status import Status
     from registration.core.policy import Policy
-    from registration.core.store import Store
     from registration.storage.disk import Disk
+    from registration.storage.ledger import Ledger
     from registration.values.events import Event
 
 EVENTS_AT_ONCE = 2_000
@@ -89,7 +89,7 @@ class Catalog:
 
     def __init__(
         self,
-        store: Store,
+        store: Ledger,
         *,
         disk: Disk | None = None,
         root: str | None = None,

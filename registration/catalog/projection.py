@@ -41,13 +41,13 @@ KINDS_AT_ONCE = 500
 
 
 class Logs(Protocol):
-    """The logs themselves, where the feed doesn't settle it: a `registration.core.store.Store`."""
+    """The logs themselves, where the feed doesn't settle it: a `registration.storage.ledger.Ledger`."""
 
     def load(self, stream: str) -> StateSnapshot | None:
-        """See `Store.load`."""
+        """See `Ledger.load`."""
 
     def read(self, stream: str) -> Iterator[Event]:
-        """See `Store.read`."""
+        """See `Ledger.read`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from registration.catalog.file import read_meta
 from registration.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from registration.core.store import Store
+    from registration.storage.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Status:
     reason: str = ""
 
 
-def status_of(db: sqlite3.Connection, store: Store, *, path: str, size_bytes: int) -> Status:
+def status_of(db: sqlite3.Connection, store: Ledger, *, path: str, size_bytes: int) -> Status:
     """The status of an open catalog. Only reads."""
     cursor = read_meta(db)["cursor"] or None
     lag = 0

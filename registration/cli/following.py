@@ -30,9 +30,9 @@ from registration.values.times import duration_s
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from registration.core.store import FeedEntry
     from registration.feed.consumers import Consumer, ConsumerStatus
     from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.storage.reports import FeedEntry
 
 _COMMIT_EVERY = 100
 

@@ -31,11 +31,11 @@ from registration.cli.output import (
     told_here,
 )
 from registration.cli.words import SHELL, advice
-from registration.core.store import Loss, Step
 from registration.errors import InvalidArgument, LockTimeout, NotFound, StoreError
 from registration.pipeline.upkeep import AREAS, Repaired, Settled, split_path
 from registration.pipeline.wire import upkeep
 from registration.storage import layout
+from registration.storage.reports import Loss, RecoveryStep
 
 if TYPE_CHECKING:
     from registration.pipeline.pipeline import RegistrationPipeline
@@ -129,7 +129,7 @@ def _came_to(settled: Sequence[Settled], done: str) -> str:
     return f"{sum(bool(one.steps) for one in settled)} {done}, {damaged} damaged{failed}"
 
 
-def _told(step: Step) -> str:
+def _told(step: RecoveryStep) -> str:
     kept = f", kept as {step.kept_as}" if step.kept_as else ""
     return printable(f"{step.found}: {step.done}{kept}")
 

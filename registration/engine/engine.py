@@ -43,6 +43,7 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.storage.ports import NOTHING_GIVEN
 from registration.values.events import Event, NewEvent
 from registration.values.ids import uuid7
 from registration.values.retry import RetryPolicy
@@ -50,9 +51,12 @@ from registration.values.snapshots import Position, StateSnapshot
 from registration.values.times import Clock, rfc3339, system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from registration.core.store import Loss, Reservations, Store
+    from registration.storage.ledger import Ledger
+    from registration.storage.ports import Key
+    from registration.storage.reports import Loss
     from registration.values.commands import Command
     from registration.values.leases import Lease
 
@@ -76,6 +80,22 @@ class Random(Protocol):
 
     def randbytes(self, n: int) -> bytes:
         """That many bytes."""
+
+
+class Reservations(Protocol):
+    """What has to be held while events are committed, such as the name that one of them claims."""
+
+    def held_for(
+        self, stream: str, after: Position, events: Sequence[Event]
+    ) -> AbstractContextManager[Mapping[Key, bytes | None]]:
+        """Hold it for the block, in which the events are appended to a log that ends at `after`.
+
+        Yields the records that have to be unchanged at the commit; see `registration.storage.ports.Logs.append`.
+
+        Raises (on entering):
+            NameTaken: when another manifest has it. Nothing was written.
+            LockTimeout, StoreError, CorruptLog: as `Ledger`. Nothing was written to the log.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +137,7 @@ class Engine:
 
     def __init__(
         self,
-        store: Store,
+        store: Ledger,
         *,
         policy: Callable[[], Policy] = lambda: NO_POLICY,
         claims: Callable[[str], Lease | None] = lambda _: None,
@@ -152,7 +172,7 @@ class Engine:
             NameTaken: as the reservations say.
             VersionConflict: when the manifest is not at the expected version, or others were faster at every
                 attempt.
-            LockTimeout, StoreError, CorruptLog: as `registration.core.store.Store` says.
+            LockTimeout, StoreError, CorruptLog: as `registration.storage.ledger.Ledger` says.
         """
         command = self._with_ancestry(command)
         pinned = command.expected_version is not None
@@ -373,10 +393,12 @@ class Engine:
         if not dry_run:
             self._keep_rules(policy)
             reserved = (
-                self.reservations.held_for(stream, after, events) if self.reservations else nullcontext()
+                self.reservations.held_for(stream, after, events)
+                if self.reservations
+                else nullcontext(NOTHING_GIVEN)
             )
-            with reserved:
-                so_far.waited_s += store.append(stream, after, events, state)
+            with reserved as given:
+                so_far.waited_s += store.append(stream, after, events, state, given=given)
                 self.publisher.put(stream, changes)
             self.committed += len(events)
         return tuple(events), state

@@ -17,12 +17,12 @@ from registration.core.interpreter import shortest_paths
 from registration.engine.policy_in_force import PolicyInForce
 from registration.errors import InvalidArgument, Next, NotFound, Rejected, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore, Snapshots
+from registration.storage.files.backend import FileBackend, open_files
 from registration.storage.files.registry_file import RegistryFile, replace_registry
+from registration.storage.ledger import Areas, Ledger, Snapshots
 
 if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
-    from registration.storage.files.feed.reading import Logs
 
 LIFECYCLE_BYTES_MAX = 256 * 1024
 
@@ -91,15 +91,15 @@ def open_registry(
     guards: Guards | None = None,
     snapshots: Snapshots = "each",
     lock_timeout_s: float = 10.0,
-    others: Mapping[str, Callable[[FileStore], Logs]] | None = None,
-) -> tuple[FileStore, Callable[[], Policy]]:
-    """A registry's store, and what gives its policy.
+    others: Areas | None = None,
+) -> tuple[Ledger, FileBackend, Callable[[], Policy]]:
+    """The ledger of a registry's manifests, its backend, and what gives its policy.
 
     wanted: what to make where there is no registry yet; None: it must be there. lifecycle: the one that it is to be made
-    with (`registration` as usual); where it is there already, it has to be that one. others: as for `FileStore`.
+    with (`registration` as usual); where it is there already, it has to be that one. others: as for `open_files`.
 
     Raises:
-        NotFound, CorruptRegistry, StoreError: as `FileStore`.
+        NotFound, CorruptRegistry, StoreError: as `open_files`.
         InvalidArgument: when the registry has another lifecycle than the one that is given.
         InvalidDefinition: when the lifecycle can't be meant, or one of its guards is not there.
     """
@@ -119,7 +119,7 @@ def open_registry(
             )
         return own
 
-    store = FileStore(
+    store = open_files(
         root,
         resolve,
         wanted=wanted,
@@ -128,7 +128,9 @@ def open_registry(
         lock_timeout_s=lock_timeout_s,
         others=others,
     )
-    return store, PolicyInForce(store.disk, store.root, store.definition.chart, guards)
+    backend = store.backend
+    assert isinstance(backend, FileBackend)
+    return store, backend, PolicyInForce(backend.disk, backend.root, store.definition.chart, guards)
 
 
 def _own_lifecycle(
@@ -176,7 +178,7 @@ def migrate(
         InvalidArgument: when it has another name, or no later version.
         Rejected: when manifests would be stranded, or can't be read; `details` lists them. Nothing was changed.
     """
-    store, _ = open_registry(root, guards=guards)
+    store, backend, _ = open_registry(root, guards=guards)
     current = store.definition
     if proposed.name != current.name or proposed.version <= current.version:
         raise InvalidArgument(
@@ -192,23 +194,23 @@ def migrate(
         return found
     if stranded or unreadable:
         raise _in_the_way(proposed, stranded, unreadable)
-    registry = store.registry
+    registry = backend.registry
     earlier = registry.lifecycle if registry.lifecycle is not None else current.identity
     store.keep("lifecycles", current.identity["digest"], current.data)
     changed = replace(registry, lifecycle=proposed.identity, earlier=(*registry.earlier, earlier))
-    replace_registry(store.disk, store.root, registry, changed, proposed.data)
+    replace_registry(backend.disk, backend.root, registry, changed, proposed.data)
     # Somebody may have written between the look and the change. Who comes later is refused, so this look is the last word.
     _, stranded, unreadable = _look(store, proposed, last_word=True)
     if stranded or unreadable:
         # Back to the current one. Somebody may have opened the registry under the proposed one and written: that stays known.
         back = replace(changed, lifecycle=current.identity, earlier=(*registry.earlier, proposed.identity))
-        replace_registry(store.disk, store.root, changed, back, current.data)
+        replace_registry(backend.disk, backend.root, changed, back, current.data)
         raise _in_the_way(proposed, stranded, unreadable)
     return found
 
 
 def _look(
-    store: FileStore, proposed: Definition, *, last_word: bool = False
+    store: Ledger, proposed: Definition, *, last_word: bool = False
 ) -> tuple[int, list[tuple[str, str]], list[str]]:
     """How many manifests there are, those that would be stranded, and those that can't be read.
 

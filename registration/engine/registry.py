@@ -27,8 +27,8 @@ from registration.values.times import Clock, system_clock
 if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
-    from registration.core.store import Store
     from registration.engine.leases.keeper import LeaseKeeper
+    from registration.storage.ledger import Ledger
     from registration.values.commands import Command
     from registration.values.leases import Lease
     from registration.values.retry import RetryPolicy
@@ -50,7 +50,7 @@ class OpenRegistry:
 
     def __init__(
         self,
-        store: Store,
+        store: Ledger,
         policy: Callable[[], Policy] = lambda: NO_POLICY,
         *,
         guards: Mapping[str, Guard] | None = None,
@@ -94,7 +94,7 @@ class OpenRegistry:
         self._store.close()
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Ledger:
         """The registry's logs.
 
         Raises:
@@ -136,7 +136,7 @@ class OpenRegistry:
             self._keeper = self._keeper()  # two threads make one each, over the same place: either will do
         return self._keeper
 
-    def engine_over(self, store: Store) -> Engine:
+    def engine_over(self, store: Ledger) -> Engine:
         """An engine over other logs of the registry, such as sessions, with the same clock and patience."""
         return Engine(store, clock=self.clock, random_source=self._random, lock_timeout_s=self.lock_timeout_s)
 
@@ -232,7 +232,7 @@ class OpenRegistry:
             return given
         return check_document(dict(given) if isinstance(given, Mapping) else given, size_bytes_max=limit)
 
-    def unknown(self, manifest_id: str, store: Store | None = None) -> NotFound:
+    def unknown(self, manifest_id: str, store: Ledger | None = None) -> NotFound:
         """What is said of an id that no manifest has, with the nearest that one has."""
         streams = (store or self.store).streams()
         known = [id for id in islice(streams, SUGGESTIONS_MAX) if id != manifest_id]
@@ -258,22 +258,19 @@ class OpenRegistry:
 
 
 def _keeper_of(
-    given: LeaseKeeper | str | os.PathLike[str] | None, store: Store, clock: Clock
+    given: LeaseKeeper | str | os.PathLike[str] | None, store: Ledger, clock: Clock
 ) -> LeaseKeeper | Callable[[], LeaseKeeper]:
-    """The keeper of leases that was given or named; otherwise that of the store's files, or one in memory."""
-    from registration.storage.files.files import FileStore  # noqa: PLC0415  # a store in memory needs none of it
+    """The keeper of leases that was given or named; otherwise that of the registry's own records."""
+    if isinstance(given, str | os.PathLike):
+        from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # most programs name none
 
-    if given is not None and not isinstance(given, str | os.PathLike):
+        return open_leases(given, clock=clock)
+    if given is not None:
         return given
-    if given is not None or not isinstance(store, FileStore):
-        from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # files have their own
 
-        return open_leases("memory:" if given is None else given, clock=clock)
-
-    def on_files() -> LeaseKeeper:
+    def of_the_registry() -> LeaseKeeper:
         from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
-        from registration.storage.files.records import FileRecords  # noqa: PLC0415  # as above
 
-        return Leases(FileRecords(store.disk, store.root), clock=clock)
+        return Leases(store.records, clock=clock)
 
-    return on_files
+    return of_the_registry

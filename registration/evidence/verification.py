@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from registration.core.definition import Definition
-    from registration.core.store import Files, Store
     from registration.errors import RegistrationError
+    from registration.storage.ledger import Ledger
+    from registration.storage.reports import Files
     from registration.values.events import Event
 
 
@@ -76,7 +77,7 @@ class AreaVerification:
     problems: tuple[RegistrationError, ...] = ()
 
 
-def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Store]) -> AreaVerification:
+def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]) -> AreaVerification:
     """Check the files of each of these streams.
 
     store_of: the store that one is read with; raises InvalidArgument where no stream has such an id, NotFound where its
@@ -107,7 +108,7 @@ def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Store])
 
 
 def verify_stream(
-    store: Store, stream: str, *, area: str = layout.MANIFESTS, quick: bool = False
+    store: Ledger, stream: str, *, area: str = layout.MANIFESTS, quick: bool = False
 ) -> Verification:
     """Check the files of a stream as `verify_files` does; that they can't be read is a finding as well.
 

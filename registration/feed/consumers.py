@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
-from registration.core.store import FeedEntry, Store
 from registration.errors import (
     ConsumerBlocked,
     CorruptLog,
@@ -32,7 +31,9 @@ from registration.errors import (
     UnknownEvent,
 )
 from registration.feed.watching import Watch
-from registration.storage.files.feed.records import NOW, START, parse_cursor
+from registration.storage.ledger import Ledger
+from registration.storage.notes import NOW, START, parse_cursor
+from registration.storage.reports import FeedEntry
 from registration.values.retry import RetryPolicy
 from registration.values.times import Clock, rfc3339, seconds_between, system_clock
 
@@ -142,7 +143,7 @@ class Consumer:
 
     def __init__(
         self,
-        store: Store,
+        store: Ledger,
         name: str,
         *,
         start: str = START,
@@ -187,7 +188,7 @@ class Consumer:
     def __iter__(self) -> Iterator[FeedEntry]:
         """The entries behind its cursor, as of now. The cursor stays where it is until `commit`.
 
-        Raises (while iterating): as `registration.core.store.Store.feed`.
+        Raises (while iterating): as `registration.storage.ledger.Ledger.feed`.
         """
         yield from self._store.feed(self._own().cursor)
 
@@ -486,7 +487,7 @@ def _who(now: str) -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
 
 
-def _read(store: Store, name: str) -> Kept | None:
+def _read(store: Ledger, name: str) -> Kept | None:
     raw = store.consumers.read(name)
     if raw is None:
         return None

@@ -13,7 +13,7 @@ from registration.feed.watching import LOOK_S, LOOK_S_MAX
 
 if TYPE_CHECKING:
     from registration.core.chart import Chart
-    from registration.core.store import Store
+    from registration.storage.ledger import Ledger
     from registration.values.snapshots import StateSnapshot
 
 SPOTS_MAX = 10_000
@@ -21,7 +21,7 @@ SPOTS_MAX = 10_000
 
 
 def wait_for(
-    store: Store,
+    store: Ledger,
     begun: StateSnapshot,
     state: str,
     *,
@@ -61,7 +61,7 @@ def wait_for(
         now = store.load(now.stream) or now
 
 
-def _passed(store: Store, stream: str, looked_at: int, state: str) -> StateSnapshot | None:
+def _passed(store: Ledger, stream: str, looked_at: int, state: str) -> StateSnapshot | None:
     """The manifest as it was when it came through the state since it was looked at; None where it didn't."""
     if not looked_at:
         return None  # what was before the waiting began doesn't count

@@ -10,31 +10,29 @@ from typing import TYPE_CHECKING
 from registration.storage import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from registration.storage.files.feed.reading import Logs
-    from registration.storage.files.files import FileStore
+    from registration.storage.feed import AreaLogs
+    from registration.storage.ledger import Areas, Ledger
 
 
-def _aliases(store: FileStore) -> Logs:
+def _aliases(store: Ledger) -> AreaLogs:
     from registration.engine.names.aliases import ALIASES  # noqa: PLC0415  # a chart is built: most commands never follow
 
-    return store.beside(layout.ALIASES, ALIASES)
+    return store.area(layout.ALIASES, ALIASES)
 
 
-def _deployments(store: FileStore) -> Logs:
+def _deployments(store: Ledger) -> AreaLogs:
     from registration.onboarding.community.deploying.lifecycle import DEPLOYMENT  # noqa: PLC0415  # as above
 
-    return store.beside(layout.DEPLOYMENTS, DEPLOYMENT)
+    return store.area(layout.DEPLOYMENTS, DEPLOYMENT)
 
 
-def _sessions(store: FileStore) -> Logs:
+def _sessions(store: Ledger) -> AreaLogs:
     from registration.onboarding.sessions.logs import SessionLogs  # noqa: PLC0415  # as above
 
     return SessionLogs(store)
 
 
-OTHERS: Mapping[str, Callable[[FileStore], Logs]] = {
+OTHERS: Areas = {
     layout.ALIASES: _aliases,
     layout.SESSIONS: _sessions,
     layout.DEPLOYMENTS: _deployments,

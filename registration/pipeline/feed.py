@@ -5,21 +5,19 @@ Every committed event once, in commit order for each manifest, with cursors over
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from registration.errors import InvalidArgument
 from registration.pipeline.part import M, Part, call, consumer, follow, interruptible, iterate, watch
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-    from registration.core.store import FeedEntry
     from registration.feed.consumers import Consumer, ConsumerStatus
     from registration.feed.hooks.dead_letters import DeadLetters
     from registration.feed.hooks.hooks import Hooks, Tell
     from registration.feed.watching import Watch
-    from registration.storage.files.files import FileStore
+    from registration.storage.reports import FeedEntry
     from registration.values.snapshots import StateSnapshot
 
 
@@ -98,14 +96,14 @@ class FeedPart(Part[M]):
         """
         from registration.feed.hooks.hooks import Hooks  # noqa: PLC0415  # few programs run them
 
-        return Hooks(self._on_files(), tell=tell)
+        return Hooks(self._registry.store, tell=tell)
 
     @call
     def dead_letters(self) -> DeadLetters:
         """The events that hooks gave up."""
-        from registration.feed.hooks.dead_letters import DeadLetters  # noqa: PLC0415  # as above
+        from registration.feed.hooks.hooks import dead_letters_of  # noqa: PLC0415  # as above
 
-        return DeadLetters(self._on_files().segments)
+        return dead_letters_of(self._registry.store)
 
     @call
     def reconcile(self) -> int:
@@ -149,9 +147,3 @@ class FeedPart(Part[M]):
         from registration.feed.consumers import Consumer  # noqa: PLC0415  # as above
 
         return Consumer(self._registry.store, name, start=start)
-
-    def _on_files(self) -> FileStore:
-        store = self._registry.store
-        if store.consumers.folder is None:
-            raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
-        return cast("FileStore", store)

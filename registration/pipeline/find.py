@@ -201,23 +201,22 @@ class FindPart(Part[M]):
 
     def _kept(self) -> Catalog | None:
         """The catalog among the registry's files; None where it isn't kept in plain files."""
-        from registration.storage.disk import PosixDisk  # noqa: PLC0415  # a store in memory needs neither
-        from registration.storage.files.files import FileStore  # noqa: PLC0415  # as above
+        from registration.storage.disk import PosixDisk  # noqa: PLC0415  # a registry in memory needs none
 
-        store = self._registry.store
-        if not isinstance(store, FileStore) or not isinstance(store.disk, PosixDisk):
+        place = self._registry.store.backend.place
+        if place is None:
             return None
-        return self._catalog(disk=store.disk, root=store.root, busy_timeout_s=self._registry.lock_timeout_s)
+        return self._catalog(disk=PosixDisk(), root=place, busy_timeout_s=self._registry.lock_timeout_s)
 
     @cached_property
     def _in_memory(self) -> Catalog:
         """One that is kept nowhere; made for the first question that needs it, and caught up by the next."""
-        from registration.storage.files.files import FileStore  # noqa: PLC0415  # as above
+        from registration.storage.disk import PosixDisk  # noqa: PLC0415  # as above
 
-        store = self._registry.store
-        if isinstance(store, FileStore):
-            return self._catalog(disk=store.disk, root=store.root, in_memory=True)
-        return self._catalog()
+        place = self._registry.store.backend.place
+        if place is None:
+            return self._catalog()
+        return self._catalog(disk=PosixDisk(), root=place, in_memory=True)
 
     def _catalog(self, **where: Any) -> Catalog:
         try:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.explanation import Explanation
     from registration.core.policy import Guard, Policy
-    from registration.core.store import Store
     from registration.engine.engine import Random, TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.engine.publisher import Handler, StateChange
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from registration.pipeline.results import Listing
     from registration.pipeline.upkeep import UpkeepPart
     from registration.pipeline.work import WorkPart
+    from registration.storage.ledger import Ledger
     from registration.values.commands import CreateWords, ReachWords, RejectWords, Words
     from registration.values.events import Event
     from registration.values.retry import RetryPolicy
@@ -73,7 +73,7 @@ class RegistrationPipeline:
     """One registry. Safe to share between threads, and between processes through its files.
 
     root: the registry's directory. It is made where it is missing, unless `create` is False.
-    store: a store to use instead of files, such as `MemoryStore`; then `root` is not given.
+    store: a ledger to use instead of files, such as that of `open_memory`; then `root` is not given.
     lifecycle: what the registry is made with: a `Definition`, its data form, a TOML or JSON file, or the name of one that
     comes with the package; a registry that is there has its own. policy: the rules to use instead of those in the
     registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
@@ -99,7 +99,7 @@ class RegistrationPipeline:
         self,
         root: str | os.PathLike[str] | None = None,
         *,
-        store: Store | None = None,
+        store: Ledger | None = None,
         create: bool = True,
         lifecycle: Definition | Mapping[str, Any] | str | os.PathLike[str] | None = None,
         policy: Policy | None = None,
@@ -122,7 +122,7 @@ class RegistrationPipeline:
         if store is not None and (lifecycle is not None or guards is not None):
             raise InvalidArgument(
                 "A store has its lifecycle already: `lifecycle` and `guards` are for a registry on files.",
-                "Give the store its definition: `MemoryStore(source, definition)`.",
+                "Give the store its definition: `open_memory(source, definition)`.",
             )
         self.made = False
         rules: Callable[[], Policy] = partial(_given, policy or NO_POLICY)
@@ -134,7 +134,7 @@ class RegistrationPipeline:
             now_ns = clock()
             id = uuid7(now_ns // 1_000_000, random.randbytes(10) if random else os.urandom(10))
             wanted = RegistryFile(id, rfc3339(now_ns), "", document_bytes_max) if create else None
-            store, in_force = open_registry(
+            store, backend, in_force = open_registry(
                 root,
                 wanted=wanted,
                 lifecycle=lifecycle,
@@ -143,7 +143,7 @@ class RegistrationPipeline:
                 lock_timeout_s=lock_timeout_s,
                 others=OTHERS,
             )
-            self.made = store.made
+            self.made = backend.made
             rules = in_force if policy is None else rules
         self._random = random
         self._registry = OpenRegistry(

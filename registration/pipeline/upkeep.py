@@ -7,15 +7,13 @@ A stream is named by its area and its id, as its directory is: ``manifests/ID``,
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from registration.core.store import Recovered
 from registration.errors import (
     CorruptRegistry,
     InvalidArgument,
@@ -28,13 +26,15 @@ from registration.errors import (
 )
 from registration.pipeline.part import M, Part, call, iterate
 from registration.storage import layout
+from registration.storage.reports import Recovered
 from registration.values.ids import check_id
 from registration.values.names import check_name
 
 if TYPE_CHECKING:
-    from registration.core.store import Loss, Step, Store
     from registration.engine.registry import OpenRegistry
     from registration.evidence.verification import Finding, Verification
+    from registration.storage.ledger import Ledger
+    from registration.storage.reports import Loss, RecoveryStep
     from registration.values.events import Event
     from registration.values.snapshots import StateSnapshot
 
@@ -75,7 +75,7 @@ class Settled:
 
     area: str
     id: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RecoveryStep, ...] = ()
     problem: RegistrationError | None = None
     state: StateSnapshot | None = None
 
@@ -221,7 +221,7 @@ class UpkeepPart(Part[M]):
                 yield Repaired(area, id, loss)
 
     @call
-    def recover_name(self, name: str, *, dry_run: bool = False) -> tuple[Step, ...]:
+    def recover_name(self, name: str, *, dry_run: bool = False) -> tuple[RecoveryStep, ...]:
         """Finish or take back what a crash left of the claims and aliases of a name, saying what was done.
 
         Whoever wants the name, or resolves it, does the same. dry_run: change nothing, and say what would be done.
@@ -245,7 +245,7 @@ class UpkeepPart(Part[M]):
         steps = self._mend(found.state, dry_run=dry_run)
         return Recovered(found.state, (*found.steps, *steps)) if steps else found
 
-    def _recovered_name(self, name: str, *, dry_run: bool) -> tuple[Step, ...]:
+    def _recovered_name(self, name: str, *, dry_run: bool) -> tuple[RecoveryStep, ...]:
         from registration.engine.names.upkeep import recover  # noqa: PLC0415  # most programs never need it
 
         return recover(self._registry.names, check_name(name).name, dry_run=dry_run)
@@ -279,7 +279,7 @@ class UpkeepPart(Part[M]):
                 raise registry.unknown(id) from None
             raise
 
-    def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[Step, ...]:
+    def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[RecoveryStep, ...]:
         """The claim of a manifest that was recovered; where that can't be had, the manifest is recovered all the same."""
         from registration.engine.names.upkeep import mend  # noqa: PLC0415  # as above
 
@@ -311,7 +311,7 @@ def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -
 
 
 class _StoreOf(Protocol):
-    def __call__(self, id: str, /, *, repairing: bool) -> Store: ...
+    def __call__(self, id: str, /, *, repairing: bool) -> Ledger: ...
 
 
 class _Logs(NamedTuple):
@@ -331,24 +331,24 @@ def _others(registry: OpenRegistry) -> Iterator[list[_Logs]]:
     found = []
     with ExitStack() as opened:
         if _is_there(registry, layout.SESSIONS):
-            from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # most registries have none
+            from registration.onboarding.sessions.backing import LedgerBacking  # noqa: PLC0415  # most registries have none
+            from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above
 
-            sessions = opened.enter_context(Sessions(_root(registry), lock_timeout_s=registry.lock_timeout_s))
+            sessions = opened.enter_context(Sessions(LedgerBacking(registry.store)))
 
-            def session_store(id: str, *, repairing: bool) -> Store:
+            def session_store(id: str, *, repairing: bool) -> Ledger:
                 return sessions.store_of(id, repairing=repairing)
 
             found.append(_Logs(layout.SESSIONS, sessions.backing.ids, session_store))
         if _is_there(registry, layout.DEPLOYMENTS):
-            from registration.onboarding.community.deploying.saga import open_deployments  # noqa: PLC0415  # as above
+            from registration.onboarding.community.deploying.lifecycle import DEPLOYMENT  # noqa: PLC0415  # as above
 
-            deployments = open_deployments(_root(registry), lock_timeout_s=registry.lock_timeout_s)
-            store = opened.enter_context(closing(deployments)).store
+            store = registry.store.area(layout.DEPLOYMENTS, DEPLOYMENT)
             found.append(_Logs(layout.DEPLOYMENTS, store.streams, partial(_same, store)))
         yield found
 
 
-def _same(store: Store, _id: str, *, repairing: bool) -> Store:  # noqa: ARG001  # the form of `_StoreOf`
+def _same(store: Ledger, _id: str, *, repairing: bool) -> Ledger:  # noqa: ARG001  # the form of `_StoreOf`
     return store
 
 
@@ -359,7 +359,7 @@ def _each(others: list[_Logs]) -> Iterator[tuple[str, str, _StoreOf]]:
 
 
 @contextmanager
-def _store_of(registry: OpenRegistry, area: str, id: str) -> Iterator[Store]:
+def _store_of(registry: OpenRegistry, area: str, id: str) -> Iterator[Ledger]:
     """The store of one stream of any area.
 
     Raises:
@@ -385,24 +385,18 @@ def split_path(path: str) -> tuple[str, str]:
     return (area, id) if slash and area in AREAS else (layout.MANIFESTS, path)
 
 
-def _root(registry: OpenRegistry) -> str:
-    """The directory of a registry; empty for one in memory."""
-    found: str = getattr(registry.store, "root", "")
-    return found
-
-
 def _is_there(registry: OpenRegistry, area: str) -> bool:
-    root = _root(registry)
-    return bool(root) and os.path.lexists(os.path.join(root, area))
+    """Whether a registry has an area of logs, be it that only strays are in it."""
+    backend = registry.store.backend
+    logs = any(True for _ in backend.logs.ids(area))
+    return logs or (backend.mending is not None and any(True for _ in backend.mending.strays(area)))
 
 
 def _verified_leases(registry: OpenRegistry) -> Iterator[Verified]:
-    from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # as above
+    from registration.engine.leases.leases import Leases  # noqa: PLC0415  # as above
     from registration.evidence.verification import Finding  # noqa: PLC0415  # as above
 
-    if not _is_there(registry, layout.LEASES):
-        return
-    leases = open_leases(_root(registry))
+    leases = Leases(registry.store.records)
     for key in list(leases.keys()):
         try:
             leases.history(key)

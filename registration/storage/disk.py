@@ -362,3 +362,38 @@ def lock_span(fd: int, start: int, size_bytes: int) -> bool:
             return False
         raise
     return True
+
+
+_locked_now: set[tuple[Disk, int]] = set()
+"""The descriptors that hold a lock. One `add` or `discard` is atomic, and a forked child has one thread."""
+
+
+@contextmanager
+def let_go_by_children(disk: Disk, fd: int) -> Iterator[None]:
+    """Have a descriptor closed in every child that is forked during the block."""
+    let_go_in_child(disk, fd)
+    try:
+        yield
+    finally:
+        kept_in_child(disk, fd)
+
+
+def let_go_in_child(disk: Disk, fd: int) -> None:
+    """Have a descriptor closed in every child that is forked from now on, until `kept_in_child`."""
+    _locked_now.add((disk, fd))
+
+
+def kept_in_child(disk: Disk, fd: int) -> None:
+    """A descriptor holds no lock any more."""
+    _locked_now.discard((disk, fd))
+
+
+def _let_go_in_child() -> None:
+    """A fork inherits the lock: without this, a child that lives on would keep all others out of the manifest."""
+    for disk, fd in _locked_now:
+        with suppress(OSError):
+            disk.close(fd)
+    _locked_now.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

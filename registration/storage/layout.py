@@ -8,7 +8,7 @@
     <root>/policy.toml                       the rules besides the lifecycle's, where there are any
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
     <root>/refusals.jsonl                    what was refused, where the policy asks for it
-    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.storage.files.feed.journal`
+    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.storage.files.journal`
     <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
     <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/leases/<area>/<name>.json         who works on what alone, and until when

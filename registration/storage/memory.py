@@ -1,237 +1,198 @@
-"""The store in memory: the same contract as on files, without the files. Nothing outlives the process.
-
-For tests of what is built on a registry, and as the model that the store on files is held against.
-"""
+"""A backend in memory: nothing outlives the process. For tests of what is built on a registry, and the model of the other backends."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from registration.core.codec import encode_snapshot
-from registration.core.decider import fold
-from registration.core.store import Backlog, FeedEntry, Files, Loss, Record, Recovered, Stray
-from registration.errors import LockTimeout, NotFound, StoreError, VersionConflict
+from registration.core.definition import Definition
+from registration.errors import LockTimeout, StoreError
 from registration.storage.files.feed.keeping import ConsumersInMemory
-from registration.storage.files.feed.records import (
-    NOW,
-    START,
-    Cursor,
-    check_limit,
-    not_of_this_feed,
-    parse_cursor,
-)
-from registration.storage.files.rules import rule_not_found
-from registration.storage.layout import MANIFESTS, directory_of, rule_file
-from registration.values.documents import DOCUMENT_BYTES_MAX, canonical
+from registration.storage.ledger import Areas, Ledger
+from registration.storage.notes import Cursor, not_of_this_feed, parse_cursor
+from registration.storage.ports import NOTHING_GIVEN, TAIL_BYTES, Entry, Key, Mark, Moved, Note
+from registration.values.documents import DOCUMENT_BYTES_MAX
 from registration.values.ids import name_of
-from registration.values.names import check_name
-from registration.values.snapshots import Position, StateSnapshot
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from registration.core.definition import Definition
-    from registration.core.store import ConsumerKeeper
-    from registration.storage.ports import Key
-    from registration.values.events import Event
+_LOOK_S = 0.1
 
 
-class MemoryStore:
-    """The logs of one registry in memory. source: ``urn:uuid:`` and the registry's id."""
+class MemoryBackend:
+    """One registry in memory. See `registration.storage.ports.Backend`. lock_timeout_s: how long a record's lock is waited for."""
 
-    def __init__(
-        self, source: str, definition: Definition, *, document_bytes_max: int = DOCUMENT_BYTES_MAX
-    ) -> None:
-        self._source = source
-        self._definition = definition
-        self._document_bytes_max = document_bytes_max
-        self._lock = threading.Lock()
-        self._logs: dict[str, list[Event]] = {}
-        self._snapshots: dict[str, StateSnapshot] = {}
-        self._rules: dict[tuple[str, str], bytes] = {}
-        self._refusals: list[bytes] = []
-        self._feed: list[Event] = []
-        self._feed_id = os.urandom(4).hex()
-        self._consumers = ConsumersInMemory()
-        self._beside: dict[str, MemoryStore] = {}
-        self._claims = MemoryClaims()
+    mending = None
+    place = None
 
-    @property
-    def source(self) -> str:
-        """``urn:uuid:`` and the registry's id."""
-        return self._source
-
-    @property
-    def definition(self) -> Definition:
-        """What the logs are folded with."""
-        return self._definition
-
-    @property
-    def consumers(self) -> ConsumerKeeper:
-        """See `Store.consumers`."""
-        return self._consumers
-
-    @property
-    def document_bytes_max(self) -> int:
-        """How large a document this registry takes."""
-        return self._document_bytes_max
-
-    def load(self, stream: str) -> StateSnapshot | None:
-        """See `Store.load`."""
-        directory_of(stream)  # refuses what is not an id, as on files
-        return self._snapshots.get(stream)
-
-    def append(self, stream: str, after: Position, events: Sequence[Event], snapshot: StateSnapshot) -> float:
-        """See `Store.append`. The lock is held for so short that no wait is counted."""
-        directory_of(stream)
-        with self._lock:
-            now = self._snapshots.get(stream)
-            if (now.position if now else Position()) != after:
-                raise VersionConflict(stream, after.version, now.version if now else 0)
-            self._logs.setdefault(stream, []).extend(events)
-            self._snapshots[stream] = snapshot
-            self._feed.extend(events)
-        return 0.0
-
-    def queue(self, stream: str) -> AbstractContextManager[float]:
-        """See `Store.queue`: threads take turns before they get here."""
-        return nullcontext(0.0)
-
-    def read(self, stream: str) -> Iterator[Event]:
-        """See `Store.read`."""
-        yield from self._events(stream)
-
-    def save(self, stream: str, snapshot: StateSnapshot) -> None:
-        """See `Store.save`: the one that is kept is always the latest."""
-        self._events(stream)
-
-    def inspect(self, stream: str, *, quick: bool = False) -> Files:
-        """See `Store.inspect`."""
-        with self._lock:
-            events, state = list(self._found(stream)), self._snapshots[stream]
-        log, snapshot = b"".join(event.line for event in events), encode_snapshot(state)
-        return Files(b"", snapshot, len(log)) if quick else Files(log, snapshot)
-
-    def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
-        """See `Store.recover`."""
-        directory_of(stream)
-        with self._lock:
-            state = fold(self._definition, None, self._logs.get(stream, []))
-            if state is not None and not dry_run:
-                self._snapshots[stream] = state
-            return Recovered(state)
-
-    def repair(self, stream: str, record: Record | None) -> Loss | None:
-        """See `Store.repair`: memory is not damaged."""
-        self._events(stream)
-        return None
-
-    def delete(self, stream: str) -> bool:
-        """See `FileStore.delete`."""
-        directory_of(stream)
-        with self._lock:
-            self._snapshots.pop(stream, None)
-            return self._logs.pop(stream, None) is not None
-
-    def streams(self) -> Iterator[str]:
-        """See `Store.streams`."""
-        return iter(sorted(self._logs, key=directory_of))
-
-    def strays(self) -> Iterator[Stray]:
-        """See `Store.strays`: nobody else gets in here."""
-        return iter(())
-
-    def keep(self, kind: str, digest: str, value: Any) -> None:
-        """See `Store.keep`."""
-        self._rules[kind, digest] = canonical(value)
-
-    def kept(self, kind: str, digest: str) -> Any:
-        """See `Store.kept`."""
-        rule_file(digest)  # refuses what is not a digest, as on files
-        if (kind, digest) not in self._rules:
-            raise rule_not_found(kind, digest)
-        return orjson.loads(self._rules[kind, digest])
-
-    def log_refusal(self, line: bytes) -> None:
-        """See `Store.log_refusal`."""
-        self._refusals.append(line)
-
-    def refusals(self) -> Iterator[bytes]:
-        """See `Store.refusals`."""
-        return iter(list(self._refusals))
-
-    def feed(
-        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
-    ) -> Iterator[FeedEntry]:
-        """See `Store.feed`. Tells of manifests only."""
-        check_limit(limit)
-        return islice(self._entries(after) if areas is None or MANIFESTS in areas else (), limit)
-
-    def feed_end(self) -> str:
-        """See `Store.feed_end`."""
-        return self._cursor(len(self._feed))
-
-    def feed_backlog(self, after: str | None = None) -> Backlog:
-        """See `Store.feed_backlog`."""
-        left = self._feed[self._begin(after) :]
-        return Backlog(len(left), left[0].time if left else None)
-
-    def reconcile_feed(self) -> int:
-        """See `Store.reconcile_feed`: nobody else gets in here."""
-        return 0
-
-    def beside(self, area: str, definition: Definition) -> MemoryStore:
-        """See `Store.beside`. They share the rules that are kept."""
-        with self._lock:
-            if area not in self._beside:
-                self._beside[area] = MemoryStore(self._source, definition)
-                self._beside[area]._rules = self._rules  # noqa: SLF001  # one of its own
-            return self._beside[area]
-
-    @property
-    def claims(self) -> MemoryClaims:
-        """See `Store.claims`."""
-        return self._claims
+    def __init__(self, *, lock_timeout_s: float = 10.0) -> None:
+        changed = threading.Condition(threading.Lock())
+        self.records = MemoryRecords(lock_timeout_s=lock_timeout_s)
+        self.logs = MemoryLogs(changed, self.records)
+        self.order = self.logs.order
+        self.blobs = MemoryBlobs()
+        self.lines = MemoryLines()
+        self.consumers = ConsumersInMemory()
 
     def close(self) -> None:
-        """See `Store.close`."""
+        """Nothing is open: what a registry holds stays for as long as the object does."""
 
-    def _entries(self, after: str | None) -> Iterator[FeedEntry]:
-        begin = self._begin(after)
-        for place, event in enumerate(self._feed[begin:], begin + 1):
-            yield FeedEntry(self._cursor(place), MANIFESTS, event)
 
-    def _cursor(self, place: int) -> str:
-        return str(Cursor(1, self._feed_id, place))
+def open_memory(
+    source: str,
+    definition: Definition,
+    *,
+    document_bytes_max: int = DOCUMENT_BYTES_MAX,
+    others: Areas | None = None,
+) -> Ledger:
+    """The manifests of a new registry in memory. source: ``urn:uuid:`` and the registry's id. others: see `Areas`."""
+    return Ledger(MemoryBackend(), source, definition, document_bytes_max=document_bytes_max, others=others)
 
-    def _begin(self, after: str | None) -> int:
-        if after in (None, START, NOW):
-            return len(self._feed) if after == NOW else 0
-        cursor = parse_cursor(after or "")
-        if (
-            (cursor.segment, cursor.id) != (1, self._feed_id)
-            or cursor.taken
-            or cursor.offset > len(self._feed)
-        ):
-            raise not_of_this_feed(str(cursor))
+
+class MemoryLogs:
+    """See `registration.storage.ports.Logs`. changed: the one lock of logs and order, and what tells of commits."""
+
+    def __init__(self, changed: threading.Condition, records: MemoryRecords) -> None:
+        self.order = MemoryOrder(changed, self)
+        self._changed = changed
+        self._records = records
+        self._logs: dict[tuple[str, str], bytearray] = {}
+        self._snapshots: dict[tuple[str, str], bytes] = {}
+
+    def ids(self, area: str) -> Iterator[str]:
+        with self._changed:
+            return iter(sorted((id for of, id in self._logs if of == area), key=name_of))
+
+    def found(self, area: str, id: str) -> tuple[bytes | None, Mark]:
+        with self._changed:
+            return self._snapshots.get((area, id)), self._end(area, id)
+
+    def unmoved(self, area: str, id: str, mark: Mark) -> bool:
+        with self._changed:
+            return self._end(area, id) == mark
+
+    def read(self, area: str, id: str, start: int, end: int) -> bytes:
+        with self._changed:
+            return self.span(area, id, start, end)
+
+    def append(
+        self,
+        area: str,
+        id: str,
+        after: Mark,
+        data: bytes,
+        note: Note,
+        *,
+        snapshot: bytes | None = None,
+        given: Mapping[Key, bytes | None] = NOTHING_GIVEN,
+        again: bool = False,
+    ) -> tuple[Mark, float]:
+        start, end = after.size_bytes, after.size_bytes + len(data)
+        with self._changed:
+            if again and self.span(area, id, start - len(after.tail), end) == after.tail + data:
+                return Mark(end, (after.tail + data)[-TAIL_BYTES:]), 0.0
+            if self._end(area, id) != after or any(self._records.read(key) != given[key] for key in given):
+                raise Moved
+            self._commit(area, id, start, data, note, snapshot)
+            return Mark(end, (after.tail + data)[-TAIL_BYTES:]), 0.0
+
+    def put_snapshot(self, area: str, id: str, snapshot: bytes, at: Mark) -> bool:
+        with self._changed:
+            if unmoved := self._end(area, id) == at:
+                self._snapshots[area, id] = snapshot
+            return unmoved
+
+    def cut(
+        self, area: str, id: str, at: Mark, size_bytes: int, *, then: tuple[bytes, Note, bytes] | None = None
+    ) -> None:
+        with self._changed:
+            if self._end(area, id) != at:
+                raise Moved
+            self._snapshots.pop((area, id), None)
+            if then is None and not size_bytes:
+                self._logs.pop((area, id), None)
+                return
+            del self._logs[area, id][size_bytes:]
+            if then is not None:
+                self._commit(area, id, size_bytes, *then)
+
+    def remove(self, area: str, id: str) -> bool:
+        with self._changed:
+            self._snapshots.pop((area, id), None)
+            return self._logs.pop((area, id), None) is not None
+
+    def turn(self, area: str, id: str, timeout_s: float) -> AbstractContextManager[float]:
+        return nullcontext(0.0)
+
+    def span(self, area: str, id: str, start: int, end: int) -> bytes:
+        """The bytes between, for those who hold the lock."""
+        return bytes(self._logs.get((area, id), b"")[start:end])
+
+    def _commit(
+        self, area: str, id: str, start: int, data: bytes, note: Note, snapshot: bytes | None
+    ) -> None:
+        before = self.span(area, id, max(0, start - TAIL_BYTES), start)
+        self._logs.setdefault((area, id), bytearray()).extend(data)
+        if snapshot is not None:
+            self._snapshots[area, id] = snapshot
+        self.order.add(area, id, start, len(data), before, note)
+        self._changed.notify_all()
+
+    def _end(self, area: str, id: str) -> Mark:
+        log = self._logs.get((area, id), b"")
+        return Mark(len(log), bytes(log[-TAIL_BYTES:]))
+
+
+class MemoryOrder:
+    """See `registration.storage.ports.Order`. A place counts events, so it says how many there are before it."""
+
+    is_proof = True
+
+    def __init__(self, changed: threading.Condition, logs: MemoryLogs) -> None:
+        self._changed = changed
+        self._logs = logs
+        self._id = os.urandom(4).hex()
+        self._commits: list[tuple[int, str, str, int, int, bytes, Note]] = []
+        self._events = 0
+
+    def add(self, area: str, id: str, start: int, size: int, before: bytes, note: Note) -> None:
+        """Add a commit; its maker holds the lock."""
+        self._events += note.events
+        self._commits.append((self._events, area, id, start, size, before, note))
+
+    def entries(self, after: str | None, *, limit: int | None = None, data: bool = True) -> Iterator[Entry]:
+        begin = 0 if after is None else self._place(after)
+        with self._changed:
+            commits = list(self._commits)
+        for stop, area, id, start, size, before, note in commits:
+            if stop <= begin:
+                continue
+            with self._changed:
+                found = self._logs.span(area, id, start, start + size)
+            first = stop - note.events
+            ends = [str(Cursor(1, self._id, place)) for place in range(first + 1, stop + 1)]
+            skipped = max(0, begin - first)
+            yield Entry(note.line, ends, skipped, *((before, found) if data else ()))
+
+    def end(self) -> str:
+        return str(Cursor(1, self._id, self._events))
+
+    def wait(self, seen: str, timeout_s: float, *, stop: threading.Event | None = None) -> bool:
+        end_s = time.monotonic() + timeout_s
+        with self._changed:
+            while not (stop is not None and stop.is_set()):
+                left_s = end_s - time.monotonic()
+                if self.end() != seen or left_s <= 0:
+                    return self.end() != seen
+                self._changed.wait(left_s if stop is None else min(left_s, _LOOK_S))
+        return False
+
+    def _place(self, after: str) -> int:
+        cursor = parse_cursor(after)
+        if (cursor.segment, cursor.id, cursor.taken) != (1, self._id, 0) or cursor.offset > self._events:
+            raise not_of_this_feed(after)
         return cursor.offset
-
-    def _events(self, stream: str) -> list[Event]:
-        with self._lock:
-            return list(self._found(stream))
-
-    def _found(self, stream: str) -> list[Event]:
-        directory_of(stream)
-        if stream not in self._logs:
-            raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
-        return self._logs[stream]
 
 
 class MemoryRecords:
@@ -304,52 +265,27 @@ class MemoryCell:
         return self._records
 
 
-@dataclass(frozen=True, slots=True)
-class MemorySlot:
-    """One claim, locked."""
-
-    claims: dict[str, bytes]
-    full: str
-
-    def read(self) -> bytes:
-        return self.claims.get(self.full, b"")
-
-    def write(self, data: bytes) -> None:
-        self.claims[self.full] = data
-
-    def remove(self) -> None:
-        self.claims.pop(self.full, None)
-
-
-class MemoryClaims:
-    """The claims of one registry in memory. One lock for all of them: nobody waits for a disk here."""
+class MemoryBlobs:
+    """See `registration.storage.ports.Blobs`."""
 
     def __init__(self) -> None:
-        self._claims: dict[str, bytes] = {}
-        self._lock = threading.RLock()
+        self._values: dict[Key, bytes] = {}
 
-    def read(self, full: str) -> bytes | None:
-        """See `ClaimPlace.read`."""
-        check_name(full)
-        return self._claims.get(full)
+    def put(self, key: Key, data: bytes) -> None:
+        self._values[key] = data
 
-    @contextmanager
-    def locked(
-        self, full: str, *, create: bool, timeout_s: float | None = None
-    ) -> Iterator[MemorySlot | None]:
-        """See `ClaimPlace.locked`."""
-        check_name(full)
-        if not self._lock.acquire(timeout=10.0 if timeout_s is None else timeout_s):
-            raise LockTimeout(full, 10.0 if timeout_s is None else timeout_s)
-        try:
-            yield MemorySlot(self._claims, full) if create or full in self._claims else None
-        finally:
-            self._lock.release()
+    def get(self, key: Key) -> bytes | None:
+        return self._values.get(key)
 
-    def claims_of(self, name: str) -> list[str]:
-        """See `ClaimPlace.claims_of`."""
-        return [full for full in list(self._claims) if check_name(full).name == name]
 
-    def claimed_names(self) -> Iterator[str]:
-        """See `ClaimPlace.claimed_names`."""
-        return iter(sorted({check_name(full).name for full in list(self._claims)}, key=name_of))
+class MemoryLines:
+    """See `registration.storage.ports.Lines`."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[bytes]] = {}
+
+    def add(self, name: str, line: bytes) -> None:
+        self._lines.setdefault(name, []).append(line)
+
+    def all(self, name: str) -> Iterator[bytes]:
+        return iter(list(self._lines.get(name, ())))

@@ -10,13 +10,16 @@ the outcome is unknown: wholly there or wholly absent. Ask again, or look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from threading import Event
 from types import MappingProxyType
 from typing import Protocol
 
 from registration.errors import StoreError
+from registration.storage.consumers_over import ConsumerKeeper
+from registration.storage.reports import Stray
 
 TAIL_BYTES = 67
 """How many of its last bytes tell a log from every other of its size: the hash that its last line ends in, and what closes it."""
@@ -85,7 +88,10 @@ class Logs(Protocol):
         """All ids of an area, sorted by their file names (`registration.values.ids.name_of`)."""
 
     def found(self, area: str, id: str) -> tuple[bytes | None, Mark]:
-        """The snapshot and the end of the log: of one moment, or the snapshot of an earlier moment. One round trip."""
+        """The snapshot and the end of the log: of one moment, or the snapshot of an earlier moment. One round trip.
+
+        Nothing at all: `Mark()` with nothing `seen`. On files, an empty log, and a directory without one, have something `seen`.
+        """
 
     def unmoved(self, area: str, id: str, mark: Mark) -> bool:
         """Whether the log still ends at a mark: one `stat`, or one row by its key."""
@@ -126,10 +132,14 @@ class Logs(Protocol):
     def put_snapshot(self, area: str, id: str, snapshot: bytes, at: Mark) -> bool:
         """Replace the snapshot if the log ends at `at`; whether it did."""
 
-    def cut(self, area: str, id: str, at: Mark, size_bytes: int) -> None:
-        """Repair: shorten a log that ends at `at` to `size_bytes`, and remove its snapshot, durably.
+    def cut(
+        self, area: str, id: str, at: Mark, size_bytes: int, *, then: tuple[bytes, Note, bytes] | None = None
+    ) -> None:
+        """Repair: shorten a log that ends at `at` to `size_bytes`, durably; what is cut off is in the blobs by then.
 
-        What is cut off is in the blobs by then.
+        then: the bytes of the repair's own event, its note, and the snapshot after it, committed with the cut. None: no event is
+        left to follow on; the snapshot is removed. Where that can't be one transaction (files), the old snapshot goes last: it is
+        the witness of the loss until the event is.
 
         Raises:
             Moved: the log ends elsewhere; nothing was changed.
@@ -188,10 +198,10 @@ class Records(Protocol):
 class Blobs(Protocol):
     """What never changes: rules, and bytes that recovery sets aside. The ledger checks contents against their digests."""
 
-    def put(self, kind: str, name: str, data: bytes) -> None:
-        """Keep it, durably. The same again is harmless."""
+    def put(self, key: Key, data: bytes) -> None:
+        """Store it, durably. The same again is harmless."""
 
-    def get(self, kind: str, name: str) -> bytes | None:
+    def get(self, key: Key) -> bytes | None:
         """The bytes; None where there are none."""
 
 
@@ -220,8 +230,8 @@ class Order(Protocol):
     def end(self) -> str:
         """The cursor after every commit that was acknowledged before the call."""
 
-    def wait(self, seen: str, timeout_s: float) -> bool:
-        """Wait until the end is another than `seen`; False when the time is up.
+    def wait(self, seen: str, timeout_s: float, *, stop: Event | None = None) -> bool:
+        """Wait until the end is another than `seen`; False when the time is up, or when `stop` is set meanwhile.
 
         It looks first, and is woken then: by a condition, inotify, LISTEN. A wake-up says no more than "look" and may be lost, so it
         looks every few seconds in any case.
@@ -260,17 +270,28 @@ class HeldLog(Protocol):
 
 
 class Mending(Protocol):
-    """Files only: what a crash left half-written is finished or set aside under the log's lock."""
+    """Files only: what a crash left half-written is finished or set aside, and what the order lost is added."""
 
     def held(
-        self, area: str, id: str, *, writing: bool = True, create: bool = False
+        self, area: str, id: str, *, writing: bool = True, doing: str = "reading"
     ) -> AbstractContextManager[HeldLog]:
-        """Hold a log's lock.
+        """Hold a log's lock. doing: what an error names as having failed.
 
         Raises:
-            FileNotFoundError: when there is no log, and none is to be created.
+            FileNotFoundError: when there is no log.
             LockTimeout, StoreError: as everywhere.
         """
+
+    def acknowledge_by(
+        self, areas: Callable[[], Iterable[str]], acknowledged: Callable[[str, str], int]
+    ) -> None:
+        """Set what the order is compared with: the areas there may be, and how many bytes of a log, by area and id, are acknowledged."""
+
+    def reconcile(self) -> int:
+        """Compare the order with the logs, and add the missing commits at its end; how many events those have."""
+
+    def strays(self, area: str) -> Iterator[Stray]:
+        """What stands in an area and belongs to no log of it; with the manifests, also what stands elsewhere in the registry."""
 
 
 class Backend(Protocol):
@@ -307,6 +328,10 @@ class Backend(Protocol):
     @property
     def mending(self) -> Mending | None:
         """See above."""
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """Named consumers of the feed."""
 
     def close(self) -> None:
         """Release everything. Closing twice is harmless."""

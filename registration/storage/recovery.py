@@ -1,6 +1,6 @@
 """Recovery as a decision: from the bytes that were found to what has to be done about them. Pure.
 
-This is the recovery table of ARCHITECTURE.md, row by row. `registration.storage.files.files` carries a plan out, under the
+This is the recovery table of ARCHITECTURE.md, row by row. `registration.storage.settling` carries a plan out, under the
 lock; a dry run only shows it. Damage is not planned for: it is raised, and nothing is changed.
 """
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from registration.core.codec import BadSnapshot, Fault, decode_snapshot, scan, sound_versions
 from registration.core.decider import fold
 from registration.core.replay import replay
-from registration.core.store import Files, Loss, Step
 from registration.errors import CorruptLog
 from registration.storage import layout
+from registration.storage.reports import Files, Loss, RecoveryStep
 from registration.values.snapshots import Position, StateSnapshot
 
 if TYPE_CHECKING:
@@ -73,18 +73,18 @@ class Plan:
     why: str = ""
     snapshot: str | None = None
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[RecoveryStep]:
         """What is to be done, in order; nothing where all is well."""
         steps = []
         if self.believe:
             version = self.state.version if self.state else 0
             found = f"{len(self.believe)} bytes from byte {self.believe_from} of the log, up to version {version}, are in no snapshot"
-            steps.append(Step(found, "written once more and synced"))
+            steps.append(RecoveryStep(found, "written once more and synced"))
         if self.torn:
             found = f"{len(self.torn)} bytes from byte {self.keep_bytes} of the log are of an unfinished write ({self.why})"
-            steps.append(Step(found, SET_ASIDE))
+            steps.append(RecoveryStep(found, SET_ASIDE))
         if self.snapshot:
-            steps.append(Step(self.snapshot, "made anew"))
+            steps.append(RecoveryStep(self.snapshot, "made anew"))
         return steps
 
 

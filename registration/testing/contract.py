@@ -27,17 +27,18 @@ from typing import Any, ClassVar
 from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import fold
 from registration.core.interpreter import entered
-from registration.core.store import Backlog, Store
 from registration.errors import InvalidArgument, LockTimeout, NotFound, VersionConflict
 from registration.evidence.verification import verify_files
 from registration.storage.layout import MANIFESTS, RULE_KINDS
+from registration.storage.ledger import Ledger
+from registration.storage.reports import Backlog
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent
 from registration.values.ids import name_of, uuid7
 from registration.values.snapshots import Position, StateSnapshot
 from registration.values.times import rfc3339
 
-OpenStore = Callable[[], Store]
+OpenStore = Callable[[], Ledger]
 
 NOT_IDS = (
     "",
@@ -67,7 +68,7 @@ NOT_DIGESTS = (
 
 
 class StoreContract:
-    """What `registration.core.store.Store` promises, one test for each promise."""
+    """What `registration.storage.ledger.Ledger` promises, one test for each promise."""
 
     outlives_closing: ClassVar[bool] = True
 
@@ -123,16 +124,16 @@ class StoreContract:
         store = open_store()
         append(store, "a")
 
-        _, snapshot = append(store.beside("aliases", store.definition), "a", count=2)
+        _, snapshot = append(store.area("aliases", store.definition), "a", count=2)
 
-        assert store.beside("aliases", store.definition).load("a") == snapshot
+        assert store.area("aliases", store.definition).load("a") == snapshot
         assert _versions(store, "a") == [1]
-        assert list(store.beside("aliases", store.definition).streams()) == ["a"]
-        assert list(store.beside("other", store.definition).streams()) == []
-        assert store.beside("other", store.definition).load("a") is None
-        assert store.beside("other", store.definition).source == store.source
+        assert list(store.area("aliases", store.definition).streams()) == ["a"]
+        assert list(store.area("other", store.definition).streams()) == []
+        assert store.area("other", store.definition).load("a") is None
+        assert store.area("other", store.definition).source == store.source
         rule = {"a": "rule"}
-        store.beside("aliases", store.definition).keep("policies", digest_of(rule), rule)
+        store.area("aliases", store.definition).keep("policies", digest_of(rule), rule)
         assert store.kept("policies", digest_of(rule)) == rule
 
     def test_a_claim_is_in_a_place_of_its_own(self, open_store: OpenStore) -> None:
@@ -693,17 +694,17 @@ _Batch = tuple[Position, list[Event], StateSnapshot]
 """The arguments of `append` after the stream."""
 
 
-def append(store: Store, stream: str, *, count: int = 1) -> tuple[list[Event], StateSnapshot]:
+def append(store: Ledger, stream: str, *, count: int = 1) -> tuple[list[Event], StateSnapshot]:
     """Append one command of `count` events where the stream ends now; what was appended.
 
-    Raises: as `Store.append`.
+    Raises: as `Ledger.append`.
     """
     after, events, snapshot = _batch(store, stream, count=count)
     store.append(stream, after, events, snapshot)
     return events, snapshot
 
 
-def _batch(store: Store, stream: str, *, count: int = 1) -> _Batch:
+def _batch(store: Ledger, stream: str, *, count: int = 1) -> _Batch:
     """What to append next, decided on the stream as it is now."""
     definition, before = store.definition, store.load(stream)
     creation = next(move for move in definition.chart.transitions if move.source is None)
@@ -730,17 +731,17 @@ def _batch(store: Store, stream: str, *, count: int = 1) -> _Batch:
     return after, events, snapshot
 
 
-def _loaded(store: Store, stream: str) -> StateSnapshot:
+def _loaded(store: Ledger, stream: str) -> StateSnapshot:
     snapshot = store.load(stream)
     assert snapshot is not None
     return snapshot
 
 
-def _versions(store: Store, stream: str) -> list[int]:
+def _versions(store: Ledger, stream: str) -> list[int]:
     return [event.version for event in store.read(stream)]
 
 
-def _findings(store: Store, stream: str) -> tuple[object, ...]:
+def _findings(store: Ledger, stream: str) -> tuple[object, ...]:
     files = store.inspect(stream)
     return verify_files(files, stream=stream, source=store.source, definition=store.definition).findings
 

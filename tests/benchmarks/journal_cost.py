@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from registration import RegistrationPipeline
-from registration.storage.files.feed.records import encode_record
 from registration.storage.layout import MANIFESTS
+from registration.storage.notes import encode_commit, encode_record
 
 ROUNDS, TIMES, MANIFESTS_READ = 15, 5_000, 1_000
 SAID = ("io.github.acme/weather@1.2.0", "f" * 64, "2026-01-01T00:00:00.000000Z")
@@ -25,14 +25,12 @@ SAID = ("io.github.acme/weather@1.2.0", "f" * 64, "2026-01-01T00:00:00.000000Z")
 
 def note(pipeline: RegistrationPipeline) -> float:
     """Microseconds for one line of the journal."""
-    journal = pipeline._registry.store.journal
+    journal = pipeline._registry.store.backend.journal
     stream, head, at = SAID
     start = time.perf_counter()
     for number in range(1, TIMES + 1):
-        journal.note(
-            MANIFESTS, stream, version=number, count=1, start_bytes=number * 300, size_bytes=number * 300 + 300,
-            head=head, time=at,
-        )  # fmt: skip
+        start_bytes = number * 300
+        journal.add(encode_commit(MANIFESTS, stream, number, 1, start_bytes, start_bytes + 300, head, at))
     return (time.perf_counter() - start) / TIMES * 1e6
 
 
@@ -53,7 +51,7 @@ def main() -> None:
             file = os.open(Path(folder) / "bare", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             rounds = [(note(pipeline), bare(file)) for _ in range(ROUNDS)]
             os.close(file)
-        for name, times in zip(("journal.note", "bare write"), zip(*rounds, strict=True), strict=True):
+        for name, times in zip(("journal.add", "bare write"), zip(*rounds, strict=True), strict=True):
             print(f"{name:<14}{min(times):>7.2f} µs at best{statistics.median(times):>7.2f} µs median")
         with RegistrationPipeline(Path(folder) / "read", actor="ada") as pipeline:
             for number in range(MANIFESTS_READ):

@@ -31,10 +31,10 @@ from registration.catalog.catalog import Catalog
 from registration.catalog.file import Unusable
 from registration.catalog.filters import KEYS, Filters, Order
 from registration.core.policy import NO_POLICY
-from registration.core.store import FeedEntry
 from registration.pipeline.find import FindPart
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
+from registration.storage.reports import FeedEntry
 from registration.values.events import Event
 from registration.values.times import rfc3339
 

@@ -22,7 +22,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.catalog.catalog import Catalog
 from registration.catalog.file import Unusable, in_memory, transaction
 from registration.catalog.projection import Projection
@@ -34,7 +34,7 @@ from registration.errors import CorruptLog, InvalidArgument, LockTimeout, Reject
 from registration.pipeline.pipeline import CAUGHT_UP_AFTER
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.files import FileStore
+from registration.storage.ledger import Ledger
 from registration.testing import FakeClock
 from tests.kit.builders import SOURCE, tries
 from tests.kit.catalogs import Registry, registries, stays
@@ -54,7 +54,7 @@ def pipeline(
             raise Unusable("the test has none")
 
         monkeypatch.setattr("registration.catalog.file.CatalogFile.ask", refuse)
-    store = MemoryStore(SOURCE, REGISTRATION) if request.param == "memory" else None
+    store = open_memory(SOURCE, REGISTRATION) if request.param == "memory" else None
     with RegistrationPipeline(
         None if store else root, store=store, actor="ada", clock=clock, policy=POLICY
     ) as pipeline:
@@ -452,16 +452,16 @@ def test_one_that_somebody_holds_is_waited_for_once(root: Path, monkeypatch: pyt
     log = os.open(root / "manifests" / "b" / "events.jsonl", os.O_RDWR)
     assert PosixDisk().lock(log, 0)
     waits: list[str] = []
-    original = FileStore.load
+    original = Ledger.load
 
-    def load(store: FileStore, stream: str, *, waiting: bool = False) -> Any:
+    def load(store: Ledger, stream: str, *, waiting: bool = False) -> Any:
         try:
             return original(store, stream, waiting=waiting)
         except LockTimeout:
             waits.append(stream)
             raise
 
-    monkeypatch.setattr(FileStore, "load", load)
+    monkeypatch.setattr(Ledger, "load", load)
     with RegistrationPipeline(root, create=False, lock_timeout_s=0) as reader:
         listed = list(reader.list())
         os.close(log)
@@ -574,14 +574,14 @@ def test_a_registry_of_an_earlier_release_has_its_catalog_made(tmp_path: Path) -
 
 def test_a_registry_in_memory_has_a_catalog_there() -> None:
     """Its status, what it is asked, and its upkeep are as for one in a file."""
-    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+    with RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada") as pipeline:
         stock(pipeline)
         before = pipeline.find.catalog_status()
         assert ids(pipeline.list("DRAFT")) == ["d1", "d2"]
         after = pipeline.find.catalog_status()
         pipeline.create("new", {})
 
-        assert (before.state, before.lag, before.path) == ("behind", 11, ":memory:")
+        assert (before.state, before.lag, before.path) == ("behind", 12, ":memory:")
         assert (after.state, after.lag, after.manifests, after.events) == ("current", 0, 5, 11)
         assert pipeline.find.catalog_status().lag == 1
         checked = pipeline.find.refresh_catalog()
@@ -592,7 +592,7 @@ def test_a_registry_in_memory_has_a_catalog_there() -> None:
 
 def test_a_question_of_ones_own_leaves_the_catalog_in_memory_as_it_was() -> None:
     """It is put to a copy: what fences it in would keep the next answer from being caught up."""
-    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+    with RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada") as pipeline:
         stock(pipeline)
         assert pipeline.find.query("select count(*) from manifests").rows == ((5,),)
         with pytest.raises(Rejected):
@@ -605,7 +605,7 @@ def test_a_question_of_ones_own_leaves_the_catalog_in_memory_as_it_was() -> None
 
 def test_a_forked_child_asks_a_catalog_in_memory_of_its_own() -> None:
     """Also where another thread of its parent had the turn."""
-    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+    with RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada") as pipeline:
         stock(pipeline)
         assert pipeline.find.count() == 5
         held, go = threading.Event(), threading.Event()
@@ -718,13 +718,13 @@ def test_a_list_goes_on_in_memory_where_the_catalog_breaks_off(
     page, mend, mended = Catalog.page, Projection.mend, []
     asked = iter(range(10))
 
-    def no_feed(self: FileStore) -> str:
+    def no_feed(self: Ledger) -> str:
         raise StoreError("There is no feed.")
 
     def breaking_off(self: Catalog, *args: Any, **said: Any) -> Any:
         if self._file.path != ":memory:" and next(asked):
             if not feed:
-                monkeypatch.setattr(FileStore, "feed_end", no_feed)
+                monkeypatch.setattr(Ledger, "feed_end", no_feed)
             raise Unusable("locked")
         return page(self, *args, **said)
 

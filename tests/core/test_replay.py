@@ -97,7 +97,7 @@ def test_time_outs_and_what_is_remembered_are_folded_too():
 @pytest.mark.parametrize("kept", sorted(path.name for path in FIXTURES.iterdir()))
 def test_every_log_that_is_kept_replays_to_the_same(kept):
     """Logs of every event schema, those that are brought to the schema of today among them."""
-    store, _ = open_registry(FIXTURES / kept)
+    store, *_ = open_registry(FIXTURES / kept)
     replayed = 0
     for stream in store.streams():
         log = store.inspect(stream).log

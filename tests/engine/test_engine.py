@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from registration import MemoryStore, RetryPolicy
+from registration import RetryPolicy, open_memory
 from registration.core.chart import GuardUse
 from registration.core.decider import KEYS_KEPT_MAX
 from registration.core.policy import NO_POLICY, Kind, Policy, Verdict
@@ -33,6 +33,8 @@ from registration.errors import (
     VersionConflict,
 )
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.ledger import Ledger
+from registration.storage.memory import MemoryBackend
 from registration.testing import FakeClock
 from registration.values.commands import Command
 from registration.values.documents import check_document, digest_of
@@ -41,24 +43,24 @@ from tests.conftest import check_store
 SOURCE = "urn:uuid:019b76da-a800-7000-8000-000000000001"
 
 
-class BusyStore(MemoryStore):
+class BusyStore(Ledger):
     """A store on which others are busy: before each append, the next of them is let in.
 
     others: what they do, each once; a None lets nobody in. appends: how often it was tried.
     """
 
     def __init__(self, definition=REGISTRATION):
-        super().__init__(SOURCE, definition)
+        super().__init__(MemoryBackend(), SOURCE, definition)
         self.others = deque()
         self.appends = 0
 
-    def append(self, stream, after, events, snapshot):
+    def append(self, stream, after, events, snapshot, **given):
         self.appends += 1
         others, self.others = self.others, deque()
         if others and (other := others.popleft()):
             other()
         self.others = others
-        return super().append(stream, after, events, snapshot)
+        return super().append(stream, after, events, snapshot, **given)
 
 
 class Sleeper:
@@ -232,7 +234,7 @@ def test_a_conflict_is_reported_though_the_store_fails(engine, store, monkeypatc
     def gone(_stream):
         raise StoreError("The disk is gone.")
 
-    def overtaken(stream, after, _events, _snapshot):
+    def overtaken(stream, after, _events, _snapshot, **_given):
         monkeypatch.setattr(store, "load", gone)
         raise VersionConflict(stream, after.version)
 
@@ -294,7 +296,7 @@ def test_the_same_clock_and_randomness_give_the_same_bytes():
     """Time and ids come from what was given, and from nothing else."""
     logs = []
     for _ in range(2):
-        store = MemoryStore(SOURCE, REGISTRATION)
+        store = open_memory(SOURCE, REGISTRATION)
         engine = Engine(store, clock=FakeClock(), random_source=random.Random(5))
         for action in ("create", "revise", "submit_for_review", "approve", "register"):
             engine.execute(asked(action))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.core.codec import scan
 from registration.core.decider import fold
 from registration.core.definition import Definition, keep_nothing
@@ -48,7 +48,7 @@ def pipeline(request, root, clock, restless_threads):
     if request.param == "files":
         made = RegistrationPipeline(root, actor="ada", clock=clock)
     else:
-        store = MemoryStore("urn:uuid:019b76da-a800-7000-8000-000000000001", REGISTRATION)
+        store = open_memory("urn:uuid:019b76da-a800-7000-8000-000000000001", REGISTRATION)
         made = RegistrationPipeline(store=store, actor="ada", clock=clock)
     with made as pipeline:
         pipeline.create(ID, {"name": "weather"})
@@ -136,7 +136,7 @@ def test_undoing_carries_a_number_as_well(pipeline):
 @given(st.lists(st.none() | st.integers(1, 6), max_size=12), st.integers(0, 12))
 def test_the_highest_number_is_what_a_replay_finds(numbers, cut):
     """Folded event by event, from any place on, and straight from the bytes: always the naive maximum."""
-    store = MemoryStore("urn:uuid:019b76da-a800-7000-8000-000000000001", REGISTRATION)
+    store = open_memory("urn:uuid:019b76da-a800-7000-8000-000000000001", REGISTRATION)
     highest = 0
     with RegistrationPipeline(store=store, actor="ada", clock=FakeClock()) as pipeline:
         pipeline.create(ID, {})
@@ -305,7 +305,7 @@ def test_claiming_what_is_not_there_suggests_what_is(pipeline):
 
 def test_nobody_named_can_claim_nothing(clock):
     """A claim is somebody's."""
-    store = MemoryStore("urn:uuid:019b76da-a800-7000-8000-000000000001", REGISTRATION)
+    store = open_memory("urn:uuid:019b76da-a800-7000-8000-000000000001", REGISTRATION)
     with RegistrationPipeline(store=store, clock=clock) as pipeline:
         pipeline.create(ID, {})
 
@@ -315,7 +315,7 @@ def test_nobody_named_can_claim_nothing(clock):
 
 def test_due_time_outs_run_in_spite_of_a_claim_and_are_kept_over_a_broken_one(clock):
     """A broken claim moves no deadline, not even a sliding one; what is due first is recorded first."""
-    store = MemoryStore("urn:uuid:019b76da-a800-7000-8000-000000000001", WATCH)
+    store = open_memory("urn:uuid:019b76da-a800-7000-8000-000000000001", WATCH)
     with RegistrationPipeline(store=store, clock=clock, actor="ada") as pipeline:
         pipeline.create(ID, {})
         pipeline.act(ID, "ask")

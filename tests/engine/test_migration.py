@@ -25,7 +25,7 @@ from registration.errors import (
     UnknownEvent,
 )
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from tests.conftest import check_store
 from tests.kit.builders import forge
 from tests.kit.disks import LOG, SNAPSHOT, tree
@@ -572,7 +572,7 @@ def old(tmp_path):
     shutil.copytree(FORMAT_1, root)
     yield root
     with RegistrationPipeline(root, create=False) as pipeline:
-        check_store(FileStore(root, pipeline.definition))
+        check_store(open_files(root, pipeline.definition))
 
 
 WEATHER, NOTES, PILOT = "io.github.acme/weather@1.2.0", "ledger-notes@0.3.1", "Harbour-Pilot@2.1.0"

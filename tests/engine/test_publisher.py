@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from registration import MemoryStore, RegistrationPipeline, RetryPolicy, StateChange
+from registration import RegistrationPipeline, RetryPolicy, StateChange, open_memory
 from registration.errors import IdempotencyMismatch, IllegalTransition, InvalidArgument, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
@@ -20,7 +20,7 @@ SOURCE = "urn:uuid:019b76da-a800-7000-8000-000000000001"
 
 @pytest.fixture
 def store():
-    store = MemoryStore(SOURCE, REGISTRATION)
+    store = open_memory(SOURCE, REGISTRATION)
     yield store
     check_store(store)
 
@@ -104,7 +104,7 @@ def test_an_append_that_fails_tells_nobody(pipeline, store, monkeypatch):
     pipeline.create("a", {})
     pipeline.on("state_change", changes.append)
 
-    def fail(*_args):
+    def fail(*_args, **_given):
         assert changes == []
         raise StoreError("The disk is full.")
 

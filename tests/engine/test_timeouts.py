@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.core.chart import GuardUse
 from registration.core.codec import encode_snapshot
 from registration.core.decider import decide_timeout, due_timeout, fold
@@ -25,8 +25,10 @@ from registration.core.policy import Policy
 from registration.engine.engine import Engine
 from registration.errors import IllegalTransition, NotFound, RegistrationError, VersionConflict
 from registration.evidence.verification import verify_files
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
+from registration.storage.ledger import Ledger
+from registration.storage.memory import MemoryBackend
 from registration.testing import FakeClock
 from registration.values.commands import Command
 from registration.values.times import duration_s, later, rfc3339
@@ -293,7 +295,7 @@ def test_replay_needs_no_clock_and_no_lifecycle():
 
 
 def _files(log):
-    from registration.core.store import Files
+    from registration.storage.reports import Files
 
     return Files(log.raw, encode_snapshot(log.state))
 
@@ -321,10 +323,10 @@ def clock():
 def store(request, tmp_path):
     """Either store; every byte of it is verified afterwards."""
     if request.param == "memory":
-        store = MemoryStore(SOURCE, WATCH)
+        store = open_memory(SOURCE, WATCH)
     else:
         wanted = RegistryFile(SOURCE.removeprefix("urn:uuid:"), at(0), "watch", lifecycle=WATCH.identity)
-        store = FileStore(tmp_path / "registry", WATCH, wanted=wanted, lifecycle=WATCH.data)
+        store = open_files(tmp_path / "registry", WATCH, wanted=wanted, lifecycle=WATCH.data)
     yield store
     check_store(store)
 
@@ -544,18 +546,18 @@ def test_a_command_whose_time_out_was_fired_meanwhile_goes_on_from_there(clock):
     check_store(store)
 
 
-class Overtaken(MemoryStore):
+class Overtaken(Ledger):
     """A store on which somebody else gets in before an append, once. before_append: what he does."""
 
     def __init__(self):
-        super().__init__(SOURCE, WATCH)
+        super().__init__(MemoryBackend(), SOURCE, WATCH)
         self.before_append = None
 
-    def append(self, stream, after, events, snapshot):
+    def append(self, stream, after, events, snapshot, **given):
         act, self.before_append = self.before_append, None
         if act:
             act()
-        return super().append(stream, after, events, snapshot)
+        return super().append(stream, after, events, snapshot, **given)
 
 
 def test_threads_that_tick_at_once_fire_once(store, open_engine, clock, restless_threads):
@@ -662,7 +664,7 @@ STEPS = st.lists(
 def history(steps, *, every_s=None):
     """What is in the log after these steps; somebody ticks all the while, or nobody ever does."""
     clock = Clock()
-    store = MemoryStore(SOURCE, WATCH)
+    store = open_memory(SOURCE, WATCH)
     engine = Engine(store, clock=clock, random_source=random.Random(1))
     engine.execute(on("create"))
     for wait_s, action in (*steps, (10**6, None)):

@@ -11,10 +11,10 @@ import pytest
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
 from registration.core.policy import NO_POLICY, Policy
-from registration.core.store import Files
 from registration.evidence.verification import Finding, Verification, verify_files
 from registration.pipeline.wire import upkeep
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.reports import Files
 from tests.kit.builders import (
     ELSEWHERE,
     SOURCE,

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.errors import (
     ConsumerBlocked,
     ConsumerBusy,
@@ -23,8 +23,8 @@ from registration.errors import (
 )
 from registration.feed.consumers import SKIPPED_MAX, Consumer
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.files.backend import open_files
 from registration.storage.files.feed.keeping import ConsumerFiles
-from registration.storage.files.files import FileStore
 from registration.testing import FakeClock
 from registration.values.retry import RetryPolicy
 from tests.kit.builders import SOURCE
@@ -36,7 +36,7 @@ AT_ONCE = RetryPolicy(attempts_max=3, base_s=0, cap_s=0)
 @pytest.fixture(params=["files", "memory"])
 def pipeline(request, root):
     if request.param == "memory":
-        pipeline = RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada")
+        pipeline = RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada")
     else:
         pipeline = RegistrationPipeline(root, actor="ada")
     with pipeline:
@@ -463,7 +463,7 @@ def test_a_cursor_of_a_feed_that_was_deleted_is_named(root, on_files):
 def test_a_lock_file_that_is_deleted_meanwhile_parts_nobody(root, on_files):
     """Whoever gets the lock of a file that stands there no longer is not alone: the one that stands there is the lock."""
     disk = ScriptedDisk()
-    late = ConsumerFiles(FileStore(root, REGISTRATION, disk=disk).segments, str(root))
+    late = ConsumerFiles(open_files(root, REGISTRATION, disk=disk).backend.segments, str(root))
     lock = root / "feed" / "consumers" / "index.lock"
     with ExitStack() as stack:
 

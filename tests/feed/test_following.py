@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.errors import InvalidArgument, NotFound, Rejected, StoreError, WaitTimeout
 from registration.feed.watching import Watch
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.files import order
 from registration.values.times import seconds_between
 from tests.kit.builders import SOURCE, WATCH
 
@@ -19,7 +20,7 @@ from tests.kit.builders import SOURCE, WATCH
 @pytest.fixture(params=["files", "memory"])
 def pipeline(request, root):
     if request.param == "memory":
-        pipeline = RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada")
+        pipeline = RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada")
     else:
         pipeline = RegistrationPipeline(root, actor="ada")
     with pipeline:
@@ -36,18 +37,6 @@ class Stop(threading.Event):
     def wait(self, timeout=None):
         self.waits.set()
         return super().wait(timeout)
-
-
-class TellingWatch(Watch):
-    """A watch that tells when it waits, by whatever means it does."""
-
-    def __init__(self, store, **options):
-        super().__init__(store, **options)
-        self.waits = threading.Event()
-
-    def _pause(self, seconds):
-        self.waits.set()
-        super()._pause(seconds)
 
 
 def in_thread(work):
@@ -107,19 +96,35 @@ def test_following_from_now_gives_what_comes(pipeline):
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_watch_wakes_for_a_commit_of_another_program(root, told):
+def test_a_watch_wakes_for_a_commit_of_another_program(root, told, monkeypatch):
     """Whether it looks by itself, or is told by the system."""
+    watchers = []
+    real = order._watcher
+
+    def watcher(folder):
+        watchers.append(real(folder) if told else None)
+        return watchers[-1]
+
+    monkeypatch.setattr(order, "_watcher", watcher)
+    waits = threading.Event()
+    pause = order.FileOrder._told
+
+    def told_or_not(self, timeout_s, stop):
+        waits.set()
+        return pause(self, timeout_s, stop)
+
+    monkeypatch.setattr(order.FileOrder, "_told", told_or_not)
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create("a", {})
         end = pipeline.feed.end()
-        watch = TellingWatch(pipeline._registry.store, told=told)
+        watch = Watch(pipeline._registry.store)
         result = in_thread(lambda: watch.wait(end))
-        assert watch.waits.wait(60)
+        assert waits.wait(60)
         with RegistrationPipeline(root, actor="bea") as other:
             other.submit_for_review("a")
 
         assert result() is True
-        assert (watch._changes is not None) is told
+        assert [one is not None for one in watchers] == [told]
 
 
 def test_a_watch_ends_when_its_time_is_up_or_it_is_stopped(pipeline):
@@ -226,7 +231,7 @@ def _error(work):
 
 def test_a_parent_state_is_there_where_a_child_is():
     """And time-outs are ways as well."""
-    with RegistrationPipeline(store=MemoryStore(SOURCE, WATCH), actor="ada") as pipeline:
+    with RegistrationPipeline(store=open_memory(SOURCE, WATCH), actor="ada") as pipeline:
         pipeline.create("a", {})
         pipeline.act("a", "ask")
 

@@ -18,7 +18,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.errors import ConsumerBusy, InvalidArgument, InvalidHooks, NotFound, StoreError
 from registration.feed.hooks.dead_letters import DeadLetter
 from registration.feed.hooks.hook_file import Hook, parse_hooks
@@ -877,7 +877,7 @@ def test_where_there_are_no_hooks_that_is_said(root, pipeline):
     (root / "hooks.toml").mkdir()
     with pytest.raises(StoreError, match="can't be read"):
         pipeline.feed.hooks()
-    memory = RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION))
+    memory = RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION))
     for call in (memory.feed.hooks, memory.feed.dead_letters):
         with pytest.raises(InvalidArgument, match="in memory has no hooks"):
             call()

@@ -14,9 +14,9 @@ from registration.core.decider import fold
 from registration.core.definition import Definition
 from registration.core.interpreter import steps
 from registration.core.policy import Kind, Policy
-from registration.core.store import Backlog
 from registration.errors import InvalidArgument, NotFound, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.reports import Backlog
 from registration.testing import FakeClock
 from registration.values.documents import check_document
 from registration.values.events import Event

@@ -15,7 +15,7 @@ from registration.errors import LockTimeout, NotFound, StoreError
 if TYPE_CHECKING:
     from registration.core.chart import Chart
     from registration.core.policy import Policy
-    from registration.core.store import Store
+    from registration.storage.ledger import Ledger
     from registration.values.snapshots import StateSnapshot
 
 
@@ -31,7 +31,7 @@ class Known:
 
 
 def scan(
-    store: Store,
+    store: Ledger,
     filters: Filters,
     order: Order,
     *,
@@ -57,7 +57,9 @@ def scan(
     yield from sorted(rows, key=order.sort_key, reverse=order.descending)
 
 
-def _found(store: Store, filters: Filters, policy: Policy | None, order: Order) -> Iterator[Row | Unreadable]:
+def _found(
+    store: Ledger, filters: Filters, policy: Policy | None, order: Order
+) -> Iterator[Row | Unreadable]:
     chart = store.definition.chart
     for id in sorted(store.streams(), reverse=order.key == "id" and order.descending):
         try:
@@ -70,7 +72,7 @@ def _found(store: Store, filters: Filters, policy: Policy | None, order: Order) 
             yield known.row
 
 
-def _known(store: Store, filters: Filters, policy: Policy | None, state: StateSnapshot) -> Known | None:
+def _known(store: Ledger, filters: Filters, policy: Policy | None, state: StateSnapshot) -> Known | None:
     kind = policy.kind_of(state.document) if policy is not None else None
     name = kind.name if kind is not None else None
     if filters.actor is None and filters.tag is None:

@@ -43,9 +43,9 @@ from registration.onboarding.community.deploying.target import UNDO_OF
 from registration.onboarding.community.proposals import proposed_roles
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
-from registration.storage.memory import MemoryStore
+from registration.storage.memory import open_memory
 from registration.testing import FakeClock, SimulatedDisk
 from registration.testing.simulated_disk import Fault, PowerCut
 from registration.values.commands import Command
@@ -594,7 +594,7 @@ def test_only_the_step_whose_turn_it_is_can_be_spoken_of(root, place):
 def test_every_state_but_an_end_has_a_next_move():
     """Whatever is loaded after a crash, it is known what to do."""
     deployments = Deployments(
-        Engine(MemoryStore(SOURCE, DEPLOYMENT), clock=FakeClock(), random_source=random.Random(1))
+        Engine(open_memory(SOURCE, DEPLOYMENT), clock=FakeClock(), random_source=random.Random(1))
     )
     deployments.start(ID, SMALL)
     seen = {}
@@ -644,7 +644,7 @@ some_failures = st.lists(
 def test_whatever_fails_it_ends_complete_or_as_it_was(failures):
     """Any failures in any calls, `find` and undos included: with enough runs it ends, and in one of the two."""
     deployments = Deployments(
-        Engine(MemoryStore(SOURCE, DEPLOYMENT), clock=FakeClock(), random_source=random.Random(1))
+        Engine(open_memory(SOURCE, DEPLOYMENT), clock=FakeClock(), random_source=random.Random(1))
     )
     target = ForgetfulTarget(failures)
     before = before_it("/community", target.disk)
@@ -768,13 +768,13 @@ REGISTRY = RegistryFile(
 
 def made_simulated():
     disk = SimulatedDisk()
-    FileStore(ROOT, REGISTRATION, wanted=REGISTRY, lifecycle=REGISTRATION.data, disk=disk).close()
+    open_files(ROOT, REGISTRATION, wanted=REGISTRY, lifecycle=REGISTRATION.data, disk=disk).close()
     return disk
 
 
 def simulated(disk):
     clock = FakeClock()
-    store = FileStore(ROOT, DEPLOYMENT, area=AREA, disk=disk)
+    store = open_deployments(ROOT, disk=disk).store
     return Deployments(Engine(store, clock=clock, random_source=random.Random(1), sleep=lambda _: None))
 
 

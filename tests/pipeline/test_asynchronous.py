@@ -38,7 +38,7 @@ from registration.pipeline.upkeep import UpkeepPart
 from registration.pipeline.work import WorkPart
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +81,7 @@ def held(root, disk):
     """A store on a disk that can be held."""
     made = RegistryFile("01a1fcdf-67de-7635-b5e5-5a6d9d430ded", "2026-01-01T00:00:00.000000Z", "", 1 << 20)
     wanted = RegistryFile(made.id, made.created_at, REGISTRATION.name, made.document_bytes_max)
-    return FileStore(root, REGISTRATION, wanted=wanted, disk=disk)
+    return open_files(root, REGISTRATION, wanted=wanted, disk=disk)
 
 
 def public(kind):

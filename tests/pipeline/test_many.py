@@ -25,7 +25,6 @@ from registration import (
     IllegalTransition,
     InvalidArgument,
     ItemResult,
-    MemoryStore,
     NotFound,
     PinMismatch,
     RegistrationError,
@@ -33,6 +32,7 @@ from registration import (
     StoreError,
     TransitionItem,
     VersionConflict,
+    open_memory,
 )
 from registration.pipeline.many import IN_FLIGHT_PER_WORKER, WORKERS_MAX, carry_out
 from tests.kit.builders import tries
@@ -498,7 +498,7 @@ def test_the_same_in_memory():
     """The loop knows no files."""
     from registration.rules.lifecycles.registration import REGISTRATION
 
-    with RegistrationPipeline(store=MemoryStore("urn:uuid:0190", REGISTRATION)) as pipeline:
+    with RegistrationPipeline(store=open_memory("urn:uuid:0190", REGISTRATION)) as pipeline:
         results = list(pipeline.create_many({"manifest_id": f"m{n % 7}", "document": {}} for n in range(21)))
 
     assert Counter(type(one.error) for one in results) == {type(None): 7, AlreadyExists: 14}

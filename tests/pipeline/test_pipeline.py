@@ -18,13 +18,13 @@ import pytest
 import registration
 from registration import (
     LifecycleState,
-    MemoryStore,
     RegistrationPipeline,
     RetryPolicy,
     StateChange,
     Summary,
     __version__,
     errors,
+    open_memory,
 )
 from registration.core.chart import Action, Chart, State, Transition
 from registration.core.codec import encode_snapshot
@@ -56,7 +56,7 @@ SOURCE = "urn:uuid:019b76da-a800-7000-8000-000000000001"
 
 @pytest.fixture
 def in_memory(clock):
-    store = MemoryStore(SOURCE, REGISTRATION)
+    store = open_memory(SOURCE, REGISTRATION)
     yield RegistrationPipeline(store=store, actor="ada", clock=clock, random=random.Random(1))
     check_store(store)
 
@@ -111,7 +111,7 @@ def test_both_stores_write_the_same_log(open_pipeline):
 
     on_files = open_pipeline()
     source = f"urn:uuid:{on_files.registry_id}"
-    in_memory = RegistrationPipeline(store=MemoryStore(source, REGISTRATION), actor="ada")
+    in_memory = RegistrationPipeline(store=open_memory(source, REGISTRATION), actor="ada")
     logs = []
     for pipeline in (on_files, in_memory):
         pipeline._registry.engine._clock, pipeline._registry.engine._random = FakeClock(), random.Random(9)
@@ -342,7 +342,7 @@ def test_an_ambiguous_state_is_not_guessed():
             Transition("drop", "OPEN", "DONE"),
         ),
     )
-    pipeline = RegistrationPipeline(store=MemoryStore(SOURCE, Definition(chart)))
+    pipeline = RegistrationPipeline(store=open_memory(SOURCE, Definition(chart)))
     pipeline._registry.carry_out("a", {}, action="open", document=check_document({}))
 
     with pytest.raises(IllegalTransition, match="both 'pass' and 'drop' lead there"):
@@ -589,7 +589,7 @@ def test_a_pipeline_needs_one_place(tmp_path):
     with pytest.raises(InvalidArgument):
         RegistrationPipeline()
     with pytest.raises(InvalidArgument):
-        RegistrationPipeline(tmp_path, store=MemoryStore(SOURCE, REGISTRATION))
+        RegistrationPipeline(tmp_path, store=open_memory(SOURCE, REGISTRATION))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -961,7 +961,7 @@ def test_reading_loads_nothing_that_only_writing_needs(pipeline, root):
 
     loaded = _modules_after(program) - _modules_after("")
 
-    assert "registration.storage.files.files" in loaded
+    assert "registration.storage.files.backend" in loaded
     assert loaded & HEAVY == {"orjson"}
 
 

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.engine.leases.leases import open_leases
 from registration.errors import LockTimeout
 from registration.onboarding.community.deploying import JsonTarget, open_deployments
 from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore
+from registration.storage.ledger import Ledger
 from tests.kit.typed import run
 from tests.kit.wizards import party
 from tests.onboarding.test_deploying import ID, SHORT
@@ -168,14 +168,14 @@ def test_a_lease_that_is_not_what_was_kept_is_damage(place):
 
 def test_a_locked_log_is_told_and_the_others_are_looked_at(place, monkeypatch):
     """Whoever holds the lock for too long is waited for in vain."""
-    real = FileStore.inspect
+    real = Ledger.inspect
 
     def inspect(store, stream, **how):
         if stream == ID:
             raise LockTimeout(stream, 0.1)
         return real(store, stream, **how)
 
-    monkeypatch.setattr(FileStore, "inspect", inspect)
+    monkeypatch.setattr(Ledger, "inspect", inspect)
     of = {one.area: one for one in verified(place / "registry")}
 
     assert not of["deployments"].looked_at
@@ -314,7 +314,7 @@ def test_what_is_no_log_cannot_be_repaired(with_alias):
 
 def test_the_whole_registry_can_be_looked_at_in_memory():
     """A registry in memory has what it has: manifests and aliases."""
-    with RegistrationPipeline(store=MemoryStore(SOURCE, REGISTRATION), actor="ada") as pipeline:
+    with RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada") as pipeline:
         pipeline.create("a", {})
 
         assert [(one.area, one.id) for one in pipeline.upkeep.verify_all()] == [

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration import MemoryStore, RegistrationPipeline
+from registration import RegistrationPipeline, open_memory
 from registration.core.policy import Kind, Policy
 from registration.errors import InvalidArgument
 from registration.rules.guards import a2a, builtin, findings, mcp, names, registry, urls
@@ -38,7 +38,7 @@ from tests.kit.judging import bringing, places, standing
 
 def test_a_document_that_nobody_named_brought_is_nobodys_to_approve():
     """Ana made it, somebody unnamed revised it: that may have been Ben, so Ben can't be told from its author."""
-    pipeline = RegistrationPipeline(store=MemoryStore("urn:uuid:1", REGISTRATION))
+    pipeline = RegistrationPipeline(store=open_memory("urn:uuid:1", REGISTRATION))
     pipeline.create("a", {"v": 1}, actor="ana")
     pipeline.revise("a", {"v": 2})
     state = pipeline.load_state("a")

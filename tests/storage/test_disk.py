@@ -28,7 +28,7 @@ from registration.storage.disk import (
     replace_atomic,
     write_whole,
 )
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.testing.contract import append
 from tests.kit.disks import LOG, ScriptedDisk
 
@@ -226,7 +226,7 @@ def test_a_lock_that_can_not_be_had_at_all_is_an_error(opened, monkeypatch, held
 
 def test_a_waiter_follows_a_log_that_was_replaced(root):
     """A writer that waited for the lock of a log that a copy tool has replaced writes to the new file."""
-    store = FileStore(root, REGISTRATION, wanted=_wanted())
+    store = open_files(root, REGISTRATION, wanted=_wanted())
     append(store, "a")
     log = root / "manifests" / "a" / LOG
     holder = DISK.open(str(log), os.O_RDWR)

@@ -16,7 +16,7 @@ from registration.errors import InvalidDocument
 from registration.onboarding.sessions.sessions import Sessions
 from registration.rules.lifecycles.loading import SHIPPED, definition_of, shipped
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore
+from registration.storage.ledger import Ledger
 from registration.values.documents import parse_document
 from registration.values.ids import id_from_document, id_of
 from registration.values.snapshots import Position
@@ -29,7 +29,7 @@ each_log = pytest.mark.parametrize("log", LOGS, ids=lambda path: f"{path.parts[-
 each_registry = pytest.mark.parametrize("registry", REGISTRIES, ids=lambda path: path.name)
 
 
-def opened(log: Path) -> tuple[FileStore, str]:
+def opened(log: Path) -> tuple[Ledger, str]:
     """The registry that a kept log is in, with its own lifecycle, and the log's id. Nothing is written by opening it."""
     stream = id_of(log.parent.name)
     assert stream is not None

@@ -11,7 +11,7 @@ import pytest
 from registration import RegistrationPipeline
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 
 
 class PausingDisk(PosixDisk):
@@ -33,7 +33,7 @@ def test_a_forked_child_does_not_keep_the_lock(root: Path) -> None:
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create("a", {"name": "a"})
     disk = PausingDisk()
-    slow = RegistrationPipeline(store=FileStore(root, REGISTRATION, disk=disk), actor="ada")
+    slow = RegistrationPipeline(store=open_files(root, REGISTRATION, disk=disk), actor="ada")
     writer = threading.Thread(target=slow.submit_for_review, args=["a"])
     writer.start()
     assert disk.syncing.wait(60)

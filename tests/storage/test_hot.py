@@ -20,12 +20,13 @@ from registration import RegistrationPipeline
 from registration.core.codec import encode_snapshot
 from registration.errors import InvalidArgument, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage.behind import SnapshotsBehind
 from registration.storage.disk import PosixDisk
-from registration.storage.files.behind import SnapshotsBehind
-from registration.storage.files.files import FileStore
-from registration.storage.files.hot import HotStates, signature
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
 from registration.storage.files.syncs import SLOW_S, Syncs
+from registration.storage.hot import HotStates
+from registration.storage.ports import Mark
 from tests.kit.disks import LOG, SNAPSHOT, ScriptedDisk
 
 WANTED = RegistryFile("019b76da-a800-7000-8000-000000000001", "2026-01-01T00:00:00.000000Z", "registration")
@@ -33,7 +34,7 @@ WANTED = RegistryFile("019b76da-a800-7000-8000-000000000001", "2026-01-01T00:00:
 
 def pipeline_on(disk, root, **options):
     """A pipeline on a registry whose system calls go through `disk`."""
-    store = FileStore(root, REGISTRATION, wanted=WANTED, disk=disk, **options)
+    store = open_files(root, REGISTRATION, wanted=WANTED, disk=disk, **options)
     return RegistrationPipeline(store=store, actor="ada")
 
 
@@ -143,32 +144,30 @@ def test_what_callers_do_to_what_they_got_stays_theirs(open_pipeline):
         assert afresh.load_state("a") == state
 
 
-def test_hot_states_are_bounded(tmp_path, pipeline):
+def test_hot_states_are_bounded(pipeline):
     """The least recently used go, and what is too large for all is not kept."""
     pipeline.create("a", {"n": 1})
     state = pipeline.load_state("a")
-    (tmp_path / "file").write_bytes(bytes(state.position.size_bytes))
-    found = signature(os.stat(tmp_path / "file"))
+    found = Mark(state.position.size_bytes)
     hot = HotStates(entries_max=2, bytes_max=980)
     for stream in ("a", "b"):
-        hot.put(stream, state, "", found)
+        hot.put(stream, state, found)
     hot.get("a")
 
-    hot.put("c", state, "", found)
+    hot.put("c", state, found)
     assert [stream for stream in "abc" if hot.get(stream)] == ["a", "c"]
-    hot.put("large", replace(state, document={"text": "x" * 900}), "", found)
+    hot.put("large", replace(state, document={"text": "x" * 900}), found)
     assert [stream for stream in ("a", "c", "large") if hot.get(stream)] == ["large"]
-    hot.put("larger", replace(state, document={"text": "x" * 2_000}), "", found)
+    hot.put("larger", replace(state, document={"text": "x" * 2_000}), found)
     assert hot.get("larger") is None
 
 
-def test_a_state_of_another_size_than_its_log_is_not_kept(tmp_path, pipeline):
-    """A log that has grown meanwhile is somebody else's next state."""
+def test_a_state_of_another_size_than_its_log_is_not_kept(pipeline):
+    """A log that has grown meanwhile is another writer's next state."""
     pipeline.create("a", {"n": 1})
-    (tmp_path / "file").write_bytes(b"longer or shorter")
     hot = HotStates()
 
-    hot.put("a", pipeline.load_state("a"), "", signature(os.stat(tmp_path / "file")))
+    hot.put("a", pipeline.load_state("a"), Mark(17))
 
     assert hot.get("a") is None
 
@@ -289,7 +288,7 @@ def test_a_snapshot_that_can_not_follow_is_made_by_the_next_reader(root, caplog)
 
 def test_not_too_many_snapshots_are_behind(monkeypatch):
     """Who commits to one more stream than is allowed writes the first one's."""
-    monkeypatch.setattr("registration.storage.files.behind.BEHIND_MAX", 3)
+    monkeypatch.setattr("registration.storage.behind.BEHIND_MAX", 3)
     written = []
     behind = SnapshotsBehind(lambda stream, _snapshot: written.append(stream))
     behind._start = lambda: None
@@ -304,8 +303,8 @@ def test_not_too_many_snapshots_are_behind(monkeypatch):
 
 def test_a_stream_that_never_rests_gets_its_snapshot_all_the_same(monkeypatch):
     """After a while it is written, however busy the stream."""
-    monkeypatch.setattr("registration.storage.files.behind.QUIET_S", 0.05)
-    monkeypatch.setattr("registration.storage.files.behind.BEHIND_S_MAX", 0.2)
+    monkeypatch.setattr("registration.storage.behind.QUIET_S", 0.05)
+    monkeypatch.setattr("registration.storage.behind.BEHIND_S_MAX", 0.2)
     written = threading.Event()
     behind = SnapshotsBehind(lambda _stream, _snapshot: written.set())
 

@@ -19,27 +19,27 @@ from registration import RegistrationPipeline
 from registration.errors import CorruptLog, InvalidArgument, LockTimeout, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.feed.records import (
-    Cursor,
-    Header,
-    Record,
-    decode_header,
-    decode_record,
-    encode_record,
-    parse_cursor,
-)
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
 from registration.storage.layout import segment_file, segment_number
+from registration.storage.notes import (
+    Commit,
+    Cursor,
+    Header,
+    decode_commit,
+    decode_header,
+    encode_commit,
+    parse_cursor,
+)
 from registration.testing.contract import append
 from tests.kit.builders import tries
 from tests.kit.disks import LOG, Killed, ScriptedDisk
 
 SEGMENT = "000001.jsonl"
-RECORD = Record("manifests", "a", 7, 2, 100, 300, "f" * 64, "2026-01-01T00:00:00.000000Z")
+RECORD = Commit("manifests", "a", 7, 2, 100, 300, "f" * 64, "2026-01-01T00:00:00.000000Z")
 
 records = st.builds(
-    lambda area, stream, version, count, start, size, head: Record(
+    lambda area, stream, version, count, start, size, head: Commit(
         area, stream, version + count, count, start, start + size, head, "2026-01-01T00:00:00.000000Z"
     ),
     st.sampled_from(["manifests", "aliases", "sessions"]),
@@ -59,7 +59,7 @@ def open_store(root):
     )
 
     def open_store(disk=None, **options):
-        return FileStore(root, REGISTRATION, wanted=wanted, disk=disk, **options)
+        return open_files(root, REGISTRATION, wanted=wanted, disk=disk, **options)
 
     return open_store
 
@@ -104,7 +104,7 @@ def test_a_record_comes_back_as_it_was(record, late):
     """A line is what was announced, and one line."""
     line = record.encode(late=late)
 
-    assert decode_record(line) == record
+    assert decode_commit(line) == record
     assert line.count(b"\n") == 1
     assert line.count(b"{") == 1
 
@@ -115,7 +115,7 @@ def test_a_line_that_follows_on_the_remains_of_another_counts(first, second, cut
     """A writer that died inside of its line takes no other's along."""
     line = first.encode()[:-1][:cut] + second.encode()
 
-    assert decode_record(line) == second
+    assert decode_commit(line) == second
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_line_that_follows_on_the_remains_of_another_counts(first, second, cut
 )
 def test_what_is_no_record_is_none(line):
     """Whatever stands in a segment, nothing is made of it that nobody announced."""
-    assert decode_record(line) is None
+    assert decode_commit(line) is None
 
 
 def test_a_header_comes_back_as_it_was():
@@ -296,7 +296,7 @@ def test_a_descriptor_that_somebody_closed_is_not_written_to(store, feed, tmp_pa
     """A program that closes what it doesn't know makes the journal open the segment again, and write to no other file."""
     append(store, "a")
     for reused in (False, True):
-        fd = store.journal._kept.fd
+        fd = store.backend.journal._kept.fd
         os.close(fd)
         other = tmp_path / "other"
         other.touch()
@@ -333,12 +333,12 @@ def test_a_closed_store_keeps_no_descriptor(open_store):
 def test_a_forked_child_announces_for_itself(store, feed):
     """Also where a thread of the parent was at it at the moment of the fork."""
     append(store, "a")
-    store.journal._mutex.acquire()  # as a thread that announces something would hold it
+    store.backend.journal._mutex.acquire()  # as a thread that announces something would hold it
     child = os.fork()
     if child == 0:
         append(store, "b")
         os._exit(0)
-    store.journal._mutex.release()
+    store.backend.journal._mutex.release()
     _, status = os.waitpid(child, 0)
 
     append(store, "a")
@@ -353,9 +353,9 @@ def test_of_several_that_make_the_segment_one_does(root, open_store, feed):
     program = (
         "import sys\n"
         "from registration.rules.lifecycles.registration import REGISTRATION\n"
-        "from registration.storage.files.files import FileStore\n"
+        "from registration.storage.files.backend import open_files\n"
         "from registration.testing.contract import append\n"
-        "store = FileStore(sys.argv[1], REGISTRATION)\n"
+        "store = open_files(sys.argv[1], REGISTRATION)\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "append(store, sys.argv[2])\n"
@@ -388,7 +388,7 @@ def test_a_segment_whose_maker_died_is_left_alone(store, feed):
         feed.mkdir()
         (feed / SEGMENT).write_bytes(left)
 
-        store.journal.close()
+        store.backend.journal.close()
         append(store, "a")
 
         assert (feed / SEGMENT).read_bytes() == left
@@ -399,7 +399,7 @@ def test_a_segment_whose_maker_died_is_left_alone(store, feed):
 def test_a_segment_of_another_registry_is_not_gone_on_with(store, feed, root):
     """A feed that was copied along from elsewhere is passed over."""
     append(store, "a")
-    store.journal.close()
+    store.backend.journal.close()
     path = feed / SEGMENT
     path.write_bytes(path.read_bytes().replace(b"8000-000000000001", b"8000-000000000002", 1))
 
@@ -538,7 +538,7 @@ def test_areas_that_are_not_known_are_passed_over(store, feed):
     """A line of an area of a later release does no harm."""
     append(store, "a")
     with (feed / SEGMENT).open("ab") as file:
-        file.write(encode_record("later", "x", 1, 1, 0, 10, "f" * 64, "2026-01-01T00:00:00.000000Z"))
+        file.write(encode_commit("later", "x", 1, 1, 0, 10, "f" * 64, "2026-01-01T00:00:00.000000Z"))
     append(store, "a")
 
     assert events_of(store) == [("a", 1), ("a", 2)]
@@ -589,7 +589,7 @@ def test_the_end_of_a_segment_that_a_power_cut_took_is_made_up_for(store, feed):
             feed.mkdir()
             (feed / SEGMENT).write_bytes(changed)
             reboot(feed)
-            store.journal.close()
+            store.backend.journal.close()
 
             append(store, "b")
 
@@ -614,7 +614,7 @@ def test_a_cursor_into_what_a_power_cut_took_goes_on(store, feed):
         for path in feed.glob("*"):
             path.unlink()
         (feed / SEGMENT).write_bytes(changed)
-        store.journal.close()
+        store.backend.journal.close()
         cursor = parse_cursor(entries[2].cursor)
 
         rest = events_of(store, str(Cursor(1, cursor.id, cursor.offset + moved)))
@@ -631,14 +631,14 @@ def test_what_several_runs_lost_comes_in_order(store, feed):
     (feed / SEGMENT).write_bytes(first.partition(b"\n")[0] + b"\n")
     reboot(feed)
     for run in (3, 5):
-        store.journal.close()
+        store.backend.journal.close()
         append(store, "a")
         append(store, "a")
         path = feed / segment_file(run)
         kept = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(kept[:2]))  # the first of the two; the second is lost
         reboot(feed)
-    store.journal.close()
+    store.backend.journal.close()
     append(store, "a")
 
     assert events_of(store) == [("a", version) for version in range(1, 7)]
@@ -654,7 +654,7 @@ def test_what_was_copied_in_is_found_when_asked_for(store, root, feed, tmp_path)
     other = RegistryFile(
         "019b76da-a800-7000-8000-000000000001", "2026-01-01T00:00:00.000000Z", "registration"
     )
-    elsewhere = FileStore(tmp_path / "other", REGISTRATION, wanted=other)
+    elsewhere = open_files(tmp_path / "other", REGISTRATION, wanted=other)
     append(elsewhere, "copied", count=2)
     append(elsewhere, "copied")
     elsewhere.close()
@@ -745,7 +745,7 @@ def test_a_registry_of_an_earlier_release_is_followed_from_its_beginning(store, 
     for stream in ("a", "b", "a"):
         append(store, stream)
     shutil.rmtree(feed)
-    store.journal.close()
+    store.backend.journal.close()
 
     append(store, "a")
     append(store, "b")

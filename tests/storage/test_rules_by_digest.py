@@ -30,7 +30,7 @@ from registration.errors import (
 )
 from registration.rules.lifecycles.registration import CHART, REGISTRATION
 from registration.storage.disk import PosixDisk
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import (
     RegistryFile,
     make_registry,
@@ -61,7 +61,7 @@ NOWHERE = "sha256:" + "0" * 64
 
 @pytest.fixture
 def store(root):
-    return FileStore(root, REGISTRATION, wanted=WANTED, lifecycle=REGISTRATION.data)
+    return open_files(root, REGISTRATION, wanted=WANTED, lifecycle=REGISTRATION.data)
 
 
 def files(root):
@@ -88,7 +88,7 @@ def test_a_rule_that_is_kept_is_not_written_again(store, root):
     store.keep("policies", DIGEST, VALUE)
     disk = ScriptedDisk()
 
-    FileStore(root, REGISTRATION, disk=disk).keep("policies", DIGEST, VALUE)
+    open_files(root, REGISTRATION, disk=disk).keep("policies", DIGEST, VALUE)
 
     operations = [operation for operation, _ in disk.calls]
     assert "write" not in operations
@@ -160,7 +160,7 @@ def test_a_link_in_place_of_rules_is_not_followed(store, root, tmp_path):
 
 def test_whoever_waits_too_long_for_the_rules_gives_up(root, store):
     """The root is the lock: while somebody else keeps a rule, the wait has an end."""
-    impatient = FileStore(root, REGISTRATION, lock_timeout_s=0)
+    impatient = open_files(root, REGISTRATION, lock_timeout_s=0)
     disk = PosixDisk()
     fd = disk.open(str(root), os.O_RDONLY | os.O_DIRECTORY)
 
@@ -181,7 +181,7 @@ def test_a_forked_child_does_not_keep_others_from_keeping(root, store):
     syncing, go_on = threading.Event(), threading.Event()
     disk = ScriptedDisk()
     disk.before("sync", lambda: (syncing.set(), go_on.wait(60)), name="policies")
-    slow = FileStore(root, REGISTRATION, disk=disk)
+    slow = open_files(root, REGISTRATION, disk=disk)
     writer = threading.Thread(target=slow.keep, args=["policies", DIGEST, VALUE])
     writer.start()
     assert syncing.wait(60)
@@ -195,7 +195,7 @@ def test_a_forked_child_does_not_keep_others_from_keeping(root, store):
         go_on.set()
         writer.join()
 
-        FileStore(root, REGISTRATION, lock_timeout_s=2).keep("policies", digest_of({}), {})
+        open_files(root, REGISTRATION, lock_timeout_s=2).keep("policies", digest_of({}), {})
     finally:
         os.close(tell)
         os.close(told)
@@ -211,7 +211,7 @@ def test_threads_that_keep_the_same_rules_at_once_all_find_them(root, store):
     failures = []
 
     def work(seed):
-        mine = FileStore(root, REGISTRATION)
+        mine = open_files(root, REGISTRATION)
         for value in random.Random(seed).sample(values, len(values)):
             try:
                 mine.keep("schemas", digest_of(value), value)
@@ -234,13 +234,13 @@ def test_a_disk_that_fails_at_any_call_is_an_error_that_names_it(root, store):
     for number in count(1):
         value = {"number": number}
         disk = ScriptedDisk()
-        failing = FileStore(root, REGISTRATION, disk=disk)
+        failing = open_files(root, REGISTRATION, disk=disk)
         begun = len(disk.calls)
         disk.fail_call(begun + number, errno.EIO)
         try:
             failing.keep("policies", digest_of(value), value)
         except StoreError as error:
-            assert error.details["path"] == str(root)  # noqa: PT017  # closing may fail, and says nothing
+            assert error.details["path"].startswith("rules/policies")  # noqa: PT017  # closing may fail, and says nothing
         if len(disk.calls) < begun + number:
             break
 
@@ -254,7 +254,7 @@ def test_a_rule_whose_writer_was_killed_anywhere_can_be_kept(root, store):
     for number in count(1):
         value = {"number": number}
         disk = ScriptedDisk()
-        dying = FileStore(root, REGISTRATION, disk=disk)
+        dying = open_files(root, REGISTRATION, disk=disk)
         disk.kill(len(disk.calls) + number, torn_bytes=3)
         try:
             dying.keep("policies", digest_of(value), value)
@@ -288,7 +288,7 @@ def test_a_refusal_on_a_full_disk_is_an_error_of_the_store(root, store):
     disk.fail("write", errno.ENOSPC, name="refusals.jsonl")
 
     with pytest.raises(StoreError, match=r"refusals\.jsonl"):
-        FileStore(root, REGISTRATION, disk=disk).log_refusal(b"{}\n")
+        open_files(root, REGISTRATION, disk=disk).log_refusal(b"{}\n")
 
 
 # -- the engine keeps them first -------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def run(store, action, *, policy=NO_POLICY, engine=None, **said):
 def test_what_an_event_names_is_there_before_the_event(root):
     """Lifecycle, schemas and policy are synced, each with its name, before the log is opened for writing."""
     disk = ScriptedDisk()
-    store = FileStore(root, REGISTRATION, wanted=OLD, disk=disk)
+    store = open_files(root, REGISTRATION, wanted=OLD, disk=disk)
     begun = len(disk.calls)
 
     run(store, "create", policy=RULED)
@@ -352,7 +352,7 @@ def test_rules_are_kept_once_for_each_engine(store):
 def test_where_the_rules_can_not_be_kept_nothing_is_written(root, number):
     """An event that names what nobody could read is worse than none; the next try begins anew."""
     disk = ScriptedDisk()
-    store = FileStore(root, REGISTRATION, wanted=OLD, disk=disk)
+    store = open_files(root, REGISTRATION, wanted=OLD, disk=disk)
     disk.fail("rename", errno.ENOSPC, number=number)
     engine = Engine(store, policy=lambda: RULED, clock=FakeClock(), random_source=random.Random(1))
 
@@ -369,7 +369,7 @@ def test_where_the_rules_can_not_be_kept_nothing_is_written(root, number):
 
 def test_a_refusal_keeps_no_rules(root):
     """Only what an event names has to last."""
-    store = FileStore(root, REGISTRATION, wanted=OLD)
+    store = open_files(root, REGISTRATION, wanted=OLD)
 
     with pytest.raises(NotFound):
         run(store, "approve", policy=RULED)
@@ -387,7 +387,7 @@ WITH_SCHEMA = (
 
 @pytest.fixture
 def in_force(store, root):
-    return PolicyInForce(store.disk, str(root), CHART)
+    return PolicyInForce(store.backend.disk, str(root), CHART)
 
 
 def put(path, text):
@@ -568,14 +568,14 @@ def test_a_registry_is_made_with_its_lifecycle(store, root):
 
 def test_a_registry_of_before_lifecycles_were_kept_stays_as_it_is(root):
     """Its file has no such member, and none is added by opening it or by writing to it."""
-    store = FileStore(root, REGISTRATION, wanted=OLD)
+    store = open_files(root, REGISTRATION, wanted=OLD)
     before = (root / "registry.json").read_bytes()
 
-    run(FileStore(root, REGISTRATION), "create")
+    run(open_files(root, REGISTRATION), "create")
 
     assert "lifecycle" not in json.loads(before)
     assert (root / "registry.json").read_bytes() == before
-    assert (store.registry.lifecycle, store.registry.earlier) == (None, ())
+    assert (store.backend.registry.lifecycle, store.backend.registry.earlier) == (None, ())
 
 
 @pytest.mark.parametrize("registry", [OLD, WANTED, MIGRATED], ids=["old", "made", "migrated"])
@@ -616,14 +616,14 @@ def test_a_registry_that_was_migrated_names_what_was_before(store, root):
     """Another version is put in force whole: the file names both, both are kept, and the id stays."""
     replace_registry(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
 
-    opened = FileStore(root, LATER)
-    assert opened.registry == MIGRATED
+    opened = open_files(root, LATER)
+    assert opened.backend.registry == MIGRATED
     assert opened.source == store.source
     assert opened.kept("lifecycles", LATER.identity["digest"]) == LATER.data
     assert opened.kept("lifecycles", REGISTRATION.identity["digest"]) == REGISTRATION.data
     assert list(opened.strays()) == []
     with pytest.raises(CorruptRegistry, match="version 2"):
-        FileStore(root, REGISTRATION)
+        open_files(root, REGISTRATION)
 
 
 def test_whoever_has_the_registry_open_does_not_write_under_the_old_lifecycle(store, root):
@@ -638,7 +638,7 @@ def test_whoever_has_the_registry_open_does_not_write_under_the_old_lifecycle(st
 
     assert files(root / "manifests") == before
     assert store.load("a").version == 1
-    assert run(FileStore(root, LATER), "submit_for_review").state.version == 2
+    assert run(open_files(root, LATER), "submit_for_review").state.version == 2
 
 
 def test_a_lifecycle_that_was_replaced_while_the_registry_was_opened_is_noticed(store, root):
@@ -650,7 +650,7 @@ def test_a_lifecycle_that_was_replaced_while_the_registry_was_opened_is_noticed(
         name="registry.json",
     )
 
-    opened = FileStore(root, REGISTRATION, disk=disk)
+    opened = open_files(root, REGISTRATION, disk=disk)
 
     with pytest.raises(StoreError, match="was put in force"):
         run(opened, "create")
@@ -730,8 +730,8 @@ def test_a_migration_that_was_killed_anywhere_is_done_or_not(tmp_path):
         found = read_registry(PosixDisk(), str(root))
         lifecycle = REGISTRATION if found == WANTED else LATER
         assert found in (WANTED, MIGRATED)
-        assert FileStore(root, lifecycle).kept("lifecycles", found.lifecycle["digest"]) == lifecycle.data
+        assert open_files(root, lifecycle).kept("lifecycles", found.lifecycle["digest"]) == lifecycle.data
         if found == WANTED:
             replace_registry(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
-        assert FileStore(root, LATER).registry == MIGRATED
+        assert open_files(root, LATER).backend.registry == MIGRATED
     assert number > 15

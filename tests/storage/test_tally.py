@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registration.errors import StoreError
-from registration.storage.files.feed.records import Record
-from registration.storage.files.feed.tally import Tally
+from registration.storage.files.tally import Tally
+from registration.storage.notes import Commit
 from tests.kit.builders import tries
 
 AREAS, STREAMS = ("manifests", "aliases"), ("a", "b", "ä\0c", "z" * 200)
@@ -18,7 +18,7 @@ sizes = st.integers(0, 3)
 @st.composite
 def records(draw):
     start = draw(sizes)
-    return Record(
+    return Commit(
         draw(st.sampled_from(AREAS)),
         draw(st.sampled_from(STREAMS)),
         1,
@@ -85,7 +85,7 @@ def test_more_streams_than_are_looked_at_at_once():
 
 def test_a_line_that_says_more_than_any_file_has_is_nobodys():
     """It is passed over, and its stream looked at."""
-    line = Record("manifests", "a", 1, 1, 0, 2**64 - 1, "f" * 64, "2026-01-01T00:00:00.000000Z")
+    line = Commit("manifests", "a", 1, 1, 0, 2**64 - 1, "f" * 64, "2026-01-01T00:00:00.000000Z")
     with Tally() as tally:
         tally.tell([line])
         tally.doubt("manifests", [("a", 5), ("b", 0)])

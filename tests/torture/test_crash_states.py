@@ -28,9 +28,10 @@ from registration.errors import CorruptLog, LockTimeout, NotFound, RegistrationE
 from registration.evidence.verification import verify_files
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore, Snapshots
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile, read_registry, replace_registry
 from registration.storage.layout import directory_of
+from registration.storage.ledger import Ledger, Snapshots
 from registration.testing import FakeClock
 from registration.testing.simulated_disk import Fault, PowerCut, SimulatedDisk
 from registration.values.documents import digest_of
@@ -78,14 +79,14 @@ def open_pipeline(
 ) -> RegistrationPipeline:
     definition = WATCH if registry is WATCHED else REGISTRATION
     wanted = registry if make else None
-    store = FileStore(
+    store = open_files(
         ROOT, definition, wanted=wanted, lifecycle=definition.data, snapshots=snapshots, disk=disk
     )
     if store._behind is not None:
         store._behind._start = lambda: None  # type: ignore[method-assign]  # this disk is for one thread
     if slow:
-        store._syncs._usual_s = 3_600.0
-        store._syncs._threads = Afterwards  # type: ignore[method-assign,assignment]
+        store.backend.syncs._usual_s = 3_600.0
+        store.backend.syncs._threads = Afterwards  # type: ignore[method-assign,assignment]
     clock = FakeClock()
     clock.advance(later_s)
     return RegistrationPipeline(store=store, policy=policy, clock=clock, random=random.Random(1), actor="ada")
@@ -109,7 +110,7 @@ class Afterwards:
 
 def append_batch(pipeline: RegistrationPipeline) -> None:
     """Three events of one command, as a definition with compound commands would write them."""
-    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
+    store: Ledger = pipeline._registry.store  # type: ignore[assignment]
     before = store.load(ID)
     moves = [
         ("submit_for_review", "DRAFT", "REVIEWED"),
@@ -290,8 +291,8 @@ def whole_story(disk: SimulatedDisk, operation: Operation) -> StateSnapshot | No
 
 def check_lifecycle(pipeline: RegistrationPipeline) -> None:
     """What the registry itself names can be read."""
-    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
-    named = store.registry.lifecycle
+    store: Ledger = pipeline._registry.store  # type: ignore[assignment]
+    named = store.backend.registry.lifecycle
     check_rules(store, {("lifecycles", named["digest"])} if named else set())
 
 
@@ -571,7 +572,7 @@ def lifecycle_in_force(disk: SimulatedDisk) -> int:
     registry = read_registry(disk, ROOT)
     assert registry in (REGISTRY, MIGRATED)
     definition = REGISTRATION if registry == REGISTRY else LATER
-    store = FileStore(ROOT, definition, disk=disk)
+    store = open_files(ROOT, definition, disk=disk)
     with RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(2)) as pipeline:
         check_lifecycle(pipeline)
         before = pipeline.load_state(ID)
@@ -694,7 +695,7 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
         for reader in (operation.open(disk.killed()), pipeline):
             if reader is None:
                 continue
-            medium: SimulatedDisk = reader._registry.store.disk  # type: ignore[attr-defined]
+            medium: SimulatedDisk = reader._registry.store.backend.disk  # type: ignore[attr-defined]
             state = reader.recover(ID).state if operation.moves == 0 else reader._registry.store.load(ID)
             check_promise(operation, state, acknowledged=acknowledged)
             for found in medium.after_power_cut(random.Random(fault.nth), AFTER_A_FAULT_MAX):
@@ -783,7 +784,7 @@ def test_a_manifest_whose_write_could_not_be_taken_back_is_read_before_it_is_wri
     operation = OPERATIONS["approve"]
     disk = prepared(operation)
     pipeline = open_pipeline(disk, make=False)
-    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
+    store: Ledger = pipeline._registry.store  # type: ignore[assignment]
     before = store.load(ID)
     assert before is not None
     disk.fault = Fault("sync_data", 1, errno.EIO, also=("truncate",))
@@ -842,7 +843,7 @@ def test_a_removal_that_is_interrupted_leaves_all_or_nothing(explored: Callable[
             return pipeline.find_state(ID)
 
     def removed(disk: SimulatedDisk) -> bool:
-        return FileStore(ROOT, REGISTRATION, disk=disk).delete(ID)
+        return open_files(ROOT, REGISTRATION, disk=disk).delete(ID)
 
     counted = base.killed()
     assert removed(counted)

@@ -17,7 +17,7 @@ from registration import CorruptLog, RegistrationPipeline, StateSnapshot
 from registration.core.policy import NO_POLICY, Policy
 from registration.errors import InvalidArgument, RegistrationError
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
 from registration.storage.layout import directory_of
 from registration.testing import FakeClock
@@ -38,7 +38,7 @@ def _quiet() -> Iterator[None]:
 
 
 def open_pipeline(disk: SimulatedDisk) -> RegistrationPipeline:
-    store = FileStore("/registry", REGISTRATION, wanted=REGISTRY, disk=disk)
+    store = open_files("/registry", REGISTRATION, wanted=REGISTRY, disk=disk)
     return RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(1), actor="ada")
 
 
@@ -193,7 +193,7 @@ def test_lines_that_were_moved_are_named(
 def _approved(id: str, *, registry: RegistryFile = REGISTRY, policy: Policy = NO_POLICY) -> SimulatedDisk:
     """A registry in which one manifest is approved, and `ID` waits for it; at the same times, by the same people."""
     disk = SimulatedDisk()
-    store = FileStore("/registry", REGISTRATION, wanted=registry, disk=disk)
+    store = open_files("/registry", REGISTRATION, wanted=registry, disk=disk)
     clock = FakeClock()
     with RegistrationPipeline(
         store=store, policy=policy, clock=clock, random=random.Random(1), actor="ada"

@@ -24,7 +24,7 @@ from registration.engine.leases.leases import Leases, open_leases
 from registration.errors import LeaseHeld, StaleFence, StoreError
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.records import FileRecords
 from registration.storage.files.registry_file import RegistryFile
 from registration.testing import FakeClock, Fault, PowerCut, SimulatedDisk
@@ -232,7 +232,7 @@ def opened(disk: SimulatedDisk) -> RegistrationPipeline:
     wanted = RegistryFile(
         "019b76da-a800-75b1-a522-4a58b791f1d8", "2026-01-01T00:00:00.000000Z", REGISTRATION.name
     )
-    store = FileStore(ROOT, REGISTRATION, wanted=wanted, disk=disk)
+    store = open_files(ROOT, REGISTRATION, wanted=wanted, disk=disk)
     return RegistrationPipeline(
         store=store, clock=FakeClock(tick_ns=1_000), random=random.Random(disk.operations), actor="cyd"
     )

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from registration import MemoryStore, RegistrationError, RegistrationPipeline
+from registration import RegistrationError, RegistrationPipeline, open_memory
 from registration.core.chart import GuardUse
 from registration.core.codec import encode_snapshot
 from registration.core.decider import fold
@@ -89,7 +89,7 @@ class FilesAndMemory(RuleBasedStateMachine):
         self.randoms = random.Random(seed), random.Random(seed)
         self.unsettled = False
         self.files = self.open_files()
-        self.memory_store = MemoryStore(f"urn:uuid:{self.files.registry_id}", self.definition)
+        self.memory_store = open_memory(f"urn:uuid:{self.files.registry_id}", self.definition)
         self.memory = self.open_memory()
 
     def open_files(self, snapshots="each"):

@@ -20,8 +20,9 @@ from registration.errors import LockTimeout, NameTaken, NotFound, StoreError
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.loading import definition_of, shipped
 from registration.storage import layout
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import open_files
 from registration.storage.files.registry_file import RegistryFile
+from registration.storage.ledger import Ledger
 from registration.testing import FakeClock
 from registration.testing.simulated_disk import Fault, PowerCut, SimulatedDisk
 from tests.kit.builders import is_thorough
@@ -37,7 +38,7 @@ STATES_MAX = 5 if is_thorough() else 3
 
 def open_pipeline(disk: SimulatedDisk, *, make: bool = False, kept: bool = True) -> RegistrationPipeline:
     wanted = REGISTRY if make else None
-    store = FileStore(ROOT, UPKEEP, wanted=wanted, lifecycle=UPKEEP.data, disk=disk)
+    store = open_files(ROOT, UPKEEP, wanted=wanted, lifecycle=UPKEEP.data, disk=disk)
     pipeline = RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(1), actor="ada")
     if kept:
         pipeline._registry.engine._kept.add(UPKEEP.identity["digest"])
@@ -86,7 +87,7 @@ def registered(pipeline: RegistrationPipeline) -> None:
 def left_by_the_dead(pipeline: RegistrationPipeline) -> None:
     """A claim of somebody who died before the event."""
     an_older_one(pipeline)
-    store: FileStore = pipeline._registry.store  # type: ignore[assignment]
+    store: Ledger = pipeline._registry.store  # type: ignore[assignment]
     state = store.load("b")
     assert state is not None
     with (
@@ -275,8 +276,8 @@ def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
     path = f"{ROOT}/{layout.claim_path(FULL)}"
     with open_pipeline(free.killed()) as pipeline:
         pipeline.register("a")
-        raw = pipeline._registry.store.disk.tree()[path]  # type: ignore[attr-defined]
-        disk: SimulatedDisk = pipeline._registry.store.disk  # type: ignore[attr-defined]
+        raw = pipeline._registry.store.backend.disk.tree()[path]  # type: ignore[attr-defined]
+        disk: SimulatedDisk = pipeline._registry.store.backend.disk  # type: ignore[attr-defined]
     assert decode_claim(raw, FULL) is not None
     for torn in (raw[:-2], raw[:40], bytes(len(raw)), raw[:50] + bytes(30) + raw[80:], b"7", b"[]", b"{}"):
         explored()

@@ -18,7 +18,7 @@ from registration.values.times import Clock, system_clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registration.core.store import Store
+    from registration.storage.ledger import Ledger
     from registration.values.commands import Command
 
 
@@ -27,7 +27,7 @@ class AliasLogs:
 
     def __init__(
         self,
-        beside: Store,
+        beside: Ledger,
         *,
         clock: Clock = system_clock,
         random_source: Random | None = None,
@@ -43,11 +43,11 @@ class AliasLogs:
         self._lock_timeout_s = lock_timeout_s
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> Ledger:
         """The logs themselves."""
         from registration.engine.names.aliases import ALIASES  # noqa: PLC0415  # a chart is built: not for exact versions
 
-        return self._beside.beside(layout.ALIASES, ALIASES)
+        return self._beside.area(layout.ALIASES, ALIASES)
 
     @cached_property
     def engine(self) -> Engine:

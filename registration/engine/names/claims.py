@@ -25,12 +25,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.errors import LockTimeout, NameTaken, StoreError, VersionConflict
+from registration.storage.claims_over import claim_key
 from registration.values.documents import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from registration.core.store import ClaimPlace, Slot, Store
+    from registration.storage.claims_over import ClaimPlace
+    from registration.storage.ledger import Ledger
+    from registration.storage.ports import Cell, Key
     from registration.values.snapshots import Position, StateSnapshot
 
 FORMAT = 1
@@ -78,7 +81,7 @@ def decode_claim(raw: bytes, full: str) -> Claim | None:
 class Claims:
     """The claims of one registry over its store. Safe to share between threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Ledger) -> None:
         self._store = store
 
     @property
@@ -90,13 +93,15 @@ class Claims:
         """The manifest that holds a name; None where none does. Takes no lock of the claim.
 
         Raises:
-            CorruptLog, LockTimeout, StoreError: as `registration.core.store.Store.load`.
+            CorruptLog, LockTimeout, StoreError: as `registration.storage.ledger.Ledger.load`.
         """
         return self._behind(self.place.read(full), full)
 
     @contextmanager
-    def taken(self, full: str, stream: str, after: Position, time: str) -> Iterator[None]:
+    def taken(self, full: str, stream: str, after: Position, time: str) -> Iterator[tuple[Key, bytes]]:
         """Hold a name's claim for `stream` during the block, in which the event that claims it is committed.
+
+        Yields the record of the claim and its bytes, on which the commit depends.
 
         Where nothing was committed because of a version conflict, the claim is taken back. After any other error it
         stays, and is found to be worth nothing by whoever meets it, or worth all, where the event is there after all.
@@ -123,7 +128,7 @@ class Claims:
                 if held is None:
                     slot.write(claim.encode())
                 try:
-                    yield
+                    yield claim_key(full), slot.read()
                 except VersionConflict:
                     self._take_back(slot, full)
                     raise
@@ -170,7 +175,7 @@ class Claims:
                     slot.remove()
                 return None
 
-    def _take_back(self, slot: Slot, full: str) -> None:
+    def _take_back(self, slot: Cell, full: str) -> None:
         """Take a claim back whose event was not committed, unless another one was. Left for others where that fails."""
         with suppress(StoreError, LockTimeout):
             if self._behind(slot.read(), full) is None:

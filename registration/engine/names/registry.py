@@ -21,7 +21,6 @@ from registration.core.decider import nearest
 from registration.core.explanation import Answer, Explanation
 from registration.core.naming import action_of
 from registration.core.policy import Verdict
-from registration.core.store import Stray
 from registration.engine.names.answers import (
     AliasedVersion,
     NameStatus,
@@ -40,6 +39,8 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.storage.ports import NOTHING_GIVEN
+from registration.storage.reports import Stray
 from registration.values.commands import Command
 from registration.values.ids import name_of, own_name
 from registration.values.names import (
@@ -57,8 +58,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from registration.core.definition import Definition
-    from registration.core.store import Store
     from registration.engine.names.alias_logs import AliasLogs
+    from registration.storage.ledger import Ledger
+    from registration.storage.ports import Key
     from registration.values.events import Event
     from registration.values.snapshots import Position, StateSnapshot
 
@@ -71,10 +73,10 @@ SUGGESTIONS_MAX = 10_000
 class Names:
     """Names, claims and aliases over one store. Safe to share between threads.
 
-    It is what the engine of the manifests holds while it commits: see `registration.core.store.Reservations`.
+    It is what the engine of the manifests holds while it commits: see `registration.engine.engine.Reservations`.
     """
 
-    def __init__(self, store: Store, logs: AliasLogs) -> None:
+    def __init__(self, store: Ledger, logs: AliasLogs) -> None:
         self.claims = Claims(store)
         self.logs = logs
         self._store = store
@@ -82,17 +84,21 @@ class Names:
     # -- while an event is committed -------------------------------------------------------------------------
 
     @contextmanager
-    def held_for(self, stream: str, after: Position, events: Sequence[Event]) -> Iterator[None]:
+    def held_for(
+        self, stream: str, after: Position, events: Sequence[Event]
+    ) -> Iterator[Mapping[Key, bytes | None]]:
         """See `Reservations.held_for`. What follows from the events is done before it ends, where it can be."""
         if not any("claimed" in event.data or "released" in event.data for event in events):
-            yield
+            yield NOTHING_GIVEN
             return
         claimed = {event.data["claimed"]: event for event in events if "claimed" in event.data}
         with ExitStack() as held:
             # In one order, so that two who want the same ones don't wait for each other.
-            for full in sorted(claimed):
+            given = dict(
                 held.enter_context(self.claims.taken(full, stream, after, claimed[full].time))
-            yield
+                for full in sorted(claimed)
+            )
+            yield given
         # Committed. Nothing from here on may say that it isn't.
         for event in events:
             self._follow(event)
@@ -125,7 +131,7 @@ class Names:
         Raises:
             NotFound: when nobody holds it; what was probably meant is suggested.
             InvalidArgument: when no document can be called that.
-            CorruptLog, LockTimeout, StoreError: as `Store.load`.
+            CorruptLog, LockTimeout, StoreError: as `Ledger.load`.
         """
         asked = check_name(text)
         if asked.version is None or asked.version == LATEST:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from registration.core.store import Step
 from registration.engine.names.claims import decode_claim
 from registration.errors import NotFound
 from registration.evidence.verification import Finding, verify_stream
 from registration.storage import layout
+from registration.storage.reports import RecoveryStep
 from registration.values.names import LATEST, split_name
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from registration.values.snapshots import StateSnapshot
 
 
-def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterator[Step]:
+def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterator[RecoveryStep]:
     """See to it that the claim for the name that a manifest holds is there, and `latest` where it belongs."""
     full = state.name
     if full is None:
@@ -33,26 +33,26 @@ def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterat
         other = None if dry_run else names.claims.make_again(state)
         if other is not None:
             found = f"the name {full!r} is held by {other.stream!r} as well"
-            yield Step(found, "left as it is: one of them has to let go")
+            yield RecoveryStep(found, "left as it is: one of them has to let go")
             return
-        yield Step(f"there was no claim for its name {full!r}", "made again")
+        yield RecoveryStep(f"there was no claim for its name {full!r}", "made again")
         if dry_run:
             return  # where `latest` belongs can't be told without the claim
     yield from _mend_latest(names, split_name(full).name, dry_run=dry_run)
 
 
-def recover(names: Names, name: str, *, dry_run: bool = False) -> tuple[Step, ...]:
+def recover(names: Names, name: str, *, dry_run: bool = False) -> tuple[RecoveryStep, ...]:
     """Finish or take back what a crash left of a name's claims and aliases; of manifests that hold names, see `mend`.
 
     Raises:
         CorruptLog: when the log of the aliases, or of a manifest that has a claim, is damaged.
-        LockTimeout, StoreError: as `Store.recover`.
+        LockTimeout, StoreError: as `Ledger.recover`.
     """
     steps = list(names.logs.store.recover(name, dry_run=dry_run).steps)
     for full in sorted(names.claims.place.claims_of(name)):
         if names.claims.holder(full) is None and (dry_run or names.claims.settle(full)):
             found = f"a claim of {full!r} stood there whose manifest does not hold the name"
-            steps.append(Step(found, "taken back"))
+            steps.append(RecoveryStep(found, "taken back"))
     return (*steps, *_mend_latest(names, name, dry_run=dry_run))
 
 
@@ -82,7 +82,7 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
 
     Raises:
         CorruptLog: when the log of a manifest that has a claim is damaged: that is named by its own verification.
-        LockTimeout, StoreError: as `Store.inspect`.
+        LockTimeout, StoreError: as `Ledger.inspect`.
     """
     aliases = names.logs.store
     with suppress(NotFound):
@@ -98,6 +98,6 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
         yield Finding("unfinished", layout.log_path(name, layout.ALIASES), 0, 0, reason)
 
 
-def _mend_latest(names: Names, name: str, *, dry_run: bool) -> Iterator[Step]:
+def _mend_latest(names: Names, name: str, *, dry_run: bool) -> Iterator[RecoveryStep]:
     if names.catch_up(name, dry_run=dry_run):
-        yield Step(f"`{LATEST}` of {name!r} did not point at its latest version", "moved")
+        yield RecoveryStep(f"`{LATEST}` of {name!r} did not point at its latest version", "moved")

@@ -20,15 +20,15 @@ from registration.storage.disk import (
     ensure_directory,
     failures_named,
     given_back,
+    let_go_by_children,
     opened_directory,
     read_whole,
     replace_atomic,
     write_whole,
 )
-from registration.storage.files.place import let_go_by_children
 
 if TYPE_CHECKING:
-    from registration.storage.files.feed.segments import Segments
+    from registration.storage.files.segments import Segments
 
 _SUFFIX = ".jsonl"
 

@@ -34,7 +34,7 @@ from registration.values.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from registration.core.chart import Chart
-    from registration.core.store import FeedEntry
+    from registration.storage.reports import FeedEntry
 
 TIMEOUT_S = 20.0
 TIMEOUT_S_MAX = 3_600

@@ -20,19 +20,28 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from registration.errors import ConsumerBlocked, ConsumerBusy, CorruptLog, LockTimeout, NotFound, UnknownEvent
+from registration.errors import (
+    ConsumerBlocked,
+    ConsumerBusy,
+    CorruptLog,
+    InvalidArgument,
+    LockTimeout,
+    NotFound,
+    UnknownEvent,
+)
 from registration.feed.consumers import Consumer, Failing, describe
 from registration.feed.hooks.dead_letters import DeadLetter, DeadLetters
 from registration.feed.hooks.hook_commands import run_command
 from registration.feed.hooks.hook_file import Hook, read_hooks
 from registration.feed.hooks.webhooks import Delivery, Lookup, Undeliverable, look_up, post, read_secret
 from registration.feed.watching import Watch
+from registration.storage.files.backend import FileBackend
 from registration.values.ids import uuid7
 from registration.values.times import Clock, rfc3339, seconds_between, system_clock
 
 if TYPE_CHECKING:
-    from registration.core.store import FeedEntry
-    from registration.storage.files.files import FileStore
+    from registration.storage.ledger import Ledger
+    from registration.storage.reports import FeedEntry
 
 _COMMIT_EVERY = 200
 _BLOCKED_LOOK_S = 1.0
@@ -69,15 +78,17 @@ class Hooks:
 
     def __init__(
         self,
-        store: FileStore,
+        store: Ledger,
         *,
         tell: Tell = lambda _: None,
         clock: Clock = system_clock,
         draw: Callable[[], float] = random.random,
         lookup: Lookup = look_up,
     ) -> None:
-        self.hooks = read_hooks(store.root, store.definition.chart)
-        self.letters = DeadLetters(store.segments)
+        backend = _on_files(store)
+        self._root = backend.root
+        self.hooks = read_hooks(self._root, store.definition.chart)
+        self.letters = DeadLetters(backend.segments)
         self._store = store
         self._tell = tell
         self._clock = clock
@@ -101,13 +112,13 @@ class Hooks:
         found = []
         for where in hook.secrets:
             try:
-                read_secret(where, self._store.root)
+                read_secret(where, self._root)
             except Undeliverable as error:
                 found.append(str(error))
         program = hook.command[0] if hook.command else ""
-        if "/" in program and not os.access(os.path.join(self._store.root, program), os.X_OK):
+        if "/" in program and not os.access(os.path.join(self._root, program), os.X_OK):
             found.append(f"{program} can't be started: it is not there, or not executable")
-        if hook.ca_file is not None and not os.access(os.path.join(self._store.root, hook.ca_file), os.R_OK):
+        if hook.ca_file is not None and not os.access(os.path.join(self._root, hook.ca_file), os.R_OK):
             found.append(f"{hook.ca_file} can't be read")
         return found
 
@@ -173,12 +184,10 @@ class Hooks:
             own = {
                 "REGISTRATION_HOOK": hook.name,
                 "REGISTRATION_EVENT_ID": id,
-                "REGISTRATION_ROOT": self._store.root,
+                "REGISTRATION_ROOT": self._root,
             }
-            return run_command(hook, body, {**told, **own}, root=self._store.root)
-        return post(
-            hook, id, body, root=self._store.root, now_s=lambda: self._clock() / 1e9, lookup=self._lookup
-        )
+            return run_command(hook, body, {**told, **own}, root=self._root)
+        return post(hook, id, body, root=self._root, now_s=lambda: self._clock() / 1e9, lookup=self._lookup)
 
     # -- for the runners -------------------------------------------------------------------------------------------
 
@@ -362,3 +371,15 @@ def _environment(event: dict[str, Any]) -> dict[str, str]:
         "REGISTRATION_TO": data.get("to"),
     }
     return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def dead_letters_of(store: Ledger) -> DeadLetters:
+    """The events that the hooks of a registry gave up."""
+    return DeadLetters(_on_files(store).segments)
+
+
+def _on_files(store: Ledger) -> FileBackend:
+    backend = store.backend
+    if not isinstance(backend, FileBackend):
+        raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
+    return backend

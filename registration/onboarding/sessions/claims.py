@@ -23,11 +23,11 @@ from registration.storage.disk import (
     ensure_directory,
     failures_named,
     given_back,
+    let_go_by_children,
     opened_directory,
     read_whole,
     replace_atomic,
 )
-from registration.storage.files.place import let_go_by_children
 from registration.values.documents import canonical
 
 if TYPE_CHECKING:

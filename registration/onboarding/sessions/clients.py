@@ -18,11 +18,11 @@ from registration.storage.disk import (
     Disk,
     failures_named,
     given_back,
+    let_go_by_children,
     opened_directory,
     read_span,
     replace_atomic,
 )
-from registration.storage.files.place import let_go_by_children
 
 _KEY = re.compile(rb"[0-9a-f]{64}\n")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from registration.engine.engine import Engine, Random
 from registration.errors import NotFound, RegistrationError, StoreError
-from registration.onboarding.sessions.backing import Backing, FileBacking, SessionStore
+from registration.onboarding.sessions.backing import FileBacking, LedgerBacking
 from registration.onboarding.sessions.claims import key_of
 from registration.onboarding.sessions.refusals import not_found
 from registration.onboarding.sessions.session import Session, check_session_id, session_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from registration.engine.publisher import Handler
     from registration.evidence.verification import AreaVerification
     from registration.onboarding.wizards.wizard import Wizard
+    from registration.storage.ledger import Ledger
     from registration.values.events import Event
 
 
@@ -36,7 +37,7 @@ class Run:
 
     wizard: Wizard
     engine: Engine
-    store: SessionStore
+    store: Ledger
 
 
 class SessionReader:
@@ -44,14 +45,14 @@ class SessionReader:
 
     def __init__(
         self,
-        where: str | os.PathLike[str] | Backing,
+        where: str | os.PathLike[str] | LedgerBacking,
         *,
         wizards: Iterable[Wizard] = (),
         clock: Clock = system_clock,
         random: Random | None = None,
         lock_timeout_s: float = 10.0,
     ) -> None:
-        self.backing: Backing = (
+        self.backing: LedgerBacking = (
             FileBacking(where, lock_timeout_s=lock_timeout_s)
             if isinstance(where, str | os.PathLike)
             else where
@@ -210,7 +211,7 @@ class SessionReader:
             return None
         return self._begun_run(id, begun)
 
-    def store_of(self, id: str, *, repairing: bool = False) -> SessionStore:
+    def store_of(self, id: str, *, repairing: bool = False) -> Ledger:
         """The store of a session's files, for who looks after them. One that was never begun is of no wizard, and any will do.
 
         repairing: so it will for one whose first line is damaged, of which nothing can be kept.

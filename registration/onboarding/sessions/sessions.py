@@ -34,7 +34,7 @@ from registration.errors import (
     StoreError,
     WorkFailed,
 )
-from registration.onboarding.sessions.backing import Backing
+from registration.onboarding.sessions.backing import LedgerBacking
 from registration.onboarding.sessions.claims import key_of
 from registration.onboarding.sessions.clients import client_hash
 from registration.onboarding.sessions.finishing import Manifests, check_free, finish
@@ -73,7 +73,7 @@ _log = logging.getLogger("registration.sessions")
 class Sessions(SessionReader):
     """The sessions of one registry. Safe to share between threads, and between processes through its files.
 
-    where: the registry's directory, which must be there, or a `Backing` such as `MemoryBacking`. registry: where sessions end
+    where: the registry's directory, which must be there, or a `LedgerBacking` such as `MemoryBacking`. registry: where sessions end
     in manifests; None: they end in their answers. wizards: those of the program, besides those that come along. workers: by
     name of a step, who does its work. clock, random: where time and ids come from.
 
@@ -86,7 +86,7 @@ class Sessions(SessionReader):
 
     def __init__(
         self,
-        where: str | os.PathLike[str] | Backing,
+        where: str | os.PathLike[str] | LedgerBacking,
         *,
         registry: Manifests | None = None,
         wizards: Iterable[Wizard] = (),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from registration.core.store import FeedEntry
 from registration.errors import LockTimeout
 from registration.feed.consumers import Consumer, Failing
 from registration.feed.watching import LOOK_S, LOOK_S_MAX
 from registration.pipeline.asynchronous.threads import Threaded, awaited, iterated, stopped
+from registration.storage.reports import FeedEntry
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from registration.core.store import FeedEntry
+    from registration.storage.reports import FeedEntry
 
 Method = Callable[..., Any]
 

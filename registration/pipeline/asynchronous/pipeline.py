@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
-    from registration.core.store import Store
     from registration.engine.engine import Random, TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.engine.publisher import Handler
     from registration.onboarding.sessions.sessions import Sessions
     from registration.pipeline.part import Awaited
+    from registration.storage.ledger import Ledger
     from registration.values.retry import RetryPolicy
 
 
@@ -55,7 +55,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         self,
         root: str | os.PathLike[str] | None = None,
         *,
-        store: Store | None = None,
+        store: Ledger | None = None,
         create: bool = True,
         lifecycle: Definition | Mapping[str, Any] | str | os.PathLike[str] | None = None,
         policy: Policy | None = None,

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from registration.core.definition import Definition
-    from registration.core.store import FeedEntry
     from registration.engine.engine import TransitionResult
     from registration.errors import RegistrationError
     from registration.pipeline.importing import Imported, Offer
     from registration.pipeline.results import Summary
     from registration.pipeline.wire.reasons import Wording
+    from registration.storage.reports import FeedEntry
     from registration.values.events import Event
     from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot

@@ -10,11 +10,11 @@ from registration.storage import layout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from registration.core.store import Loss, Step
     from registration.evidence.verification import Finding
     from registration.pipeline.upkeep import Settled
     from registration.pipeline.wire.reasons import Wording
     from registration.storage.doctor import Check
+    from registration.storage.reports import Loss, RecoveryStep
 
 
 def finding(one: Finding) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def settled(one: Settled, wording: Wording, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _step(one: Step) -> dict[str, Any]:
+def _step(one: RecoveryStep) -> dict[str, Any]:
     return {"found": one.found, "done": one.done, "kept_as": one.kept_as}
 
 

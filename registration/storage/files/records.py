@@ -28,12 +28,12 @@ from registration.storage.disk import (
     failures_named,
     given_back,
     is_file,
+    let_go_by_children,
     opened_directory,
     read_span,
     read_whole,
     write_whole,
 )
-from registration.storage.files.place import let_go_by_children
 from registration.storage.layout import TEMPORARY_SUFFIX
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from registration.storage.disk import (
     read_whole,
     replace_atomic,
 )
-from registration.storage.files.rules import write_rule
-from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN
+from registration.storage.files.blobs import write_blob
+from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, canonical, digest_of_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ def make_registry(
                 _refuse_orphans(disk, root, directory)
             ensure_directory(disk, layout.MANIFESTS, dir_fd=directory)
             if wanted.lifecycle is not None:
-                write_rule(disk, directory, "lifecycles", wanted.lifecycle["digest"], lifecycle)
+                _write_lifecycle(disk, directory, wanted.lifecycle, lifecycle)
             temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
             replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
             disk.sync(directory)
@@ -125,30 +125,54 @@ def replace_registry(
                 "Somebody else has changed the registry meanwhile.", "Look at it again.", root=root
             )
         assert new.lifecycle is not None
-        write_rule(disk, directory, "lifecycles", new.lifecycle["digest"], lifecycle)
+        _write_lifecycle(disk, directory, new.lifecycle, lifecycle)
         temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
         replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, new.encode())
         disk.sync(directory)
 
 
-def read_registry(disk: Disk, root: str) -> RegistryFile:
-    """Read `registry.json`.
+def _write_lifecycle(disk: Disk, root: int, named: Mapping[str, Any], lifecycle: Any) -> None:
+    data = canonical(lifecycle)
+    assert digest_of_bytes(data) == named["digest"]
+    write_blob(disk, root, (layout.RULES, "lifecycles", layout.rule_file(named["digest"])), data)
+
+
+def registry_bytes(disk: Disk, root: str) -> bytes:
+    """The bytes of `registry.json`.
 
     Raises:
         NotFound: when there is none.
-        CorruptRegistry: when it isn't one of ours, or of a later format.
         StoreError: when it can't be read.
     """
     path = os.path.join(root, layout.REGISTRY_FILE)
     try:
         with failures_named("reading", path), given_back(disk, disk.open(path, os.O_RDONLY)) as fd:
-            raw = read_whole(disk, fd)
+            return read_whole(disk, fd)
     except Exception as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             raise NotFound(
                 f"There is no registry at {root}.", "Make one.", Next(operation="init", id=root), root=root
             ) from None
         raise
+
+
+def read_registry(disk: Disk, root: str) -> RegistryFile:
+    """Read `registry.json`.
+
+    Raises:
+        NotFound, StoreError: as `registry_bytes`.
+        CorruptRegistry: as `parse_registry`.
+    """
+    return parse_registry(root, registry_bytes(disk, root))
+
+
+def parse_registry(root: str, raw: bytes) -> RegistryFile:
+    """What `registry.json` says.
+
+    Raises:
+        CorruptRegistry: when it isn't one of ours, or of a later format.
+    """
+    path = os.path.join(root, layout.REGISTRY_FILE)
     try:
         members = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -236,13 +236,11 @@ class JsonTarget:
         }
         if (failure := due.get("before")) is not None:
             if failure.refused:
-                raise TargetRefused(f"{operation} is refused, as planned.", "DeploymentPlan no failure.")
-            raise TargetUnavailable(f"{operation} got no answer, as planned.", "DeploymentPlan no failure.")
+                raise TargetRefused(f"{operation} is refused, as planned.", "Plan no failure.")
+            raise TargetUnavailable(f"{operation} got no answer, as planned.", "Plan no failure.")
         yield
         if "after" in due:
-            raise TargetUnavailable(
-                f"The answer to {operation} got lost, as planned.", "DeploymentPlan no failure."
-            )
+            raise TargetUnavailable(f"The answer to {operation} got lost, as planned.", "Plan no failure.")
 
     @contextmanager
     def _held(self) -> Iterator[Cell]:

@@ -29,7 +29,8 @@ from registration.onboarding.community.deploying.lifecycle import DEPLOYMENT, tu
 from registration.onboarding.community.deploying.plans import DeploymentPlan, DeploymentStep, plan_from
 from registration.onboarding.community.deploying.target import UNDO_OF, Done, Target
 from registration.storage import layout
-from registration.storage.files.files import FileStore
+from registration.storage.files.backend import FileBackend
+from registration.storage.ledger import Ledger
 from registration.values.commands import Command
 from registration.values.documents import check_document
 from registration.values.ids import check_id
@@ -37,8 +38,8 @@ from registration.values.ids import check_id
 if TYPE_CHECKING:
     import os
 
-    from registration.core.store import Store
     from registration.storage.disk import Disk
+    from registration.storage.ledger import Ledger
     from registration.values.snapshots import StateSnapshot
 
 _log = logging.getLogger("registration")
@@ -181,7 +182,7 @@ class Deployments:
         self._actor = actor
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Ledger:
         """Where they are kept."""
         return self._engine.store
 
@@ -310,7 +311,8 @@ def open_deployments(
     Raises:
         NotFound: when there is no registry.
     """
-    store = FileStore(root, DEPLOYMENT, area=AREA, lock_timeout_s=lock_timeout_s, disk=disk)
+    backend = FileBackend(root, disk=disk, lock_timeout_s=lock_timeout_s)
+    store = Ledger(backend, backend.registry.source, DEPLOYMENT, area=AREA)
     return Deployments(Engine(store, lock_timeout_s=lock_timeout_s, **engine), actor=actor)
 
 

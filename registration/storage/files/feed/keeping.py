@@ -21,15 +21,15 @@ from registration.storage.disk import (
     ensure_directory,
     failures_named,
     given_back,
+    let_go_by_children,
     opened_directory,
     read_whole,
     replace_atomic,
     write_whole,
 )
-from registration.storage.files.place import let_go_by_children
 
 if TYPE_CHECKING:
-    from registration.storage.files.feed.segments import Segments
+    from registration.storage.files.segments import Segments
 
 _STATE, _LOCK = ".json", ".lock"
 _TRIES, _TRY_S = 5, 0.02
@@ -46,24 +46,24 @@ class ConsumerFiles:
 
     @property
     def folder(self) -> str | None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         return os.path.join(self._root, layout.FEED)
 
     def names(self) -> list[str]:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         with _named("listing"), suppress(FileNotFoundError), self._opened() as directory:
             names = self._disk.names(directory)
             return sorted(_name_in(name) for name in names if name.endswith(_STATE))
         return []
 
     def read(self, name: str) -> bytes | None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         with _named("reading", name), suppress(FileNotFoundError), self._opened() as directory:
             return self._bytes(directory, _file(name, _STATE))
         return None
 
     def write(self, name: str, data: bytes) -> None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         with _named("writing", name), self._made() as directory:
             file = _file(name, _STATE)
             new = file not in self._disk.names(directory)
@@ -74,7 +74,7 @@ class ConsumerFiles:
                 )  # later ones may be lost to a power cut: then it begins further back
 
     def remove(self, name: str) -> None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         with _named("removing", name), suppress(FileNotFoundError), self._opened() as directory:
             for suffix in (_STATE + layout.TEMPORARY_SUFFIX, _STATE, _LOCK):
                 with suppress(FileNotFoundError):
@@ -82,7 +82,7 @@ class ConsumerFiles:
 
     @contextmanager
     def held(self, name: str, by: Mapping[str, Any]) -> Iterator[None]:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         disk = self._disk
         while True:
             with _named("locking", name), self._made() as directory:
@@ -103,7 +103,7 @@ class ConsumerFiles:
                 return
 
     def holder(self, name: str) -> Mapping[str, Any] | None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         disk = self._disk
         with (
             _named("reading", name),
@@ -162,24 +162,24 @@ class ConsumersInMemory:
         self._holders: dict[str, Mapping[str, Any]] = {}
 
     def names(self) -> list[str]:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         return sorted(self._kept)
 
     def read(self, name: str) -> bytes | None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         return self._kept.get(name)
 
     def write(self, name: str, data: bytes) -> None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         self._kept[name] = data
 
     def remove(self, name: str) -> None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         self._kept.pop(name, None)
 
     @contextmanager
     def held(self, name: str, by: Mapping[str, Any]) -> Iterator[None]:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         with self._mutex:
             if name in self._holders:
                 raise ConsumerBusy(name, dict(self._holders[name]))
@@ -191,7 +191,7 @@ class ConsumersInMemory:
                 del self._holders[name]
 
     def holder(self, name: str) -> Mapping[str, Any] | None:
-        """See `registration.core.store.ConsumerKeeper`."""
+        """See `registration.storage.consumers_over.ConsumerKeeper`."""
         return self._holders.get(name)
 
 

@@ -1,6 +1,6 @@
-"""The lines of the feed's segments, and cursors between them. Pure: bytes to values and back.
+"""Notes: the line that the order of a registry has of each commit, and cursors between them. Pure: bytes to values and back.
 
-A segment begins with a header, then has one short line for each commit::
+On files, a segment of the order begins with a header, then has one short line for each commit::
 
     {"segment":1,"id":"5f3c9a20","boot":"ba65674f-…","source":"urn:uuid:…"}
     {"s":"acme/weather@1.0","v":7,"n":1,"o":2384,"z":2690,"h":"<hash of the last line>","t":"<time of the last event>"}
@@ -48,7 +48,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Commit:
     """One commit, as it was announced: see the head of this module."""
 
     area: str
@@ -62,7 +62,7 @@ class Record:
 
     def encode(self, *, late: bool = False) -> bytes:
         """The line. late: it is written later than the commit."""
-        return encode_record(
+        return encode_commit(
             self.area, self.stream, self.version, self.count, self.start_bytes, self.size_bytes, self.head,
             self.time, late=late,
         )  # fmt: skip
@@ -82,7 +82,7 @@ class Cursor:
         return f"{self.segment}-{self.id}:{self.offset}{taken}"
 
 
-def encode_record(
+def encode_commit(
     area: str,
     stream: str,
     version: int,
@@ -108,22 +108,22 @@ def encode_record(
     return orjson.dumps(members, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def decode_record(line: bytes) -> Record | None:
+def decode_commit(line: bytes) -> Commit | None:
     """The record of a line; None where it holds none: a header, or the remains of a line."""
     try:
         members = orjson.loads(line[max(0, line.rfind(b"{")) :])
-        record = Record(
+        commit = Commit(
             members.get("a", MANIFESTS), members["s"], members["v"], members["n"], members["o"], members["z"],
             members["h"], members["t"],
         )  # fmt: skip
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
-    texts = (record.area, record.stream, record.head, record.time)
-    numbers = (record.version, record.count, record.start_bytes, record.size_bytes)
+    texts = (commit.area, commit.stream, commit.head, commit.time)
+    numbers = (commit.version, commit.count, commit.start_bytes, commit.size_bytes)
     sound = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
     return (
-        record
-        if sound and 0 < record.count <= record.version and 0 <= record.start_bytes < record.size_bytes
+        commit
+        if sound and 0 < commit.count <= commit.version and 0 <= commit.start_bytes < commit.size_bytes
         else None
     )
 

@@ -1,8 +1,7 @@
-"""Hot states: the latest state of the streams used last, each valid for as long as one `stat` of its log says so.
+"""Hot states: the latest state of the streams used last, each valid for as long as its log ends where it did.
 
-A cache, bounded in number and bytes. An entry belongs to one very file (device and inode) at one size and time of change, and
-holds only what a commit or a read has seen on the disk: a log never gets shorter than what was acknowledged, so an equal
-signature means an equal log. Nothing in it is shared with callers.
+A cache, bounded in number and bytes. An entry holds only what a commit or a read has seen on the disk; a log never gets shorter
+than what was acknowledged, so the same mark means the same log. Nothing in it is shared with callers.
 """
 
 from __future__ import annotations
@@ -15,32 +14,20 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
-    import os
-
+    from registration.storage.ports import Mark
     from registration.values.snapshots import StateSnapshot
 
 ENTRIES_MAX = 1024
 BYTES_MAX = 32 * 1024 * 1024
-"""How much the documents and facts of all hot states may have as JSON; as Python objects they take several times that."""
-
-Signature = tuple[int, int, int, int]
-
-
-def signature(status: os.stat_result) -> Signature:
-    """What tells one log at one moment from every other: device, inode, size, time of change."""
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+"""Limit of the documents and facts of all hot states as JSON; as Python objects they take several times that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """One state, and the log that it is the state of.
-
-    directory: the absolute path of the stream's directory. size_bytes: of its document and facts, when they were last looked at.
-    """
+    """One state, and where its log ended. size_bytes: of its document and facts as JSON."""
 
     state: StateSnapshot
-    directory: str
-    signature: Signature
+    mark: Mark
     size_bytes: int
 
 
@@ -55,38 +42,27 @@ class HotStates:
         self._lock = threading.Lock()
 
     def get(self, stream: str) -> Hot | None:
-        """The entry of a stream. Whoever uses it compares its signature first."""
+        """The entry of a stream. Its mark is to be compared before its state is used."""
         with self._lock:
             entry = self._entries.get(stream)
             if entry is not None:
                 self._entries.move_to_end(stream)
             return entry
 
-    def put(
-        self,
-        stream: str,
-        state: StateSnapshot,
-        directory: str,
-        found: Signature,
-        *,
-        before: Hot | None = None,
-    ) -> None:
-        """Keep a state. Callers may have got its document with an event, so it is copied.
+    def put(self, stream: str, state: StateSnapshot, mark: Mark, *, before: Hot | None = None) -> None:
+        """Keep a state. Callers may share its document with an event, so it is copied.
 
         before: the entry that the state was decided on; its document is this cache's own already.
         """
-        if found[2] != state.position.size_bytes:
+        if mark.size_bytes != state.position.size_bytes:
             self.drop(stream)
             return
         if before is not None and state.document is before.state.document:
-            self._keep(stream, Hot(state, directory, found, before.size_bytes))
-            return
-        document = orjson.dumps(state.document)
-        size_bytes = len(document) + len(orjson.dumps(state.facts))
-        own = replace(state, document=orjson.loads(document))
-        self._keep(stream, Hot(own, directory, found, size_bytes))
-
-    def _keep(self, stream: str, entry: Hot) -> None:
+            entry = Hot(state, mark, before.size_bytes)
+        else:
+            document = orjson.dumps(state.document)
+            size_bytes = len(document) + len(orjson.dumps(state.facts))
+            entry = Hot(replace(state, document=orjson.loads(document)), mark, size_bytes)
         with self._lock:
             self._remove(stream)
             self._entries[stream] = entry

@@ -6,7 +6,7 @@ The committer appends it under the stream's lock: one `write`, never synced, thr
 - whoever takes a stream's lock after seeing a line knows what became of it;
 - a line proves nothing: its writer may have died, or been refused by the disk, before the log was written.
 
-`registration.storage.files.feed.reading` looks the lines up, `registration.storage.files.feed.reconciling` finds what has none. Deleting `feed/` loses
+`registration.storage.feed` looks the lines up, `registration.storage.files.reconciling` finds the commits without one. Deleting `feed/` loses
 no event; only cursors, and the order between manifests.
 """
 
@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 
 from registration.storage import layout
 from registration.storage.disk import failures_named
-from registration.storage.files.feed.records import encode_record
 
 if TYPE_CHECKING:
     from registration.storage.disk import Disk
-    from registration.storage.files.feed.records import Record
-    from registration.storage.files.feed.segments import Segments
+    from registration.storage.files.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +47,15 @@ class Journal:
         self._kept: _Kept | None = None
         _open_now.add(self)
 
-    def note(
-        self,
-        area: str,
-        stream: str,
-        *,
-        version: int,
-        count: int,
-        start_bytes: int,
-        size_bytes: int,
-        head: str,
-        time: str,
-    ) -> None:
+    def add(self, line: bytes) -> None:
         """Announce a commit that is about to be written. The caller holds the stream's lock.
 
-        version: of the stream after the commit. count: how many events it has. start_bytes, size_bytes: where they begin
-        and end in the log. head: the hash of the last of them. time: its time.
+        line: as `registration.storage.notes` makes it.
 
         Raises:
-            LockTimeout: when somebody else was making the segment all the time.
+            LockTimeout: when another process was making the segment all the time.
             StoreError: when it can't be announced; then the commit must not be written.
         """
-        self._append(encode_record(area, stream, version, count, start_bytes, size_bytes, head, time))
-
-    def add(self, record: Record) -> None:
-        """Tell of a commit that was found without a line.
-
-        Raises:
-            LockTimeout, StoreError: as `note`.
-        """
-        self._append(record.encode(late=True))
-
-    def close(self) -> None:
-        """Let go of the segment. Closing twice is harmless, and so is noting afterwards."""
-        with self._mutex:
-            self._let_go()
-
-    def __del__(self) -> None:
-        # Who never closes a registry shall not run out of descriptors. A disk of the tests may raise anything here.
-        with suppress(BaseException):
-            self._let_go()
-
-    def _append(self, line: bytes) -> None:
         try:
             with self._mutex:
                 fd = self._usable()
@@ -101,6 +66,16 @@ class Journal:
             # Not around the whole of it: this is on the way of every commit.
             with failures_named("announcing the commit in", layout.FEED):
                 raise
+
+    def close(self) -> None:
+        """Let go of the segment. Closing twice is harmless, and so is noting afterwards."""
+        with self._mutex:
+            self._let_go()
+
+    def __del__(self) -> None:
+        # Who never closes a registry shall not run out of descriptors. A disk of the tests may raise anything here.
+        with suppress(BaseException):
+            self._let_go()
 
     def _usable(self) -> int:
         """The descriptor of this run's segment: the kept one, unless somebody deleted the file or closed it."""

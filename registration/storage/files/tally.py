@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from registration.errors import StoreError
 
 if TYPE_CHECKING:
-    from registration.storage.files.feed.records import Record
+    from registration.storage.notes import Commit
 
 CACHE_KB = 16 * 1024
 _STREAMS_AT_ONCE = 500
@@ -27,7 +27,7 @@ CREATE TABLE lines (area TEXT, stream TEXT, start INTEGER, size INTEGER, head TE
 CREATE INDEX lines_of ON lines (area, stream);
 """
 
-Claims = dict[tuple[int, int, str], int]
+Lines = dict[tuple[int, int, str], int]
 """By where a commit begins and ends and by its hash, the segment of its line."""
 
 
@@ -52,7 +52,7 @@ class Tally:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def tell(self, records: Iterable[Record]) -> None:
+    def tell(self, records: Iterable[Commit]) -> None:
         """Lines, in their order: whether those of each stream follow on each other, and where they end."""
         with _refusals_named():
             self._db.executemany(
@@ -96,7 +96,7 @@ class Tally:
                 "UPDATE doubtful SET sound = ? WHERE area = ? AND stream = ?", (size_bytes, area, stream)
             )
 
-    def note_lines(self, records: Iterable[tuple[int, Record]]) -> None:
+    def note_lines(self, records: Iterable[tuple[int, Commit]]) -> None:
         """Lines, each with its segment; those of streams that aren't doubtful are passed over."""
         with _refusals_named():
             self._db.executemany(
@@ -109,7 +109,7 @@ class Tally:
                 ),
             )
 
-    def lines_of(self, area: str, stream: str) -> Claims:
+    def lines_of(self, area: str, stream: str) -> Lines:
         """The lines of a doubtful stream."""
         with _refusals_named():
             found = self._db.execute(

@@ -13,30 +13,35 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registration.core.codec import scan
-from registration.errors import CorruptLog, LockTimeout, NotFound, StoreError, UnknownEvent
+from registration.errors import CorruptLog, LockTimeout, StoreError, UnknownEvent
 from registration.storage import layout
-from registration.storage.disk import given_back, write_whole
-from registration.storage.files.feed.reading import Logs, records_of
-from registration.storage.files.feed.records import Header, Record
-from registration.storage.files.feed.tally import Claims, Tally
-from registration.storage.files.place import let_go_by_children
+from registration.storage.disk import given_back, let_go_by_children, write_whole
+from registration.storage.files.tally import Lines, Tally
+from registration.storage.notes import Commit, Header
 from registration.values.snapshots import Position
 
 if TYPE_CHECKING:
-    from registration.storage.files.feed.journal import Journal
-    from registration.storage.files.feed.segments import Segments
+    from registration.storage.files.journal import Journal
+    from registration.storage.files.logs import FileLogs
+    from registration.storage.files.segments import Segments
     from registration.values.events import Event
 
 _WRITE_BYTES = 1 << 16
 
+Sound = Callable[[str, str], int]
+"""By area and id, how many bytes of a log are acknowledged."""
 
-def reconcile_before(segments: Segments, areas: Mapping[str, Logs], number: int) -> None:
+
+def reconcile_before(
+    segments: Segments, logs: FileLogs, areas: Iterable[str], sound: Sound, number: int
+) -> None:
     """See to it that all that is missing before the segment of this run stands in the even ones.
 
     Of several processes that try at once, one does it. Killed at any point, calling it again finishes it.
@@ -48,19 +53,21 @@ def reconcile_before(segments: Segments, areas: Mapping[str, Logs], number: int)
             return
         slots = _Slots(segments, numbers, number)
         try:
-            for lost, claimed in _missing(segments, areas, number):
+            for lost, claimed in _missing(segments, logs, areas, sound, number):
                 slots.put(lost, claimed)
             slots.keep()
         finally:
             slots.close()
 
 
-def reconcile_late(segments: Segments, areas: Mapping[str, Logs], number: int, journal: Journal) -> int:
+def reconcile_late(
+    segments: Segments, logs: FileLogs, areas: Iterable[str], sound: Sound, number: int, journal: Journal
+) -> int:
     """Add what is missing at the end of the feed: its place may have been read by now. How many events there were."""
     events = 0
     with _exclusively(segments, number):
-        for lost, _ in _missing(segments, areas, number):
-            journal.add(lost)
+        for lost, _ in _missing(segments, logs, areas, sound, number):
+            journal.add(lost.encode(late=True))
             events += lost.count
     return events
 
@@ -78,57 +85,58 @@ def _exclusively(segments: Segments, number: int) -> Iterator[None]:
 
 
 def _missing(
-    segments: Segments, areas: Mapping[str, Logs], number: int
-) -> Iterator[tuple[Record, int | None]]:
+    segments: Segments, logs: FileLogs, areas: Iterable[str], sound: Sound, number: int
+) -> Iterator[tuple[Commit, int | None]]:
     """The commits that no line tells of, each with the segment of the next line of its stream, where there is one.
 
     The ends of the logs are looked at before the lines are: whatever is committed meanwhile is announced before.
     """
     with Tally() as tally:
         tally.tell(record for _, record in _all_records(segments, number))
-        for area, logs in areas.items():
-            tally.doubt(area, logs.log_sizes())
-        for area, logs in areas.items():
+        there = []
+        for area in areas:
+            with suppress(FileNotFoundError), logs.opened_area(area):
+                there.append(area)
+        for area in there:
+            tally.doubt(area, logs.sizes(area))
+        for area in there:
             for stream, _ in tally.doubtful(area):
-                tally.note_sound(area, stream, _sound_bytes(logs, stream))
+                tally.note_sound(area, stream, _sound_bytes(logs, sound, area, stream, segments.source))
         tally.note_lines(_all_records(segments, number))
-        for area, logs in areas.items():
-            for stream, sound in tally.doubtful(area):
-                yield from _missing_of(logs, area, stream, sound, tally.lines_of(area, stream))
+        for area in there:
+            for stream, size in tally.doubtful(area):
+                lines = tally.lines_of(area, stream)
+                yield from _missing_of(logs, area, stream, size, lines, segments.source)
 
 
-def _all_records(segments: Segments, number: int) -> Iterator[tuple[int, Record]]:
+def _all_records(segments: Segments, number: int) -> Iterator[tuple[int, Commit]]:
     with segments.opened() as feed:
         found = [segments.segment(feed, one) for one in segments.numbers(feed)]
     for segment in found:
-        for record, _, _ in records_of(segments, segment, 0, live=segment.number == number):
+        for record, *_ in segments.commits(segment, 0, live=segment.number == number):
             yield segment.number, record
 
 
-def _sound_bytes(logs: Logs, stream: str) -> int:
+def _sound_bytes(logs: FileLogs, sound: Sound, area: str, stream: str, source: str) -> int:
     """How far a log is acknowledged; where it is damaged, how far it checks out."""
     try:
-        state = logs.load(stream)
+        return sound(area, stream)
     except (CorruptLog, UnknownEvent):
-        try:
-            log = logs.inspect(stream).log
-        except NotFound:
-            return 0
-        return scan(log, stream=stream, source=logs.source, after=Position()).position.size_bytes
+        log = logs.read(area, stream, 0, sys.maxsize)
+        return scan(log, stream=stream, source=source, after=Position()).position.size_bytes
     except StoreError as error:
         if error.details.get("errno") in (errno.ELOOP, errno.ENOTDIR):
             return 0  # something else stands there, and nothing of it is read
         raise
-    return state.position.size_bytes if state else 0
 
 
 def _missing_of(
-    logs: Logs, area: str, stream: str, sound_bytes: int, lines: Claims
-) -> Iterator[tuple[Record, int | None]]:
-    log = logs.log_bytes(stream, 0, sound_bytes) if sound_bytes else b""
-    events = scan(log, stream=stream, source=logs.source, after=Position()).events
+    logs: FileLogs, area: str, stream: str, sound_bytes: int, lines: Lines, source: str
+) -> Iterator[tuple[Commit, int | None]]:
+    log = logs.read(area, stream, 0, sound_bytes) if sound_bytes else b""
+    events = scan(log, stream=stream, source=source, after=Position()).events
     following: int | None = None
-    found: list[tuple[Record, int | None]] = []
+    found: list[tuple[Commit, int | None]] = []
     for commit in reversed(_commits(events, area, stream)):
         segment = lines.get((commit.start_bytes, commit.size_bytes, commit.head))
         if segment is None:
@@ -138,7 +146,7 @@ def _missing_of(
     yield from reversed(found)
 
 
-def _commits(events: list[Event], area: str, stream: str) -> list[Record]:
+def _commits(events: list[Event], area: str, stream: str) -> list[Commit]:
     """The records of whole commands, as their writers would have announced them."""
     found = []
     start = offset = count = 0
@@ -146,7 +154,7 @@ def _commits(events: list[Event], area: str, stream: str) -> list[Record]:
         offset += len(event.line)
         count += 1
         if not event.remaining:
-            found.append(Record(area, stream, event.version, count, start, offset, event.hash, event.time))
+            found.append(Commit(area, stream, event.version, count, start, offset, event.hash, event.time))
             start, count = offset, 0
     return found
 
@@ -170,7 +178,7 @@ class _Slots:
         self._open: dict[int, _Slot] = {}
         self._slot(last - 1)  # also where nothing is missing: its being there says so
 
-    def put(self, lost: Record, claimed: int | None) -> None:
+    def put(self, lost: Commit, claimed: int | None) -> None:
         """Add what is missing before a line in the segment `claimed`, or at the end where there is no such line."""
         number = self._last - 1
         if claimed is not None and claimed % 2 == 1 and claimed - 1 not in self._there:

@@ -3,7 +3,7 @@
 What is in a segment is never synced, so a power cut may take the end of it, or leave holes. Each run of the machine
 therefore has a segment of its own: an odd number, in whose header the run is named. Whoever finds that the last segment
 is of another run makes the next one, under the lock of `feed/`, and syncs its header and its name: no number is given
-twice. Even numbers are for what is found missing before the odd one that follows: see `registration.storage.files.feed.reconciling`.
+twice. Even numbers are for what is found missing before the odd one that follows: see `registration.storage.files.reconciling`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING
 
 from registration.errors import LockTimeout
 from registration.storage import layout
-from registration.storage.disk import DIRECTORY_MODE, given_back, opened_directory, write_whole
-from registration.storage.files.feed.records import Header, decode_header
-from registration.storage.files.place import let_go_by_children
+from registration.storage.disk import (
+    DIRECTORY_MODE,
+    failures_named,
+    given_back,
+    let_go_by_children,
+    opened_directory,
+    read_span,
+    write_whole,
+)
+from registration.storage.notes import Commit, Cursor, Header, decode_commit, decode_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _HEADER_BYTES_MAX = 4096
+_READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,54 @@ class Segments:
             return None
         last = self.segment(feed, runs[-1])
         return last if last.header is not None and self._is_of_this_run(last.header) else None
+
+    def commits(
+        self, segment: Segment, offset: int, *, live: bool
+    ) -> Iterator[tuple[Commit, bytes, int, int]]:
+        """The commits of a segment from an offset to the size that it had, each with its line, and where that begins and ends.
+
+        live: of this run of the machine. What stands behind a hole in an earlier one's is as lost as the hole: it was looked
+        for, and is in a later segment.
+        """
+        if not live and offset and self._has_hole(segment, offset):
+            return
+        rest = b""
+        while offset + len(rest) < segment.size_bytes:
+            piece = self._piece(segment, offset + len(rest))
+            if not piece:
+                return
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                start, offset = offset, offset + len(line) + 1
+                if not live and b"\0" in line:
+                    return
+                if (commit := decode_commit(line)) is not None:
+                    yield commit, line, start, offset
+
+    def end_of(self, segment: Segment) -> Cursor:
+        """Behind the last whole line of a segment."""
+        end = segment.size_bytes
+        with self.opened() as feed, self.open_in(feed, segment.number) as fd:
+            # A line is written by one call, so that hardly ever anything stands behind the last line feed.
+            while end and self.disk.read(fd, 1, end - 1) != b"\n":
+                end -= 1
+        assert segment.header is not None
+        return Cursor(segment.number, segment.header.id, end)
+
+    def _piece(self, segment: Segment, begin: int) -> bytes:
+        """Some bytes of a segment. It is opened for each: a reader that stops half-way leaves nothing open."""
+        end = min(begin + _READ_BYTES, segment.size_bytes)
+        with (
+            failures_named("reading", layout.FEED),
+            self.opened() as feed,
+            self.open_in(feed, segment.number) as fd,
+        ):
+            return read_span(self.disk, fd, begin, end)
+
+    def _has_hole(self, segment: Segment, end: int) -> bool:
+        """Whether a power cut left a hole before `end`: zeros, where a block did not make it."""
+        pieces = range(0, min(end, segment.size_bytes), _READ_BYTES)
+        return any(b"\0" in self._piece(segment, begin)[: end - begin] for begin in pieces)
 
     def make(self, feed: int) -> Segment:
         """The segment of this run of the machine, made where there is none; of several who try, one makes it.

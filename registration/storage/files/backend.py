@@ -1,0 +1,299 @@
+"""The backend on plain files. See `registration.storage.ports.Backend`.
+
+`registration.storage.files.logs` has the commit, `order` the journal of commits, `records` what is small and changes. Here is what
+is left: blobs, lines, strays; and how a directory becomes a registry.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from registration.core.definition import Definition
+from registration.errors import CorruptRegistry, Next
+from registration.storage import layout
+from registration.storage.disk import (
+    Disk,
+    PosixDisk,
+    failure_named,
+    failures_named,
+    given_back,
+    opened_directory,
+    read_whole,
+    write_whole,
+)
+from registration.storage.files.blobs import FileBlobs, opened
+from registration.storage.files.journal import Journal
+from registration.storage.files.logs import TEMPORARY_SNAPSHOT, FileLogs
+from registration.storage.files.order import FileOrder
+from registration.storage.files.records import FileRecords
+from registration.storage.files.registry_file import (
+    RegistryFile,
+    make_registry,
+    parse_registry,
+    registry_bytes,
+)
+from registration.storage.files.segments import Segments
+from registration.storage.files.syncs import Syncs
+from registration.storage.ledger import Ledger, kept_rule
+from registration.storage.reports import Stray
+from registration.values.documents import digest_of_bytes
+from registration.values.ids import id_of
+
+if TYPE_CHECKING:
+    from registration.storage.consumers_over import ConsumerKeeper
+    from registration.storage.files.logs import Held
+    from registration.storage.ledger import Areas, Snapshots
+
+Resolve = Callable[[RegistryFile, Callable[[str, str], Any]], Definition]
+"""From a registry's own file, and a way to read its rules by kind and digest, to its lifecycle."""
+
+_LEFT = "a temporary file: a writer died, or is at work"
+_UNEXPECTED = "it is none of the registry's files"
+
+
+class FileBackend:
+    """One registry on a disk, whose `registry.json` is there.
+
+    root: its directory. made: whether it was made just now: then the names in the root are durable.
+
+    Raises:
+        NotFound, CorruptRegistry, StoreError: as `registration.storage.files.registry_file.read_registry`.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        disk: Disk | None = None,
+        lock_timeout_s: float = 10.0,
+        made: bool = False,
+    ) -> None:
+        self.root = os.path.realpath(root)  # the root itself may be a link; below it none is followed
+        self.disk: Disk = disk or PosixDisk()
+        self.lock_timeout_s = lock_timeout_s
+        self.made = made
+        self.raw = registry_bytes(self.disk, self.root)
+        self.registry = parse_registry(self.root, self.raw)
+        self.segments = Segments(self.disk, self.root, self.registry.source, lock_timeout_s=lock_timeout_s)
+        self.journal = Journal(self.segments)
+        self.syncs = Syncs(self.disk)
+        self.records = FileRecords(self.disk, self.root, lock_timeout_s=lock_timeout_s)
+        self.logs = FileLogs(
+            self.disk,
+            self.root,
+            journal=self.journal,
+            records=self.records,
+            syncs=self.syncs,
+            lock_timeout_s=lock_timeout_s,
+            root_synced=made,
+        )
+        self.order = FileOrder(self.segments, self.journal, self.logs)
+        self.blobs = FileBlobs(self.disk, self.root, lock_timeout_s=lock_timeout_s)
+        self.lines = FileLines(self.disk, self.root)
+        self.mending = FileMending(self.logs, self.order)
+
+    @property
+    def place(self) -> str | None:
+        """See `Backend.place`. A simulated disk has no place for a database."""
+        return self.root if isinstance(self.disk, PosixDisk) else None
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """See `Backend.consumers`."""
+        from registration.storage.files.feed.keeping import ConsumerFiles  # noqa: PLC0415  # most programs don't follow what they write
+
+        return ConsumerFiles(self.segments, self.root)
+
+    def close(self) -> None:
+        """See `Backend.close`. Between calls, only the feed's segment is held open."""
+        self.syncs.close()
+        self.journal.close()
+
+
+class FileMending:
+    """See `registration.storage.ports.Mending`."""
+
+    def __init__(self, logs: FileLogs, order: FileOrder) -> None:
+        self._logs = logs
+        self._order = order
+        self.acknowledge_by = order.acknowledge_by
+        self.reconcile = order.reconcile
+
+    @contextmanager
+    def held(self, area: str, id: str, *, writing: bool = True, doing: str = "reading") -> Iterator[Held]:
+        """See `Mending.held`. Only a missing log is absence: what is missing later is an error."""
+        path = layout.log_path(id, area)
+        try:
+            held = self._logs.hold(area, id, writing=writing)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise failure_named(doing, path, error) from error
+        try:
+            with failures_named(doing, path):
+                yield held
+        finally:
+            held.release()
+
+    def strays(self, area: str) -> Iterator[Stray]:
+        """See `Mending.strays`."""
+        logs, disk, root = self._logs, self._logs.disk, self._logs.root
+        with failures_named("listing", root):
+            temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
+            with opened_directory(disk, root) as directory:
+                if temporary in disk.names(directory) and area == layout.MANIFESTS:
+                    yield Stray(temporary, _LEFT, unfinished=True)
+            with suppress(FileNotFoundError), logs.opened_area(area) as directory:
+                for name in sorted(disk.names(directory)):
+                    path = f"{area}/{name}"
+                    if id_of(name) is None:
+                        yield Stray(path, "no id has this file name", unfinished=False)
+                        continue
+                    # What is not a directory is named by whoever reads that manifest.
+                    with (
+                        suppress(NotADirectoryError),
+                        opened_directory(disk, name, dir_fd=directory) as own,
+                    ):
+                        yield from _of_no_stream(disk.names(own), path + "/")
+            if area == layout.MANIFESTS:
+                yield from _stray_rules(disk, root)
+                yield from _stray_names(disk, root)
+
+
+def _of_no_stream(names: list[str], above: str) -> Iterator[Stray]:
+    for name in sorted(names):
+        if name == TEMPORARY_SNAPSHOT:
+            yield Stray(above + name, _LEFT, unfinished=True)
+        elif name not in layout.OF_A_MANIFEST:
+            yield Stray(above + name, _UNEXPECTED, unfinished=False)
+
+
+def _stray_rules(disk: Disk, root: str) -> Iterator[Stray]:
+    """What is in `rules/` and isn't a rule: a changed file is damage."""
+    for kind in layout.RULE_KINDS:
+        with suppress(FileNotFoundError), opened(disk, root, (layout.RULES, kind)) as found:
+            for name in sorted(disk.names(found[-1])):
+                path = f"{layout.RULES}/{kind}/{name}"
+                if name.endswith(layout.TEMPORARY_SUFFIX):
+                    yield Stray(path, _LEFT, unfinished=True)
+                elif not layout.is_rule_file(name):
+                    yield Stray(path, _UNEXPECTED, unfinished=False)
+                else:
+                    with given_back(disk, disk.open(name, os.O_RDONLY, dir_fd=found[-1])) as fd:
+                        data = read_whole(disk, fd)
+                    if digest_of_bytes(data) != "sha256:" + name.removesuffix(".json"):
+                        yield Stray(path, "its SHA-256 is not its name", unfinished=False, damaged=True)
+
+
+def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
+    """What is in `names/` and is no claim's file."""
+    with suppress(FileNotFoundError), opened(disk, root, (layout.NAMES,)) as found:
+        for encoded in sorted(disk.names(found[-1])):
+            name, path = id_of(encoded), f"{layout.NAMES}/{encoded}"
+            if name is None:
+                yield Stray(path, "no name has this file name", unfinished=False)
+                continue
+            try:
+                with opened_directory(disk, encoded, dir_fd=found[-1]) as own:
+                    files = sorted(disk.names(own))
+            except NotADirectoryError:
+                yield Stray(path, _UNEXPECTED, unfinished=False)
+                continue
+            for file in files:
+                if layout.claimed_by_file(name, file) is None:
+                    yield Stray(f"{path}/{file}", "no name has this file name", unfinished=False)
+
+
+class FileLines:
+    """See `registration.storage.ports.Lines`: `<name>.jsonl` in the root."""
+
+    def __init__(self, disk: Disk, root: str) -> None:
+        self._disk = disk
+        self._root = root
+
+    def add(self, name: str, line: bytes) -> None:
+        """See `Lines.add`."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with (
+            failures_named("writing", file := f"{name}.jsonl"),
+            opened_directory(self._disk, self._root) as root,
+            given_back(self._disk, self._disk.open(file, flags, dir_fd=root)) as fd,
+        ):
+            write_whole(self._disk, fd, line)
+
+    def all(self, name: str) -> Iterator[bytes]:
+        """See `Lines.all`."""
+        raw = b""
+        with (
+            failures_named("reading", file := f"{name}.jsonl"),
+            suppress(FileNotFoundError),
+            opened_directory(self._disk, self._root) as root,
+            given_back(self._disk, self._disk.open(file, os.O_RDONLY, dir_fd=root)) as fd,
+        ):
+            raw = read_whole(self._disk, fd)
+        return (line for line in raw.splitlines(keepends=True) if line.endswith(b"\n"))
+
+
+def open_files(
+    root: str | os.PathLike[str],
+    definition: Definition | Resolve,
+    *,
+    wanted: RegistryFile | None = None,
+    lifecycle: Any = None,
+    snapshots: Snapshots = "each",
+    lock_timeout_s: float = 10.0,
+    disk: Disk | None = None,
+    others: Areas | None = None,
+) -> Ledger:
+    """The manifests of a registry on plain files.
+
+    root: the registry's directory. definition: the lifecycle, or how to get the one that the registry names. wanted: what to make
+    there where there is no registry yet, with the lifecycle that it names (`lifecycle` is its data); None: it must be there;
+    `backend.made` says which it was. lock_timeout_s: how long to wait for another writer's lock. others: see
+    `registration.storage.ledger.Areas`.
+
+    Raises:
+        NotFound: when there is no registry and none is wanted.
+        CorruptRegistry: when `registry.json` is damaged or names another lifecycle.
+        StoreError: when the disk refuses.
+    """
+    disk = disk or PosixDisk()
+    root = os.path.realpath(root)
+    made = wanted is not None and make_registry(disk, root, wanted, lifecycle=lifecycle)
+    backend = FileBackend(root, disk=disk, lock_timeout_s=lock_timeout_s, made=made)
+    registry = backend.registry
+    if not isinstance(definition, Definition):
+        definition = definition(registry, lambda kind, digest: kept_rule(backend, kind, digest))
+    _check_lifecycle(root, registry, definition)
+    return Ledger(
+        backend,
+        registry.source,
+        definition,
+        document_bytes_max=registry.document_bytes_max,
+        snapshots=snapshots,
+        in_force=backend.raw,
+        same_lifecycle=_same_lifecycle,
+        others=others,
+    )
+
+
+def _same_lifecycle(before: bytes, after: bytes) -> bool:
+    return parse_registry("", before).lifecycle == parse_registry("", after).lifecycle
+
+
+def _check_lifecycle(root: str, registry: RegistryFile, definition: Definition) -> None:
+    named = registry.lifecycle
+    if registry.definition != definition.name or (
+        named is not None and named["digest"] != definition.identity["digest"]
+    ):
+        version = f" version {named['version']}" if named is not None else ""
+        raise CorruptRegistry(
+            f"The registry at {root} is for the lifecycle {registry.definition!r}{version}, not for "
+            f"{definition.name!r} version {definition.version} as it was given.",
+            "Open it with its own lifecycle, or put another version in force.",
+            Next(operation="lifecycle.migrate", missing=("file",)),
+            definition=registry.definition,
+        )

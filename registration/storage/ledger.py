@@ -1,0 +1,586 @@
+"""The ledger: logs of events over any backend. Codec, fold, hot states and recovery, once for all backends and all areas.
+
+A `Ledger` is the logs of one area of a registry (`manifests`, `aliases`, …) under one definition; `Ledger.area` gives the others.
+In words:
+
+- `append` returned: the whole batch survives a power cut, and every later `load` shows it;
+- `append` raised `VersionConflict`: nothing was written;
+- `append` raised anything else: the outcome is unknown, wholly there or wholly absent; load again and look;
+- `load` never shows what a power cut could still take back.
+
+With snapshots `each`, a commit replaces the snapshot as well; with `idle` it follows in the background
+(`registration.storage.behind`). Nothing is less durable: a snapshot is a cache.
+
+The bytes are kept by a backend (`registration.storage.ports`); what a crash left is finished by `registration.storage.settling`.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from registration.core.codec import BadLine, Fault, decode_line, encode_snapshot
+from registration.errors import CorruptRegistry, NotFound, StoreError, VersionConflict
+from registration.storage import layout
+from registration.storage.behind import SnapshotsBehind
+from registration.storage.claims_over import ClaimPlace
+from registration.storage.hot import HotStates
+from registration.storage.notes import encode_commit
+from registration.storage.ports import NOTHING_GIVEN, Doubtful, Mark, Moved, Note
+from registration.storage.recovery import Witness, corrupt, witness
+from registration.storage.settling import Settling, mark_of
+from registration.values.documents import DOCUMENT_BYTES_MAX, canonical, digest_of_bytes
+from registration.values.snapshots import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from registration.core.definition import Definition
+    from registration.storage.consumers_over import ConsumerKeeper
+    from registration.storage.feed import AreaLogs, Feed
+    from registration.storage.ports import Backend, Key, Records
+    from registration.storage.reports import (
+        Backlog,
+        FeedEntry,
+        Files,
+        Loss,
+        Recovered,
+        RepairEvent,
+        Stray,
+    )
+    from registration.values.events import Event
+    from registration.values.snapshots import StateSnapshot
+
+Snapshots = Literal["each", "idle"]
+"""When a snapshot is replaced: within each commit, or in the background after it."""
+
+QUEUE_TIMEOUT_S = 0.5
+"""How long a writer that met a conflict lets others go first, at most."""
+
+_PIECE_BYTES = 1 << 18
+_REFUSALS = "refusals"
+_IN_FORCE: Key = (layout.REGISTRY_FILE,)
+
+
+Areas = Mapping[str, Callable[["Ledger"], "AreaLogs"]]
+"""How the feed gets to the logs of areas that were never opened here, by their names."""
+
+
+class _Opened:
+    """What the ledgers of one registry share: each other, and the feed."""
+
+    def __init__(self, first: Ledger, others: Areas) -> None:
+        # Weak, so that a registry that is forgotten, and was never closed, closes its files at once.
+        self._first = weakref.ref(first)
+        self._first_name = first.name
+        self.others = others
+        self.areas: dict[str, AreaLogs] = {}
+        self.lock = threading.Lock()
+        self.feed: Feed | None = None
+
+    def logs_of(self, area: str) -> AreaLogs | None:
+        """The logs of an area as the feed reads them; None where nothing here knows its definition."""
+        if area == self._first_name:
+            return self.first
+        found = self.areas.get(area)
+        if found is None and area in self.others:
+            # Outside the lock: opening one may ask for another. Two threads may make one each: either will do.
+            found = self.areas.setdefault(area, self.others[area](self.first))
+        return found
+
+    @property
+    def first(self) -> Ledger:
+        """The ledger that the others are of, which they hold."""
+        first = self._first()
+        assert first is not None
+        return first
+
+    def names(self) -> list[str]:
+        """The areas that there may be."""
+        return list(dict.fromkeys((self._first_name, *self.areas, *self.others)))
+
+    def acknowledged(self, area: str, stream: str) -> int:
+        """How many bytes of a log are acknowledged; none where its definition is not known here."""
+        logs = self.logs_of(area)
+        state = logs.load(stream) if logs is not None else None
+        return state.position.size_bytes if state is not None else 0
+
+
+class Ledger:
+    """The logs of one area of a registry, under one definition. Safe to share between threads.
+
+    backend: where the registry is. source: ``urn:uuid:`` and the registry's id. area: the name of the area. snapshots: `each` or
+    `idle`. in_force: the bytes of `registry.json` that the definition was chosen by; every commit is made only while they hold, or
+    name the same lifecycle (`same_lifecycle` of the old and the new bytes). others: see `Areas`.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        source: str,
+        definition: Definition,
+        *,
+        area: str = layout.MANIFESTS,
+        document_bytes_max: int = DOCUMENT_BYTES_MAX,
+        snapshots: Snapshots = "each",
+        in_force: bytes | None = None,
+        same_lifecycle: Callable[[bytes, bytes], bool] = bytes.__eq__,
+        others: Areas | None = None,
+        opened: _Opened | None = None,
+    ) -> None:
+        self.backend = backend
+        self.name = area
+        self._source = source
+        self._definition = definition
+        self._document_bytes_max = document_bytes_max
+        self._in_force = in_force
+        self._same_lifecycle = same_lifecycle
+        self._logs = backend.logs
+        self._hot = HotStates()
+        self._doubtful: set[str] = set()
+        self._behind = SnapshotsBehind(self._write_behind) if snapshots == "idle" else None
+        self._settling = Settling(backend, source, definition, area)
+        self._opened = opened or _Opened(self, others or {})
+        self._first = None if opened is None else opened.first
+        if opened is None and backend.mending is not None:
+            backend.mending.acknowledge_by(self._opened.names, self._opened.acknowledged)
+
+    @property
+    def source(self) -> str:
+        """``urn:uuid:`` and the registry's id."""
+        return self._source
+
+    @property
+    def definition(self) -> Definition:
+        """What the logs are folded with."""
+        return self._definition
+
+    @property
+    def document_bytes_max(self) -> int:
+        """The largest document of this registry, in bytes."""
+        return self._document_bytes_max
+
+    @property
+    def claims(self) -> ClaimPlace:
+        """Where the registry's claims to names are."""
+        return ClaimPlace(self.backend.records)
+
+    @property
+    def consumers(self) -> ConsumerKeeper:
+        """Where the named consumers of its feed are kept."""
+        return self.backend.consumers
+
+    @property
+    def records(self) -> Records:
+        """The registry's records."""
+        return self.backend.records
+
+    def load(self, stream: str, *, waiting: bool = False) -> StateSnapshot | None:
+        """The state after the last acknowledged event; None where there is none.
+
+        One question to the backend (a `stat`) for a state that was used lately; no lock where the snapshot covers the log.
+
+        waiting: wait for whoever is writing at this moment.
+
+        Raises:
+            CorruptLog: when the bytes can't be what was written.
+            LockTimeout: when a writer had to be waited for, and held the lock for too long.
+            StoreError: when the bytes can't be read.
+        """
+        hot = self._hot.get(stream)
+        if (
+            hot is not None
+            and not waiting
+            and stream not in self._doubtful
+            and self._logs.unmoved(self.name, stream, hot.mark)
+        ):
+            return hot.state
+        return self._load(stream, waiting=waiting)
+
+    def _load(self, stream: str, *, waiting: bool) -> StateSnapshot | None:
+        layout.directory_of(stream)  # refuses what is not an id
+        doubtful = stream in self._doubtful
+        raw, mark = self._logs.found(self.name, stream)
+        if raw is None and not mark.size_bytes and mark.seen is None:
+            return None
+        found = self._witness(raw, stream)
+        if found.state is not None and not waiting and not doubtful and mark_of(found.covered) == mark:
+            self._hot.put(stream, found.state, mark)
+            return found.state
+        recovered, mark = self._settling.settled(stream, whole=doubtful)
+        self._doubtful.discard(stream)
+        if recovered.state is not None:
+            self._hot.put(stream, recovered.state, mark)
+        return recovered.state
+
+    def append(
+        self,
+        stream: str,
+        after: Position,
+        events: Sequence[Event],
+        snapshot: StateSnapshot,
+        *,
+        given: Mapping[Key, bytes | None] = NOTHING_GIVEN,
+    ) -> float:
+        """Commit one command's events as one atomic batch, then keep the snapshot.
+
+        after: the place that the decision was made on. snapshot: the fold of the log with `events`. given: records that must still
+        hold these bytes at the commit; see `Logs.append`.
+
+        Returns how long it waited for other writers, in seconds.
+
+        Raises:
+            VersionConflict: when the log does not end at `after`, or a given record has changed. Nothing was written.
+            LockTimeout: when another writer held the lock for too long. Nothing was written.
+            StoreError: when the disk failed: unknown, load again and look. Also when another lifecycle was put in force, or when
+                an earlier write is in doubt; then nothing was written.
+        """
+        known = self._hot.get(stream) if after.version else None
+        if known is None:
+            layout.directory_of(stream)
+        if stream in self._doubtful:
+            raise StoreError(f"An earlier write to {stream!r} failed.", "Load it again before writing to it.")
+        at = known.mark if known is not None and known.state.position == after else mark_of(after)
+        data = b"".join([event.line for event in events])
+        last = events[-1]
+        size_bytes = after.size_bytes + len(data)
+        line = encode_commit(
+            self.name, stream, last.version, len(events), after.size_bytes, size_bytes, last.hash, last.time
+        )
+        note = Note(line, len(events))
+        kept = None if self._behind is not None else encode_snapshot(snapshot)
+        try:
+            mark, waited_s = self._commit(stream, at, data, note, kept, given)
+        except Moved:
+            self._hot.drop(stream)
+            self._check_in_force()
+            raise VersionConflict(stream, after.version) from None
+        except BaseException as error:
+            self._hot.drop(stream)
+            if isinstance(error, Doubtful):
+                self._doubtful.add(stream)
+            raise
+        self._hot.put(stream, snapshot, mark, before=known)
+        if self._behind is not None:
+            self._behind.add(stream, snapshot)
+        return waited_s
+
+    def _commit(
+        self,
+        stream: str,
+        at: Mark,
+        data: bytes,
+        note: Note,
+        snapshot: bytes | None,
+        given: Mapping[Key, bytes | None],
+    ) -> tuple[Mark, float]:
+        """Append; once more where the answer was lost: the backend knows by the bytes whether the first call got through."""
+        if self._in_force is not None:
+            given = {_IN_FORCE: self._in_force, **given}
+        append, area = self._logs.append, self.name
+        try:
+            return append(area, stream, at, data, note, snapshot=snapshot, given=given)
+        except StoreError:
+            if self.backend.mending is not None:  # a disk that refused is not asked again
+                raise
+            return append(area, stream, at, data, note, snapshot=snapshot, given=given, again=True)
+
+    def _check_in_force(self) -> None:
+        """A decision under a lifecycle that is not in force any more, since it was migrated, is not to be made again."""
+        if self._in_force is None:
+            return
+        found = self.records.read(_IN_FORCE)
+        if found == self._in_force:
+            return
+        if found is None or not self._same_lifecycle(self._in_force, found):
+            raise StoreError(
+                "Another version of the registry's lifecycle was put in force meanwhile; nothing was written.",
+                "Open the registry again.",
+            )
+        self._in_force = found
+
+    def _write_behind(self, stream: str, snapshot: StateSnapshot) -> None:
+        """Keep the snapshot of an earlier commit, unless the log has gone on since."""
+        self._logs.put_snapshot(self.name, stream, encode_snapshot(snapshot), mark_of(snapshot.position))
+
+    def queue(self, stream: str) -> AbstractContextManager[float]:
+        """Wait behind the other writers that met a conflict, and stay in front of them for the block.
+
+        A courtesy, so that a decision that is made again is not overtaken for ever: nothing rests on it, and the wait is short and
+        bounded. Yields how long it was, in seconds.
+        """
+        return self._logs.turn(self.name, stream, QUEUE_TIMEOUT_S)
+
+    def read(self, stream: str) -> Iterator[Event]:
+        """All acknowledged events of one log as of now, in order, each checked against the chain.
+
+        Holds one piece of the log in memory at a time, and no lock.
+
+        Raises (while iterating):
+            NotFound: when there is no such log.
+            CorruptLog: at the first line that is not what was written; those before it have been given.
+        """
+        state = self.load(stream)
+        if state is None:
+            raise not_found(stream)
+        place = Position()
+        for line in self._lines(stream, state.position.size_bytes):
+            try:
+                event = decode_line(line, stream=stream, source=self._source, after=place)
+            except BadLine as error:
+                fault = Fault(place.version + 1, place.size_bytes, str(error), torn=False)
+                raise corrupt(stream, fault, place.version, self.name) from None
+            place = Position(event.version, place.size_bytes + len(line), event.hash)
+            yield event
+        if place != state.position:
+            reason = f"it ends at version {place.version}, and its snapshot says {state.version}"
+            fault = Fault(place.version, place.size_bytes, reason, torn=False)
+            raise corrupt(stream, fault, place.version, self.name)
+
+    def _lines(self, stream: str, size_bytes: int) -> Iterator[bytes]:
+        rest, offset = b"", 0
+        while offset < size_bytes:
+            piece = self._logs.read(self.name, stream, offset, min(offset + _PIECE_BYTES, size_bytes))
+            if not piece:
+                break
+            offset += len(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+        if rest:
+            yield rest
+
+    def save(self, stream: str, snapshot: StateSnapshot) -> None:
+        """Keep a snapshot of what the log folds to, unless a later one is kept already.
+
+        Raises:
+            NotFound, CorruptLog, LockTimeout, StoreError: as above.
+        """
+        self._hot.drop(stream)
+        if self._load(stream, waiting=False) is None:
+            raise not_found(stream)
+        # One of an earlier version stays out: the log does not end there.
+        self._logs.put_snapshot(self.name, stream, encode_snapshot(snapshot), mark_of(snapshot.position))
+
+    def inspect(self, stream: str, *, quick: bool = False) -> Files:
+        """The bytes as they stand, changing nothing and believing nothing.
+
+        Takes a lock only where the snapshot is not of this very log: one of them is damaged, or a writer died or is at work.
+
+        quick: the log's size only.
+
+        Raises:
+            NotFound: when there is nothing at all.
+            LockTimeout, StoreError: as above.
+        """
+        layout.directory_of(stream)
+        return self._settling.inspect(stream, quick=quick)
+
+    def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
+        """Fold the whole log from its first byte, checking the chain, and make the snapshot anew.
+
+        What a crash left unfinished is finished or set aside. Run twice, it ends in the same bytes.
+        dry_run: only say what would be done.
+
+        Raises:
+            CorruptLog, LockTimeout, StoreError: as above.
+        """
+        layout.directory_of(stream)
+        if not dry_run:
+            self._hot.drop(stream)
+        recovered, _ = self._settling.settled(stream, whole=True, dry_run=dry_run, doing="recovering")
+        if not dry_run:
+            self._doubtful.discard(stream)
+        return recovered
+
+    def repair(self, stream: str, event: RepairEvent | None) -> Loss | None:
+        """Cut a damaged log back to the events that check out, setting the rest aside; None where nothing is damaged.
+
+        event: makes the event that tells of it, which becomes the log's last; None: only say what would be lost.
+
+        Raises:
+            NotFound: when there is nothing at all.
+            LockTimeout, StoreError: as above.
+        """
+        layout.directory_of(stream)
+        loss = self._settling.repair(stream, event)
+        if event is not None:
+            self._hot.drop(stream)
+            self._doubtful.discard(stream)
+        return loss
+
+    def delete(self, stream: str) -> bool:
+        """Remove a stream for good, its log included; False where there is none.
+
+        Nothing of a manifest is ever removed, and no command does so. Sessions hold what people said about themselves.
+
+        Raises:
+            LockTimeout: when another writer held the lock for too long. Nothing was removed.
+            StoreError: when the disk failed: try again, what is half removed goes on.
+        """
+        layout.directory_of(stream)
+        self._hot.drop(stream)
+        return self._logs.remove(self.name, stream)
+
+    def streams(self) -> Iterator[str]:
+        """The ids of all logs, sorted by their file names; some may hold no acknowledged event."""
+        return self._logs.ids(self.name)
+
+    def strays(self) -> Iterator[Stray]:
+        """What stands in the area and belongs to no log of it; with the manifests, also changed rules and the like."""
+        return self.backend.mending.strays(self.name) if self.backend.mending is not None else iter(())
+
+    # -- the registry that the area is of ----------------------------------------------------------------------
+
+    def area(self, name: str, definition: Definition) -> Ledger:
+        """The logs of another area of the same registry, under a definition of their own: the same object at every call.
+
+        name: such as ``aliases``: a name for a directory.
+        """
+        opened = self._opened
+        if name == opened.first.name:
+            return opened.first
+        with opened.lock:
+            found = opened.areas.get(name)
+            if not isinstance(found, Ledger):
+                found = opened.areas[name] = self.under(definition, area=name)
+            return found
+
+    def under(self, definition: Definition, *, area: str | None = None) -> Ledger:
+        """The logs of an area under a definition, known to nobody else: for areas whose streams have several definitions."""
+        return Ledger(
+            self.backend,
+            self._source,
+            definition,
+            area=area or self.name,
+            document_bytes_max=self._document_bytes_max,
+            opened=self._opened,
+        )
+
+    def keep(self, kind: str, digest: str, value: Any) -> None:
+        """Keep a rule by its digest, durably, for as long as the registry lasts. Keeping it twice is harmless.
+
+        kind: one of `registration.storage.layout.RULE_KINDS`. value: what it says, as JSON values.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
+        data = canonical(value)
+        assert digest_of_bytes(data) == digest
+        self.backend.blobs.put((layout.RULES, kind, layout.rule_file(digest)), data)
+
+    def kept(self, kind: str, digest: str) -> Any:
+        """The rule of that digest.
+
+        Raises:
+            NotFound: when there is none.
+            CorruptRegistry: when its bytes have another digest.
+        """
+        return kept_rule(self.backend, kind, digest)
+
+    def log_refusal(self, line: bytes) -> None:
+        """Note that something was refused: one line of JSON. Not synced: nothing was promised.
+
+        Raises:
+            StoreError: as above.
+        """
+        self.backend.lines.add(_REFUSALS, line)
+
+    def refusals(self) -> Iterator[bytes]:
+        """The lines that were noted, in order; one that was cut short is left out."""
+        return (line for line in self.backend.lines.all(_REFUSALS) if line.endswith(b"}\n"))
+
+    def feed(
+        self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
+    ) -> Iterator[FeedEntry]:
+        """The committed events of all streams behind a cursor, as of now: each once, in commit order for each stream.
+
+        after: a cursor that the feed gave; None or ``start``: from the first event; ``now``: none. limit: at most so many.
+        areas: events of other ones are passed over, and not looked up. After a power cut, events that were read before it may
+        come again, with the same ids.
+
+        Raises (while iterating):
+            InvalidArgument: when the cursor is none, or is of another feed.
+            CorruptLog, UnknownEvent: when an event can't be read; the `cursor` in `details` is the place behind it.
+            LockTimeout, StoreError: as above. Where it is one stream that can't be read, `details` has in any case its `area`,
+                the `stream`, and the place `behind` what can't be read.
+        """
+        yield from self._feed().entries(after, limit=limit, areas=areas)  # which keeps the ledger, besides
+
+    def feed_end(self) -> str:
+        """The cursor behind the last event: every commit that was acknowledged before is before it.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
+        return self.backend.order.end()
+
+    def feed_backlog(self, after: str | None = None) -> Backlog:
+        """How much the feed holds behind a cursor. Where it is much, that is counted without reading the logs.
+
+        Raises:
+            InvalidArgument, LockTimeout, StoreError: as `feed`.
+        """
+        return self._feed().backlog(after)
+
+    def reconcile_feed(self) -> int:
+        """Look for events that the feed doesn't have, and add them at its end; how many there were.
+
+        They were put there by others: by an earlier release, by copying a log. What a power cut took is looked for by the first
+        reader after it.
+
+        Raises:
+            LockTimeout, StoreError: as above.
+        """
+        return self.backend.mending.reconcile() if self.backend.mending is not None else 0
+
+    def close(self) -> None:
+        """Release everything. Snapshots that are behind are written. Closing twice is harmless."""
+        if self._behind is not None:
+            self._behind.close()
+        if self._first is None:
+            for one in list(self._opened.areas.values()):
+                if isinstance(one, Ledger):
+                    one.close()
+            self.backend.close()
+
+    def _feed(self) -> Feed:
+        opened = self._opened
+        if opened.feed is None:
+            from registration.storage.feed import Feed  # noqa: PLC0415  # most programs don't follow what they write
+
+            opened.feed = Feed(self.backend, self._source, opened.logs_of)
+        return opened.feed
+
+    def _witness(self, raw: bytes | None, stream: str) -> Witness:
+        return witness(raw, stream=stream, source=self._source, definition=self._definition)
+
+
+def kept_rule(backend: Backend, kind: str, digest: str) -> Any:
+    """See `Ledger.kept`: for those who have to read a rule before there is a ledger."""
+    file = layout.rule_file(digest)
+    data = backend.blobs.get((layout.RULES, kind, file))
+    if data is None:
+        raise NotFound(
+            f"The registry keeps nothing in {layout.RULES}/{kind} under {digest}.",
+            "It was in force in another registry, or its file is missing: look for a backup.",
+            digest=digest,
+        )
+    if digest_of_bytes(data) != digest:
+        path = f"{layout.RULES}/{kind}/{file}"
+        raise CorruptRegistry(
+            f"{path} is not what was kept there: its SHA-256 is not its name.",
+            "Put the file back from a backup.",
+            path=path,
+        )
+    return orjson.loads(data)
+
+
+def not_found(stream: str) -> NotFound:
+    """There is no such stream."""
+    return NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)

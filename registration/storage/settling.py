@@ -1,0 +1,206 @@
+"""Settling: what a crash left is finished or set aside, and damage is repaired where the loss is accepted.
+
+`registration.storage.recovery` decides what has to be done, purely; this carries it out over a backend. On files
+(`ports.Mending`) that is done under the log's lock, nothing is changed before everything is known that will be, and the same is
+done again when it was killed half-way. Elsewhere a commit is there or is not, and torn bytes are damage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from registration.core.codec import Fault, encode_snapshot, head_of_tail, seal
+from registration.core.decider import fold
+from registration.errors import CorruptLog, NotFound
+from registration.storage import layout
+from registration.storage.notes import encode_commit
+from registration.storage.ports import TAIL_BYTES, Mark, Moved, Note
+from registration.storage.recovery import (
+    SET_ASIDE,
+    Plan,
+    Witness,
+    corrupt,
+    corrupt_without_log,
+    plan_recovery,
+    plan_repair,
+    witness,
+)
+from registration.storage.reports import Files, Loss, Recovered, RecoveryStep
+from registration.values.snapshots import Position
+
+if TYPE_CHECKING:
+    from registration.core.definition import Definition
+    from registration.storage.ports import Backend, HeldLog
+    from registration.storage.reports import RepairEvent
+    from registration.values.snapshots import StateSnapshot
+
+_log = logging.getLogger("registration")
+
+
+def mark_of(position: Position) -> Mark:
+    """The mark of a place in a log."""
+    return Mark(position.size_bytes, f'{position.head}"}}\n'.encode()) if position.head else Mark()
+
+
+class Settling:
+    """The recovery of one area's logs, under one definition."""
+
+    def __init__(self, backend: Backend, source: str, definition: Definition, area: str) -> None:
+        self._backend = backend
+        self._source = source
+        self._definition = definition
+        self._area = area
+
+    def settled(
+        self, stream: str, *, whole: bool, dry_run: bool = False, doing: str = "reading"
+    ) -> tuple[Recovered, Mark]:
+        """Believe what can be believed, set the rest aside, keep the snapshot; and where the log ends then.
+
+        whole: read the whole log, also where the snapshot covers it, and make the snapshot anew. Ends with log and snapshot in
+        agreement and durable, or changes nothing and raises.
+
+        Raises:
+            CorruptLog, UnknownEvent: as `plan_recovery`.
+            LockTimeout, StoreError: as `Ledger.load`.
+        """
+        if self._backend.mending is None:
+            return self._replayed(stream, whole=whole, dry_run=dry_run)
+        try:
+            with self._backend.mending.held(self._area, stream, writing=not dry_run, doing=doing) as held:
+                raw, mark = held.found()
+                found = self._witness(raw, stream)
+                if found.state is not None and mark_of(found.covered) == mark and not whole:
+                    return Recovered(found.state), mark
+                plan = self._plan(stream, found, held.read, whole=whole)
+                if dry_run:
+                    return Recovered(plan.state, tuple(plan.steps())), mark
+                steps = self._carry_out(held, plan, stream, whole=whole)
+                return Recovered(plan.state, tuple(steps)), held.found()[1]
+        except FileNotFoundError:
+            raw, mark = self._backend.logs.found(self._area, stream)
+            if raw is not None and not mark.size_bytes:
+                raise corrupt_without_log(stream, self._area) from None
+            return Recovered(None), Mark()
+
+    def _carry_out(self, held: HeldLog, plan: Plan, stream: str, *, whole: bool) -> list[RecoveryStep]:
+        kept_as = held.settle(
+            believe_from=plan.believe_from,
+            believe=plan.believe,
+            keep_bytes=plan.keep_bytes,
+            torn=plan.torn,
+            why=plan.why,
+            whole=whole,
+        )
+        steps = [replace(step, kept_as=kept_as) if step.done == SET_ASIDE else step for step in plan.steps()]
+        due = plan.state is not None and (plan.snapshot or plan.believe or whole)
+        if held.put_snapshot(encode_snapshot(plan.state) if due and plan.state is not None else None):
+            steps.append(RecoveryStep("a temporary file of an interrupted snapshot stood there", "removed"))
+        for step in steps:
+            _log.info("%s: %s: %s", stream, step.found, step.done)
+        return steps
+
+    def _replayed(self, stream: str, *, whole: bool, dry_run: bool) -> tuple[Recovered, Mark]:
+        """Where a commit is there or is not: fold what the snapshot does not cover; all else is damage."""
+        logs, area = self._backend.logs, self._area
+        raw, mark = logs.found(area, stream)
+        found = self._witness(raw, stream)
+        plan = self._plan(
+            stream, found, lambda start: logs.read(area, stream, start, mark.size_bytes), whole=whole
+        )
+        if plan.torn:
+            version = plan.state.version if plan.state else 0
+            raise corrupt(stream, Fault(version + 1, plan.keep_bytes, plan.why, torn=False), version, area)
+        steps = tuple(step for step in plan.steps() if step.found == plan.snapshot)
+        if plan.state is not None and not dry_run and (plan.snapshot or whole):
+            logs.put_snapshot(area, stream, encode_snapshot(plan.state), mark)
+        return Recovered(plan.state, steps), mark
+
+    def _plan(self, stream: str, found: Witness, read: Callable[[int], bytes], *, whole: bool) -> Plan:
+        """Reads only what the snapshot does not cover, unless that is in doubt."""
+
+        def plan(base: StateSnapshot | None, tail: bytes) -> Plan:
+            return plan_recovery(
+                tail,
+                base=base,
+                found=found,
+                stream=stream,
+                source=self._source,
+                definition=self._definition,
+                area=self._area,
+            )
+
+        if found.state is not None and not whole:
+            start = found.covered.size_bytes
+            split = min(start, TAIL_BYTES)
+            raw = read(start - split)
+            # A snapshot that the log does not go through is not built upon: what follows its place would look torn.
+            if head_of_tail(raw[:split]) == found.covered.head:
+                # Either the snapshot is not of this log, or the log is damaged: the whole of it tells which, and where.
+                with suppress(CorruptLog):
+                    return plan(found.state, raw[split:])
+        return plan(None, read(0))
+
+    def inspect(self, stream: str, *, quick: bool = False) -> Files:
+        """See `Ledger.inspect`."""
+        logs, mending, area = self._backend.logs, self._backend.mending, self._area
+        raw, mark = logs.found(area, stream)
+        if raw is None and not mark.size_bytes and mark.seen is None:
+            raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
+        if mending is not None and mark_of(self._witness(raw, stream).covered) != mark:
+            # As of what was read, not of what is there by now: a writer may have been here meanwhile.
+            with suppress(FileNotFoundError), mending.held(area, stream, writing=False) as held:
+                raw, mark = held.found()
+                return Files(b"", raw, mark.size_bytes) if quick else Files(held.read(0), raw)
+        if quick:
+            return Files(b"", raw, mark.size_bytes)
+        return Files(logs.read(area, stream, 0, mark.size_bytes), raw)
+
+    def repair(self, stream: str, event: RepairEvent | None) -> Loss | None:
+        """Cut a damaged log back to what checks out, and record that as its next event. See `Ledger.repair`.
+
+        Killed at any point, the damage is named again or the repair is done. Where nothing checks out there is no log to record it
+        in, and the manifest is gone.
+        """
+        while True:
+            files = self.inspect(stream)
+            loss = plan_repair(files, stream=stream, source=self._source, definition=self._definition)
+            if loss is None or event is None:
+                return loss
+            with suppress(Moved):  # a writer was here meanwhile: look again
+                return self._cut(stream, files, loss, event)
+
+    def _cut(self, stream: str, files: Files, loss: Loss, event: RepairEvent) -> Loss:
+        kept = loss.state.position if loss.state else Position()
+        lost = files.log[kept.size_bytes :]
+        own = layout.quarantine_directory(stream, self._area)
+        kept_as = []
+        for name, data in (
+            (layout.quarantine_file(kept.size_bytes, lost), lost),
+            (layout.quarantine_snapshot(files.snapshot or b""), files.snapshot),
+        ):
+            if data or (data is not None and data is files.snapshot):
+                self._backend.blobs.put((layout.QUARANTINE, own, name), data)
+                kept_as.append(f"{layout.QUARANTINE}/{own}/{name}")
+        loss = replace(loss, kept_as=tuple(kept_as))
+        then = None
+        if loss.state is not None:
+            sealed = seal([event(loss, loss.state)], stream=stream, source=self._source, after=kept)
+            repaired = fold(self._definition, loss.state, sealed)
+            assert repaired is not None
+            line = encode_commit(
+                self._area, stream, sealed[0].version, 1, kept.size_bytes, repaired.position.size_bytes,
+                sealed[0].hash, sealed[0].time,
+            )  # fmt: skip
+            then = (sealed[0].line, Note(line, 1), encode_snapshot(repaired))
+            loss = replace(loss, event=sealed[0], repaired=repaired)
+        at = Mark(len(files.log), files.log[-TAIL_BYTES:])
+        self._backend.logs.cut(self._area, stream, at, kept.size_bytes, then=then)
+        _log.warning("%s: repaired, with loss, at byte %d: %s", stream, kept.size_bytes, ", ".join(kept_as))
+        return loss
+
+    def _witness(self, raw: bytes | None, stream: str) -> Witness:
+        return witness(raw, stream=stream, source=self._source, definition=self._definition)
