@@ -27,9 +27,9 @@ Operation = Literal[
     "act",
     "list", "show", "why", "verify", "recover", "repair", "receipt", "init",
     "alias.list", "alias.set", "names.list", "query", "query.schema",
-    "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip",
+    "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip", "hooks.redeliver", "follow",
     "lifecycle.graph", "lifecycle.migrate", "lifecycle.show",
-    "locks.break", "locks.list",
+    "locks.break", "locks.claim", "locks.list", "locks.release",
     "sessions.cancel", "sessions.delete", "sessions.list", "sessions.restart", "sessions.resume", "sessions.show",
     "sessions.start",
 ]  # fmt: skip

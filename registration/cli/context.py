@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from registration.core.decider import nearest
-from registration.errors import NotFound, RegistrationError
+from registration.errors import Next, NotFound, RegistrationError
 from registration.storage import layout
 from registration.values.retry import LOCK_TIMEOUT_S_MAX
 
@@ -202,13 +202,20 @@ def state_name(chart: Chart, text: str) -> str:
     return next((state.name for state in chart.states if state.name.casefold() == text.casefold()), text)
 
 
-def creating_lines(chart: Chart) -> list[str]:
-    """The lines that make a manifest in a lifecycle; `registration create FILE` alone where that will do."""
+CREATE = Next(operation="act", action="create", missing=("document",))
+"""The step that makes a manifest of a document."""
+
+
+def creating_steps(chart: Chart) -> list[Next]:
+    """The steps that make a manifest in a lifecycle; `create` alone, from a document, where that will do."""
     found = [action for action in chart.actions if action.name in chart.own_transitions(None)]
     usual = [action for action in found if action.name == "create"] or found
     if len(usual) == 1 and usual[0].document:
-        return ["registration create FILE"]
-    return [f"registration act ID {action.name}{' FILE' if action.document else ''}" for action in found]
+        return [CREATE]
+    return [
+        Next(operation="act", action=action.name, missing=("id", "document") if action.document else ("id",))
+        for action in found
+    ]
 
 
 def lifecycle_said(context: Context, file: str | None) -> Definition:

@@ -17,14 +17,14 @@ import orjson
 from registration.cli.context import (
     Context,
     Subcommands,
-    creating_lines,
+    creating_steps,
     examples,
     shared_options,
     state_name,
     state_option,
 )
 from registration.cli.exits import DAMAGE, worst
-from registration.cli.output import Progress, echo, echo_json, say, show_error, table, when
+from registration.cli.output import Progress, echo, echo_json, say, say_next, show_error, table, when
 from registration.cli.words import SHELL
 from registration.pipeline.wire import figures, manifests
 from registration.values.times import duration_s, rfc3339
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from registration.catalog.checking import Checked
     from registration.catalog.queries import Answer
     from registration.catalog.statistics import InState
-    from registration.errors import RegistrationError
+    from registration.errors import Next, RegistrationError
     from registration.pipeline.pipeline import RegistrationPipeline
     from registration.pipeline.results import Summary
 
@@ -130,7 +130,7 @@ def list_command(context: Context, /, sort: str, limit: int | None, after: str |
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
         filters = _meant(pipeline, said)
-        creating = creating_lines(pipeline.lifecycle)[0]
+        creating = creating_steps(pipeline.lifecycle)[0]
         listing = pipeline.list(**filters, sort=sort, limit=limit, after=after)
         for summary in listing:
             shown += 1
@@ -140,7 +140,7 @@ def list_command(context: Context, /, sort: str, limit: int | None, after: str |
     if rows:
         table(rows)
     elif not shown and not context.as_json:
-        say(_nothing(filters, creating) if after is None else "There is nothing more.")
+        _tell_nothing(filters, creating) if after is None else say("There is nothing more.")
     if listing.next_page is not None:
         if context.as_json:
             echo_json(manifests.next_page(listing.next_page))
@@ -167,12 +167,14 @@ def _meant(pipeline: RegistrationPipeline, said: Mapping[str, Any]) -> dict[str,
     return filters
 
 
-def _nothing(filters: Mapping[str, Any], creating: str) -> str:
+def _tell_nothing(filters: Mapping[str, Any], creating: Next) -> None:
     if not filters:
-        return f"There is no manifest yet. Next: {creating}"
-    if filters.keys() == {"state"}:
-        return f"There is no manifest in {filters['state']}."
-    return "There is no such manifest."
+        say("There is no manifest yet.")
+        say_next(creating)
+    elif filters.keys() == {"state"}:
+        say(f"There is no manifest in {filters['state']}.")
+    else:
+        say("There is no such manifest.")
 
 
 _OPTIONS = {"actor": "--acted-by", "name_prefix": "--name"}

@@ -19,11 +19,12 @@ from registration.cli.output import (
     event_row,
     printable,
     say,
+    say_next,
     table,
     when,
 )
-from registration.cli.words import SHELL
-from registration.errors import InvalidArgument
+from registration.cli.words import SHELL, line, told_of
+from registration.errors import InvalidArgument, Next
 from registration.pipeline.wire import followers, manifests
 from registration.values.times import duration_s
 
@@ -93,7 +94,8 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
             if after is not None and name in pipeline.feed.consumer_names():
                 raise InvalidArgument(
                     f"The consumer {name!r} has a place already.",
-                    f"Leave out --from, or move it: `registration consumers reset {name} --to {after}`.",
+                    "Leave out --from, or move it.",
+                    Next(operation="consumers.reset", id=name, given={"to": after}),
                 )
             with consumer:
                 _follow_as(consumer, pipeline, shown, stop, once=once)
@@ -104,7 +106,7 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
             shown.cursor = pipeline.feed.end() if after in (None, "now") else after
             shown.all(pipeline.feed.follow(shown.cursor, stop=stop), stop)
     if shown.cursor is not None:
-        say(f"Go on with: registration follow --from {shown.cursor}")
+        say(f"Go on with: {line(Next(operation='follow', given={'from': shown.cursor}))}")
 
 
 class _Shown:
@@ -273,9 +275,9 @@ def _tell_trouble(status: ConsumerStatus) -> None:
             printable(f"{status.name}: {failing.what}: {failing.error} ({tries} since {when(failing.since)})")
         )
     if failing is not None and failing.blocked:
-        say(printable(f"Next: registration consumers retry {status.name}"))
+        say_next(Next(operation="consumers.retry", id=status.name))
     if status.problem is not None:
-        say(printable(f"{status.name}: {status.problem}"))
+        say(printable(f"{status.name}: {status.problem.problem} {told_of(status.problem)}"))
 
 
 @consumers_command.command(

@@ -10,7 +10,9 @@ import click
 from registration.cli.context import Context, Subcommands, examples, shared_options
 from registration.cli.exits import FAILURE
 from registration.cli.following import stopped_by_signals
-from registration.cli.output import counted, echo, echo_json, printable, say, table, when
+from registration.cli.output import counted, echo, echo_json, printable, say, say_next, table, when
+from registration.cli.words import line
+from registration.errors import Next
 from registration.pipeline.wire import followers
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def _tell(told: Told, *, as_json: bool) -> None:
         "delivered": "delivered",
         "failed": f"failed, is tried again at {when(told.next_at)}" if told.next_at else "failed",
         "dead": "given up, and put to the dead letters",
-        "blocked": f"blocked (registration consumers retry hook:{told.hook})",
+        "blocked": f"blocked ({line(Next(operation='consumers.retry', id=f'hook:{told.hook}'))})",
         "busy": "not run here",
     }
     said = (
@@ -177,7 +179,7 @@ def dead_letters_command(context: Context, name: str | None) -> None:
                 rows.append((letter.hook, when(letter.time), letter.what, tries, letter.error))
     if rows:
         table(rows)
-        say("Next: registration hooks redeliver " + rows[0][0])
+        say_next(Next(operation="hooks.redeliver", id=rows[0][0]))
     elif not context.as_json:
         say("There are no dead letters.")
 

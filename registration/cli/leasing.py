@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -19,9 +18,9 @@ from registration.cli.context import (
     state_option,
 )
 from registration.cli.exits import worst
-from registration.cli.output import echo, echo_json, printable, say, show_error, table, when
+from registration.cli.output import echo, echo_json, printable, say, say_next, show_error, table, when
 from registration.cli.words import SHELL, line
-from registration.errors import InvalidArgument
+from registration.errors import InvalidArgument, Next
 from registration.pipeline.wire import locks, reasons
 from registration.storage import layout
 from registration.values.times import DURATION_FORM, duration_s
@@ -66,8 +65,8 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
         echo_json(locks.claim(id, claim))
         return
     echo(f"{id} is yours ({printable(claim.holder)}) until {when(claim.until)}.")
-    named = "" if context.actor is None else f" --actor {shlex.quote(context.actor)}"
-    say(f"When you are done: registration release {id}{printable(named)}")
+    release = Next(operation="locks.release", id=id, actor=context.actor)
+    say(f"When you are done: {printable(line(release))}")
 
 
 @click.command(
@@ -123,7 +122,6 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
     with context.open() as pipeline:
         wanted = None if state is None else state_name(pipeline.lifecycle, state)
         waiting = pipeline.work.next(who, state=wanted, limit=limit)
-    acting = "" if who == usual else f" --actor {shlex.quote(who)}"
     for one in waiting.found:
         if context.as_json:
             echo_json(reasons.waiting(one, SHELL))
@@ -143,7 +141,8 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
             )
         unclaimed = next((one for one in waiting.found if one.claim is None), None)
         if unclaimed is not None:
-            say(f"Next: registration claim {unclaimed.manifest_id}{printable(acting)}")
+            actor = None if who == usual else who
+            say_next(Next(operation="locks.claim", id=unclaimed.manifest_id, actor=actor))
     if waiting.unread:
         click.get_current_context().exit(worst(waiting.unread))
 
@@ -254,7 +253,7 @@ def break_lock(context: Context, key: str, reason: str) -> None:
     echo(f"{full} was taken away from {printable(broken.holder)} ({printable(broken.host)}).")
     area, _, id = full.partition("/")
     if area == layout.MANIFESTS:
-        say(f"Next: registration claim {id}")
+        say_next(Next(operation="locks.claim", id=id))
 
 
 def _break(pipeline: RegistrationPipeline, key: str, reason: str, actor: str) -> Lease:

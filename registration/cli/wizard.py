@@ -9,7 +9,7 @@ import click
 
 from registration.cli.context import Context, Subcommands, examples
 from registration.cli.exits import FAILURE
-from registration.cli.output import echo_json, printable, say
+from registration.cli.output import echo_json, printable, say, say_next
 from registration.cli.wizard_files import answer_options, given_answers, named_wizard
 from registration.cli.wizard_looking import (
     answers_wizard,
@@ -23,13 +23,14 @@ from registration.cli.wizard_looking import (
 )
 from registration.cli.wizard_sessions import (
     Opened,
-    command_line,
     is_terminal,
     opened_sessions,
     owner_options,
+    resuming,
     session_argument,
     show_short,
 )
+from registration.cli.words import line
 from registration.errors import InvalidArgument, SessionExpired
 from registration.pipeline.wire import sessions
 
@@ -172,13 +173,13 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
     except (click.Abort, KeyboardInterrupt):
         say("")
         say("Everything that was answered is kept.")
-        say(f"Go on with: {command_line(context, opened, 'resume', session)}")
+        say(f"Go on with: {printable(line(resuming(context, opened, session)))}")
         click.get_current_context().exit(FAILURE)
     if context.as_json:
         echo_json(sessions.session(session))
     elif session.is_active:
         show_short(session)
-        say(f"Next: {command_line(context, opened, 'resume', session)}")
+        say_next(resuming(context, opened, session))
     else:
         show_end(session)
         _offer_restart(context, opened, session)
@@ -186,7 +187,7 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
 
 def _offer_restart(context: Context, opened: Opened, session: Session) -> None:
     if session.can_restart:
-        say(f"Next: {command_line(context, opened, 'restart', session)}")
+        say_next(resuming(context, opened, session))
 
 
 def _act(
@@ -210,7 +211,7 @@ def _act(
                 return
             show_short(found)
             if found.is_active:
-                say(f"Next: {command_line(context, opened, 'resume', found)}")
+                say_next(resuming(context, opened, found))
             else:
                 _offer_restart(context, opened, found)
 

@@ -16,10 +16,10 @@ from typing import Any, Self
 import click
 
 from registration.cli.asking import Asker, WentBack, tell
-from registration.cli.output import echo, printable, say, when
+from registration.cli.output import echo, printable, say, say_next, when
 from registration.cli.words import told_of
 from registration.engine.leases.keeper import LeaseKeeper
-from registration.errors import InvalidAnswer, LeaseHeld, NotFound, RegistrationError, Rejected
+from registration.errors import InvalidAnswer, LeaseHeld, Next, NotFound, RegistrationError, Rejected
 from registration.onboarding.sessions.session import Caller, Session
 from registration.onboarding.sessions.sessions import Sessions
 from registration.onboarding.wizards.shapes import shape_of, summary_of
@@ -298,6 +298,6 @@ def show_end(session: Session) -> None:
     if session.state == COMPLETE and session.manifest is not None:
         manifest = session.manifest
         echo(f"{session.id}  COMPLETE: {manifest['id']} is a DRAFT now (version {manifest['version']})")
-        say(f"Next: registration submit {printable(str(manifest['id']))}")
+        say_next(Next(operation="act", action="submit_for_review", id=str(manifest["id"])))
     else:
         echo(f"{session.id}  {session.state}")

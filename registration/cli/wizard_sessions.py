@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +13,11 @@ import click
 
 from registration.cli.context import Context, actor_option, lock_timeout_option, shared_options
 from registration.cli.output import echo, printable, say, told_here
-from registration.errors import NotFound, RegistrationError
+from registration.errors import Next, NotFound, RegistrationError
 
 if TYPE_CHECKING:
     from registration.engine.leases.keeper import LeaseKeeper
+    from registration.errors import Operation
     from registration.onboarding.sessions.session import Caller, Session
     from registration.onboarding.sessions.sessions import Sessions
 
@@ -119,14 +119,13 @@ def _tell(line: str) -> None:
     say(f"  {printable(line)}")
 
 
-def command_line(context: Context, opened: Opened, name: str, session: Session) -> str:
-    """What to type for the same caller to act on a session."""
-    words = ["registration", "wizard", name, session.id]
-    if context.actor is not None:
-        words += ["--actor", context.actor]
+def resuming(context: Context, opened: Opened, session: Session) -> Next:
+    """The step that goes on with a session, or starts it again where it has ended, by the same caller."""
+    given = {}
     if session.bound and opened.by.client and opened.by.client != os.environ.get("REGISTRATION_CLIENT"):
-        words += ["--client", opened.by.client]
-    return printable(shlex.join(words))
+        given["client"] = opened.by.client
+    operation: Operation = "sessions.resume" if session.is_active else "sessions.restart"
+    return Next(operation=operation, id=session.id, actor=context.actor, given=given)
 
 
 def show_short(session: Session) -> None:

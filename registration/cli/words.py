@@ -36,11 +36,15 @@ _LINES: Mapping[Operation, tuple[str, ...]] = {
     "consumers.reset": ("consumers", "reset", "<id>"),
     "consumers.retry": ("consumers", "retry", "<id>"),
     "consumers.skip": ("consumers", "skip", "<id>"),
+    "follow": ("follow",),
+    "hooks.redeliver": ("hooks", "redeliver", "<id>"),
     "lifecycle.graph": ("graph",),
     "lifecycle.migrate": ("lifecycle", "migrate", "<file>"),
     "lifecycle.show": ("lifecycle", "show"),
     "locks.break": ("locks", "break", "<id>"),
+    "locks.claim": ("claim", "<id>"),
     "locks.list": ("locks", "list"),
+    "locks.release": ("release", "<id>"),
     "sessions.cancel": ("wizard", "cancel", "<id>"),
     "sessions.delete": ("wizard", "delete", "<id>"),
     "sessions.list": ("wizard", "list"),
@@ -62,6 +66,9 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "untag": ("tag", "remove", "<id>", "<tags>"),
 }
 """The actions that have a command of their own; all others are done by `registration act`."""
+
+_WITH_DOCUMENT = ("create", "revise")
+"""Those whose command takes a document: where a lifecycle has one without, it is done by `registration act` as well."""
 
 _FORMS: Mapping[str, str] = {
     "actor": "NAME",
@@ -88,8 +95,10 @@ def line(step: Next) -> str:
     words = ["registration"]
     for word in _words(step):
         name = word[1:-1] if word[0] == "<" else ""
-        if name == "id":
-            words += [step.id] if step.id is not None else []
+        if name == "id" and step.id is not None:
+            words.append(step.id)
+        elif name == "id" and name not in known:
+            continue
         elif name:
             words += _values(name, known.pop(name, None))
         else:
@@ -104,8 +113,10 @@ def _words(step: Next) -> tuple[str, ...]:
     if step.operation != "act":
         return _LINES[step.operation]
     assert step.action is not None
-    words = _ACTIONS.get(step.action, ("act", "<id>", step.action))
-    return (*words, "<document>") if "document" in step.missing else words
+    words = ("act", "<id>", step.action)
+    if "document" in step.missing:
+        return (*_ACTIONS.get(step.action, words), "<document>")
+    return words if step.action in _WITH_DOCUMENT else _ACTIONS.get(step.action, words)
 
 
 def _values(name: str, value: Any) -> list[str]:

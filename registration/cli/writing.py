@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registration.cli.context import (
+    CREATE,
     Context,
-    creating_lines,
+    creating_steps,
     examples,
     id_argument,
     lock_timeout_option,
@@ -122,7 +123,7 @@ def init_command(
             echo_json(manifests.registry(root, pipeline.registry_id, definition, made=made))
         elif pipeline.made:
             echo(f"{printable(root)} is now a registry ({pipeline.registry_id}).")
-            say(f"Next: {creating_lines(pipeline.lifecycle)[0]}")
+            say_next(creating_steps(pipeline.lifecycle)[0])
         else:
             echo(f"{printable(root)} is a registry already ({pipeline.registry_id}); nothing was changed.")
 
@@ -145,11 +146,12 @@ def init_command(
 def create_command(context: Context, /, file: str, manifest_id: str | None, **said: Any) -> None:
     """Make a new manifest, a DRAFT, from FILE (- reads standard input)."""
     with context.open() as pipeline:
-        lines = creating_lines(pipeline.lifecycle)
-        if "registration create FILE" not in lines:
+        steps = creating_steps(pipeline.lifecycle)
+        if CREATE not in steps:
             raise InvalidArgument(
                 f"In the lifecycle {pipeline.lifecycle.name!r}, `create` makes no manifest from a document.",
-                f"Make one with {' or '.join(f'`{line}`' for line in lines)}.",
+                "Make one in another way.",
+                *steps,
             )
         document = _read(pipeline, file)
         result = pipeline.create_with_result(manifest_id, document, **_said(said))

@@ -284,10 +284,10 @@ def test_act_does_whatever_the_lifecycle_offers(public: Terminal) -> None:
 
 def test_a_lifecycle_without_create_says_how_to_begin(public: Terminal) -> None:
     """Wherever somebody would be told to create something, it is told by what."""
-    advice = "Make one with `registration act ID submit FILE` or `registration act ID publish FILE`."
+    advice = "Make one in another way: `registration act ID submit FILE`, `registration act ID publish FILE`."
 
     assert advice in public.fails(2, "create", SERVER)
-    assert public.type("list").stderr == "There is no manifest yet. Next: registration act ID submit FILE\n"
+    assert public.type("list").stderr == "There is no manifest yet.\nNext: registration act ID submit FILE\n"
     assert public.ok("list") == ""
 
 

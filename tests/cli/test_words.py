@@ -40,7 +40,7 @@ WORDS = {
 }
 """What the steps of an operation carry besides an id."""
 ABOUT_ALL = {
-    "consumers.list", "lifecycle.graph", "lifecycle.migrate", "lifecycle.show", "list", "locks.list", "query", "query.schema",
+    "consumers.list", "follow", "lifecycle.graph", "lifecycle.migrate", "lifecycle.show", "list", "locks.list", "query", "query.schema",
     "sessions.list", "sessions.start",
 }  # fmt: skip
 """The operations that are about no single thing."""
@@ -74,6 +74,9 @@ def test_every_operation_is_a_command(operation: Operation) -> None:
     ("step", "typed"),
     [
         ({"action": "create", "missing": ("document",)}, "registration create FILE"),
+        ({"action": "create", "missing": ("document", "id")}, "registration create FILE --id ID"),
+        ({"action": "create"}, "registration act a create"),
+        ({"action": "open", "id": None, "missing": ("id", "document")}, "registration act ID open FILE"),
         ({"action": "revise", "missing": ("document",)}, "registration revise a FILE"),
         ({"action": "submit_for_review"}, "registration submit a"),
         ({"action": "approve", "actor": "bea"}, "registration approve a --actor bea"),
@@ -98,7 +101,7 @@ def test_every_operation_is_a_command(operation: Operation) -> None:
 )
 def test_the_actions_of_the_command_line(step: dict[str, Any], typed: str) -> None:
     """The actions of the built-in lifecycle have commands of their own, all others are `act`; what is missing is in capitals."""
-    said = line(Next(operation="act", id="a", **step))
+    said = line(Next(**{"operation": "act", "id": "a", **step}))
 
     assert said == typed
     parsed(shlex.split(said))
