@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registration.errors import RegistrationError
     from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -108,26 +107,6 @@ def tags_of(event: Event) -> tuple[str, ...] | None:
     if not isinstance(tags, list | tuple):
         return None
     return tuple(sorted({tag for tag in tags if isinstance(tag, str)}))
-
-
-def row_of(state: StateSnapshot) -> Row:
-    """As much of a row as a snapshot tells: not who acted, nor since when it has been in its place."""
-    name, document_version = _names(state.stream, state.document)
-    return Row(
-        id=state.stream,
-        state=state.state,
-        version=state.version,
-        digest=state.digest,
-        name=name,
-        document_version=document_version,
-        creator=None,
-        actor=None,
-        created_at=state.created_at,
-        updated_at=state.updated_at,
-        entered_at=state.updated_at,
-        size_bytes=state.position.size_bytes,
-        head=state.position.head,
-    )
 
 
 def _names(id: str, document: Any) -> tuple[str, str | None]:

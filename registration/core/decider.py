@@ -13,19 +13,23 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from registration import __version__
-from registration.core.explanation import Explanation, ask, explained
-from registration.core.fences import FENCE, check_fence, fence_of, with_fence
-from registration.core.interpreter import Step, entered, step, steps, time_out
-from registration.core.naming import (
+from registration.core.definition import Definition, ask
+from registration.core.explanation import Explanation, explained
+from registration.core.facts import (
+    FENCE,
     LABELS,
     TAGGING,
     action_of,
+    check_fence,
+    fence_of,
     keep_labels,
     said_of_name,
     said_of_tags,
     same_tags,
     tagging_step,
+    with_fence,
 )
+from registration.core.interpreter import Step, entered, step, steps, time_out
 from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
     AlreadyExists,
@@ -46,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from registration.core.chart import Chart, Timeout
-    from registration.core.definition import Definition
     from registration.values.commands import Command
     from registration.values.leases import Lease
 

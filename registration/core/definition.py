@@ -1,7 +1,7 @@
 """A definition: all that the engine needs to know of one kind of lifecycle.
 
 The engine knows no lifecycle. The registration of manifests is one definition, guided onboarding another;
-each is a chart, guards, and what it keeps in a snapshot besides the state and the document.
+each is a chart, guards, and what it keeps in a snapshot besides the state and the document. `ask` asks its guards, and the policy's.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from typing import Any
 
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
-from registration.core.naming import TAGGING, action_of
-from registration.core.policy import Guard
+from registration.core.facts import TAGGING, action_of
+from registration.core.interpreter import Action, Step
+from registration.core.policy import Answer, Guard, Policy, Verdict
 from registration.errors import InvalidDefinition
+from registration.values.commands import Command
 from registration.values.documents import digest_of
 from registration.values.events import Event
+from registration.values.leases import Lease
+from registration.values.snapshots import StateSnapshot
+
+SAID_CHARACTERS_MAX = 500
+"""How much of what a guard's failure says, or a caller said, is said again."""
 
 Evolve = Callable[[Mapping[str, Any], Event], Mapping[str, Any]]
 """From the facts kept so far and the next event to the facts after it. Pure and total; changes neither.
@@ -128,3 +135,81 @@ class Definition:
             base, _, schema = event.type.rpartition(".v")
             event = replace(event, type=f"{base}.v{int(schema) + 1}", data=upcaster(event.data))
         return event
+
+
+def ask(
+    definition: Definition,
+    policy: Policy,
+    state: StateSnapshot | None,
+    command: Command,
+    taken: Step,
+) -> tuple[Answer, ...]:
+    """What every guard says of a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
+
+    Where somebody has claimed the manifest, that comes last.
+    """
+    action = action_of(definition.chart, taken.label)
+    asked = command if command.action == action.name else replace(command, action=action.name, target=None)
+    answers = []
+    if action.required:
+        answers.append(Answer("required", "lifecycle", _says_required(action, asked)))
+    for move in taken.transitions:
+        for use in move.guards:
+            guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
+            answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
+    for use in policy.uses.get(action.name, ()):
+        guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
+        answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
+    if command.claim is not None and policy.is_exclusive(action.name):
+        answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command)))
+    return tuple(answers)
+
+
+def _verdict(
+    name: str, guard: Guard, state: StateSnapshot | None, command: Command, rules: Policy
+) -> Verdict:
+    """What a guard says. One that fails, or gives no verdict, has said no: nothing passes by a mistake in it."""
+    try:
+        said: object = guard(state, command, rules)
+    except Exception as error:  # whatever somebody else's function does
+        failure = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(said, Verdict):
+            return said
+        failure = f"it gave {said!r}, which is no `Verdict`"
+    failure = failure[:SAID_CHARACTERS_MAX]
+    return Verdict(
+        agrees=False,
+        reason=f"the guard {name!r} failed: {failure}",
+        evidence={"failure": failure},
+        remedy="Have the guard mended by whoever wrote it.",
+    )
+
+
+def _says_required(action: Action, command: Command) -> Verdict:
+    said: dict[str, Any] = {"actor": command.actor, "reason": command.reason, "comment": command.comment}
+    said |= {f"context.{name}": value for name, value in (command.context or {}).items()}
+    missing = [name for name in action.required if said.get(name) in (None, "")]
+    evidence = {"required": list(action.required), "missing": missing}
+    if not missing:
+        return Verdict(agrees=True, reason="all that is required is said", evidence=evidence)
+    return Verdict(
+        agrees=False,
+        reason=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required, and not given",
+        evidence=evidence,
+        remedy=f"Give {' and '.join(missing)}.",
+        needs={name: "TEXT" if name != "actor" else "NAME" for name in missing if "." not in name}
+        | ({"context": "JSON"} if any("." in name for name in missing) else {}),
+    )
+
+
+def _says_claim(claim: Lease, command: Command) -> Verdict:
+    evidence = {"claim": claim.as_json()}
+    if claim.holder == command.actor or claim.number == command.fence:
+        return Verdict(agrees=True, reason="the claim is one's own", evidence=evidence)
+    return Verdict(
+        agrees=False,
+        reason=f"{claim.holder!r} on {claim.host} has claimed it until {claim.until}",
+        evidence=evidence,
+        remedy="Wait until then, have it released, or break the lock.",
+    )

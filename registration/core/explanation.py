@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from registration.core.definition import SAID_CHARACTERS_MAX, Definition, ask
+from registration.core.facts import TAGGING, action_of, tagging_step
 from registration.core.interpreter import Spot, Step, onward, step
-from registration.core.naming import TAGGING, action_of, tagging_step
-from registration.core.policy import NO_POLICY, Policy, Verdict
+from registration.core.policy import NO_POLICY, Answer, Policy, Verdict
 from registration.errors import Next
 
 if TYPE_CHECKING:
     from registration.core.chart import Action, Chart
-    from registration.core.definition import Definition
-    from registration.core.policy import Guard
     from registration.values.commands import Command
-    from registration.values.leases import Lease
     from registration.values.snapshots import StateSnapshot
 
 CANDIDATES_MAX = 100
@@ -28,30 +26,8 @@ CANDIDATES_MAX = 100
 
 _SOMEBODY = "(anybody who is not named)"
 _SEARCH_MAX = 1_000
-_SAID_CHARACTERS_MAX = 500
 _TO_FILL_IN = ("TEXT", "NAME", "JSON")
 """What a guard's `needs` say where a word has to be supplied; any other value is the word itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one guard said. origin: who asked for it."""
-
-    guard: str
-    origin: Literal["lifecycle", "policy", "claim"]
-    verdict: Verdict
-
-    def as_json(self) -> dict[str, Any]:
-        """The answer as one JSON object."""
-        said = self.verdict
-        return {
-            "guard": self.guard,
-            "origin": self.origin,
-            "agrees": said.agrees,
-            "reason": said.reason,
-            "evidence": dict(said.evidence),
-            "remedy": said.remedy,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,55 +92,6 @@ class Explanation:
         }
 
 
-def ask(
-    definition: Definition,
-    policy: Policy,
-    state: StateSnapshot | None,
-    command: Command,
-    taken: Step,
-) -> tuple[Answer, ...]:
-    """What every guard says of a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
-
-    Where somebody has claimed the manifest, that comes last.
-    """
-    action = action_of(definition.chart, taken.label)
-    asked = command if command.action == action.name else replace(command, action=action.name, target=None)
-    answers = []
-    if action.required:
-        answers.append(Answer("required", "lifecycle", _says_required(action, asked)))
-    for move in taken.transitions:
-        for use in move.guards:
-            guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
-            answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
-    for use in policy.uses.get(action.name, ()):
-        guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
-        answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
-    if command.claim is not None and policy.is_exclusive(action.name):
-        answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command)))
-    return tuple(answers)
-
-
-def _verdict(
-    name: str, guard: Guard, state: StateSnapshot | None, command: Command, rules: Policy
-) -> Verdict:
-    """What a guard says. One that fails, or gives no verdict, has said no: nothing passes by a mistake in it."""
-    try:
-        said: object = guard(state, command, rules)
-    except Exception as error:  # whatever somebody else's function does
-        failure = f"{type(error).__name__}: {error}"
-    else:
-        if isinstance(said, Verdict):
-            return said
-        failure = f"it gave {said!r}, which is no `Verdict`"
-    failure = failure[:_SAID_CHARACTERS_MAX]
-    return Verdict(
-        agrees=False,
-        reason=f"the guard {name!r} failed: {failure}",
-        evidence={"failure": failure},
-        remedy="Have the guard mended by whoever wrote it.",
-    )
-
-
 def explain(
     definition: Definition,
     state: StateSnapshot | None,
@@ -214,35 +141,6 @@ def step_from(chart: Chart, state: StateSnapshot | None, action: str) -> Step | 
     if action in TAGGING:
         return tagging_step(state, action)
     return step(chart, state.state if state else None, action, _history(state))
-
-
-def _says_required(action: Action, command: Command) -> Verdict:
-    said: dict[str, Any] = {"actor": command.actor, "reason": command.reason, "comment": command.comment}
-    said |= {f"context.{name}": value for name, value in (command.context or {}).items()}
-    missing = [name for name in action.required if said.get(name) in (None, "")]
-    evidence = {"required": list(action.required), "missing": missing}
-    if not missing:
-        return Verdict(agrees=True, reason="all that is required is said", evidence=evidence)
-    return Verdict(
-        agrees=False,
-        reason=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required, and not given",
-        evidence=evidence,
-        remedy=f"Give {' and '.join(missing)}.",
-        needs={name: "TEXT" if name != "actor" else "NAME" for name in missing if "." not in name}
-        | ({"context": "JSON"} if any("." in name for name in missing) else {}),
-    )
-
-
-def _says_claim(claim: Lease, command: Command) -> Verdict:
-    evidence = {"claim": claim.as_json()}
-    if claim.holder == command.actor or claim.number == command.fence:
-        return Verdict(agrees=True, reason="the claim is one's own", evidence=evidence)
-    return Verdict(
-        agrees=False,
-        reason=f"{claim.holder!r} on {claim.host} has claimed it until {claim.until}",
-        evidence=evidence,
-        remedy="Wait until then, have it released, or break the lock.",
-    )
 
 
 def _who(
@@ -369,7 +267,7 @@ def _plain(command: Command, action: str) -> Command:
 def _said(command: Command) -> dict[str, Any]:
     """What was said already: nobody should have to say it again with the next step."""
     said = {"reason": command.reason, "comment": command.comment, "context": dict(command.context or {})}
-    return {name: value for name, value in said.items() if value and len(str(value)) <= _SAID_CHARACTERS_MAX}
+    return {name: value for name, value in said.items() if value and len(str(value)) <= SAID_CHARACTERS_MAX}
 
 
 def _actor(who: Who, actor: str | None, needed: str | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from registration.core.chart import GuardUse
 from registration.values.commands import Command
@@ -35,6 +35,27 @@ class Verdict:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one guard said. origin: who asked for it."""
+
+    guard: str
+    origin: Literal["lifecycle", "policy", "claim"]
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as one JSON object."""
+        said = self.verdict
+        return {
+            "guard": self.guard,
+            "origin": self.origin,
+            "agrees": said.agrees,
+            "reason": said.reason,
+            "evidence": dict(said.evidence),
+            "remedy": said.remedy,
+        }
 
 
 Guard = Callable[[StateSnapshot | None, Command, "Policy"], Verdict]

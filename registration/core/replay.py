@@ -14,8 +14,7 @@ import orjson
 
 from registration.core.codec import SEAL_BEGIN, SEAL_BYTES, SEAL_END
 from registration.core.decider import KEYS_KEPT_MAX
-from registration.core.fences import FENCE, with_fence
-from registration.core.naming import LABELS, keep_labels
+from registration.core.facts import FENCE, LABELS, keep_labels, with_fence
 from registration.values.events import Event
 from registration.values.snapshots import Position, StateSnapshot
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from registration.core.decider import fold
-from registration.core.explanation import Explanation, ask, explained, step_from
+from registration.core.definition import ask
+from registration.core.explanation import Explanation, explained, step_from
 from registration.values.commands import Command
 from registration.values.documents import Document
 

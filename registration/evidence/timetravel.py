@@ -141,11 +141,6 @@ def revision(event: Event) -> Revision | None:
     )
 
 
-def documents(events: Iterable[Event]) -> list[Revision]:
-    """Every document that a manifest has had, first to last: those of `create` and of each `revise`."""
-    return [brought for event in events if (brought := revision(event)) is not None]
-
-
 @dataclass(frozen=True, slots=True)
 class _Pen:
     """What a graph is drawn with."""

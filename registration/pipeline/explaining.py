@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.decider import check_action
 from registration.core.explanation import Explanation, explain
+from registration.core.facts import TAGGING, action_of
 from registration.core.interpreter import steps
-from registration.core.naming import TAGGING, action_of
 from registration.values.ids import check_id
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from registration.core.chart import GuardUse
 from registration.core.chart_problems import in_one_line
 from registration.core.decider import nearest
-from registration.core.naming import TAGGING
+from registration.core.facts import TAGGING
 from registration.core.policy import Guard, Kind, Policy
 from registration.errors import InvalidDocument, InvalidPolicy
 from registration.rules.guards.registry import BUILTIN, guard_of, problems_of_use

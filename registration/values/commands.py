@@ -151,11 +151,6 @@ def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
     return Command(stream=stream, **checked, **rest)
 
 
-def is_word(name: str) -> bool:
-    """Whether a command takes a word of that name."""
-    return name in _CHECKS
-
-
 def _label(value: object) -> str:
     text = _unicode(value)
     if not 1 <= len(text) <= LABEL_CHARACTERS_MAX:

@@ -23,7 +23,7 @@ from registration.core.definition import Definition
 from registration.errors import InvalidArgument, NotFound, StoreError, UnknownEvent
 from registration.evidence import differences
 from registration.evidence.differences import blame, difference, lines, patch
-from registration.evidence.timetravel import at_time, documents, graph, printable, state_at
+from registration.evidence.timetravel import at_time, graph, printable, revision, state_at
 from registration.rules.lifecycles.registration import CHART, REGISTRATION
 from registration.values.documents import check_document, digest_of
 from registration.values.times import rfc3339
@@ -323,7 +323,7 @@ def test_a_time_of_no_time_zone(text):
 
 def test_the_documents_that_there_were():
     """Creation and every revision, in order, with who brought each and its digest; other events bring none."""
-    found = documents(iter(registered().events))
+    found = list(filter(None, map(revision, registered().events)))
 
     assert [(one.version, one.time, one.actor, one.digest, one.document) for one in found] == [
         (1, "2026-01-01T00:00:00.000000Z", "ana", weather().digest, weather().value),
@@ -349,7 +349,7 @@ def test_a_document_without_a_digest_beside_it_gets_its_own():
         ]
     )
 
-    (found,) = documents(log.events)
+    (found,) = filter(None, map(revision, log.events))
 
     assert (found.digest, found.actor) == (digest_of({}), None)
 
@@ -860,7 +860,9 @@ def pointers_in(value, place=""):
 @given(logs())
 def test_blame_agrees_with_a_search_over_all_versions(log):
     """For whatever ever stood anywhere, blame tells what looking at every version would tell."""
-    ever = dict.fromkeys(pointer for one in documents(log.events) for pointer, _ in pointers_in(one.document))
+    ever = dict.fromkeys(
+        pointer for one in filter(None, map(revision, log.events)) for pointer, _ in pointers_in(one.document)
+    )
     for pointer in ever:
         (found,) = blame(log.events, pointer)
 

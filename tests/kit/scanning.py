@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registration.catalog.filters import Filters, Order, stands
-from registration.catalog.rows import Row, Unreadable, advance, row_of, tags_of
+from registration.catalog.rows import Row, Unreadable, advance, tags_of
 from registration.catalog.words import has_words, words_of
 from registration.errors import LockTimeout, NotFound, StoreError
 
@@ -64,7 +64,7 @@ def _found(
     for id in sorted(store.streams(), reverse=order.key == "id" and order.descending):
         try:
             state = store.load(id)
-            known = None if state is None else _known(store, filters, policy, state)
+            known = None if state is None else _known(store, policy, state)
         except (StoreError, LockTimeout) as problem:
             yield Unreadable(id, problem)
             continue
@@ -72,11 +72,9 @@ def _found(
             yield known.row
 
 
-def _known(store: Ledger, filters: Filters, policy: Policy | None, state: StateSnapshot) -> Known | None:
+def _known(store: Ledger, policy: Policy | None, state: StateSnapshot) -> Known | None:
     kind = policy.kind_of(state.document) if policy is not None else None
     name = kind.name if kind is not None else None
-    if filters.actor is None and filters.tag is None:
-        return Known(row_of(state), state.document, name, frozenset(), frozenset())
     row: Row | None = None
     actors: set[str] = set()
     tags: tuple[str, ...] = ()

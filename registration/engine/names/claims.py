@@ -1,7 +1,7 @@
 """Claims: at most one manifest holds a name, through any crash and among all processes.
 
 Who holds a name is said by logs: the last event of a manifest that speaks of names says `claimed` or `released`, and
-`registration.core.naming` keeps that as the fact `name`. A claim is what makes it one manifest only. To register is a saga of
+`registration.core.facts` keeps that as the fact `name`. A claim is what makes it one manifest only. To register is a saga of
 two steps, under the lock of the claim:
 
 1. the claim is written, and is on the disk;

@@ -18,9 +18,9 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from registration.core.decider import nearest
-from registration.core.explanation import Answer, Explanation
-from registration.core.naming import action_of
-from registration.core.policy import Verdict
+from registration.core.explanation import Explanation
+from registration.core.facts import action_of
+from registration.core.policy import Answer, Verdict
 from registration.engine.names.answers import (
     AliasedVersion,
     NameStatus,

@@ -1,4 +1,4 @@
-"""Names and tags in the core: what an event says of them, and what is kept of it. Pure.
+"""Names, tags and fences: what events of every lifecycle say of them, and what is kept of it as facts. Pure.
 
 An action that claims (`registration.core.chart.Action.claims`) claims the name that the document gives itself, and its event
 says `claimed`; where the manifest held another name, it lets go of that one, and its event says `released`. An action
@@ -7,6 +7,9 @@ that releases says `released`. Whether a name is free is not for the core to kno
 `tag` and `untag` are the two things that can be done to a manifest of any lifecycle, in any state: their events lead
 nowhere, lapse nothing and leave time-outs as they are, but for sliding ones, which are counted from the last event.
 They say all tags after them (`tags`), and what was `added` or `removed`.
+
+A write that carries the number of a lease is refused where a write under a later one was seen: the log keeps the number of each
+event that was made under one, as `data.fence`, and the facts the highest, so that a replay knows it as well.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action
 from registration.core.interpreter import Step
-from registration.errors import Next, Rejected
+from registration.errors import Next, Rejected, StaleFence
 from registration.values.ids import own_name
 from registration.values.names import TAGS_MAX
 
@@ -128,6 +131,59 @@ def keep_labels(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
         if data["tags"]:
             kept["tags"] = list(data["tags"])
     return kept
+
+
+# -- fences ----------------------------------------------------------------------------------------------
+
+FENCE = "fence"
+
+
+def with_fence(before: Mapping[str, Any], after: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """The facts after an event, with the highest number seen: `number`, and who first wrote under it at which `version`."""
+    seen, number = before.get(FENCE), event.data.get(FENCE)
+    if type(number) is int and (seen is None or number > seen["number"]):
+        seen = {"number": number, "actor": event.actor, "version": event.version}
+    return after if seen is None else {**after, FENCE: seen}
+
+
+def check_fence(state: StateSnapshot, command: Command) -> None:
+    """Refuse a command whose lease has ended, as far as the log or the lease that holds now tell.
+
+    Raises:
+        StaleFence: naming the later number, and whose it is.
+    """
+    number = command.fence
+    if number is None:
+        return
+    seen, claim = state.fence, command.claim
+    if seen is not None and seen["number"] > number:
+        by = repr(seen["actor"]) if seen["actor"] is not None else "nobody named"
+        later = f"number {seen['number']} was seen at version {seen['version']}, by {by}"
+        facts = dict(seen)
+    elif claim is not None and claim.number > number:
+        later = f"number {claim.number} was given to {claim.holder!r} on {claim.host} at {claim.since}"
+        facts = {"number": claim.number, "actor": claim.holder, "version": None}
+    else:
+        return
+    held = {} if claim is None else {"holder": claim.as_json()}
+    now = f", and {claim.holder!r} has it until {claim.until}" if claim is not None else ""
+    raise StaleFence(
+        f"{state.stream!r} was to be written under the lease number {number}, but {later}{now}.",
+        "Your lease has ended. Look at what changed, get a new one, and decide again.",
+        manifest_id=state.stream,
+        version=state.version,
+        fence=number,
+        seen=facts,
+        **held,
+    )
+
+
+def fence_of(command: Command) -> int | None:
+    """The number that an event is made under: the one that was given, or that of the actor's own claim."""
+    claim = command.claim
+    if command.fence is None and claim is not None and claim.holder == command.actor:
+        return claim.number
+    return command.fence
 
 
 def _listed(tags: tuple[str, ...]) -> str:
