@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registration.catalog.statistics import Statistics as Statistics
-    from registration.core.chart import Action as Action
     from registration.core.chart import Chart as Chart
-    from registration.core.chart import GuardUse as GuardUse
-    from registration.core.chart import State as State
-    from registration.core.chart import Timeout as Timeout
-    from registration.core.chart import Transition as Transition
     from registration.core.definition import Definition as Definition
     from registration.core.explanation import Explanation as Explanation
+    from registration.core.interpreter import Action as Action
+    from registration.core.interpreter import GuardUse as GuardUse
+    from registration.core.interpreter import State as State
+    from registration.core.interpreter import Timeout as Timeout
+    from registration.core.interpreter import Transition as Transition
     from registration.core.policy import Kind as Kind
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
@@ -114,14 +114,14 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "Statistics": "registration.catalog.statistics",
-    "Action": "registration.core.chart",
     "Chart": "registration.core.chart",
-    "GuardUse": "registration.core.chart",
-    "State": "registration.core.chart",
-    "Timeout": "registration.core.chart",
-    "Transition": "registration.core.chart",
     "Definition": "registration.core.definition",
     "Explanation": "registration.core.explanation",
+    "Action": "registration.core.interpreter",
+    "GuardUse": "registration.core.interpreter",
+    "State": "registration.core.interpreter",
+    "Timeout": "registration.core.interpreter",
+    "Transition": "registration.core.interpreter",
     "Kind": "registration.core.policy",
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",

@@ -1,20 +1,20 @@
-"""One tree of errors: what went wrong, what was found, and what to do next.
+"""One tree of errors: the problem, the facts, and the next step.
 
 Every error that this package raises on purpose is a `RegistrationError`. Its text is two sentences at
-most: the problem (which object, what was expected, what was found) and the next step. The facts behind
-the text are in `details`, as JSON values, for programs that handle the error, and `next` holds the next steps as data.
+most: the problem (which object, what was expected, what was found) and the next step. The facts are in
+`details`, as JSON values, for programs that handle the error, and `next` holds the next steps as data.
 No text here is a line for a shell: an interface words the steps for its users, as `registration.cli.words` does.
 
-What to do with one is in its class:
+The class tells how to handle it:
 
-- `Rejected`, `AlreadyExists`: the domain says no. Trying again changes nothing.
-- `VersionConflict`: somebody else was first. Load again, decide again.
-- `LockTimeout`, `LeaseHeld`: somebody else holds the manifest. Try again later. `ConsumerBusy`: the consumer.
-- `ConsumerBlocked`: an entry of the feed keeps failing; somebody has to look.
-- `WaitTimeout`: what was waited for did not come in time.
-- `NotFound`, `InvalidArgument`: the question was wrong.
-- `StoreError`: the disk or the files failed. After one, the outcome is unknown: load again and look.
-- `CorruptLog` and `CorruptRegistry`: bytes are not what was written. Nothing was changed.
+- `Rejected`, `AlreadyExists`: the domain refuses. A retry changes nothing.
+- `VersionConflict`: another writer was first. Load again, decide again.
+- `LockTimeout`, `LeaseHeld`: the manifest is locked. Retry later. `ConsumerBusy`: the consumer is.
+- `ConsumerBlocked`: an entry of the feed keeps failing; a person must look.
+- `WaitTimeout`: a wait timed out.
+- `NotFound`, `InvalidArgument`: the call was wrong.
+- `StoreError`: the disk or the files failed. The outcome is unknown: load again and look.
+- `CorruptLog` and `CorruptRegistry`: a file is corrupt. Nothing was changed.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ Operation = Literal[
     "sessions.cancel", "sessions.delete", "sessions.list", "sessions.restart", "sessions.resume", "sessions.show",
     "sessions.start",
 ]  # fmt: skip
-"""What a registry can be asked to do. `act` is any action of its lifecycle, tagging included."""
+"""The operations of a registry. `act` is any action of its lifecycle, tagging included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """A step that could be taken next, as data. Each interface words it: the command line as a line to type.
+    """A possible next step, as data. Each interface words it: the command line as a line to type.
 
-    operation: what the registry is asked to do. id: to what: a manifest, or what the operation is about (a session, a
-    consumer, a name, the key of a lock, a directory); None where it is about the registry as a whole. action: which one
-    of the lifecycle; for the operation `act` alone. actor: who is to do it; None where that makes no difference, or where
-    `missing` asks for one. given: words that go with it, by name, as JSON values. missing: the names of words that have to
-    be supplied: `actor`, `reason`, `comment`, `context`, `document`, `tags`, …
+    operation: the operation. id: its subject: a manifest, a session, a consumer, a name, the key of a lock, or a
+    directory; None for the registry as a whole. action: the action of the lifecycle; for the operation `act` only.
+    actor: the actor; None if any will do, or if `missing` asks for one. given: its known arguments, by name, as JSON
+    values. missing: the names of arguments still to be supplied: `actor`, `reason`, `comment`, `context`, `document`,
+    `tags`, …
     """
 
     operation: Operation
@@ -77,10 +77,10 @@ class Next:
 class RegistrationError(Exception):
     """The root of the tree.
 
-    problem: what is wrong, naming the object, what was expected and what was found.
-    next_step: what to do about it, in words that hold for any interface; empty where the problem says it already.
-    next: the same as data, the usual step first; empty where there is nothing that the registry could be asked.
-    details: the same facts as JSON values; the names are stable.
+    problem: names the object, the expected and the found value.
+    next_step: the remedy, in words that fit any interface; empty if the problem implies it.
+    next: the same as data, the usual step first; empty if no operation of the registry helps.
+    details: the facts as JSON values; the names are stable.
     """
 
     code: ClassVar[str] = "error"
@@ -123,69 +123,69 @@ def _restore(
 
 
 class InvalidArgument(RegistrationError, ValueError):
-    """What the caller passed can't be meant: a malformed id, an unknown state, a key that is too long."""
+    """An argument is invalid: a malformed id, an unknown state, a key that is too long."""
 
     code = "invalid_argument"
 
 
 class InvalidDefinition(InvalidArgument):
-    """A lifecycle contradicts itself. `details["problems"]` lists everything that is wrong with it."""
+    """A lifecycle is invalid. `details["problems"]` lists every problem."""
 
     code = "invalid_definition"
 
     def __init__(self, name: str, problems: list[str]) -> None:
         super().__init__(
             f"The lifecycle {name!r} has {_count(problems, 'problem')}: {_listed(problems)}",
-            f"Mend {_them(problems)} and try again.",
+            f"Fix {_them(problems)} and try again.",
             name=name,
             problems=problems,
         )
 
 
 class InvalidPolicy(InvalidArgument):
-    """A policy can't be meant. `details["problems"]` lists everything that is wrong with it."""
+    """A policy is invalid. `details["problems"]` lists every problem."""
 
     code = "invalid_policy"
 
     def __init__(self, source: str, problems: list[str]) -> None:
         super().__init__(
             f"The policy {source} has {_count(problems, 'problem')}: {_listed(problems)}",
-            f"Mend {_them(problems)}; until then nothing is written under it.",
+            f"Fix {_them(problems)}; until then every write is refused.",
             source=source,
             problems=problems,
         )
 
 
 class InvalidWizard(InvalidArgument):
-    """A wizard contradicts itself. `details["problems"]` lists everything that is wrong with it."""
+    """A wizard is invalid. `details["problems"]` lists every problem."""
 
     code = "invalid_wizard"
 
     def __init__(self, name: str, problems: list[str]) -> None:
         super().__init__(
             f"The wizard {name!r} has {_count(problems, 'problem')}: {_listed(problems)}",
-            f"Mend {_them(problems)} and try again.",
+            f"Fix {_them(problems)} and try again.",
             name=name,
             problems=problems,
         )
 
 
 class InvalidHooks(InvalidArgument):
-    """The file of hooks can't be meant. `details["problems"]` lists everything that is wrong with it."""
+    """The file of hooks is invalid. `details["problems"]` lists every problem."""
 
     code = "invalid_hooks"
 
     def __init__(self, source: str, problems: list[str]) -> None:
         super().__init__(
             f"The hooks {source} have {_count(problems, 'problem')}: {'; '.join(problems)}.",
-            "Mend them all; until then no hook is run.",
+            "Fix them all; until then no hook runs.",
             source=source,
             problems=problems,
         )
 
 
 class NotFound(RegistrationError, LookupError):
-    """There is no such manifest, or no registry at that place."""
+    """There is no such manifest, or no registry in that directory."""
 
     code = "not_found"
 
@@ -197,19 +197,19 @@ class AlreadyExists(RegistrationError):
 
 
 class NameTaken(AlreadyExists):
-    """Another manifest holds the name that the document gives itself. Nothing was written."""
+    """Another manifest holds the document's name. Nothing was written."""
 
     code = "name_taken"
 
 
 class Rejected(RegistrationError):
-    """The domain says no. Nothing was written; the same request will be rejected again."""
+    """The domain refuses. Nothing was written; the same request will be refused again."""
 
     code = "rejected"
 
 
 class InvalidDocument(Rejected):
-    """A document that can't be kept as it is. `details["problems"]` lists every one that was found."""
+    """A document is invalid. `details["problems"]` lists every problem."""
 
     code = "invalid_document"
 
@@ -217,13 +217,13 @@ class InvalidDocument(Rejected):
         self,
         source: str,
         problems: list[str],
-        next_step: str = "Correct the document and give it again.",
+        next_step: str = "Correct the document and try again.",
         *following: Next,
         more: bool = False,
     ) -> None:
         listed = "; ".join(problems) + ("; and more" if more else "")
         super().__init__(
-            f"{source} can't be accepted: {listed}.",
+            f"{source} is invalid: {listed}.",
             next_step,
             *following,
             source=source,
@@ -232,13 +232,13 @@ class InvalidDocument(Rejected):
 
 
 class IllegalTransition(Rejected):
-    """The lifecycle has no such move from where the manifest is. `details["allowed"]` lists those it has."""
+    """The lifecycle has no such transition from the manifest's state. `details["allowed"]` lists those that it has."""
 
     code = "illegal_transition"
 
 
 class GuardRefused(Rejected):
-    """A guard said no. `details` is what `registration.core.explanation.Explanation.as_json` gives.
+    """A guard refused. `details` is the result of `registration.core.explanation.Explanation.as_json`.
 
     `details["verdicts"]` holds each guard's name, verdict, reason and evidence.
     """
@@ -247,37 +247,37 @@ class GuardRefused(Rejected):
 
 
 class InvalidAnswer(Rejected):
-    """An answer in a session can't be taken. `details["problems"]` lists all that is wrong, `details["found"]` as JSON."""
+    """An answer in a session is invalid. `details["problems"]` lists every problem, `details["found"]` the same as JSON."""
 
     code = "invalid_answer"
 
 
 class NotYours(Rejected):
-    """The session belongs to somebody else, or is bound to another client."""
+    """The session belongs to another user, or is bound to another client."""
 
     code = "not_yours"
 
 
 class SessionEnded(Rejected):
-    """The session is over: `details["state"]` says how. Where it can be started again, the next step says so."""
+    """The session has ended, in `details["state"]`. If it can be restarted, the next step says so."""
 
     code = "session_ended"
 
 
 class SessionExpired(SessionEnded):
-    """The session was left alone for too long. It can be started again, with the answers that it has."""
+    """The session was idle for too long. It can be restarted, with its answers."""
 
     code = "session_expired"
 
 
 class WorkFailed(Rejected):
-    """What a session was to do outside failed, and everything was undone. The session is FAILED."""
+    """The external work of a session failed, and everything was undone. The session is FAILED."""
 
     code = "work_failed"
 
 
 class WorkStuck(Rejected):
-    """What a session has done outside can't be undone now. The session stays where it is; going on with it tries again."""
+    """The external work of a session can't be undone now. The session stays where it is; resuming it retries."""
 
     code = "work_stuck"
 
@@ -289,31 +289,31 @@ class SessionActive(AlreadyExists):
 
 
 class PinMismatch(Rejected):
-    """The document or the log is not what the caller has seen. `details` holds what was expected and found."""
+    """The document or the log differs from what the caller pinned. `details` holds the expected and the found value."""
 
     code = "pin_mismatch"
 
 
 class LeaseLost(Rejected):
-    """The lease is not the caller's any more: it ended, and somebody else took it, or it was broken.
+    """The lease is no longer the caller's: it expired and was acquired by another holder, or it was broken.
 
-    `details` holds the key, the number that it had, and, where somebody holds it now, who, where, since and until when.
+    `details` holds the key, its number, and the holder, host, since and until of the current lease, if there is one.
     """
 
     code = "lease_lost"
 
 
 class StaleFence(Rejected):
-    """A write under a lease, after a write under a later one was seen. Nothing was written.
+    """A write under an expired lease, after a write under a later one. Nothing was written.
 
-    `details` holds the number that was given, the one that was seen, and who wrote under that at which version.
+    `details` holds the given number, the highest one seen, and the actor and version of the write under that.
     """
 
     code = "stale_fence"
 
 
 class ReceiptMismatch(Rejected):
-    """A receipt doesn't say what the log says. `details["problems"]` lists everything that differs."""
+    """A receipt does not match the log. `details["problems"]` lists every difference."""
 
     code = "receipt_mismatch"
 
@@ -331,13 +331,13 @@ class SnapshotMismatch(Rejected):
 
 
 class TargetRefused(Rejected):
-    """The place that something is deployed to says no. Nothing was done there."""
+    """The target of a deployment refuses. Nothing was done there."""
 
     code = "target_refused"
 
 
 class VersionConflict(RegistrationError):
-    """The manifest is at another version than the one the caller decided on. Nothing was written."""
+    """The manifest is not at the version that the caller expects. Nothing was written."""
 
     code = "version_conflict"
 
@@ -353,13 +353,13 @@ class VersionConflict(RegistrationError):
 
 
 class LockTimeout(RegistrationError):
-    """Somebody else held the manifest for the whole wait. Nothing was written."""
+    """Waiting for the manifest's lock timed out. Nothing was written."""
 
     code = "lock_timeout"
 
     def __init__(self, what: str, timeout_s: float) -> None:
         super().__init__(
-            f"{what!r} is being written by somebody else; waited {timeout_s:g} s for its lock.",
+            f"Timed out after {timeout_s:g} s waiting for the lock on {what!r}: another process is writing.",
             "Try again, or wait longer.",
             what=what,
             timeout_s=timeout_s,
@@ -367,14 +367,14 @@ class LockTimeout(RegistrationError):
 
 
 class LeaseHeld(RegistrationError):
-    """Somebody else holds the lease. Nothing was written. Try again when it has ended."""
+    """Another actor holds the lock. Nothing was written. Retry when it is released or expired."""
 
     code = "lease_held"
 
     def __init__(self, key: str, *, holder: str, host: str, since: str, until: str, number: int) -> None:
         super().__init__(
-            f"{key!r} is held by {holder!r} on {host}, since {since}, until {until}.",
-            "Wait until then, have it released, or break the lock.",
+            f"{key!r} is locked by {holder!r} on {host}, since {since}, until {until}.",
+            "Wait until then, ask its holder to release it, or break the lock.",
             Next(operation="locks.break", id=key, missing=("reason",)),
             key=key,
             holder=holder,
@@ -386,25 +386,25 @@ class LeaseHeld(RegistrationError):
 
 
 class ConsumerBusy(LockTimeout):
-    """Somebody else is reading the feed under that name. `details["holder"]` says who."""
+    """Another process is reading the feed under that name. `details["holder"]` identifies it."""
 
     code = "consumer_busy"
 
     def __init__(self, name: str, holder: dict[str, Any] | None) -> None:
-        who = "somebody else"
+        who = "another process"
         if holder:
             who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
         RegistrationError.__init__(
             self,
-            f"The consumer {name!r} is at work in {who}.",
-            "Stop that one first, or work under another name.",
+            f"The consumer {name!r} is in use by {who}.",
+            "Stop that process first, or use another name.",
             consumer=name,
             holder=holder,
         )
 
 
 class ConsumerBlocked(RegistrationError):
-    """A consumer met an entry that keeps failing, and goes no further, so that the order is kept."""
+    """A consumer is blocked by an entry that keeps failing, so that the order is kept."""
 
     code = "consumer_blocked"
 
@@ -424,7 +424,7 @@ class ConsumerBlocked(RegistrationError):
 
 
 class WaitTimeout(RegistrationError):
-    """What was waited for did not come in time. Nothing was written."""
+    """A wait timed out. Nothing was written."""
 
     code = "wait_timeout"
 
@@ -436,13 +436,13 @@ class StoreError(RegistrationError):
 
 
 class TargetUnavailable(StoreError):
-    """The place that something is deployed to gave no answer, so it can't be told whether it was done."""
+    """The target of a deployment gave no answer, so the outcome is unknown."""
 
     code = "target_unavailable"
 
 
 class UnknownEvent(StoreError):
-    """The log holds a type of event that this release does not know. Nothing was changed."""
+    """The log contains a type of event that this release does not know. Nothing was changed."""
 
     code = "unknown_event"
 
@@ -454,10 +454,10 @@ class CorruptRegistry(StoreError):
 
 
 class CorruptLog(StoreError):
-    """A log is not what was written. Nothing was changed.
+    """A log is corrupt. Nothing was changed.
 
-    path: the file, relative to the registry. line: from 1; 0 where no line can be named.
-    offset_bytes: where the first bad byte's line begins. sound_version: the last version that checks out.
+    path: the file, relative to the registry. line: from 1; 0 if no line can be named.
+    offset_bytes: the start of the first bad line. sound_version: the last valid version.
     """
 
     code = "corrupt_log"
@@ -466,8 +466,8 @@ class CorruptLog(StoreError):
         self, path: str, *, line: int, offset_bytes: int, reason: str, sound_version: int, stream: str
     ) -> None:
         where = f"{path}, line {line}, byte {offset_bytes}" if line else path
-        sound = {0: "No version checks out.", 1: "Version 1 checks out."}.get(
-            sound_version, f"Versions 1 to {sound_version} check out."
+        sound = {0: "No version is valid.", 1: "Version 1 is valid."}.get(
+            sound_version, f"Versions 1 to {sound_version} are valid."
         )
         advice, steps = _after_damage(path.partition("/")[0], stream)
         super().__init__(
@@ -484,9 +484,9 @@ class CorruptLog(StoreError):
 
 
 def _after_damage(area: str, stream: str) -> tuple[str, tuple[Next, ...]]:
-    """What to do about a damaged log, by the directory that it is in."""
+    """The remedy for a damaged log, by its directory."""
     repair = Next(operation="repair", id=stream if area == "manifests" else f"{area}/{stream}")
-    advice = "Look for a backup; where there is none, see the whole finding and what a repair would keep"
+    advice = "Look for a backup; without one, see all findings and what a repair would keep"
     if area == "manifests":
         return f"{advice}.", (Next(operation="verify", id=stream), repair)
     if area == "sessions":

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 EVENTS_AT_ONCE = 2_000
 BYTES_AT_ONCE = 8 * 1024 * 1024
-"""How much is folded in one transaction, at most: others, readers at the end of it included, have to wait for it."""
+"""The maximum that is folded in one transaction: other writers, and readers at its end, wait for it."""
 
 SELECTED_AGAIN_MAX = 3
-"""How often a page is selected again since a log of it had changed: under steady writing that would never end."""
+"""The maximum number of retries when a log on a page has changed: under constant writes there would be no end."""
 
 CHECKED_AT_ONCE = 200
 
@@ -60,7 +60,7 @@ class Page:
 
 @dataclass(slots=True, eq=False)
 class _CaughtUp:
-    """What catching up came to. problems: why manifests that the feed told of can't be read."""
+    """The result of catching up. problems: the errors of manifests in the feed that can't be read."""
 
     events: int = 0
     problems: dict[str, RegistrationError] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class _CaughtUp:
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """What is folded at once. cursor: the place behind it; None where there was nothing more."""
+    """One batch of events. cursor: the position after it; None if there were no more."""
 
     cursor: str | None = None
     events: list[Event] = field(default_factory=list)
@@ -106,7 +106,7 @@ class Catalog:
             self._file = CatalogFile(disk, root, store.source, busy_timeout_s=busy_timeout_s)
 
     def catch_up(self) -> int:
-        """Fold what was committed since; how many events that were."""
+        """Fold the events committed since the last call; returns their number."""
         return self._file.ask(lambda db: self._catch_up(db).events)
 
     def page(
@@ -140,7 +140,7 @@ class Catalog:
         return self._file.ask(question)
 
     def count(self, filters: Filters, *, policy: Callable[[], Policy]) -> int:
-        """How many manifests the filters let through."""
+        """The number of manifests that match the filters."""
 
         def question(db: sqlite3.Connection) -> int:
             self._catch_up(db)
@@ -169,7 +169,7 @@ class Catalog:
         rows_max: int,
         time_limit_s: float,
     ) -> Answer:
-        """See `registration.catalog.queries`. It is asked through a connection that can't write."""
+        """See `registration.catalog.queries`. It runs on a read-only connection."""
         from registration.catalog.queries import run_query  # noqa: PLC0415  # as above
 
         def first(db: sqlite3.Connection) -> None:
@@ -184,9 +184,9 @@ class Catalog:
     def refresh(
         self, ids: Iterable[str], *, quick: bool, step: Callable[[], None], anew: bool = False
     ) -> Checked:
-        """Catch up, find what the feed doesn't tell, and compare the catalog with the logs; see `Checked`.
+        """Catch up, find changes that are not in the feed, and compare the catalog with the logs; see `Checked`.
 
-        ids: of all logs. quick: compare the heads of the logs only. step: called after each log. anew: from nothing.
+        ids: of all logs. quick: compare the heads of the logs only. step: called after each log. anew: rebuild from scratch.
         """
         if anew:
             self._file.make_anew()
@@ -196,7 +196,7 @@ class Catalog:
         return self._file.ask(lambda db: self._refresh(db, iter(ids), quick=quick, step=step))
 
     def status(self) -> Status:
-        """How it stands, changing nothing."""
+        """Its status; changes nothing."""
         from registration.catalog.status import Status, status_of  # noqa: PLC0415  # as above
 
         path, size = self._file.path, 0
@@ -225,7 +225,7 @@ class Catalog:
                 while not found.done:
                     with transaction(
                         db
-                    ):  # a turn each: whoever else is catching up goes on from where this ends
+                    ):  # one at a time: another process that catches up continues from where this ends
                         self._fold_some(db, found)
         except Unusable:
             if isinstance(self._file, CatalogFile):
@@ -275,7 +275,7 @@ class Catalog:
                 batch.size_bytes += len(entry.event.line)
                 if batch.size_bytes > BYTES_AT_ONCE:
                     break
-        except InvalidArgument:  # the feed that the cursor was of was deleted
+        except InvalidArgument:  # the cursor's feed was deleted
             if cursor is None:
                 raise
             return self._batch(None)
@@ -287,7 +287,7 @@ class Catalog:
         return batch
 
     def _unreadable(self, db: sqlite3.Connection, found: _CaughtUp) -> list[Unreadable]:
-        """The manifests that could not be read, and still can't be; those that were just found are not tried again."""
+        """The manifests that were unreadable before and still are; those found just now are not tried again."""
         ids = unreadable(db)
         if not ids:
             return []
@@ -297,8 +297,10 @@ class Catalog:
         return [Unreadable(id, problem) for id, problem in problems if problem is not None]
 
     def _settle(self, db: sqlite3.Connection, ids: Iterable[str]) -> bool:
-        """See to manifests whose logs aren't what their rows are of; whether a row changed."""
-        caught_up = self._catch_up(db).events  # so what is found from here on is not merely news
+        """Repair the rows of manifests whose logs have changed; returns whether a row changed."""
+        caught_up = self._catch_up(
+            db
+        ).events  # so that differences found from here on are not merely new events
         with transaction(db):
             projection = Projection(db, self._store, self._store.definition)
             mended = [projection.mend(id).changed for id in ids]
@@ -324,7 +326,7 @@ class Catalog:
         with transaction(db):
             known = db.execute("SELECT id FROM manifests UNION SELECT id FROM unreadable ORDER BY id")
             projection = Projection(db, self._store, self._store.definition)
-            # Not merely made meanwhile: one whose log is there still is known for a reason.
+            # Check again: a manifest created in the meantime has a log.
             unknown = [id for (id,) in known.fetchall() if id not in seen]
             gone = [id for id in unknown if projection.mend(id).changed]
         dark = tuple(unreadable(db))
@@ -335,7 +337,7 @@ class Catalog:
         return keep_places(db, definition.chart, definition.identity["digest"])
 
     def _for_people(self, db: sqlite3.Connection, policy: Callable[[], Policy]) -> None:
-        """What only people's own SQL looks at: kinds by the policy in force, places by the lifecycle in force."""
+        """Update the columns for user queries: kinds by the policy in force, places by the lifecycle in force."""
         keep_kinds(db, policy())
         with transaction(db):
             self._places(db)
@@ -352,7 +354,7 @@ class Catalog:
 
 @contextmanager
 def _unusable_feed() -> Iterator[None]:
-    """Without the feed, a catalog is of no use: where nothing can be written, say, and no feed was kept yet."""
+    """Without the feed a catalog is unusable: for example if the directory is read-only and has no feed yet."""
     try:
         yield
     except (StoreError, LockTimeout) as error:
@@ -360,7 +362,7 @@ def _unusable_feed() -> Iterator[None]:
 
 
 def _check_pages(db: sqlite3.Connection) -> None:
-    """Look at every page of the file. Raises sqlite3.DatabaseError where one is damaged, so that it is made anew."""
+    """Check every page of the file. Raises sqlite3.DatabaseError when one is damaged, so that the catalog is rebuilt."""
     found = [str(reason) for (reason,) in db.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise damaged("; ".join(found))

@@ -1,7 +1,7 @@
-"""Checking: is the catalog what the logs say? What differs is mended on the way.
+"""Checking: does the catalog match the logs? Differences are repaired on the way.
 
-For each manifest the head of its log is compared, which stands for every byte before it; in a full check the log is folded
-again as well, and every row of it compared, so that a damaged catalog shows as well as one that is behind.
+For each manifest the head of its log is compared, which covers every byte before it; a full check also folds the log
+again and compares every row, so that damage is detected as well as lag.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _COMPARED = (
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check came to; all of it is right now.
+    """The result of a check; afterwards everything is correct.
 
-    caught_up: how many events the catalog was behind. manifests: how many logs were compared. mended: the ids of those that the catalog
-    had something else of, or nothing; gone: those that it had and that are no more. unreadable: those that can't be read.
+    caught_up: the number of events that were missing. manifests: the number of logs compared. mended: the ids whose rows
+    were wrong or missing; gone: those whose logs no longer exist. unreadable: those that can't be read.
     """
 
     caught_up: int
@@ -50,7 +50,7 @@ class Comparison:
         self._again = self._projection if self._other is None else Projection(self._other, logs, definition)
 
     def is_equal(self, id: str) -> bool:
-        """Whether the catalog has of a manifest what its log says; what can't be read is neither."""
+        """Whether the catalog's rows of a manifest match its log; an unreadable one is neither."""
         if self._projection.mend(id).changed:
             return False
         if self._other is None or self._projection.row(id)[1] is None:
@@ -65,7 +65,7 @@ class Comparison:
         return same or unread
 
     def close(self) -> None:
-        """Let go of what was folded again."""
+        """Release the rows that were folded for comparison."""
         if self._other is not None:
             self._other.close()
 

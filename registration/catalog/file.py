@@ -33,11 +33,11 @@ from registration.storage import layout
 from registration.storage.disk import Disk, given_back, is_file, lock_span, opened_directory
 
 CACHE_KB = 32 * 1024
-"""How much a connection may keep in memory; a transaction of catching up stays below it, so readers aren't kept waiting."""
+"""The cache of a connection; a transaction of catching up fits in it, so that readers are not blocked."""
 
 _JOURNAL = layout.CATALOG_FILE + "-journal"
 _LOCKED_BYTES = (0x4000_0000, 512)
-"""Where SQLite takes its locks (https://www.sqlite.org/fileformat2.html, "the lock-byte page")."""
+"""The bytes on which SQLite takes its locks (https://www.sqlite.org/fileformat2.html, "the lock-byte page")."""
 
 _USELESS = frozenset(
     {
@@ -52,29 +52,29 @@ _USELESS = frozenset(
         sqlite3.SQLITE_FORMAT,
     }
 )
-"""The primary codes of failures that a catalog of ours, with the tables of this release, doesn't give."""
+"""The primary error codes that an intact catalog of this release never gives."""
 
 _NAMES = frozenset(re.findall(r"CREATE (?:TABLE|INDEX|VIEW) (\w+)", TABLES + MACHINERY))
 
 T = TypeVar("T")
 
 _turns: dict[str, threading.RLock] = {}
-"""By path, whose turn it is in this process: opening and closing the file besides SQLite ends the locks of all threads."""
+"""By path, the mutex of this process: opening and closing the file outside SQLite releases the locks of all threads."""
 
-os.register_at_fork(after_in_child=_turns.clear)  # a thread that the child doesn't have may hold one
+os.register_at_fork(after_in_child=_turns.clear)  # a thread that does not exist in the child may hold one
 
 
 class Unusable(Exception):  # a reason on its way to a catalog in memory, never seen by a caller
     """The catalog can't be used now, and the answer has to come from another one."""
 
 
-class Useless(Exception):  # a reason to make the catalog anew, never seen by a caller
-    """The file is damaged, or is no catalog of this release and this registry."""
+class Useless(Exception):  # a reason to rebuild the catalog, never seen by a caller
+    """The file is damaged, or not a catalog of this release and this registry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file as it was when it was opened: whoever makes it anew must find it so."""
+    """The identity of a file when it was opened: it is only rebuilt if it is still the same."""
 
     inode: int
     size_bytes: int
@@ -88,8 +88,8 @@ class Seen:
 class CatalogFile:
     """`catalog.sqlite` of one registry. Safe to share between threads and processes.
 
-    root: the registry's directory. source: ``urn:uuid:`` and the registry's id. busy_timeout_s: how long to wait for
-    somebody else who has it locked.
+    root: the registry's directory. source: ``urn:uuid:`` and the registry's id. busy_timeout_s: how long to wait if another
+    process has it locked.
     """
 
     def __init__(self, disk: Disk, root: str, source: str, *, busy_timeout_s: float) -> None:
@@ -100,39 +100,39 @@ class CatalogFile:
         self.path = os.path.join(root, layout.CATALOG_FILE)
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Put a question to a sound catalog, which may be a new, empty one; made anew where it turns out to be useless.
+        """Ask an intact catalog, which may be a new, empty one; it is rebuilt if it turns out to be unusable.
 
         Raises:
-            Unusable: when it can't be had: locked for too long, not writable, no room, something else in its place.
+            Unusable: when it is unavailable: locked for too long, not writable, no space, not a regular file.
         """
         with self._turn():
             try:
                 return self._ask(question)
             except Useless:
-                # Whatever somebody else puts there from here on is not what was found to be useless.
+                # A file that another process puts there from here on is not the unusable one.
                 self._empty(self._look())
             try:
                 return self._ask(question)
             except Useless as why:
-                raise Unusable(f"it was made anew, and is of no use still: {why}") from why
+                raise Unusable(f"it was rebuilt and is still unusable: {why}") from why
 
     def ask_as_it_is(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Put a question that only reads to the file as it stands.
+        """Ask a read-only question of the file as it is.
 
         Raises:
-            Unusable: when it can't be had, is not there, or is of no use.
+            Unusable: when it is unavailable, missing or unusable.
         """
         with self._turn():
             try:
                 return self._ask(question, read_only=True)
             except Useless as why:
-                raise Unusable(f"it is of no use: {why}") from why
+                raise Unusable(f"it is unusable: {why}") from why
 
     def make_anew(self) -> None:
-        """Empty it, whatever stands in it.
+        """Empty it, whatever it contains.
 
         Raises:
-            Unusable: when somebody else has it open all the time, or it can't be had.
+            Unusable: when another process keeps it open, or it is unavailable.
         """
         with self._turn():
             self._empty(self._look())
@@ -141,7 +141,7 @@ class CatalogFile:
     def _turn(self) -> Iterator[None]:
         turn = _turns.setdefault(self.path, threading.RLock())
         if not turn.acquire(timeout=self._busy_timeout_s):
-            raise Unusable("another thread has it all the time")
+            raise Unusable("another thread holds it")
         try:
             yield
         finally:
@@ -162,14 +162,14 @@ class CatalogFile:
                 return question(db)
 
     def _make(self) -> None:
-        """An empty file where there is none: nobody else may read it, and no link is followed."""
+        """Create an empty file if it is missing: mode 0600, and no link is followed."""
         with opened_directory(self._disk, self._root) as root, suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             with given_back(self._disk, self._disk.open(layout.CATALOG_FILE, flags, dir_fd=root)):
                 pass
 
     def _look(self) -> Seen | None:
-        """The file as it stands; SQLite follows links, so none may stand there."""
+        """The identity of the file; SQLite follows links, so links are refused here."""
         seen = None
         for name in (_JOURNAL, layout.CATALOG_FILE):
             try:
@@ -177,15 +177,15 @@ class CatalogFile:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise Unusable(f"{name} can't be looked at: {error.strerror}") from error
+                raise Unusable(f"{name} can't be read: {error.strerror}") from error
             if not is_file(found):
-                raise Unusable(f"{name} is not a plain file, and no link is followed")
+                raise Unusable(f"{name} is not a regular file, and links are not followed")
             seen = Seen.of(found) if name == layout.CATALOG_FILE else None
         return seen
 
     def _connect(self, *, read_only: bool) -> sqlite3.Connection:
         mode = "ro" if read_only else "rw"
-        # A registry's directory may have any name.
+        # The name of a registry's directory may contain any characters.
         path = self.path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
         db = sqlite3.connect(
             f"file:{path}?mode={mode}",
@@ -199,7 +199,7 @@ class CatalogFile:
         return db
 
     def _is_sound(self, db: sqlite3.Connection) -> bool:
-        """Whether it is a catalog of this release and this registry; not yet, where it is empty."""
+        """Whether it is a catalog of this release and this registry; False for an empty one."""
         try:
             meta = read_meta(db)
         except sqlite3.OperationalError:
@@ -207,16 +207,16 @@ class CatalogFile:
                 raise
             return False
         if (meta["format"], meta["registry"]) != (FORMAT, self._source):
-            raise Useless(f"it is of format {meta['format']}, and of the registry {meta['registry']}")
+            raise Useless(f"it has format {meta['format']}, and belongs to the registry {meta['registry']}")
         there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         if not _NAMES | ({"words"} if meta["words"] == "yes" else set()) <= there:
             raise Useless("tables are missing")
         if meta["words"] == "no" and has_fts5(db):
-            raise Useless("it was made where SQLite has no FTS5")
+            raise Useless("it was created by a SQLite without FTS5")
         return True
 
     def _empty(self, seen: Seen | None) -> None:
-        """Cut the file to nothing while nobody has it open, unless it isn't the one any more that was seen."""
+        """Truncate the file while no one has it open, unless it has been replaced."""
         disk = self._disk
         with (
             _explained(),
@@ -231,12 +231,12 @@ class CatalogFile:
                 disk.truncate(fd, 0)
 
     def _hold_alone(self, fd: int) -> None:
-        """Wait until nobody has the file open in SQLite, and keep them out."""
+        """Wait until no one has the file open in SQLite, and lock others out."""
         deadline = time.monotonic() + self._busy_timeout_s
         wait_s = 0.001
         while not lock_span(fd, *_LOCKED_BYTES):
             if time.monotonic() > deadline:
-                raise Unusable("it has to be made anew, and somebody has it open")
+                raise Unusable("it must be rebuilt, but another process has it open")
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, 0.05)
 
@@ -270,7 +270,7 @@ class CatalogInMemory:
             try:
                 return self._ask(question)
             except Useless as why:
-                raise Unusable(f"it was made anew, and is of no use still: {why}") from why
+                raise Unusable(f"it was rebuilt and is still unusable: {why}") from why
 
     def ask_as_it_is(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Put a question that only reads to a copy, which it may leave in any state."""
@@ -315,7 +315,7 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def in_memory(source: str) -> sqlite3.Connection:
-    """A new, empty catalog that is in no file."""
+    """A new, empty catalog in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     make_tables(db, source)
     return db
@@ -323,7 +323,7 @@ def in_memory(source: str) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing; nobody else writes meanwhile."""
+    """All or nothing; other writers are locked out."""
     db.execute("BEGIN IMMEDIATE")
     before = db.total_changes
     try:
@@ -347,27 +347,27 @@ def make_tables(db: sqlite3.Connection, source: str) -> None:
 
 
 def damaged(reason: str) -> sqlite3.DatabaseError:
-    """The error of what can't be what was written, as SQLite itself would raise it."""
+    """The error of corrupt content, as SQLite itself would raise it."""
     error = sqlite3.DatabaseError(reason)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
 
 
 def read_meta(db: sqlite3.Connection) -> defaultdict[str, str]:
-    """What the catalog says of itself: format, registry, words (whether it has an index of them), cursor, kinds, places."""
+    """The catalog's metadata: format, registry, words (whether there is an index of them), cursor, kinds, places."""
     return defaultdict(str, db.execute("SELECT key, value FROM meta"))
 
 
 def write_meta(db: sqlite3.Connection, **said: str) -> None:
-    """Change what it says of itself."""
+    """Change its metadata."""
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", said.items())
 
 
 def has_fts5(db: sqlite3.Connection) -> bool:
-    """Whether this SQLite can keep an index of words."""
+    """Whether this SQLite supports an index of words."""
     try:
         return bool(db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone())
-    except sqlite3.OperationalError:  # a SQLite that can't even say
+    except sqlite3.OperationalError:  # a SQLite without this pragma
         return False
 
 
@@ -382,13 +382,13 @@ def _statements(script: str) -> Iterator[str]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What SQLite and the system say, sorted into what makes a file useless and what keeps it from being used."""
+    """Translate errors of SQLite and the system: into `Useless` if the file is unusable, else into `Unusable`."""
     try:
         yield
     except sqlite3.ProgrammingError:  # a defect of ours
         raise
     except (UnicodeDecodeError, orjson.JSONDecodeError) as error:
-        raise Useless(f"what stands in it is no text, or no JSON: {error}") from error
+        raise Useless(f"its content is not text, or not JSON: {error}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _USELESS:

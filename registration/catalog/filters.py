@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from registration.core.chart import Chart
 
 Key = Literal["id", "updated", "created", "state"]
-"""What a list can be sorted by."""
+"""The sort keys of a list."""
 
 KEYS: tuple[Key, ...] = get_args(Key)
 
@@ -49,12 +49,12 @@ class FilterWords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Filters:
-    """What is looked for; everything that is said has to hold.
+    """The filters of a query; all that are set must match.
 
-    state: a parent state stands for its children. kind: by the policy in force. actor: who acted on it, at any time.
+    state: a parent state includes its children. kind: by the policy in force. actor: acted on it, at any time.
     created_since, created_until, updated_since, updated_until: times in the form of events, both ends included.
-    name_prefix: how the document's name begins; the id, where it has none. where: JSON Pointers, each with the JSON text of
-    what stands there; numbers are compared by value. text: words, each the beginning of one in the id or in a text of the
+    name_prefix: a prefix of the document's name, or of the id if it has none. where: JSON Pointers, each with the JSON text of
+    the required value; numbers are compared by value. text: words, each the prefix of a word in the id or in a text of the
     document. tag: one of its tags.
     """
 
@@ -76,30 +76,30 @@ class Filters:
         return tuple(words_in(self.text)) if self.text is not None else ()
 
     def said(self) -> dict[str, Any]:
-        """Those that are set, as JSON values."""
+        """The filters that are set, as JSON values."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in found.items() if value not in (None, ())}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """In which order manifests come: by a key, and by id where that is the same; `descending` turns all of it round."""
+    """The order of manifests: by a key, then by id; `descending` reverses both."""
 
     key: Key = "id"
     descending: bool = False
 
     @classmethod
     def of(cls, text: str) -> Order:
-        """``updated``, or ``-updated`` for the latest first.
+        """The order of a text: ``updated``, or ``-updated`` for the latest first.
 
         Raises:
-            InvalidArgument: when lists can't be sorted by that.
+            InvalidArgument: when there is no such key.
         """
         name = text.removeprefix("-") if isinstance(text, str) else text
         if name not in KEYS:
             raise InvalidArgument(
                 f"Lists can't be sorted by {text!r}.{nearest(str(name), KEYS)}",
-                f"Sort by one of {', '.join(KEYS)}; with a hyphen before it, the other way round.",
+                f"Sort by one of {', '.join(KEYS)}; a leading hyphen reverses the order.",
                 sort=text,
             )
         return cls(name, text.startswith("-"))
@@ -111,15 +111,15 @@ class Order:
 
     @property
     def text(self) -> str:
-        """The order as `of` takes it."""
+        """The order as text, in the form that `of` takes."""
         return ("-" if self.descending else "") + self.key
 
 
 def check_filters(chart: Chart, **said: Any) -> Filters:
-    """Filters from what a caller passes; times as `registration.evidence.timetravel.at_time` takes them, `where` as a mapping.
+    """The filters of a call; times as `registration.evidence.timetravel.at_time` takes them, `where` as a mapping.
 
     Raises:
-        InvalidArgument: when one of them can't be meant.
+        InvalidArgument: when one of them is invalid.
     """
     if (state := said.get("state")) is not None:
         check_state(chart, state)
@@ -135,19 +135,19 @@ def check_filters(chart: Chart, **said: Any) -> Filters:
     found = Filters(**said)
     if found.text is not None and not found.words:
         raise InvalidArgument(
-            f"There is no word in the text {found.text!r}.", "Words are made of letters and digits."
+            f"The text {found.text!r} contains no words.", "Words are made of letters and digits."
         )
     return found
 
 
 def stands(document: Any, pointer: str, wanted: str) -> bool:
-    """Whether at a pointer of a document stands what a JSON text says."""
+    """Whether the value at a pointer of a document equals a JSON text."""
     found = ABSENT if document is None else at_pointer(document, pointer)
     return found is not ABSENT and is_equal(found, orjson.loads(wanted))
 
 
 def is_equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal: numbers by value, and true is no number."""
+    """Whether two JSON values are equal: numbers by value, and true is not a number."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, int | float) and isinstance(other, int | float):
@@ -163,7 +163,7 @@ def _check_text(name: str, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
-        raise InvalidArgument(f"`{name}` is {value!r}; text is expected.", "Give it as text.")
+        raise InvalidArgument(f"Invalid `{name}` {value!r}: expected text.", "Pass it as text.")
 
 
 def _check_where(where: object) -> tuple[tuple[str, str], ...]:
@@ -171,7 +171,7 @@ def _check_where(where: object) -> tuple[tuple[str, str], ...]:
         return ()
     if not isinstance(where, Mapping):
         raise InvalidArgument(
-            f"`where` is {where!r}; JSON Pointers, each with a value, are expected.",
+            f"Invalid `where` {where!r}: expected JSON Pointers, each with a value.",
             "Write {'/version': '1.2.0'}.",
         )
     return tuple(sorted((_check_pointer(one), _json_text(one, value)) for one, value in where.items()))
@@ -181,15 +181,17 @@ def _check_pointer(text: object) -> str:
     _check_text("where", text)
     if isinstance(text, str) and (not text or text.startswith("/")):
         return text
-    raise InvalidArgument(f"{text!r} is no JSON Pointer.", "Write `/` before each member: /packages/0/name.")
+    raise InvalidArgument(
+        f"{text!r} is not a JSON Pointer.", "Write `/` before each member: /packages/0/name."
+    )
 
 
 def _json_text(pointer: str, value: Any) -> str:
     try:
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("it is no finite number")
+            raise ValueError("it is not a finite number")
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, ValueError) as error:
         raise InvalidArgument(
-            f"What is wanted at {pointer!r} is no JSON value: {error}.", "Give text, a number, or the like."
+            f"The value for {pointer!r} is not a JSON value: {error}.", "Pass text, a number, or the like."
         ) from None

@@ -1,4 +1,4 @@
-"""Listing: pages put together to one long list, with those that can't be read where they belong."""
+"""Listing: pages joined to one long list, with unreadable manifests in their positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from registration.catalog.rows import Row, Unreadable
 
 ROWS_AT_ONCE = 500
-"""How many rows of a long list are fetched in one go; what is written meanwhile shows in the next."""
+"""The number of rows fetched at once; concurrent writes show up in the next page."""
 
 
 def found_rows(
@@ -53,7 +53,7 @@ def _together(
 
 
 def _belongs(one: Unreadable, order: Order, after: SortKey | None) -> bool:
-    """Whether one that can't be read comes in a list that begins behind `after`."""
+    """Whether an unreadable manifest belongs in a list that begins after `after`."""
     return after is None or (order.key == "id" and _is_behind(one, after, order))
 
 

@@ -1,8 +1,8 @@
-"""The projection: events into the catalog's tables, a batch a transaction, with the cursor that it came to.
+"""The projection: events into the catalog's tables, one transaction for each batch, together with the cursor.
 
-An event is folded where it follows on what is there. Whatever doesn't, since it came twice, or one before it never came,
-or the log was repaired or put there by a copy tool, is settled by the log itself: `mend` compares, and folds anew where
-they differ. So the order and the number of deliveries don't matter to where it ends.
+An event is folded if it follows the row. Any other event, because it is a duplicate, an earlier one is missing,
+or the log was repaired or copied in, is settled by the log itself: `mend` compares, and folds again if
+they differ. So the result does not depend on the order or number of deliveries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from registration.values.snapshots import StateSnapshot
 
 KIND_UNKNOWN = ""
-"""What stands for a kind that was not worked out yet; that takes the policy, and few questions ask for it."""
+"""Marks a kind that has not been determined yet: it needs the policy, and few queries use it."""
 
 _COLUMNS = (
     "id, state, version, digest, name, document_version, creator, actor, created_at, updated_at, entered_at, "
@@ -37,7 +37,7 @@ _COLUMNS = (
 _ABSENT = object()
 
 KINDS_AT_ONCE = 500
-"""Documents can have a megabyte each."""
+"""Documents can have up to a megabyte each."""
 
 
 class Logs(Protocol):
@@ -52,7 +52,7 @@ class Logs(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mended:
-    """What mending came to. changed: the catalog had something else. problem: why the manifest can't be read, if so."""
+    """The result of mending. changed: the catalog was wrong. problem: the error if the manifest can't be read."""
 
     changed: bool
     problem: RegistrationError | None = None
@@ -60,7 +60,7 @@ class Mended:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """What a batch does to one manifest. number: None for a new one. document: `_ABSENT` where it did not change."""
+    """The effect of a batch on one manifest. number: None for a new one. document: `_ABSENT` if it did not change."""
 
     row: Row | None
     number: int | None
@@ -80,7 +80,7 @@ class _Pending:
 class Projection:
     """Writes into one open catalog, inside the caller's transaction.
 
-    logs, definition: what the events are of.
+    logs, definition: the source of the events.
     """
 
     def __init__(self, db: sqlite3.Connection, logs: Logs, definition: Definition) -> None:
@@ -90,7 +90,7 @@ class Projection:
         self._words = read_meta(db)["words"] == "yes"
 
     def fold(self, events: Iterable[Event]) -> None:
-        """Fold events, in order for each manifest; ones that come again, and gaps, are settled by the log."""
+        """Fold events, in order for each manifest; duplicates and gaps are settled by the log."""
         pending: dict[str, _Pending] = {}
         doubtful: dict[str, None] = {}
         for event in events:
@@ -108,9 +108,9 @@ class Projection:
             self.mend(id)
 
     def mend(self, id: str) -> Mended:
-        """See to it that the catalog has of a manifest what its log says.
+        """Make the catalog's rows of a manifest match its log.
 
-        One that can't be read is noted as such, and is to be looked at again by whoever asks.
+        An unreadable one is recorded as such, and tried again by later questions.
         """
         number, row = self.row(id)
         try:
@@ -121,7 +121,7 @@ class Projection:
         except (StoreError, LockTimeout) as problem:
             return Mended(changed=self.note_unreadable(id), problem=problem)
         if row is not None and len(events) >= row.version and events[row.version - 1].hash == row.head:
-            again = _Pending(row, number, [])  # it is behind, and nothing else
+            again = _Pending(row, number, [])  # it is only behind
             events = events[row.version :]
         else:
             self.forget(id, keep_number=bool(events))
@@ -132,7 +132,7 @@ class Projection:
         return Mended(changed=row is not None or bool(events))
 
     def forget(self, id: str, *, keep_number: bool = False) -> None:
-        """Take a manifest out."""
+        """Remove a manifest."""
         self._db.execute("DELETE FROM unreadable WHERE id = ?", (id,))
         number, _ = self.row(id)
         if number is None:
@@ -146,14 +146,14 @@ class Projection:
             self._db.execute("DELETE FROM manifests WHERE number = ?", (number,))
 
     def row(self, id: str) -> tuple[int | None, Row | None]:
-        """What is known of a manifest, and the number of its row."""
+        """The row of a manifest, and its number."""
         found = self._db.execute(f"SELECT number, {_COLUMNS} FROM manifests WHERE id = ?", (id,)).fetchone()
         return (None, None) if found is None else (found[0], row_from(found[1:]))
 
     def _events(self, id: str) -> list[Event]:
         try:
             return [self._definition.upcast(event) for event in self._logs.read(id)]
-        except NotFound:  # gone meanwhile
+        except NotFound:  # it has been removed
             return []
 
     def _begun(self, id: str) -> _Pending:
@@ -161,7 +161,7 @@ class Projection:
         return _Pending(row, number, [])
 
     def note_unreadable(self, id: str) -> bool:
-        """Note that a manifest can't be read; whether that is new. It has no row then."""
+        """Record that a manifest can't be read, and remove its row; returns whether that is new."""
         known = self._db.execute("SELECT 1 FROM unreadable WHERE id = ?", (id,)).fetchone() is not None
         self.forget(id)
         self._db.execute("INSERT INTO unreadable VALUES (?)", (id,))
@@ -208,7 +208,7 @@ class Projection:
             self._db.execute("INSERT INTO words (rowid, said) VALUES (?, ?)", (number, said))
 
     def _unsay(self, number: int, id: str) -> None:
-        """Take the words of a document out of their index, which has to be told what they were."""
+        """Remove the words of a document from their index, which needs the old words."""
         if not self._words:
             return
         old = self._db.execute("SELECT document FROM documents WHERE manifest = ?", (number,)).fetchone()
@@ -218,16 +218,16 @@ class Projection:
 
 
 def row_from(values: Sequence[Any]) -> Row:
-    """A row from what a select of `columns` gives.
+    """A row from the result of a select of `columns`.
 
     Raises:
-        sqlite3.DatabaseError: when it can't be what was written.
+        sqlite3.DatabaseError: when it is corrupt.
     """
     id, state, version, digest, name, document_version, creator, actor, *rest = values
     created_at, updated_at, entered_at, size_bytes, head = rest
     texts = (id, state, name, created_at, updated_at, entered_at, head)
     if not (all(type(one) is str for one in texts) and type(version) is type(size_bytes) is int):
-        raise damaged("a row of manifests has values of other types")
+        raise damaged("a row of manifests has values of the wrong type")
     return Row(
         id=id,
         state=state,
@@ -251,9 +251,9 @@ def columns(table: str) -> str:
 
 
 def keep_places(db: sqlite3.Connection, chart: Chart, lifecycle: str) -> dict[str, frozenset[str]]:
-    """The places in which manifests are, each with the states that are active in it, as the lifecycle says today.
+    """The places in which manifests are, each with the states that are active in it, by the current lifecycle.
 
-    lifecycle: its digest. The table of them, which is for people's SQL, is written where it isn't up to date.
+    lifecycle: its digest. Their table, for user queries, is updated if it is out of date.
     """
     found = db.execute(
         "WITH RECURSIVE one(place) AS (SELECT min(state) FROM manifests UNION ALL "
@@ -272,7 +272,7 @@ def keep_places(db: sqlite3.Connection, chart: Chart, lifecycle: str) -> dict[st
 
 
 def keep_kinds(db: sqlite3.Connection, policy: Policy) -> None:
-    """See to it that every manifest has its kind, by the policy in force. In transactions of its own."""
+    """Determine the kind of every manifest, by the policy in force. In its own transactions."""
     kinds = digest_of([[kind.name, dict(kind.match)] for kind in policy.kinds])
     if read_meta(db)["kinds"] != kinds:
         with transaction(db):
@@ -283,7 +283,7 @@ def keep_kinds(db: sqlite3.Connection, policy: Policy) -> None:
 
 
 def _find_kinds(db: sqlite3.Connection, policy: Policy) -> bool:
-    """Work out the kinds of some manifests that have none yet; whether there may be more."""
+    """Determine the kinds of some manifests that have none yet; returns whether there may be more."""
     query = (
         "SELECT m.number, d.document FROM manifests AS m LEFT JOIN documents AS d ON d.manifest = m.number "
         f"WHERE m.kind = '{KIND_UNKNOWN}' LIMIT {KINDS_AT_ONCE}"

@@ -1,8 +1,8 @@
-"""Queries: somebody's own SQL over the catalog, which reads, and can do nothing else.
+"""Queries: user-supplied, read-only SQL over the catalog.
 
-Three fences, each of which would do: the file is opened for reading only, `query_only` is set, and an authorizer lets
-nothing pass but selects and functions. A time limit ends what takes too long, and the number of rows and the size of a
-value are bounded, since whoever may ask need not be trusted with the memory.
+Three independent safeguards: the file is opened read-only, `query_only` is set, and an authorizer allows
+nothing but selects and functions. A time limit ends slow queries, and the number of rows and the size of a
+value are bounded, since users of queries need not be trusted with the memory.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ VALUE_BYTES_MAX = 16 * 1024 * 1024
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 _STEPS = 10_000
-"""Of SQLite's machine, between two looks at the clock: well below a millisecond."""
+"""Virtual machine instructions of SQLite between two checks of the clock: well below a millisecond."""
 
 _READING = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
 _PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "data_version"})
-"""Those that only tell of tables; as functions, too: ``pragma_table_info('events')``."""
+"""Pragmas that only describe tables; also as functions: ``pragma_table_info('events')``."""
 
 _OF_THE_FILE = frozenset(
     {
@@ -40,10 +40,10 @@ _OF_THE_FILE = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-"""Failures that are not the query's."""
+"""Failures that the query did not cause."""
 
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
-"""Those that some builds have, and that reach out of the catalog."""
+"""Functions of some builds that reach outside the catalog."""
 
 _ADVICE = "Write one select, and see which tables there are."
 _SCHEMA = Next(operation="query.schema")
@@ -51,7 +51,7 @@ _SCHEMA = Next(operation="query.schema")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a query gave. columns: their names. rows: of JSON values, bytes as hex. more: whether rows were left out."""
+    """The result of a query. columns: their names. rows: of JSON values, bytes as hex. more: whether rows were cut off."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
@@ -59,20 +59,20 @@ class Answer:
 
 
 def schema() -> str:
-    """The tables that can be asked, as SQL with comments."""
+    """The tables that can be queried, as SQL with comments."""
     return TABLES
 
 
 def run_query(
     db: sqlite3.Connection, sql: str, parameters: Parameters = (), *, rows_max: int, time_limit_s: float
 ) -> Answer:
-    """Run one select on an open catalog, which is of no use for writing afterwards.
+    """Run one select on an open catalog, which is read-only afterwards.
 
     parameters: for ``?``, or by name for ``:name``.
 
     Raises:
-        InvalidArgument: when it is no SQL, asks for what there is not, or is not one select.
-        Rejected: when it would do anything but read, or takes too long.
+        InvalidArgument: when it is invalid SQL, names an unknown table or column, or is not one select.
+        Rejected: when it would do anything but read, or times out.
     """
     refused: list[str] = []
     ends_at = time.monotonic() + time_limit_s
@@ -85,7 +85,7 @@ def run_query(
     try:
         cursor = db.execute(sql, parameters)
         if cursor.description is None:
-            raise InvalidArgument("That is no query: it gives no rows.", _ADVICE, _SCHEMA)
+            raise InvalidArgument("The statement is not a query: it returns no rows.", _ADVICE, _SCHEMA)
         rows = cursor.fetchmany(rows_max + 1)
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_FILE:
@@ -111,7 +111,7 @@ def _authorize(
     if action in _READING or (action == sqlite3.SQLITE_PRAGMA and one in _PRAGMAS):
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_UPDATE and one == "sqlite_master":
-        # What opening a virtual table, such as json_each, looks like. In earnest it is refused to everybody.
+        # Opening a virtual table, such as json_each, looks like this. A real change is always refused.
         return sqlite3.SQLITE_OK
     refused.append(_NAMES.get(action, "do anything but select"))
     return sqlite3.SQLITE_DENY
@@ -131,15 +131,15 @@ _NAMES = {
 def _explained(error: Exception, refused: list[str], time_limit_s: float) -> InvalidArgument | Rejected:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if refused:
-        return Rejected(f"The query would {refused[0]}, and queries only read.", _ADVICE, _SCHEMA)
+        return Rejected(f"The query would {refused[0]}; queries may only read.", _ADVICE, _SCHEMA)
     if code == sqlite3.SQLITE_INTERRUPT:
         return Rejected(
-            f"The query was ended after {time_limit_s:g} s.",
+            f"The query timed out after {time_limit_s:g} s.",
             "Ask for less, or allow more time.",
             Next(operation="query", missing=("sql", "time_limit")),
         )
     reason = str(error).rstrip(".")
-    return InvalidArgument(f"The query can't be run: {reason}.", _ADVICE, _SCHEMA)
+    return InvalidArgument(f"Invalid query: {reason}.", _ADVICE, _SCHEMA)
 
 
 def _json_value(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Rows: what the catalog knows of one manifest, as a fold of its events. Pure and total: no log can stop it."""
+"""Rows: the catalog's data about one manifest, as a fold of its events. Pure and total: no log can make it fail."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MICROSECOND = timedelta(microseconds=1)
 class Row:
     """One manifest after `version` events.
 
-    state: its place. name, document_version: what the document calls itself; `name` is the id where it has none.
-    creator, actor: who acted first and last. entered_at: since when it has been in this place. size_bytes, head: the log
-    that this is the fold of. Times are RFC 3339, as in events.
+    state: its place. name, document_version: of the document; `name` is the id if it has none.
+    creator, actor: who acted first and last. entered_at: the time since when it has been in this place. size_bytes, head: the
+    position in the log that this is the fold of. Times are RFC 3339, as in events.
     """
 
     id: str
@@ -40,21 +40,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unreadable:
-    """A manifest that can't be read, and why."""
+    """A manifest that can't be read, and the error."""
 
     id: str
     problem: RegistrationError
 
 
 Move = tuple[int, str, str, "str | None", "str | None", str, "int | None"]
-"""As much of an event as the catalog keeps: version, time, action, actor, source, target, stayed_us.
+"""The part of an event that the catalog stores: version, time, action, actor, source, target, stayed_us.
 
-source: the place before; None for the first. stayed_us: how long the manifest had been there, in microseconds, where the
+source: the place before; None for the first. stayed_us: how long the manifest had been there, in microseconds, if the
 event led to another place."""
 
 
 def advance(row: Row | None, event: Event) -> Row:
-    """The row after an event that follows on it; None: before the first."""
+    """The row after the next event; None: before the first."""
     data = event.data
     state, actor = event.to_state, _text(data.get("actor"))
     digest = _text(data["digest"]) if "digest" in data else (row.digest if row else None)
@@ -80,7 +80,7 @@ def advance(row: Row | None, event: Event) -> Row:
 
 
 def move(row: Row | None, event: Event) -> Move:
-    """What is kept of an event that follows on a row."""
+    """The stored part of an event that follows a row."""
     source = row.state if row else None
     left = row is not None and row.state != event.to_state
     return (
@@ -95,14 +95,14 @@ def move(row: Row | None, event: Event) -> Move:
 
 
 def follows(row: Row | None, event: Event) -> bool:
-    """Whether an event is the next one in the log that a row is the fold of."""
+    """Whether an event is the next one in the row's log."""
     if row is None:
         return event.version == 1
     return event.version == row.version + 1 and event.prev_hash == row.head
 
 
 def tags_of(event: Event) -> tuple[str, ...] | None:
-    """All tags after an event that says so; None where it says nothing of them."""
+    """All tags after an event that changes them; None if it does not."""
     tags = event.data.get("tags")
     if not isinstance(tags, list | tuple):
         return None
@@ -120,7 +120,7 @@ def _text(value: Any) -> str | None:
 
 
 def _between_us(start: str, end: str) -> int | None:
-    """Microseconds from one time to another; None where one of them, in a log that somebody else wrote, is none."""
+    """Microseconds from one time to another; None if one of them, in a log by another program, is invalid."""
     try:
         return (datetime.fromisoformat(end) - datetime.fromisoformat(start)) // _MICROSECOND
     except (ValueError, TypeError):

@@ -1,9 +1,9 @@
-"""The tables of `catalog.sqlite`, and what stands in them. SQL that people write rests on this: columns are only added."""
+"""The tables of `catalog.sqlite`. User queries depend on them: columns are only ever added."""
 
 from __future__ import annotations
 
 FORMAT = "1"
-"""Of the tables; a catalog of any other is made anew."""
+"""The version of the tables; a catalog of another version is rebuilt."""
 
 TABLES = """\
 -- One manifest, as it stands now.

@@ -1,7 +1,7 @@
-"""Selecting: filters and orders in SQL, over one open catalog. What they mean is in `registration.catalog.filters`.
+"""Selecting: filters and orders in SQL, over one open catalog. Their meaning is defined in `registration.catalog.filters`.
 
-A page goes through an index that begins with the place, once for each place that may hold what is looked for, and merges
-the ways. So the first twenty of a million cost what twenty cost, in any order.
+A page is read through an index that begins with the place, once for each place that may contain matches, and the
+results are merged. So the first twenty of a million cost the same as twenty, in any order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _Condition = tuple[str, Mapping[str, Any]]
 """The rest of a WHERE clause, and its values."""
 
 _COLUMN: Mapping[Key, str] = {"id": "id", "state": "id", "updated": "updated_at", "created": "created_at"}
-"""What decides the order inside one place."""
+"""The column that determines the order inside one place."""
 
 _LAST_CHARACTER = 0x10FFFF
 
@@ -55,7 +55,7 @@ def select_page(
 
 
 def count(db: sqlite3.Connection, places: Mapping[str, frozenset[str]], filters: Filters) -> int:
-    """How many manifests the filters let through."""
+    """The number of manifests that match the filters."""
     condition, values = _condition(db, filters)
     found = 0
     for place in _wanted(places, filters):
@@ -74,7 +74,7 @@ def _wanted(places: Mapping[str, frozenset[str]], filters: Filters) -> list[str]
 
 
 def _is_behind(place: str, order: Order, after: SortKey | None) -> bool:
-    """Whether anything in a place can stand behind `after`: a matter of its name, where that is the key."""
+    """Whether a place can contain rows after `after`: depends on its name if that is the key."""
     if after is None or order.key != "state":
         return True
     return place <= after[0] if order.descending else place >= after[0]
@@ -102,7 +102,7 @@ def _way(
 
 
 def _condition(db: sqlite3.Connection, filters: Filters) -> _Condition:
-    """All filters but the state. Once for a page: a function can't be registered while a select runs."""
+    """All filters except the state. Once for a page: a function can't be registered while a select runs."""
     said: list[str] = []
     values: dict[str, Any] = {}
     if filters.kind is not None:
@@ -130,7 +130,7 @@ def _condition(db: sqlite3.Connection, filters: Filters) -> _Condition:
 
 
 def _document_condition(db: sqlite3.Connection, filters: Filters, values: dict[str, Any]) -> Iterator[str]:
-    """Where documents are looked into: the index of words leaves few of them to be read."""
+    """The conditions on documents: the index of words leaves few of them to be read."""
     document = "(SELECT document FROM documents WHERE manifest = m.number)"
     indexed = read_meta(db)["words"] == "yes"
     matches = match_words(filters.words) if filters.words and indexed else ""
@@ -151,7 +151,7 @@ def _document_condition(db: sqlite3.Connection, filters: Filters, values: dict[s
 
 
 def _words_at(filters: Filters) -> dict[str, None]:
-    """The words that a document has to have for its pointers to lead to what is wanted."""
+    """The words that a document must contain to match the values at its pointers."""
     texts = [text for _, wanted in filters.where if isinstance(text := orjson.loads(wanted), str)]
     return words_in("\n".join(texts))
 
@@ -165,7 +165,7 @@ def _says(id: str, document: str | None, wanted: str) -> bool:
 
 
 def _next_after(prefix: str) -> str | None:
-    """The first text that no longer begins with `prefix`, in the order of code points; None where all later ones do."""
+    """The first text after all that begin with `prefix`, in code point order; None if there is none."""
     while prefix:
         code = ord(prefix[-1]) + 1
         if code <= _LAST_CHARACTER:

@@ -1,4 +1,4 @@
-"""Statistics: how many manifests stand where, since when, how long they stay, and how much is done a day."""
+"""Statistics: manifests per state, their age there, the time spent in each state, and actions per day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _US = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Stays:
-    """How long manifests were in a place that they have left since, in seconds. p50_s, p95_s: nearest rank, exactly."""
+    """How long manifests stayed in a place before they left it, in seconds. p50_s, p95_s: exact, by nearest rank."""
 
     count: int
     mean_s: float
@@ -24,10 +24,10 @@ class Stays:
 
 @dataclass(frozen=True, slots=True)
 class InState:
-    """Those that are in one place now, and those that were.
+    """The manifests that are in one place now, and those that were.
 
-    count: how many are. oldest, median: since when the first to come and the middle one have been there; None where none
-    is. stays: of those that left; None where none has.
+    count: how many are. oldest, median: the time at which the first and the median one entered; None if there are
+    none. stays: of those that left; None if none has.
     """
 
     state: str
@@ -41,8 +41,8 @@ class InState:
 class Statistics:
     """A registry in numbers, as of `time`.
 
-    states: by name. days: by day (UTC), how often each action was taken, from `since` on where that was asked for.
-    unreadable: how many manifests can't be read, and are not counted.
+    states: by name. days: by day (UTC), the number of times each action was taken, from `since` on if given.
+    unreadable: the number of manifests that can't be read, and are not counted.
     """
 
     time: str

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a catalog stands.
+    """The status of a catalog.
 
-    state: ``current``, ``behind`` by `lag` events, ``missing``, or ``unusable`` for the reason given; what is not current is
-    set right by the next question, where it can be. cursor: the place in the feed that it came to.
+    state: ``current``, ``behind`` by `lag` events, ``missing``, or ``unusable`` for the reason given; if it is not current,
+    the next query fixes it, if possible. cursor: its position in the feed.
     """
 
     state: Literal["current", "behind", "missing", "unusable"]
@@ -38,7 +38,7 @@ def status_of(db: sqlite3.Connection, store: Ledger, *, path: str, size_bytes: i
     if cursor != store.feed_end():
         try:
             lag = store.feed_backlog(cursor).events
-        except InvalidArgument:  # of a feed that was deleted
+        except InvalidArgument:  # the feed was deleted
             lag = store.feed_backlog(None).events
     manifests, events = (
         db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("manifests", "events")

@@ -1,6 +1,6 @@
-"""Words: what free text is looked for in, and what it is looked for by. Pure.
+"""Words: the units of full-text search. Pure.
 
-Text is cut into runs of letters and digits, without regard to case and accents: ``Zürich`` is found by ``zurich``, and by
+Text is split into runs of letters and digits, ignoring case and accents: ``Zürich`` is found by ``zurich``, and by
 ``zür``. A word is compared by its first `WORD_CHARACTERS_MAX` characters.
 """
 
@@ -17,7 +17,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def words_in(text: str) -> dict[str, None]:
-    """The words of a text, each once, in order of their first appearance."""
+    """The distinct words of a text, in order of their first appearance."""
     folded = text.casefold()
     if not folded.isascii():
         parts = unicodedata.normalize("NFKD", folded)
@@ -29,21 +29,21 @@ def words_in(text: str) -> dict[str, None]:
 
 
 def words_of(id: str, document: Mapping[str, Any] | None) -> dict[str, None]:
-    """The words of a manifest: those of its id, and of every text in its document; names of members are none."""
+    """The words of a manifest: those of its id, and of every text in its document; member names are not included."""
     texts = [id]
     _collect(document, texts)
     return words_in("\n".join(texts))
 
 
 def has_words(wanted: Iterable[str], words: Iterable[str]) -> bool:
-    """Whether each wanted word is the beginning of one of the words."""
+    """Whether each wanted word is a prefix of one of the words."""
     return all(any(word.startswith(one) for word in words) for one in wanted)
 
 
 def match_words(wanted: Iterable[str], *, whole: bool = False) -> str:
-    """The same question to FTS5, whose tokenizer `ascii` takes our words, joined by spaces, for what they are.
+    """The same query for FTS5, whose tokenizer `ascii` accepts our words, joined by spaces, unchanged.
 
-    whole: each wanted word is to be there itself.
+    whole: each wanted word must match exactly.
     """
     return " ".join(f'"{word}"' if whole else f'"{word}"*' for word in wanted)
 

@@ -1,6 +1,6 @@
-"""Level 6, the command line: parse, call the pipeline, print. See `registration.cli.app` for the whole of it.
+"""The command line: parse, call the pipeline, print. Start at `registration.cli.app`.
 
-Data goes to stdout, talk to stderr. Exit codes are in `registration.cli.exits`, and nowhere else.
+Data goes to stdout, messages to stderr. Exit codes are defined in `registration.cli.exits`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 def main() -> None:
     """The console script. Ends the process with one of the documented exit codes."""
-    # portalocker imports redis-py where it is installed, for a lock that is never used here.
+    # portalocker imports redis-py if it is installed, for a lock that is never used here.
     modules: dict[str, Any] = sys.modules
     modules.setdefault("portalocker.redis", None)
     for stream in (sys.stdout, sys.stderr):

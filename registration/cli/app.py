@@ -1,4 +1,4 @@
-"""The `registration` command: its subcommands, each loaded when it is called, and how errors are shown."""
+"""The `registration` command: its subcommands, each loaded on demand, and the display of errors."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ COMMANDS = {
     "demo": "demo",
     "completion": "completion",
 }
-"""Each command and the module that it is in, in the order of the help."""
+"""Each command and its module, in the order of the help."""
 
 
 class _Commands(Subcommands):
-    """Loads a command's module when the command is called, and ends every error in its exit code."""
+    """Loads a command's module when the command is called, and turns every error into its exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -86,18 +86,18 @@ class _Commands(Subcommands):
             show_error(error, as_json=as_json.as_json)
             ctx.exit(exit_code(error))
         except click.UsageError as error:
-            # It says again what was typed, or what a shell put in the place of a `*`.
+            # It repeats what was typed, or what a shell expanded from a `*`.
             said = "\n".join(printable(line) for line in error.message.split("\n"))
             raise (error if said == error.message else click.UsageError(said, error.ctx)) from None
         except click.ClickException:
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except Exception as error:  # a defect of ours: whoever meets it should not have to read a traceback
+        except Exception as error:  # a bug of ours: users should not have to read a traceback
             if os.environ.get("REGISTRATION_TRACEBACK"):
                 traceback.print_exc()
-            say(f"Error: this should not happen: {type(error).__name__}: {error}")
-            say("Set REGISTRATION_TRACEBACK=1, run it again, and report what it prints.")
+            say(f"Error: unexpected failure: {type(error).__name__}: {error}")
+            say("Set REGISTRATION_TRACEBACK=1, run it again, and report the output.")
             ctx.exit(FAILURE)
 
 
@@ -123,6 +123,6 @@ _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meanin
 def app() -> None:
     """Review, approve and register JSON manifests on plain files.
 
-    A manifest goes from DRAFT to REVIEWED, APPROVED and REGISTERED. Who did what, when and why is kept in a
-    log that can be read with `cat` and checked with `registration verify`.
+    A manifest goes from DRAFT to REVIEWED, APPROVED and REGISTERED. Every change is an event with its actor, time and
+    reason, in a log that can be read with `cat` and verified with `registration verify`.
     """

@@ -1,7 +1,7 @@
-"""Asking at a terminal: an answer by the shape of its form, field by field, each looked at as soon as it is given.
+"""Asking at a terminal: an answer by the shape of its form, field by field, each validated as soon as it is given.
 
-At every question: ``?`` explains, ``<`` goes back a step, ``-`` leaves out what may be left out, Enter takes what stands in
-brackets. Text that is one of these, or empty, is typed in quotation marks: ``"-"``.
+At every question: ``?`` explains, ``<`` goes back a step, ``-`` skips an optional field, Enter accepts the value in
+brackets. A text that is one of these, or empty, is typed in quotation marks: ``"-"``.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from registration.onboarding.wizards.wizard import Option, Problem
 from registration.values.pointers import ABSENT, pointer
 
 Check = Callable[[dict[str, Any]], list[Problem]]
-"""From an answer, that may not be whole yet, to all that is wrong with it."""
+"""From a possibly incomplete answer to all its problems."""
 
 Keep = Callable[[dict[str, Any]], None]
-"""Keep what was answered so far."""
+"""Store the answer so far."""
 
 Path = tuple[str | int, ...]
 
 Whole = Callable[[Any], dict[str, Any]]
-"""From a value at the place that is asked for to the whole answer as it would be with it."""
+"""From a value of the current field to the whole answer that contains it."""
 
-HELP = "? explains, < goes back a step, - leaves it out, Enter takes what is in brackets, Ctrl-C leaves and keeps everything."
+HELP = "? explains, < goes back a step, - skips a field, Enter accepts the value in brackets, Ctrl-C leaves and keeps everything."
 
 
-class WentBack(Exception):  # no error: somebody typed <
-    """Whoever is asked wants to go back a step."""
+class WentBack(Exception):  # not an error: the user typed <
+    """The user wants to go back a step."""
 
 
 class Asker:
-    """Asks for one answer. check: what is wrong with it so far. keep: called with it as soon as there is more of it."""
+    """Asks for one answer. check: returns the problems so far. keep: called with the answer after each field."""
 
     def __init__(self, check: Check, keep: Keep) -> None:
         self._check = check
@@ -50,11 +50,11 @@ class Asker:
     def ask(
         self, shape: Shape, known: Mapping[str, Any], only: frozenset[str] | None = None
     ) -> dict[str, Any]:
-        """A whole answer. known: what to propose. only: ask no other fields, and keep what is known of them.
+        """A whole answer. known: the suggestions. only: ask no other fields, and keep their known values.
 
         Raises:
-            WentBack: when somebody typed ``<``.
-            click.Abort: when somebody typed Ctrl-C, or the input ends.
+            WentBack: when the user typed ``<``.
+            click.Abort: when the user typed Ctrl-C, or the input ends.
         """
         self._answer, self._known, self._kept = {}, known, dict(known)
         for name, member in (shape.members or {}).items():
@@ -71,8 +71,8 @@ class Asker:
         return self._answer
 
     def _keep_more(self, answer: Mapping[str, Any]) -> None:
-        """Keep what was answered so far, with what is known of the rest."""
-        so_far = deepcopy({**self._known, **answer})  # what is in it goes on changing
+        """Store the answer so far, with known values for the rest."""
+        so_far = deepcopy({**self._known, **answer})  # its contents keep changing
         if so_far != self._kept:
             self._keep(so_far)
             self._kept = so_far
@@ -80,7 +80,7 @@ class Asker:
     # -- one value -----------------------------------------------------------------------------------------
 
     def _value(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
-        """Ask until nothing is wrong with what was said at this place, as far as that can be told already."""
+        """Ask until the value has no problem, as far as that can be checked yet."""
         if shape.kind == "fixed":
             return shape.value
         while True:
@@ -113,7 +113,7 @@ class Asker:
                     return default
                 if not shape.required:
                     return ABSENT
-                tell(Problem("", "it is required; ? explains"))
+                tell(Problem("", "a value is required; ? explains"))
             elif typed == "-" and not shape.required:
                 return ABSENT
             else:
@@ -129,7 +129,7 @@ class Asker:
         if shape.item.options:
             show_options(shape.item.options)
         while True:
-            typed = prompt(f"{label(shape, path)} (several: with commas)", shown(default), shape)
+            typed = prompt(f"{label(shape, path)} (separate several with commas)", shown(default), shape)
             if typed == "":
                 if default is not ABSENT:
                     return default
@@ -147,7 +147,7 @@ class Asker:
                 tell(Problem("", f"{word!r} is not {_WANTED[shape.item.kind]}"))
 
     def _items(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
-        """A list of objects: one after the other, or changed one by one where there are some."""
+        """A list of objects: one after the other, or edited one by one if there are some."""
         items: list[Any] = list(known) if isinstance(known, list) else []
         item = partial(self._item, shape, path, whole, items)
         click.secho(f"{label(shape, path)}:", bold=True)
@@ -160,7 +160,7 @@ class Asker:
         for index, one in enumerate(items):
             if self._problems((*path, index), one, partial(_instead, whole, items, index)):
                 click.echo(f"  {index + 1}  {printable(item_names([one])[0])}")
-                items[index] = item(index, one)  # left half-way, or not right any more
+                items[index] = item(index, one)  # incomplete, or no longer valid
         if not items:
             items.append(item(0))
         while self._changed(items, item, shape):
@@ -177,7 +177,7 @@ class Asker:
         return one
 
     def _changed(self, items: list[Any], item: Callable[..., Any], shape: Shape) -> bool:
-        """Show a list, and have it changed once; whether there is more to do."""
+        """Show a list, and let the user edit it once; returns whether to continue."""
         for number, one in enumerate(item_names(items), 1):
             click.echo(f"  {number}  {printable(one)}")
         said = prompt("add, change N, remove N, or done", "done", shape)
@@ -192,18 +192,18 @@ class Asker:
         elif word == "remove" and 0 <= index < len(items):
             del items[index]
         else:
-            tell(Problem("", "say `add`, `change 1`, `remove 1` or `done`"))
+            tell(Problem("", "type `add`, `change 1`, `remove 1` or `done`"))
         return True
 
     def _table(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
-        """An object with names of one's own, until none is given."""
+        """An object with names of the user's choice, until an empty one is given."""
         assert shape.item is not None
         entries: dict[str, Any] = dict(known) if isinstance(known, Mapping) else {}
         click.secho(f"{label(shape, path)}:", bold=True)
         while True:
             for name, one in entries.items():
                 click.echo(f"  {printable(name)}: {printable(summary_of(one))}")
-            name = prompt("a name to add or change, -NAME removes it, Enter is done", "", shape)
+            name = prompt("a name to add or change; -NAME removes it, Enter finishes", "", shape)
             if name == "":
                 return entries if entries or shape.required else ABSENT
             if name.startswith("-"):
@@ -219,9 +219,7 @@ class Asker:
 
     def _object(self, shape: Shape, path: Path, known: Any, whole: Whole) -> Any:
         there = isinstance(known, Mapping)
-        if not shape.required and not confirm(
-            f"{label(shape, path)}: say something of it?", shape, default=there
-        ):
+        if not shape.required and not confirm(f"{label(shape, path)}: fill it in?", shape, default=there):
             return ABSENT
         found: dict[str, Any] = {}
         for name, member in (shape.members or {}).items():
@@ -255,10 +253,10 @@ class Asker:
             if 0 <= index < len(names):
                 chosen = shape.variants[index]
                 return self._said(chosen, path, known if fits(chosen, known) else ABSENT, whole)
-            tell(Problem("", f"say a number from 1 to {len(names)}"))
+            tell(Problem("", f"type a number from 1 to {len(names)}"))
 
     def _problems(self, path: Path, value: Any, whole: Whole) -> list[Problem]:
-        """What is wrong at this place, and below it, now that this is said."""
+        """The problems of this field, and below it, with this value."""
         if value is ABSENT:
             return []
         at = pointer(path)
@@ -266,17 +264,17 @@ class Asker:
 
 
 def _within(whole: Whole, members: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """The whole answer with a member of an object at its place."""
+    """The whole answer with a member of an object replaced."""
     return whole({**members, name: value})
 
 
 def _instead(whole: Whole, items: Sequence[Any], index: int, one: Any) -> dict[str, Any]:
-    """The whole answer with an item of a list at its place."""
+    """The whole answer with an item of a list replaced."""
     return whole([*items[:index], one, *items[index + 1 :]])
 
 
 def _as_it_is(value: Any) -> dict[str, Any]:
-    """The whole answer, from itself."""
+    """The whole answer is the value itself."""
     found: dict[str, Any] = value
     return found
 
@@ -284,13 +282,13 @@ def _as_it_is(value: Any) -> dict[str, Any]:
 _YES_OR_NO = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 _SINGLE = ("text", "integer", "number", "choice")
 _WANTED = {
-    "integer": "a whole number", "number": "a number", "boolean": "yes or no", "choice": "one of them", "json": "JSON",
+    "integer": "a whole number", "number": "a number", "boolean": "yes or no", "choice": "one of the choices", "json": "JSON",
     "text": "text",
 }  # fmt: skip
 
 
 def read(shape: Shape, typed: str) -> Any:
-    """What was typed, as a value of that shape; `ABSENT` where it is none."""
+    """The typed text as a value of that shape; `ABSENT` if it is invalid."""
     if shape.kind == "choice":
         return chosen(shape.options, typed)
     if shape.kind == "boolean":
@@ -303,7 +301,7 @@ def read(shape: Shape, typed: str) -> Any:
 
 
 def chosen(options: Sequence[Option], typed: str) -> Any:
-    """The option that was meant: its number, its value or its title."""
+    """The chosen option, by its number, its value or its title."""
     for one in options:
         if typed == str(one.value):
             return one.value
@@ -314,7 +312,7 @@ def chosen(options: Sequence[Option], typed: str) -> Any:
 
 
 def fits(shape: Shape, value: Any) -> bool:
-    """Whether a value may be meant by that variant."""
+    """Whether a value may belong to that variant."""
     if not isinstance(value, Mapping):
         return shape.kind not in ("object", "table", "list") and value is not ABSENT
     fixed = {name: one.value for name, one in (shape.members or {}).items() if one.kind == "fixed"}
@@ -322,7 +320,7 @@ def fits(shape: Shape, value: Any) -> bool:
 
 
 def prompt(text: str, default: str, shape: Shape) -> str:
-    """What was typed; ``?`` is answered here.
+    """The typed text; ``?`` is answered here.
 
     Raises:
         WentBack: for ``<``.
@@ -343,10 +341,13 @@ def prompt(text: str, default: str, shape: Shape) -> str:
 
 
 def _asked_for(shape: Shape) -> str:
-    """What may be said, where nobody wrote a help."""
-    named = {"list": "several, one after the other", "table": "names of your own, each with a value"}
-    what = named.get(shape.kind) or _WANTED.get(shape.kind) or "one of those above, by number or name"
-    return f"It wants {what}."
+    """The help of a field without one."""
+    named = {
+        "list": "several values, one after the other",
+        "table": "names of your choice, each with a value",
+    }
+    what = named.get(shape.kind) or _WANTED.get(shape.kind) or "one of the choices above, by number or name"
+    return f"Expected: {what}."
 
 
 def confirm(text: str, shape: Shape, *, default: bool) -> bool:
@@ -355,18 +356,18 @@ def confirm(text: str, shape: Shape, *, default: bool) -> bool:
         typed = prompt(f"{text} (yes or no)", "yes" if default else "no", shape).lower()
         if typed in _YES_OR_NO or typed == "":
             return _YES_OR_NO.get(typed, default)
-        tell(Problem("", "say yes or no"))
+        tell(Problem("", "type yes or no"))
 
 
 def label(shape: Shape, path: tuple[str | int, ...]) -> str:
-    """How a place is called: the name, and in a list the number before it."""
+    """The label of a field: its name, and in a list the number before it."""
     words = [f"{step + 1}." if isinstance(step, int) else step.replace("_", " ") for step in path]
-    needed = "" if shape.required or shape.default not in (ABSENT, None) else " (may be left out)"
+    needed = "" if shape.required or shape.default not in (ABSENT, None) else " (optional)"
     return printable(" ".join(words)) + needed
 
 
 def singular(name: str) -> str:
-    """One of them."""
+    """The name of one item."""
     word = name.replace("_", " ")
     return f"one of the {printable(word)}" if word else "one"
 
@@ -390,7 +391,7 @@ def shown(value: Any) -> str:
 
 
 def tell(problem: Problem) -> None:
-    """What is wrong, on stderr."""
+    """Print a problem on stderr."""
     click.secho(f"  ! {printable(str(problem))}", fg="red", err=True)
 
 

@@ -11,7 +11,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 @click.command(
     "completion",
-    short_help="Print the script for completion in a shell.",
+    short_help="Print the shell completion script.",
     epilog=examples(
         'eval "$(registration completion bash)"',
         "registration completion fish > ~/.config/fish/completions/registration.fish",

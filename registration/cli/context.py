@@ -1,4 +1,4 @@
-"""What every command shares: which registry, who acts, text or JSON, and how a pipeline is opened."""
+"""The context of every command: registry, actor, output format, and the opening of a pipeline."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Subcommands(click.Group):
-    """A group that suggests the command that was probably meant."""
+    """A group that suggests the closest command."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in known:
-            ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], known)}")
+            ctx.fail(f"Unknown command {args[0]!r}.{nearest(args[0], known)}")
         return super().resolve_command(ctx, args)
 
 
 @dataclass(slots=True)
 class Context:
-    """What was said on the command line, before or after the command's name; the later one counts."""
+    """The shared options, given before or after the command's name; the later one counts."""
 
     registry: str | None = None
     actor: str | None = None
@@ -54,14 +54,14 @@ class Context:
         """The registry's directory: `--registry`, else REGISTRATION_ROOT, else the nearest one above.
 
         Raises:
-            NotFound: when none of them says where it is.
+            NotFound: when none of them names one.
         """
         named = self.registry or os.environ.get("REGISTRATION_ROOT")
         if named:
             return named
         here = os.getcwd()
         while True:
-            # Other tools have a registry.json of their own; ours has its manifests beside it.
+            # Other tools have a registry.json, too; ours is next to manifests/.
             if os.path.lexists(os.path.join(here, layout.REGISTRY_FILE)) and os.path.isdir(
                 os.path.join(here, layout.MANIFESTS)
             ):
@@ -69,17 +69,17 @@ class Context:
             above = os.path.dirname(here)
             if above == here:
                 raise NotFound(
-                    "There is no registry here, nor in a directory above.",
-                    "Make one with `registration init`, or name one: `--registry DIR`, or REGISTRATION_ROOT.",
+                    "There is no registry here, nor in any parent directory.",
+                    "Create one with `registration init`, or name one: `--registry DIR`, or REGISTRATION_ROOT.",
                 )
             here = above
 
     def acting(self) -> str:
-        """Who acts: `--actor`, else REGISTRATION_ACTOR, else the login name."""
+        """The actor: `--actor`, else REGISTRATION_ACTOR, else the login name."""
         return self.actor if self.actor is not None else os.environ.get("REGISTRATION_ACTOR") or _login_name()
 
     def open(self) -> RegistrationPipeline:
-        """The pipeline over the registry, which must be there."""
+        """The pipeline of the registry, which must exist."""
         from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
         return RegistrationPipeline(
@@ -102,13 +102,13 @@ def _login_name() -> str:
 
 
 def _traceparent() -> str | None:
-    """The W3C trace context of this process, as OpenTelemetry's tools hand it on, where it is well-formed."""
+    """The W3C trace context of this process, as propagated by OpenTelemetry's tools, if it is well-formed."""
     found = os.environ.get("TRACEPARENT", "")
     return found if _TRACEPARENT.fullmatch(found) else None
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Put an option into the shared context, where it was given."""
+    """Store an option in the shared context, if it was given."""
     if value is not None and value is not False:
         setattr(context.ensure_object(Context), str(parameter.name), value)
 
@@ -119,7 +119,7 @@ _REGISTRY = click.option(
     expose_value=False,
     callback=_remember,
     type=click.Path(file_okay=False),
-    help="The registry's directory.  [default: REGISTRATION_ROOT, else the nearest above]",
+    help="The registry's directory.  [default: REGISTRATION_ROOT, else the nearest parent]",
 )
 _JSON = click.option(
     "--json", "as_json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON."
@@ -129,7 +129,7 @@ actor_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_remember,
-    help="Who acts.  [default: REGISTRATION_ACTOR, else the login name]",
+    help="The actor.  [default: REGISTRATION_ACTOR, else the login name]",
 )
 lock_timeout_option = click.option(
     "--lock-timeout",
@@ -138,7 +138,7 @@ lock_timeout_option = click.option(
     type=click.FloatRange(0, LOCK_TIMEOUT_S_MAX),
     expose_value=False,
     callback=_remember,
-    help="How long to wait for somebody else who is writing.  [default: 10]",
+    help="How long to wait for a lock.  [default: 10]",
 )
 
 
@@ -148,12 +148,16 @@ def shared_options(function: F) -> F:
 
 
 def writing_options(function: F) -> F:
-    """Those of every command that writes an event, on top of the shared ones."""
+    """The options of every command that writes an event, in addition to the shared ones."""
     for option in (
-        click.option("--idempotency-key", metavar="KEY", help="Answer a repeated call as the first one."),
-        click.option("--correlation-id", metavar="ID", help="Group what belongs to one request."),
-        click.option("--context", metavar="JSON", help="More to keep with the event: a JSON object."),
-        click.option("--comment", metavar="TEXT", help="A remark to keep with the event."),
+        click.option(
+            "--idempotency-key", metavar="KEY", help="Return the first result if the call is repeated."
+        ),
+        click.option("--correlation-id", metavar="ID", help="Correlate events of one request."),
+        click.option(
+            "--context", metavar="JSON", help="Further data to store with the event: a JSON object."
+        ),
+        click.option("--comment", metavar="TEXT", help="A remark to store with the event."),
         lock_timeout_option,
         actor_option,
     ):
@@ -162,12 +166,12 @@ def writing_options(function: F) -> F:
 
 
 def group_options(function: F) -> F:
-    """What may also stand before the command's name."""
+    """The options that may also precede the command's name."""
     return shared_options(actor_option(function))
 
 
 def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
-    """Shell completion of ids. Silent where there is no registry: nobody asked for a message."""
+    """Shell completion of ids. Silent without a registry: completion must not print messages."""
     try:
         ids = context.ensure_object(Context).open().upkeep.manifest_ids()
         return list(islice((id for id in ids if id.startswith(incomplete)), COMPLETIONS_MAX))
@@ -193,12 +197,12 @@ state_option = click.option(
     "--state",
     metavar="STATE",
     shell_complete=_states,
-    help="Only those in it; IN_REVIEW stands for its children.",
+    help="Only manifests in this state; IN_REVIEW includes its children.",
 )
 
 
 def state_name(chart: Chart, text: str) -> str:
-    """The state that was typed, in whatever case; what is unknown stays as it is, to be refused."""
+    """The state that was typed, in any case; an unknown one is unchanged, to be refused later."""
     return next((state.name for state in chart.states if state.name.casefold() == text.casefold()), text)
 
 
@@ -219,7 +223,7 @@ def creating_steps(chart: Chart) -> list[Next]:
 
 
 def lifecycle_said(context: Context, file: str | None) -> Definition:
-    """The lifecycle of a file, or one that comes along; without either the registry's own, or the usual one."""
+    """The lifecycle of a file, or a shipped one; without a name the registry's own, or the default."""
     if file is not None:
         from registration.engine.opening import lifecycle_from  # noqa: PLC0415  # `--help` needs none of it
 
@@ -235,5 +239,5 @@ def lifecycle_said(context: Context, file: str | None) -> Definition:
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: lines that can be typed."""
+    """The end of a command's help: examples."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,4 +1,4 @@
-"""The demo command: the whole lifecycle in a second, in a folder of its own."""
+"""The demo command: the whole lifecycle in a second, in a new directory."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ MANIFEST = {
 
 @click.command(
     "demo",
-    short_help="Walk a manifest through the lifecycle in a new folder.",
+    short_help="Take a manifest through the lifecycle in a new directory.",
     epilog=examples("registration demo", "registration demo --json"),
 )
 @shared_options
 @click.pass_obj
 def demo_command(context: Context) -> None:
-    """Walk a manifest from DRAFT to REGISTERED in a new temporary folder, with one rejection on the way."""
+    """Take a manifest from DRAFT to REGISTERED in a new temporary directory, with one rejection on the way."""
     from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
     root = os.path.join(tempfile.mkdtemp(prefix="registration-demo-"), "registry")
     with RegistrationPipeline(root) as pipeline:
         id = "io.github.acme/weather@1.2.0"
         steps: list[tuple[str, Callable[[], TransitionResult]]] = [
-            ("ada drafts it", lambda: pipeline.create_with_result(None, MANIFEST, actor="ada")),
-            ("ada hands it in for review", lambda: pipeline.submit_for_review(id, actor="ada")),
+            ("ada creates a draft", lambda: pipeline.create_with_result(None, MANIFEST, actor="ada")),
+            ("ada submits it for review", lambda: pipeline.submit_for_review(id, actor="ada")),
             (
-                "bea sends it back, saying why",
+                "bea rejects it, with a reason",
                 lambda: pipeline.reject(id, reason="the source repository is not named", actor="bea"),
             ),
             (
@@ -64,8 +64,8 @@ def demo_command(context: Context) -> None:
                     actor="ada",
                 ),
             ),
-            ("ada hands it in again", lambda: pipeline.submit_for_review(id, actor="ada")),
-            ("bea approves this very document", lambda: pipeline.approve(id, actor="bea")),
+            ("ada submits it again", lambda: pipeline.submit_for_review(id, actor="ada")),
+            ("bea approves this document", lambda: pipeline.approve(id, actor="bea")),
             ("cyd registers it", lambda: pipeline.register(id, actor="cyd")),
         ]
         if not context.as_json:
@@ -80,11 +80,11 @@ def demo_command(context: Context) -> None:
             echo_json(manifests.tour(root, pipeline.load_state(id)))
             return
         echo()
-        echo("What the log says, its hash chain checked:")
+        echo("The log, with its hash chain verified:")
         table([event_row(event) for event in pipeline.history(id)])
     echo()
-    echo("Where the files are; read them with cat, keep them with git:")
+    echo("The files, readable with cat, and suitable for git:")
     echo(f"  {root}/{layout.log_path(id)}")
     echo(f"  {root}/{layout.snapshot_path(id)}")
     echo()
-    echo(f"Look around: registration --registry {root} show {id}")
+    echo(f"Explore: registration --registry {root} show {id}")

@@ -1,4 +1,4 @@
-"""Commands about evidence: receipt, verify-receipt, diff, blame."""
+"""Evidence commands: receipt, verify-receipt, diff, blame."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @click.command(
     "receipt",
-    short_help="Print the evidence for what a manifest is, to carry away.",
+    short_help="Print a portable proof of a manifest's approvals.",
     epilog=examples("registration receipt io.github.acme/weather@1.2.0 > receipt.json"),
 )
 @id_argument
 @shared_options
 @click.pass_obj
 def receipt_command(context: Context, id: str) -> None:
-    """Print who approved which document under which rules, at which place of which log, as one JSON document.
+    """Print the evidence for a manifest's state as one JSON document: approvals, rules, and the position in the log.
 
-    `registration verify-receipt` checks it against the log again.
+    `registration verify-receipt` checks it against the log.
     """
     with context.open() as pipeline:
         receipt = pipeline.evidence.receipt(id)
@@ -41,20 +41,20 @@ def receipt_command(context: Context, id: str) -> None:
 
 @click.command(
     "verify-receipt",
-    short_help="Check a receipt against the log.",
+    short_help="Verify a receipt against the log.",
     epilog=examples("registration verify-receipt receipt.json"),
 )
 @click.argument("file", type=click.Path(allow_dash=True))
 @shared_options
 @click.pass_obj
 def verify_receipt_command(context: Context, file: str) -> None:
-    """Check that everything a receipt says is what the log says, from the log's first byte. Nothing else is needed.
+    """Check every statement of a receipt against the log, from its first byte. Nothing else is needed.
 
-    It holds for the version that it is of; where the manifest has moved on since, that is said. FILE may be - .
+    The receipt is valid for its version; if the manifest has changed since, that is reported. FILE may be - .
     """
     try:
         receipt = parse_document(
-            bytes_of(file, RECEIPT_BYTES_MAX, next_step="Name the receipt's file, or -."),
+            bytes_of(file, RECEIPT_BYTES_MAX, next_step="Pass the receipt's file, or -."),
             source=shown_file(file),
             size_bytes_max=RECEIPT_BYTES_MAX,
         ).value
@@ -62,14 +62,14 @@ def verify_receipt_command(context: Context, file: str) -> None:
         raise InvalidDocument(
             error.details["source"],
             error.details["problems"],
-            "Name the file that `registration receipt` printed, as it was printed.",
+            "Pass the unchanged output of `registration receipt`.",
         ) from None
     with context.open() as pipeline:
         found = pipeline.evidence.check_receipt(receipt)
     if context.as_json:
         echo_json(evidence.receipt_check(found))
         return
-    echo(f"The receipt holds: {found.manifest_id} was {found.state} at version {found.version}.")
+    echo(f"The receipt is valid: {found.manifest_id} was {found.state} at version {found.version}.")
     if found.current_version == found.version:
         echo("It still is.")
     else:
@@ -79,7 +79,7 @@ def verify_receipt_command(context: Context, file: str) -> None:
 
 @click.command(
     "diff",
-    short_help="Show what changed in the document.",
+    short_help="Show changes of the document.",
     epilog=examples(
         "registration diff io.github.acme/weather@1.2.0",
         "registration diff io.github.acme/weather@1.2.0 1 4",
@@ -92,7 +92,7 @@ def verify_receipt_command(context: Context, file: str) -> None:
 @shared_options
 @click.pass_obj
 def diff_command(context: Context, id: str, a: int | None, b: int | None) -> None:
-    """Show what changed in the document from version A to version B (now, as usual), or by its last change.
+    """Show the changes of the document from version A to version B (default: now), or its last change.
 
     With --json, as a JSON Patch (RFC 6902).
     """
@@ -110,15 +110,13 @@ def diff_command(context: Context, id: str, a: int | None, b: int | None) -> Non
         styled = click.style(line, fg=styles[mark]) if mark in styles else line
         click.echo(styled if coloured else line, color=coloured)
     if found.only_one:
-        say(f"There is one document only: that of version {found.after_version}.")
+        say(f"There is only one document, that of version {found.after_version}.")
     elif not shown:
-        say(
-            f"The document is the same at version {found.before_version} and at version {found.after_version}."
-        )
+        say(f"The document is the same at versions {found.before_version} and {found.after_version}.")
 
 
 def _coloured() -> bool:
-    """Whether colours are wanted: on a terminal, unless NO_COLOR says no or FORCE_COLOR yes."""
+    """Whether to use colours: on a terminal, unless NO_COLOR or FORCE_COLOR is set."""
     if os.environ.get("FORCE_COLOR"):
         return True
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -126,7 +124,7 @@ def _coloured() -> bool:
 
 @click.command(
     "blame",
-    short_help="Show which event set what in the document.",
+    short_help="Show the origin of each value in the document.",
     epilog=examples(
         "registration blame io.github.acme/weather@1.2.0",
         "registration blame io.github.acme/weather@1.2.0 /packages/0/identifier",
@@ -137,7 +135,7 @@ def _coloured() -> bool:
 @shared_options
 @click.pass_obj
 def blame_command(context: Context, id: str, pointer: str | None) -> None:
-    """Show which event set what stands at POINTER, a JSON Pointer (RFC 6901); without it, for every field."""
+    """Show the event that set the value at POINTER, a JSON Pointer (RFC 6901), or every value."""
     with context.open() as pipeline:
         found = pipeline.evidence.blame(id, pointer)
     if context.as_json:
@@ -148,7 +146,7 @@ def blame_command(context: Context, id: str, pointer: str | None) -> None:
     if pointer is not None:
         for one in found:
             for before in one.earlier:
-                who = printable(before.actor or "nobody named")
+                who = printable(before.actor or "an unnamed actor")
                 echo(f"  before, by {who} at version {before.version}: {_value(before)}")
 
 
@@ -158,7 +156,7 @@ def _row(one: Blame) -> tuple[str, ...]:
         when(one.time),
         one.actor or "-",
         one.action,
-        one.pointer or "(all of it)",
+        one.pointer or "(everything)",
         _value(one),
     )
 

@@ -1,4 +1,4 @@
-"""Exit codes: the one table from errors to the numbers that a shell sees."""
+"""Exit codes: the one table from errors to exit codes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ OK, FAILURE, USAGE, NOT_FOUND, REFUSED, CONFLICT, LOCKED, DAMAGE, WAITED = range
 
 EXIT_CODES: tuple[tuple[int, str, tuple[type[RegistrationError], ...]], ...] = (
     (OK, "done", ()),
-    (FAILURE, "failure: the disk, the files, or a defect of ours", (RegistrationError,)),
-    (USAGE, "usage: an option, an id or a state that can't be meant", (InvalidArgument,)),
+    (FAILURE, "failure: disk, files, or a bug", (RegistrationError,)),
+    (USAGE, "usage: invalid option, id or state", (InvalidArgument,)),
     (NOT_FOUND, "not found: no such manifest, file or registry", (NotFound,)),
-    (REFUSED, "refused: an illegal move, a guard, a bad document, a taken id", (Rejected, AlreadyExists)),
-    (CONFLICT, "version conflict: somebody else was first", (VersionConflict,)),
-    (LOCKED, "locked: somebody else is writing, or has claimed it", (LockTimeout, LeaseHeld)),
-    (DAMAGE, "damage found: nothing was changed", (CorruptLog, CorruptRegistry, UnknownEvent)),
-    (WAITED, "waited in vain: the state did not come in time", (WaitTimeout,)),
+    (REFUSED, "refused: illegal transition, guard, invalid document, or taken id", (Rejected, AlreadyExists)),
+    (CONFLICT, "version conflict: another writer was first", (VersionConflict,)),
+    (LOCKED, "locked: by another writer or another person", (LockTimeout, LeaseHeld)),
+    (
+        DAMAGE,
+        "damaged: corrupt files found; nothing was changed",
+        (CorruptLog, CorruptRegistry, UnknownEvent),
+    ),
+    (WAITED, "timed out: the state was not reached in time", (WaitTimeout,)),
 )
-"""Code, meaning, and the errors that end in it. The most derived class decides."""
+"""Code, meaning, and errors. The most derived class decides."""
 
 
 def worst(errors: Iterable[RegistrationError]) -> int:
-    """The exit code of a command that met several errors: damage before all, else the highest; 0 without any."""
+    """The exit code for several errors: that of damage, else the highest; 0 without any."""
     codes = {exit_code(error) for error in errors}
     return DAMAGE if DAMAGE in codes else max(codes, default=OK)
 

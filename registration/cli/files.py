@@ -1,4 +1,4 @@
-"""Files that are named on the command line; - is standard input."""
+"""Files on the command line; - is standard input."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from registration.errors import NotFound, StoreError
 
 
 def shown_file(file: str) -> str:
-    """What messages call it."""
+    """The file's name in messages."""
     return "Standard input" if file == "-" else printable(file)
 
 
 def bytes_of(file: str, size_bytes_max: int, *, next_step: str) -> bytes:
-    """What is in a file: one byte more than is taken, at most. next_step: for who names one that is not there.
+    """The contents of a file, at most one byte more than is allowed. next_step: of the error if it is missing.
 
     Raises:
-        NotFound, StoreError: when there is none, or it can't be read.
+        NotFound, StoreError: when it is missing or can't be read.
     """
     try:
         if file == "-":
@@ -30,5 +30,5 @@ def bytes_of(file: str, size_bytes_max: int, *, next_step: str) -> bytes:
         raise NotFound(f"There is no file {shown_file(file)}.", next_step) from None
     except OSError as error:
         raise StoreError(
-            f"{shown_file(file)} can't be read: {error.strerror}.", "Name a file that can be read."
+            f"{shown_file(file)} can't be read: {error.strerror}.", "Pass a readable file."
         ) from None

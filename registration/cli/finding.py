@@ -1,4 +1,4 @@
-"""Commands about all manifests at once: list, count, stats, query, and catalog, which keeps them quick."""
+"""Commands about all manifests: list, count, stats, query, and catalog, their search index."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _POINTER_EQUALS = re.compile(r"((?:/[^=]*)?)=(.*)", re.DOTALL)
 
 
 def _time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    """A time as it was typed; ``7d`` is that long ago."""
+    """A typed time; ``7d`` means seven days ago."""
     seconds = duration_s(text) if text is not None else None
     if seconds is None:
         return text
@@ -57,15 +57,15 @@ def _time(_context: click.Context, _parameter: click.Parameter, text: str | None
 def _where(
     _context: click.Context, _parameter: click.Parameter, said: tuple[str, ...]
 ) -> dict[str, Any] | None:
-    """``/version=1.2.0``: JSON where it is that, else text; ``/version="8080"`` is text that looks like a number."""
+    """``/version=1.2.0``: parsed as JSON if valid, else text; ``/version="8080"`` is text that looks like a number."""
     found: dict[str, Any] = {}
     for one in said:
         parts = _POINTER_EQUALS.fullmatch(one)
         if parts is None:
-            raise click.BadParameter(f"{one!r} is not of the form /POINTER=VALUE, such as /version=1.2.0.")
+            raise click.BadParameter(f"invalid {one!r}: expected /POINTER=VALUE, such as /version=1.2.0.")
         pointer, text = parts.groups()
         if pointer in found:
-            raise click.BadParameter(f"{pointer!r} is given twice, and can be one thing only.")
+            raise click.BadParameter(f"{pointer!r} is given twice.")
         try:
             found[pointer] = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -76,22 +76,22 @@ def _where(
 _TIMES = "TIME"
 _FILTERS: tuple[Callable[[Any], Any], ...] = (
     state_option,
-    click.option("--kind", metavar="KIND", help="Only documents of that kind, by the policy in force."),
-    click.option("--acted-by", "actor", metavar="NAME", help="Only those that NAME acted on, at any time."),
-    click.option("--created-since", metavar=_TIMES, callback=_time, help="2026-01-31, or with a time; or 7d: that long ago."),
-    click.option("--created-until", metavar=_TIMES, callback=_time, help="The same; both ends are included."),
-    click.option("--updated-since", metavar=_TIMES, callback=_time, help="By what happened last."),
-    click.option("--updated-until", metavar=_TIMES, callback=_time, help="The same."),
-    click.option("--name", "name_prefix", metavar="PREFIX", help="Only documents whose name begins so."),
+    click.option("--kind", metavar="KIND", help="Only documents of this kind, by the policy in force."),
+    click.option("--acted-by", "actor", metavar="NAME", help="Only manifests that NAME acted on, at any time."),
+    click.option("--created-since", metavar=_TIMES, callback=_time, help="Created at or after: 2026-01-31, or with a time; or 7d (ago)."),
+    click.option("--created-until", metavar=_TIMES, callback=_time, help="Created at or before."),
+    click.option("--updated-since", metavar=_TIMES, callback=_time, help="Last event at or after."),
+    click.option("--updated-until", metavar=_TIMES, callback=_time, help="Last event at or before."),
+    click.option("--name", "name_prefix", metavar="PREFIX", help="Only documents whose name has this prefix."),
     click.option("--where", metavar="/POINTER=VALUE", multiple=True, callback=_where,
-                 help="Only documents that have VALUE there, as JSON or text; may be given several times."),
-    click.option("--text", metavar="WORDS", help="Only those with these words, or beginnings of them, in id or document."),
-    click.option("--tag", metavar="TAG", help="Only those with that tag."),
+                 help="Only documents with VALUE there, as JSON or text; may be repeated."),
+    click.option("--text", metavar="WORDS", help="Only manifests with these words, or prefixes, in id or document."),
+    click.option("--tag", metavar="TAG", help="Only manifests with this tag."),
 )  # fmt: skip
 
 
 def filter_options(function: F) -> F:
-    """What can be looked for."""
+    """The filter options."""
     for option in reversed(_FILTERS):
         function = option(function)
     return function
@@ -99,7 +99,7 @@ def filter_options(function: F) -> F:
 
 @click.command(
     "list",
-    short_help="List the manifests, or some of them.",
+    short_help="List or search manifests.",
     epilog=examples(
         "registration list",
         "registration list --state REVIEWED --sort updated --limit 20",
@@ -113,17 +113,17 @@ def filter_options(function: F) -> F:
     metavar="KEY",
     default="id",
     show_default=True,
-    help="id, updated, created or state; -updated has the latest first.",
+    help="id, updated, created or state; -updated: latest first.",
 )
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="A page of N.  [default: all]")
-@click.option("--after", metavar="CURSOR", help="Go on where the page ended that said so.")
+@click.option("--after", metavar="CURSOR", help="Continue after the previous page.")
 @shared_options
 @click.pass_obj
 def list_command(context: Context, /, sort: str, limit: int | None, after: str | None, **said: Any) -> None:
-    """List the manifests that everything given holds of.
+    """List the manifests that match all filters.
 
-    A page is followed by the command for the next one; with --json, by a last line with `next_page`. What is written
-    meanwhile moves nothing from one page to another.
+    After a page, the command for the next one is printed; with --json, a last line with `next_page`. Concurrent writes
+    don't move manifests between pages.
     """
     shown = 0
     problems: list[RegistrationError] = []
@@ -140,7 +140,7 @@ def list_command(context: Context, /, sort: str, limit: int | None, after: str |
     if rows:
         table(rows)
     elif not shown and not context.as_json:
-        _tell_nothing(filters, creating) if after is None else say("There is nothing more.")
+        _tell_nothing(filters, creating) if after is None else say("There are no more manifests.")
     if listing.next_page is not None:
         if context.as_json:
             echo_json(manifests.next_page(listing.next_page))
@@ -160,7 +160,7 @@ def _list_one(context: Context, summary: Summary, rows: list[tuple[str, ...]]) -
 
 
 def _meant(pipeline: RegistrationPipeline, said: Mapping[str, Any]) -> dict[str, Any]:
-    """The filters that were typed, with the state as it is spelled."""
+    """The typed filters, with the state in its proper spelling."""
     filters = {name: value for name, value in said.items() if value is not None}
     if "state" in filters:
         filters["state"] = state_name(pipeline.lifecycle, filters["state"])
@@ -172,16 +172,16 @@ def _tell_nothing(filters: Mapping[str, Any], creating: Next) -> None:
         say("There is no manifest yet.")
         say_next(creating)
     elif filters.keys() == {"state"}:
-        say(f"There is no manifest in {filters['state']}.")
+        say(f"No manifest is in {filters['state']}.")
     else:
-        say("There is no such manifest.")
+        say("No manifest matches.")
 
 
 _OPTIONS = {"actor": "--acted-by", "name_prefix": "--name"}
 
 
 def _again(context: Context, said: Mapping[str, Any], sort: str, limit: int | None) -> str:
-    """The command that was typed, as it can be typed again."""
+    """The command line, for typing it again."""
     words = ["registration", "list"]
     if context.registry is not None:
         words += ["--registry", context.registry]
@@ -198,14 +198,14 @@ def _again(context: Context, said: Mapping[str, Any], sort: str, limit: int | No
 
 @click.command(
     "count",
-    short_help="Count the manifests, or some of them.",
+    short_help="Count manifests.",
     epilog=examples("registration count", "registration count --state REVIEWED --updated-until 14d"),
 )
 @filter_options
 @shared_options
 @click.pass_obj
 def count_command(context: Context, /, **said: Any) -> None:
-    """Count the manifests that everything given holds of. Those that can't be read are not counted: see `list`."""
+    """Count the manifests that match all filters. Unreadable ones are not counted: see `list`."""
     with context.open() as pipeline:
         found = pipeline.find.count(**_meant(pipeline, said))
     if context.as_json:
@@ -219,17 +219,15 @@ def count_command(context: Context, /, **said: Any) -> None:
 
 @click.command(
     "stats",
-    short_help="The registry in numbers.",
+    short_help="Show statistics of the registry.",
     epilog=examples("registration stats", "registration stats --since 90d --weeks"),
 )
-@click.option(
-    "--since", metavar="TIME", callback=_time, help="Count what was done from then on; 7d: that long ago."
-)
-@click.option("--weeks", is_flag=True, help="What was done by weeks, beginning on Mondays, instead of days.")
+@click.option("--since", metavar="TIME", callback=_time, help="Count actions since TIME; 7d: seven days ago.")
+@click.option("--weeks", is_flag=True, help="Actions per week, from Mondays, instead of per day.")
 @shared_options
 @click.pass_obj
 def stats_command(context: Context, since: str | None, weeks: bool) -> None:
-    """Show how many manifests stand where and for how long, how long they used to stay, and how much is done.
+    """Show the number of manifests in each state, their ages, the times spent there, and the actions per day.
 
     Days are those of UTC. Percentiles are exact.
     """
@@ -289,7 +287,7 @@ def _age(since: str | None, now: str) -> str:
 
 
 def _length(seconds: float | None) -> str:
-    """A length of time for people: the two largest units of it."""
+    """A duration for people: its two largest units."""
     if seconds is None:
         return "-"
     if seconds < 1:
@@ -312,7 +310,7 @@ def _counted(number: int, noun: str) -> str:
 
 @click.command(
     "query",
-    short_help="Ask the catalog in SQL.",
+    short_help="Query the search index in SQL.",
     epilog=examples(
         "registration query --schema",
         'registration query "select state, count(*) from manifests group by state"',
@@ -322,24 +320,24 @@ def _counted(number: int, noun: str) -> str:
     ),
 )
 @click.argument("sql", required=False)
-@click.option("--schema", "only_schema", is_flag=True, help="Show the tables, and what stands in them.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a line of names first.")
+@click.option("--schema", "only_schema", is_flag=True, help="Show the tables and their columns.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a header line.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1), default=10_000, show_default=True, help="At most N rows."
 )
 @click.option(
     "--time-limit", metavar="SECONDS", type=click.FloatRange(0, 3_600), default=10.0, show_default=True,
-    help="When to end a query that takes long.",
+    help="Time limit of the query.",
 )  # fmt: skip
 @shared_options
 @click.pass_obj
 def query_command(
     context: Context, sql: str | None, only_schema: bool, as_csv: bool, limit: int, time_limit: float
 ) -> None:
-    """Run one SELECT over the catalog: what all manifests are and were, as SQLite tables. SQL of `-` is read from stdin.
+    """Run one SELECT over the search index: the manifests and their events, as SQLite tables. SQL of `-` is read from stdin.
 
-    It only reads: anything else is refused. Prints a table; with --json an object a row. Decide nothing by it: the catalog
-    is a copy, and `show`, `log` and `verify` look at the files themselves.
+    Read-only: any other statement is refused. Prints a table; with --json one object per row. Don't base decisions on
+    it: the index is a copy, while `show`, `log` and `verify` read the files themselves.
     """
     if only_schema:
         from registration.catalog.schema import TABLES  # noqa: PLC0415  # for this option alone
@@ -350,16 +348,16 @@ def query_command(
             click.echo(TABLES, nl=False)
         return
     if sql is None:
-        raise click.UsageError("Give a SELECT, or --schema.")
+        raise click.UsageError("Pass a SELECT, or --schema.")
     if as_csv and context.as_json:
-        raise click.UsageError("Give --csv or --json, not both.")
+        raise click.UsageError("Use either --csv or --json.")
     if sql == "-":
         sql = sys.stdin.read()
     with context.open() as pipeline:
         answer = pipeline.find.query(sql, rows_max=limit, time_limit_s=time_limit)
     _tell_answer(context, answer, as_csv=as_csv)
     if answer.more:
-        say(f"There are more than {limit} rows: --limit allows for more.")
+        say(f"There are more than {limit} rows: raise --limit.")
 
 
 def _tell_answer(context: Context, answer: Answer, *, as_csv: bool) -> None:
@@ -387,13 +385,13 @@ def _cell(value: Any) -> str:
 @click.group(
     "catalog",
     cls=Subcommands,
-    short_help="Look after what makes lists quick.",
+    short_help="Inspect or rebuild the search index.",
     epilog=examples("registration catalog status", "registration catalog refresh"),
 )
 def catalog_command() -> None:
-    """The catalog: `catalog.sqlite`, a copy of what all manifests are, for list, count, stats and query.
+    """The search index, `catalog.sqlite`: a copy of all manifests for list, count, stats and query.
 
-    It catches up by itself before each answer. Deleting it loses nothing: the next list makes it again.
+    It updates itself before each answer. It is derived from the logs: if deleted, the next list rebuilds it.
     """
 
 
@@ -401,7 +399,7 @@ def catalog_command() -> None:
 @shared_options
 @click.pass_obj
 def status_command(context: Context) -> None:
-    """Show how the catalog stands, changing nothing."""
+    """Show the status of the search index. Changes nothing."""
     with context.open() as pipeline:
         found = pipeline.find.catalog_status()
     if context.as_json:
@@ -421,7 +419,7 @@ def status_command(context: Context) -> None:
         rows.append(("  size", f"{found.size_bytes:,} bytes"))
     table(rows)
     if found.state != "current":
-        say("The next list sets that right, where it can.")
+        say("The next list fixes that, if possible.")
 
 
 @catalog_command.command(
@@ -431,9 +429,9 @@ def status_command(context: Context) -> None:
 @shared_options
 @click.pass_obj
 def refresh_command(context: Context, quick: bool) -> None:
-    """Catch up, compare the catalog with every log, and set right what differs.
+    """Update the index, compare it with every log, and fix differences.
 
-    Finds as well what nobody announced: logs that were copied in or put back, and manifests that are gone.
+    This also finds changes that bypassed the feed: logs that were copied in or restored, and manifests that are gone.
     """
     _refresh(context, quick=quick, anew=False)
 
@@ -442,7 +440,7 @@ def refresh_command(context: Context, quick: bool) -> None:
 @shared_options
 @click.pass_obj
 def rebuild_command(context: Context) -> None:
-    """Make the catalog again from nothing, from every log."""
+    """Rebuild the index from every log."""
     _refresh(context, quick=True, anew=True)
 
 
@@ -462,12 +460,12 @@ def _tell_checked(found: Checked, *, anew: bool) -> None:
     for word, ids in (("differed", found.mended), ("gone", found.gone), ("unreadable", found.unreadable)):
         for id in ids:
             echo(f"{word}: {id}")
-    folded = f"{_counted(found.caught_up, 'event')} {'folded' if anew else 'caught up with'}"
+    folded = f"{_counted(found.caught_up, 'event')} {'folded' if anew else 'added'}"
     differing = len(found.mended) + len(found.gone)
     said = (
-        f"{differing} differed, and {'was' if differing == 1 else 'were'} set right"
+        f"{differing} differed and {'was' if differing == 1 else 'were'} fixed"
         if differing
-        else "all agreed"
+        else "no differences"
     )
     dark = f", {len(found.unreadable)} can't be read: see `registration verify`" if found.unreadable else ""
     say(f"{folded}; {_counted(found.manifests, 'log')} compared: {said}{dark}.")

@@ -40,7 +40,7 @@ _COMMIT_EVERY = 100
 
 @contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set: whoever follows ends between two entries. A second Ctrl-C ends at once."""
+    """An event that Ctrl-C and SIGTERM set: following ends between two entries. A second Ctrl-C ends at once."""
     stop = threading.Event()
 
     def end(number: int, _frame: object) -> None:
@@ -59,7 +59,7 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 @click.command(
     "follow",
-    short_help="Show what happens in the registry, as it happens.",
+    short_help="Show events of the registry as they happen.",
     epilog=examples(
         "registration follow",
         "registration follow --from start --once",
@@ -70,22 +70,22 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     "--from",
     "after",
     metavar="CURSOR",
-    help="`start`, `now`, or a cursor of before.  [default: now; with --once, start]",
+    help="`start`, `now`, or an earlier cursor.  [default: now; with --once, start]",
 )
 @click.option(
-    "--consumer", "name", metavar="NAME", help="Go on where that named consumer was, and keep its place."
+    "--consumer", "name", metavar="NAME", help="Continue at this consumer's position, and store it."
 )
-@click.option("--once", is_flag=True, help="End where the registry is now, instead of waiting for more.")
+@click.option("--once", is_flag=True, help="Stop at the current end instead of waiting for more.")
 @shared_options
 @click.pass_obj
 def follow_command(context: Context, after: str | None, name: str | None, once: bool) -> None:
-    """Show every committed event of the registry, in the order of the commits, and go on as more come.
+    """Show every committed event of the registry, in commit order, and then new ones as they happen.
 
-    Ctrl-C ends it, and says with which cursor to go on. With --json, one object a line: the cursor behind the event, the
+    Ctrl-C ends it and prints the cursor to continue from. With --json, one object per line: the cursor after the event, the
     area, and the event itself, a CloudEvents 1.0 event.
 
-    With --consumer, the place is kept under a name, after the lines were written: a program that is killed gets the last ones
-    again, with the same event ids. One that is new begins at `start`, or where --from says.
+    With --consumer, the position is stored under a name, after the lines were written: a program that is killed gets the
+    last ones again, with the same event ids. A new consumer begins at `start`, or at --from.
     """
     shown = _Shown(context)
     with context.open() as pipeline, stopped_by_signals() as stop:
@@ -93,7 +93,7 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
             consumer = pipeline.feed.consumer(name, start=after or "start")
             if after is not None and name in pipeline.feed.consumer_names():
                 raise InvalidArgument(
-                    f"The consumer {name!r} has a place already.",
+                    f"The consumer {name!r} already has a position.",
                     "Leave out --from, or move it.",
                     Next(operation="consumers.reset", id=name, given={"to": after}),
                 )
@@ -110,14 +110,14 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
 
 
 class _Shown:
-    """Prints entries, and remembers the cursor behind the last of them."""
+    """Prints entries, and remembers the cursor after the last one."""
 
     def __init__(self, context: Context) -> None:
         self._as_json = context.as_json
         self.cursor: str | None = None
 
     def one(self, entry: FeedEntry) -> None:
-        """Print an entry; it is on its way when this returns."""
+        """Print an entry, and flush it."""
         if self._as_json:
             echo_json(manifests.feed_entry(entry))
         else:
@@ -127,7 +127,7 @@ class _Shown:
         self.cursor = entry.cursor
 
     def all(self, entries: Iterator[FeedEntry], stop: threading.Event) -> None:
-        """Print entries until there are no more, or somebody stops it."""
+        """Print entries until there are no more, or it is stopped."""
         for entry in entries:
             self.one(entry)
             if stop.is_set():
@@ -137,7 +137,7 @@ class _Shown:
 def _follow_as(
     consumer: Consumer, pipeline: RegistrationPipeline, shown: _Shown, stop: threading.Event, *, once: bool
 ) -> None:
-    """Print what is behind a named consumer's cursor, and what comes; it moves when the lines have been written."""
+    """Print the entries after a named consumer's cursor, and new ones; the cursor moves when the lines are written."""
     watch = pipeline.feed.watch(stop=stop)
     while not stop.is_set():
         end = pipeline.feed.end()
@@ -164,16 +164,16 @@ def _follow_as(
 )
 @id_argument
 @click.option(
-    "--for", "state", metavar="STATE", required=True, help="A state; IN_REVIEW stands for its children."
+    "--for", "state", metavar="STATE", required=True, help="A state; IN_REVIEW includes its children."
 )
-@click.option("--timeout", "timeout", metavar="TIME", help="Such as 30s, 10m, 2h.  [default: for ever]")
+@click.option("--timeout", "timeout", metavar="TIME", help="Such as 30s, 10m, 2h.  [default: no limit]")
 @shared_options
 @click.pass_obj
 def wait_command(context: Context, id: str, state: str, timeout: str | None) -> None:
-    """Wait until a manifest is in STATE; at once where it is there.
+    """Wait until a manifest is in STATE; return at once if it is.
 
-    Ends with 8 where that didn't happen in time, and with 4 as soon as the lifecycle has no way there any more. A state
-    that the manifest only came through counts.
+    Exits with 8 on timeout, and with 4 as soon as the lifecycle has no path there any more. A state that the manifest
+    only passed through counts.
     """
     timeout_s = None if timeout is None else duration_s(timeout)
     if timeout is not None and timeout_s is None:
@@ -203,7 +203,7 @@ _optional_name = click.argument("name", required=False, shell_complete=_names)
 
 
 class _Consumers(Subcommands):
-    """In the order in which they are needed."""
+    """Lists commands in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -212,7 +212,7 @@ class _Consumers(Subcommands):
 @click.group(
     "consumers",
     cls=_Consumers,
-    short_help="See how named consumers of the feed stand, and help them on.",
+    short_help="Show, retry, skip or reset feed consumers.",
     epilog=examples(
         "registration consumers status",
         "registration consumers retry search-index",
@@ -220,25 +220,24 @@ class _Consumers(Subcommands):
     ),
 )
 def consumers_command() -> None:
-    """Named consumers of the feed keep their place: those of `follow --consumer`, of programs, and of hooks.
+    """Named consumers of the feed: those of `follow --consumer`, of programs, and of hooks. Each has a stored position.
 
-    An entry that keeps failing blocks its consumer, so that nothing comes out of order: `retry` lets it be tried again,
-    `skip` passes it.
+    An entry that keeps failing blocks its consumer, so that the order is kept: `retry` tries it again, `skip` skips it.
     """
 
 
 @consumers_command.command(
     "status",
-    short_help="Show how far each is, and what failed.",
+    short_help="Show the lag and failures of consumers.",
     epilog=examples("registration consumers status", "registration consumers status --json search-index"),
 )
 @_optional_name
 @shared_options
 @click.pass_obj
 def status_command(context: Context, name: str | None) -> None:
-    """Show how far behind each consumer is, in events and in seconds, and which entry failed.
+    """Show the lag of each consumer, in events and in seconds, and its failed entry.
 
-    Ends with 1 where one is blocked, or can't be read.
+    Exits with 1 if one is blocked or unreadable.
     """
     with context.open() as pipeline:
         found = (
@@ -252,7 +251,7 @@ def status_command(context: Context, name: str | None) -> None:
         for status in found:
             _tell_trouble(status)
     else:
-        say("There is no consumer yet: `registration follow --consumer NAME` makes one.")
+        say("There are no consumers yet: `registration follow --consumer NAME` creates one.")
     if any(status.state == "blocked" or status.problem for status in found):
         click.get_current_context().exit(FAILURE)
 
@@ -282,33 +281,33 @@ def _tell_trouble(status: ConsumerStatus) -> None:
 
 @consumers_command.command(
     "retry",
-    short_help="Let the entry that failed be tried again.",
+    short_help="Retry the failed entry.",
     epilog=examples("registration consumers retry search-index"),
 )
 @_name
 @shared_options
 @click.pass_obj
 def retry_command(context: Context, name: str) -> None:
-    """Let the entry that failed be tried again, from the first attempt on, when the consumer runs next."""
+    """Retry the failed entry when the consumer runs next, with its attempts reset."""
     with context.open() as pipeline:
         failing = pipeline.feed.consumer(name).retry()
     if context.as_json:
         echo_json(followers.retried(name, failing))
     else:
-        echo(printable(f"{name} will try {failing.what} again."))
+        echo(printable(f"{name} will retry {failing.what}."))
 
 
 @consumers_command.command(
     "skip",
-    short_help="Pass the entry that failed.",
+    short_help="Skip the failed entry.",
     epilog=examples("registration consumers skip search-index --reason 'too large for the index'"),
 )
 @_name
-@click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept.")
+@click.option("--reason", metavar="TEXT", required=True, help="The reason; it is recorded.")
 @shared_options
 @click.pass_obj
 def skip_command(context: Context, name: str, reason: str) -> None:
-    """Pass the entry that failed: this consumer never gets it. What was passed, and why, is kept."""
+    """Skip the failed entry: this consumer never gets it. The entry and the reason are recorded."""
     with context.open() as pipeline:
         skipped = pipeline.feed.consumer(name).skip(reason)
     if context.as_json:
@@ -319,7 +318,7 @@ def skip_command(context: Context, name: str, reason: str) -> None:
 
 @consumers_command.command(
     "reset",
-    short_help="Put one at the start, at the end, or at a cursor.",
+    short_help="Move a consumer to the start, the end, or a cursor.",
     epilog=examples("registration consumers reset search-index --to start"),
 )
 @_name
@@ -327,7 +326,7 @@ def skip_command(context: Context, name: str, reason: str) -> None:
 @shared_options
 @click.pass_obj
 def reset_command(context: Context, name: str, to: str) -> None:
-    """Put a consumer somewhere else: from `start`, it gets everything again. One that is new is made there."""
+    """Move a consumer: from `start`, it gets everything again. A new consumer is created there."""
     with context.open() as pipeline:
         cursor = pipeline.feed.consumer(name).reset(to)
     if context.as_json:
@@ -337,16 +336,16 @@ def reset_command(context: Context, name: str, to: str) -> None:
 
 
 @consumers_command.command(
-    "delete", short_help="Forget one.", epilog=examples("registration consumers delete search-index")
+    "delete", short_help="Delete a consumer.", epilog=examples("registration consumers delete search-index")
 )
 @_name
 @shared_options
 @click.pass_obj
 def delete_command(context: Context, name: str) -> None:
-    """Forget a consumer, with its place: under that name, everything begins anew."""
+    """Delete a consumer and its position: a new one of that name begins from scratch."""
     with context.open() as pipeline:
         pipeline.feed.consumer(name).delete()
     if context.as_json:
         echo_json(followers.deleted(name))
     else:
-        echo(printable(f"{name} is forgotten."))
+        echo(printable(f"{name} was deleted."))

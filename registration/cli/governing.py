@@ -1,4 +1,4 @@
-"""Commands about rules: why, lifecycle (check, show, graph, paths, migrate), policy (check, show, replay)."""
+"""Rules commands: why, lifecycle (check, show, graph, paths, migrate), policy (check, show, replay)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "why",
-    short_help="Why something can be done, or can't, and by whom.",
+    short_help="Explain whether an action is possible, and for whom.",
     epilog=examples(
         "registration why io.github.acme/weather@1.2.0",
         "registration why io.github.acme/weather@1.2.0 approve --actor bea",
@@ -51,17 +51,17 @@ if TYPE_CHECKING:
 )
 @id_argument
 @click.argument("action", required=False)
-@click.option("--reason", metavar="TEXT", help="As if this was said.")
-@click.option("--comment", metavar="TEXT", help="As if this was said.")
-@click.option("--context", metavar="JSON", help="As if this was said.")
+@click.option("--reason", metavar="TEXT", help="Assume this reason.")
+@click.option("--comment", metavar="TEXT", help="Assume this comment.")
+@click.option("--context", metavar="JSON", help="Assume this context.")
 @actor_option
 @shared_options
 @click.pass_obj
 def why_command(context: Context, /, id: str, action: str | None, **said: Any) -> None:
-    """Why ACTION can be taken now, or can't: every rule's verdict, who could act, and what to type next.
+    """Explain whether ACTION is possible now: every rule's verdict, the actors who could act, and the next command.
 
-    Without ACTION, everything that the lifecycle offers from where the manifest stands. Time-outs that are due count as
-    recorded: the next write would do that first. Nothing is written.
+    Without ACTION, explain all actions of the lifecycle in the manifest's state. Due time-outs count as
+    recorded: the next write would record them first. Nothing is written.
     """
     with context.open() as pipeline:
         said["context"] = context_value(said["context"])
@@ -74,28 +74,30 @@ def why_command(context: Context, /, id: str, action: str | None, **said: Any) -
         return
     echo(f"{id} is {state.state}, at version {state.version}.")
     if due:
-        echo(f"A time-out is due: the next write, or `registration tick`, makes it {due[-1].to_state} first.")
+        echo(
+            f"A time-out is due: the next write, or `registration tick`, first moves it to {due[-1].to_state}."
+        )
     if not found:
-        echo("Nothing leads out of there: it is final.")
+        echo("The state is final.")
     for one in found:
         _tell_why(one)
 
 
 def _tell_why(one: Explanation) -> None:
     echo()
-    who = printable(one.actor) if one.actor is not None else "nobody named"
+    who = printable(one.actor) if one.actor is not None else "an unnamed actor"
     if one.to is None:
-        echo(f"{one.action}: the lifecycle has no such move from {one.state}")
+        echo(f"{one.action}: the lifecycle has no such transition from {one.state}")
     else:
         echo(f"{one.action} -> {one.to}: {'allowed' if one.allowed else 'refused'} for {who}")
     show_verdicts(answer.as_json() for answer in one.answers)
     if one.who is not None:
-        could = "anybody" if one.who.anybody else ", ".join(one.who.actors) or "nobody"
+        could = "anyone" if one.who.anybody else ", ".join(one.who.actors) or "no one"
         if one.who.excluded:
             could += f" but {', '.join(one.who.excluded)}"
         if not one.allowed and not one.next:
-            could += ", once what else is refused is mended"
-        echo(f"  who could: {printable(could)}")
+            could += ", once the other refusals are resolved"
+        echo(f"  possible for: {printable(could)}")
     if one.next:
         echo(f"  next: {printable(line(one.next))}")
 
@@ -103,17 +105,17 @@ def _tell_why(one: Explanation) -> None:
 @click.group(
     "lifecycle",
     cls=Subcommands,
-    short_help="Check, show, draw, walk or migrate lifecycles.",
+    short_help="Check, show, draw or migrate lifecycles.",
     epilog=examples("registration lifecycle check lifecycle.toml", "registration lifecycle paths"),
 )
 def lifecycle_command() -> None:
-    """Your own lifecycle: a TOML or JSON file with states, actions and time-outs.
+    """Lifecycles: TOML or JSON files with states, actions and time-outs.
 
-    A registry is made with one: `registration init --lifecycle FILE`.
+    Use one with `registration init --lifecycle FILE`.
     """
 
 
-lifecycle_command.add_command(graph_command)  # where people look for it, too
+lifecycle_command.add_command(graph_command)  # people look for it here, too
 
 
 @lifecycle_command.command("check", epilog=examples("registration lifecycle check lifecycle.toml"))
@@ -121,7 +123,7 @@ lifecycle_command.add_command(graph_command)  # where people look for it, too
 @shared_options
 @click.pass_obj
 def check_lifecycle(context: Context, file: str) -> None:
-    """Check a lifecycle file, and name every problem with its path in the file."""
+    """Check a lifecycle file. Every problem is reported with its path in the file."""
     found = lifecycle_said(context, file)
     chart = found.chart
     if context.as_json:
@@ -129,7 +131,7 @@ def check_lifecycle(context: Context, file: str) -> None:
         return
     counted = {"state": len(chart.leaves), "action": len(chart.actions), "time-out": len(chart.timeouts)}
     counts = ", ".join(_count(number, noun) for noun, number in counted.items() if number)
-    echo(f"{printable(file)} is sound: {chart.name} version {found.version}, {counts}.")
+    echo(f"{printable(file)} is valid: {chart.name} version {found.version}, {counts}.")
     echo(str(found.identity["digest"]))
     say(f"Next: registration init --lifecycle {printable(file)} DIR")
 
@@ -141,9 +143,9 @@ def check_lifecycle(context: Context, file: str) -> None:
 @shared_options
 @click.pass_obj
 def show_lifecycle(context: Context, file: str | None) -> None:
-    """Print a lifecycle as JSON: the registry's own, or that of a file, or one that comes with the package.
+    """Print a lifecycle as JSON. The registry's own, that of a file, or a shipped one.
 
-    What is printed can be edited and given to `registration init --lifecycle`.
+    The output can be edited and passed to `registration init --lifecycle`.
     """
     found = lifecycle_said(context, file)
     echo_document(found.data, as_json=context.as_json)
@@ -156,7 +158,7 @@ def show_lifecycle(context: Context, file: str | None) -> None:
 @shared_options
 @click.pass_obj
 def lifecycle_paths(context: Context, file: str | None) -> None:
-    """List a shortest way from creation to each place that a manifest can stand in."""
+    """List a shortest path from creation to each reachable state."""
     from registration.core.interpreter import shortest_paths  # noqa: PLC0415  # for this command alone
 
     found = lifecycle_said(context, file)
@@ -178,14 +180,14 @@ def lifecycle_paths(context: Context, file: str | None) -> None:
     ),
 )
 @click.argument("file")
-@click.option("--dry-run", is_flag=True, help="Only say what it would mean.")
+@click.option("--dry-run", is_flag=True, help="Show the effect without changing anything.")
 @shared_options
 @click.pass_obj
 def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
     """Put a later version of the registry's lifecycle in force.
 
-    Logs are not touched: they fold for ever, under whatever version they were written. Refused where manifests would
-    stand in a state that the new version doesn't have; --dry-run lists them, and ends with 4 where there are any.
+    Logs are not changed: they fold forever, under whatever version they were written. Refused if manifests are
+    in states that the new version lacks; --dry-run lists them, and exits with 4 if there are any.
     """
     from registration.engine.opening import migrate  # noqa: PLC0415  # for this command alone
 
@@ -194,12 +196,12 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
         echo_json(rules.migration(found))
     else:
         for id, place in found.stranded:
-            echo(f"{id} is {place}, which version {found.proposed['version']} doesn't have")
+            echo(f"{id} is {place}, which version {found.proposed['version']} lacks")
         for id in found.unreadable:
-            echo(f"{id} can't be read: `registration verify {id}` tells why")
+            echo(f"{id} can't be read: `registration verify {id}` shows why")
         name, version = found.proposed["name"], found.proposed["version"]
         said = "is in force now" if found.done else "would be put in force; nothing was changed"
-        say(f"{_count(found.looked_at, 'manifest')} looked at. {name} version {version} {said}.")
+        say(f"{_count(found.looked_at, 'manifest')} checked. {name} version {version} {said}.")
     if found.stranded or found.unreadable:
         click.get_current_context().exit(REFUSED)
 
@@ -207,11 +209,11 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
 @click.group(
     "policy",
     cls=Subcommands,
-    short_help="Check, show or try out the registry's rules.",
+    short_help="Check, show or replay the registry's policy.",
     epilog=examples("registration policy check", "registration policy replay proposed.toml"),
 )
 def policy_command() -> None:
-    """The rules of a registry, in `policy.toml` beside its `registry.json`: roles, kinds of documents, guards."""
+    """The rules of a registry, in `policy.toml` next to its `registry.json`: roles, kinds of documents, guards."""
 
 
 @policy_command.command(
@@ -221,18 +223,18 @@ def policy_command() -> None:
 @shared_options
 @click.pass_obj
 def check_policy(context: Context, file: str | None) -> None:
-    """Check the registry's policy, or a FILE against the registry's lifecycle, and name every problem."""
+    """Check the registry's policy, or a proposed FILE. Every problem is reported."""
     policy = _policy(context, file)
     if context.as_json:
         echo_json(rules.policy(policy))
     elif policy.digest is None and file is not None:
-        echo(f"{printable(file)} is sound, and says nothing: only the lifecycle's own rules would hold.")
+        echo(f"{printable(file)} is valid but empty: only the lifecycle's own rules would apply.")
     elif policy.digest is None:
-        echo("There is no policy: only the lifecycle's own rules hold.")
+        echo("There is no policy: only the lifecycle's own rules apply.")
         say(_WRITE_ONE)
     else:
         asked = sum(len(uses) for uses in policy.uses.values())
-        echo(f"The policy is sound: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}.")
+        echo(f"The policy is valid: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}.")
         echo(policy.digest)
 
 
@@ -243,11 +245,11 @@ def check_policy(context: Context, file: str | None) -> None:
 @shared_options
 @click.pass_obj
 def show_policy(context: Context, digest: str | None) -> None:
-    """Print the policy in force as JSON, or the one that was in force under DIGEST, as events name it."""
+    """Print the policy in force as JSON. DIGEST, as in events, selects an earlier one."""
     with context.open() as pipeline:
         data = pipeline.policy.data if digest is None else pipeline.evidence.rule("policies", digest)
     if data is None and not context.as_json:
-        say(f"There is no policy: only the lifecycle's own rules hold. {_WRITE_ONE}")
+        say(f"There is no policy: only the lifecycle's own rules apply. {_WRITE_ONE}")
         return
     echo_document(data, as_json=context.as_json)
 
@@ -256,7 +258,7 @@ def show_policy(context: Context, digest: str | None) -> None:
 @shared_options
 @click.pass_obj
 def list_guards(context: Context) -> None:
-    """List the guards that a policy, or a lifecycle, can name: those that are built in, then those that are installed."""
+    """List the guards for policies and lifecycles. Built-in ones first, then installed ones."""
     from registration.rules.guards.registry import BUILTIN, kind_of, known_names  # noqa: PLC0415  # for this command alone
 
     rows = []
@@ -285,9 +287,9 @@ def list_guards(context: Context) -> None:
 @shared_options
 @click.pass_obj
 def replay_policy(context: Context, file: str, id: str | None) -> None:
-    """Run a proposed policy over all past logs, or one, and list the decisions that would fall out differently.
+    """Replay past decisions under a proposed policy. Those that would change are listed.
 
-    As if it had been in force from the start. What was refused is asked again where the registry notes refusals.
+    The policy is applied as if it had been in force from the start. Recorded refusals are replayed as well.
     """
     asked = 0
     different: list[Decision] = []
@@ -308,20 +310,20 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
         assert one.why is not None
         refusing = [answer for answer in one.why.answers if not answer.verdict.agrees]
         reasons.update({answer.guard for answer in refusing})
-        why = "; ".join(answer.verdict.reason for answer in refusing) or "nothing speaks against it"
+        why = "; ".join(answer.verdict.reason for answer in refusing) or "no rule refuses it"
         rows.append(
             (one.manifest_id, str(one.version), one.why.actor or "-", one.why.action, one.would_be, why)
         )
     if rows:
         table(rows)
-    say(f"{_count(asked, 'decision')} asked again: {len(different)} would fall out differently.")
+    say(f"{_count(asked, 'decision')} replayed: {len(different)} would change.")
     for guard, times in reasons.most_common():
         say(f"  {times} by {guard}")
 
 
 _WRITE_ONE = (
-    f"Write one: {layout.POLICY_FILE} beside {layout.REGISTRY_FILE}; `registration policy guards` lists what it can "
-    "say."
+    f"Write {layout.POLICY_FILE} next to {layout.REGISTRY_FILE}; `registration policy guards` lists the guards for "
+    "it."
 )
 
 

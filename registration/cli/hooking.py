@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Hooks(Subcommands):
-    """In the order in which they are needed."""
+    """Lists commands in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -31,7 +31,7 @@ class _Hooks(Subcommands):
 @click.group(
     "hooks",
     cls=_Hooks,
-    short_help="Tell commands and HTTP endpoints of events.",
+    short_help="Run commands and webhooks on events.",
     epilog=examples(
         "registration hooks check",
         "registration hooks test ci",
@@ -39,22 +39,22 @@ class _Hooks(Subcommands):
     ),
 )
 def hooks_command() -> None:
-    """Commands and HTTP endpoints that are told of events, as `hooks.toml` beside `registry.json` says.
+    """Commands and webhooks that receive events, as configured in `hooks.toml` next to `registry.json`.
 
-    Each event is delivered at least once, in order for each manifest, with the same id in every attempt. How each hook
-    stands is shown by `registration consumers status`: its consumer is called hook:NAME.
+    Each event is delivered at least once, in order for each manifest, with the same id in every attempt. For the
+    status of a hook, see `registration consumers status`: its consumer is named hook:NAME.
     """
 
 
 @hooks_command.command(
-    "check", short_help="Check hooks.toml, and what it names.", epilog=examples("registration hooks check")
+    "check", short_help="Check hooks.toml and its references.", epilog=examples("registration hooks check")
 )
 @shared_options
 @click.pass_obj
 def check_command(context: Context) -> None:
-    """Check hooks.toml: every problem is named, and secrets and programs are looked for. Nobody is called.
+    """Check hooks.toml: report every problem, and missing secrets and programs. Nothing is delivered.
 
-    Ends with 2 where the file can't be meant, and with 1 where something that it names is missing.
+    Exits with 2 if the file is invalid, and with 1 if something that it names is missing.
     """
     missing = False
     with context.open() as pipeline:
@@ -69,7 +69,7 @@ def check_command(context: Context) -> None:
             for problem in problems:
                 say(printable(f"  - {problem}"))
     if not hooks.hooks and not context.as_json:
-        say("There is no hook in hooks.toml: begin one with [[hooks]].")
+        say("There are no hooks in hooks.toml: add a [[hooks]] table.")
     if missing:
         click.get_current_context().exit(FAILURE)
 
@@ -94,17 +94,17 @@ def _filters(hook: Hook) -> str:
 
 @hooks_command.command(
     "run",
-    short_help="Deliver events, and go on as more come.",
+    short_help="Deliver events to hooks as they happen.",
     epilog=examples("registration hooks run", "registration hooks run --once"),
 )
-@click.option("--once", is_flag=True, help="Try what is due, once, and wait for nothing: for a timer.")
+@click.option("--once", is_flag=True, help="Try each due delivery once, without waiting: for timers.")
 @shared_options
 @click.pass_obj
 def run_command(context: Context, once: bool) -> None:
-    """Deliver every event that a hook wants, and go on as more come; Ctrl-C ends it between two deliveries.
+    """Deliver all pending events to hooks, and then new ones; Ctrl-C ends it between two deliveries.
 
-    A hook that is new begins with what comes from now on, unless it says `start = "start"`. hooks.toml is read at the
-    beginning. With --once, it ends with 1 where something could not be delivered.
+    A new hook begins with new events, unless it has `start = "start"`. hooks.toml is read once, at the
+    beginning. With --once, exits with 1 if a delivery failed.
     """
     turn = threading.Lock()
 
@@ -115,7 +115,7 @@ def run_command(context: Context, once: bool) -> None:
     with context.open() as pipeline, stopped_by_signals() as stop:
         hooks = pipeline.feed.hooks(tell=tell)
         if not hooks.hooks:
-            say("There is no hook in hooks.toml: begin one with [[hooks]].")
+            say("There are no hooks in hooks.toml: add a [[hooks]] table.")
         done = hooks.run(stop=stop, once=once)
     if once and not done:
         click.get_current_context().exit(FAILURE)
@@ -127,10 +127,10 @@ def _tell(told: Told, *, as_json: bool) -> None:
         return
     words = {
         "delivered": "delivered",
-        "failed": f"failed, is tried again at {when(told.next_at)}" if told.next_at else "failed",
-        "dead": "given up, and put to the dead letters",
+        "failed": f"failed, retry at {when(told.next_at)}" if told.next_at else "failed",
+        "dead": "given up, moved to the dead letters",
         "blocked": f"blocked ({line(Next(operation='consumers.retry', id=f'hook:{told.hook}'))})",
-        "busy": "not run here",
+        "busy": "in use by another process",
     }
     said = (
         f"{told.hook}  {told.entry}  {words[told.what]}" if told.entry else f"{told.hook}  {words[told.what]}"
@@ -146,29 +146,29 @@ def _tell(told: Told, *, as_json: bool) -> None:
 @shared_options
 @click.pass_obj
 def test_command(context: Context, name: str) -> None:
-    """Send a hook an event of the type registration.hook_tested.v1, once. It is in no log. Ends with 1 where it fails."""
+    """Send a hook one event of the type registration.hook_tested.v1, which is in no log. Exits with 1 on failure."""
     with context.open() as pipeline:
         outcome = pipeline.feed.hooks().test(name)
     if context.as_json:
         echo_json(followers.tested(name, outcome))
     elif outcome.done:
-        echo(f"{name} took it.")
+        echo(f"Delivered to {name}.")
     else:
-        say(printable(f"Error: {name} did not take it: {outcome.error}"))
+        say(printable(f"Error: delivery to {name} failed: {outcome.error}"))
     if not outcome.done:
         click.get_current_context().exit(FAILURE)
 
 
 @hooks_command.command(
     "dead-letters",
-    short_help="Show what could not be delivered.",
+    short_help="Show undelivered events.",
     epilog=examples("registration hooks dead-letters", "registration hooks dead-letters --json ci"),
 )
 @click.argument("name", required=False)
 @shared_options
 @click.pass_obj
 def dead_letters_command(context: Context, name: str | None) -> None:
-    """Show the events that a hook, or any, gave up, and why. With --json, each with the event itself."""
+    """Show undelivered events of a hook, or of all, with the errors. With --json, each includes the event."""
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
         for letter in _letters(pipeline, name):
@@ -193,16 +193,16 @@ def _letters(pipeline: RegistrationPipeline, name: str | None) -> list[Any]:
 
 @hooks_command.command(
     "redeliver",
-    short_help="Try dead letters once more.",
+    short_help="Retry dead letters.",
     epilog=examples("registration hooks redeliver ci", "registration hooks redeliver"),
 )
 @click.argument("name", required=False)
 @shared_options
 @click.pass_obj
 def redeliver_command(context: Context, name: str | None) -> None:
-    """Try every dead letter of a hook, or of all, once more; those that get through are taken out.
+    """Retry every dead letter of a hook, or of all; delivered ones are removed.
 
-    They come out of their order. Ends with 1 where one fails again.
+    They are delivered out of order. Exits with 1 if one fails again.
     """
     failed = tried = 0
     with context.open() as pipeline:

@@ -1,4 +1,4 @@
-"""The import command: many documents, from a folder or from lines of JSON, each made a manifest once."""
+"""The import command: manifests in bulk, from a directory or from lines of JSON, each created once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTCOMES = ("created", "unchanged", "different", "refused")
 
 @click.command(
     "import",
-    short_help="Make manifests of many documents; what is there already is skipped.",
+    short_help="Create manifests in bulk; existing ones are skipped.",
     epilog=examples(
         "registration import servers/",
         "registration import --dry-run servers.jsonl",
@@ -33,20 +33,20 @@ OUTCOMES = ("created", "unchanged", "different", "refused")
     ),
 )
 @click.argument("source", metavar="DIR|FILE|-", type=click.Path(allow_dash=True))
-@click.option("--submit", is_flag=True, help="Hand each in for review, where its line doesn't say.")
-@click.option("--dry-run", is_flag=True, help="Check and decide everything, and write nothing.")
+@click.option("--submit", is_flag=True, help="Submit each for review, unless its line says otherwise.")
+@click.option("--dry-run", is_flag=True, help="Check and decide everything, but write nothing.")
 @click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="How many are written at once.",
+    help="The number of concurrent writes.",
 )
 @click.option(
     "--continue-from",
     metavar="PLACE",
-    help="Pass over what stands before this line (of a file of lines) or this file (of a folder).",
+    help="Skip everything before this line (of a .jsonl file) or file (of a directory).",
 )
 @actor_option
 @lock_timeout_option
@@ -55,14 +55,14 @@ OUTCOMES = ("created", "unchanged", "different", "refused")
 def import_command(
     context: Context, source: str, submit: bool, dry_run: bool, workers: int, continue_from: str | None
 ) -> None:
-    """Make a manifest of each document in a folder, in a file, or on standard input (-).
+    """Create a manifest from each document in a directory, in a file, or on standard input (-).
 
-    Of a folder, those are its .json files and those of the folders in it; of a .jsonl file, its lines. A line is a document, or
-    says more of it: {"id": "…", "document": {…}, "actor": "…", "comment": "…", "submit": true}.
+    In a directory, these are all .json files, recursively; in a .jsonl file, its lines. A line is a document, or
+    an object with more: {"id": "…", "document": {…}, "actor": "…", "comment": "…", "submit": true}.
 
-    Each is told: created; unchanged, where it is there with the same document; different, where it is there with another one,
-    which stays; or refused. One that fails stops no other. An import that was interrupted or killed is begun again with the
-    same line: what is there already is skipped.
+    Each result is printed: created; unchanged, if it exists with the same document; different, if it exists with another
+    document, which stays; or refused. A failure does not stop the others. To continue an import that was interrupted or
+    killed, run the same line again: existing manifests are skipped.
     """
     from registration.pipeline.import_sources import open_source  # noqa: PLC0415  # `--help` needs none of it
     from registration.pipeline.importing import Importer  # noqa: PLC0415  # as above
@@ -83,7 +83,7 @@ def import_command(
         )
         with (
             Progress(
-                "looked at" if dry_run else "imported", shown=shown, rated=True, total=found.total
+                "checked" if dry_run else "imported", shown=shown, rated=True, total=found.total
             ) as progress,
             carry_out(found.offers, importer.prepare, workers=workers) as results,
             Unbroken() as unbroken,
@@ -103,14 +103,14 @@ def import_command(
                     take(one)
             except KeyboardInterrupt:
                 interrupted = True
-                for (
-                    one
-                ) in results.close():  # where it came between two results: what was begun is told as well
+                for one in (
+                    results.close()
+                ):  # interrupted between two results: the started ones are reported as well
                     take(one)
     if not context.as_json:
         _sum_up(counts, dry_run=dry_run)
     if interrupted:
-        say("Interrupted. Run it again: what is there already is skipped.")
+        say("Interrupted. Run it again: existing manifests are skipped.")
         raise click.Abort
     if problems:
         click.get_current_context().exit(worst(problems))
@@ -118,7 +118,7 @@ def import_command(
 
 def _stdin() -> BinaryIO:
     if sys.stdin.isatty():
-        say("Type or paste JSON objects, one a line, then Ctrl-D.")
+        say("Type or paste JSON objects, one per line, then Ctrl-D.")
     return sys.stdin.buffer
 
 
@@ -148,7 +148,7 @@ def _tell(context: Context, progress: Progress, one: ItemResult[Offer, Imported]
 def _sum_up(counts: Counter[str], *, dry_run: bool) -> None:
     total = counts.total() - counts["submitted"]
     told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    handed_in = f"; {counts['submitted']:,} handed in for review" if counts["submitted"] else ""
-    say(f"{counted(total, 'document')}: {told}{handed_in}." if told else "There was no document.")
+    handed_in = f"; {counts['submitted']:,} submitted for review" if counts["submitted"] else ""
+    say(f"{counted(total, 'document')}: {told}{handed_in}." if told else "There were no documents.")
     if dry_run:
         say("This was a dry run: nothing was changed.")

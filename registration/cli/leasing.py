@@ -1,4 +1,4 @@
-"""Commands for working alone: claim, release, next, locks (list, history, break)."""
+"""Locking commands: claim, release, next, locks (list, history, break)."""
 
 from __future__ import annotations
 
@@ -31,47 +31,47 @@ if TYPE_CHECKING:
     from registration.values.leases import Lease
 
 _AREAS = (layout.MANIFESTS, "sessions")
-"""What a key begins with, so that it is told from the id of a manifest."""
+"""The prefix that distinguishes a key from the id of a manifest."""
 
 
 @click.command(
     "claim",
-    short_help="Keep a manifest for yourself while you look at it.",
+    short_help="Lock a manifest while you review it.",
     epilog=examples(
         "registration claim io.github.acme/weather@1.2.0",
         "registration claim io.github.acme/weather@1.2.0 --for 2h --actor bea",
     ),
 )
 @id_argument
-@click.option("--for", "time", metavar="TIME", help="For how long: 45m, 2h, 1d.  [default: 30m]")
+@click.option("--for", "time", metavar="TIME", help="Duration: 45m, 2h, 1d.  [default: 30m]")
 @actor_option
 @shared_options
 @click.pass_obj
 def claim_command(context: Context, id: str, time: str | None) -> None:
-    """Keep a manifest for yourself: until then, nobody else acts on it.
+    """Lock a manifest while you review it: others can't act on it.
 
-    Claiming again begins the time anew. It ends by itself once you have moved the manifest on, or approved it; by its time;
-    and with `release`. Others read on, and see who has it. The policy may say that a claim keeps others from some actions
-    only: `[claims]` with `exclusive = ["approve", "reject"]`; from none with `exclusive = []`.
+    Claiming again extends the lock. It is released when your action moves the manifest on, or approves it; when
+    it expires; and by `release`. Others can still read, and see the holder. The policy may limit the lock to some
+    actions: `[claims]` with `exclusive = ["approve", "reject"]`; to none with `exclusive = []`.
     """
     from registration.pipeline.work import CLAIM_S  # noqa: PLC0415  # `--help` needs none of it
 
     for_s = CLAIM_S if time is None else duration_s(time)
     if for_s is None:
-        raise InvalidArgument(f"{time!r} is no time; {DURATION_FORM}.", "Say `--for 30m`.")
+        raise InvalidArgument(f"{time!r} is not a duration; {DURATION_FORM}.", "For example: `--for 30m`.")
     with context.open() as pipeline:
         claim = pipeline.work.claim(id, for_s=for_s)
     if context.as_json:
         echo_json(locks.claim(id, claim))
         return
-    echo(f"{id} is yours ({printable(claim.holder)}) until {when(claim.until)}.")
+    echo(f"{id} is locked for you ({printable(claim.holder)}) until {when(claim.until)}.")
     release = Next(operation="locks.release", id=id, actor=context.actor)
     say(f"When you are done: {printable(line(release))}")
 
 
 @click.command(
     "release",
-    short_help="Let others have what you have claimed.",
+    short_help="Release your lock on a manifest.",
     epilog=examples("registration release io.github.acme/weather@1.2.0"),
 )
 @id_argument
@@ -79,27 +79,27 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
 @shared_options
 @click.pass_obj
 def release_command(context: Context, id: str) -> None:
-    """End your claim on a manifest. Where nobody has claimed it, nothing is done."""
+    """Release your lock on a manifest. Does nothing if it is not locked."""
     with context.open() as pipeline:
         released = pipeline.work.release(id)
     if context.as_json:
         echo_json(locks.released(id, was_claimed=released))
     elif released:
-        echo(f"{id} is free.")
+        echo(f"{id} is released.")
     else:
-        echo(f"{id} was not claimed; nothing was changed.")
+        echo(f"{id} was not locked; nothing was changed.")
 
 
 @click.command(
     "next",
-    short_help="What waits for you, longest first, and why.",
+    short_help="List manifests waiting for you, oldest first.",
     epilog=examples(
         "registration next --as bea",
         "registration next --as bea --state REVIEWED --limit 1 --json | jq -r .choices[0].next",
     ),
 )
 @click.option(
-    "--as", "name", metavar="NAME", help="For whom.  [default: REGISTRATION_ACTOR, else the login name]"
+    "--as", "name", metavar="NAME", help="The reviewer.  [default: REGISTRATION_ACTOR, else the login name]"
 )
 @state_option
 @click.option(
@@ -108,14 +108,14 @@ def release_command(context: Context, id: str) -> None:
     type=click.IntRange(1),
     default=10,
     show_default=True,
-    help="How many, at most.",
+    help="Maximum number.",
 )
 @shared_options
 @click.pass_obj
 def next_command(context: Context, name: str | None, state: str | None, limit: int) -> None:
-    """List the manifests on which you could act now, those that wait longest first: why, and what to type.
+    """List the manifests that you can act on now, oldest first, with the reason and the command to type.
 
-    What others have claimed is passed over. The rules are asked about as many as it takes to find N.
+    Manifests that others have locked are skipped. Rules are evaluated until N are found.
     """
     usual = context.acting()
     who = name if name is not None else usual
@@ -131,14 +131,12 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
         show_error(problem, as_json=context.as_json)
     if not context.as_json:
         if not waiting.found:
-            say(f"Nothing waits for {printable(who)}.")
+            say(f"Nothing is waiting for {printable(who)}.")
         if waiting.claimed:
             were = "1 is" if waiting.claimed == 1 else f"{waiting.claimed:,} are"
-            say(f"{were} claimed by others: `registration locks list` shows by whom.")
+            say(f"{were} locked by others: see `registration locks list`.")
         if not waiting.complete and len(waiting.found) < limit:
-            say(
-                f"Only the {waiting.looked_at:,} that wait longest were looked at; `--state STATE` narrows it down."
-            )
+            say(f"Only the {waiting.looked_at:,} oldest were checked; narrow it down with `--state STATE`.")
         unclaimed = next((one for one in waiting.found if one.claim is None), None)
         if unclaimed is not None:
             actor = None if who == usual else who
@@ -148,7 +146,7 @@ def next_command(context: Context, name: str | None, state: str | None, limit: i
 
 
 def _tell_waiting(one: Waiting) -> None:
-    claimed = f"  claimed by you until {when(one.claim.until)}" if one.claim is not None else ""
+    claimed = f"  locked by you until {when(one.claim.until)}" if one.claim is not None else ""
     echo(f"{one.manifest_id}  {one.state}  since {when(one.since)}{claimed}")
     for choice in one.choices:
         echo(printable(f"  {choice.action} -> {choice.to}{_reasons(choice)}"))
@@ -163,16 +161,16 @@ def _reasons(choice: Choice) -> str:
 @click.group(
     "locks",
     cls=Subcommands,
-    short_help="Who works on what alone; take it away from them.",
+    short_help="List or break locks.",
     epilog=examples(
         "registration locks list",
         "registration locks break io.github.acme/weather@1.2.0 --reason 'bea is on holiday'",
     ),
 )
 def locks_command() -> None:
-    """Who works on what alone, and until when: claims on manifests, and whatever else has a lease.
+    """Locks: on manifests (see `claim`), and other leases.
 
-    A lease has a key: `manifests/ID` for the claim on a manifest, where ID alone will do.
+    A lock has a key: `manifests/ID` for a manifest, for which ID alone is enough.
     """
 
 
@@ -180,7 +178,7 @@ def locks_command() -> None:
 @shared_options
 @click.pass_obj
 def list_locks(context: Context) -> None:
-    """List who works on what alone at this moment, where, since and until when, and under which number."""
+    """List current locks. Columns: key, holder, host, since, until and fencing number."""
     rows: list[tuple[str, ...]] = []
     try:
         with context.open() as pipeline:
@@ -190,9 +188,9 @@ def list_locks(context: Context) -> None:
                 rows.append(_row(lease))
     finally:
         if rows and not context.as_json:
-            table(rows)  # where one is damaged, all others before that is said
+            table(rows)  # the readable ones first, then the error of a damaged one
     if not rows and not context.as_json:
-        say("Nobody works on anything alone.")
+        say("No locks are held.")
 
 
 def _row(lease: Lease) -> tuple[str, ...]:
@@ -205,7 +203,7 @@ def _row(lease: Lease) -> tuple[str, ...]:
 @shared_options
 @click.pass_obj
 def lock_history(context: Context, key: str) -> None:
-    """Show how the latest leases on KEY ended, first to last: released, expired or broken, by whom and why."""
+    """Show how past locks on KEY ended. Oldest first: released, expired or broken, by whom and why."""
     with context.open() as pipeline:
         ended = pipeline.work.leases.history(_key(key))
     if context.as_json:
@@ -213,7 +211,7 @@ def lock_history(context: Context, key: str) -> None:
             echo_json(locks.ended_lease(one))
         return
     if not ended:
-        say(f"No lease on {printable(key)} has ended yet.")
+        say(f"No lock on {printable(key)} has ended yet.")
         return
     table(
         (
@@ -235,14 +233,14 @@ def lock_history(context: Context, key: str) -> None:
     ),
 )
 @key_argument
-@click.option("--reason", metavar="TEXT", required=True, help="Why; whoever had it will want to know.")
+@click.option("--reason", metavar="TEXT", required=True, help="The reason; the holder will want to know.")
 @actor_option
 @shared_options
 @click.pass_obj
 def break_lock(context: Context, key: str, reason: str) -> None:
-    """Take KEY away from whoever works on it alone. What they still try to write under it is refused.
+    """Break the lock on KEY. Later writes under it are refused.
 
-    For the claim on a manifest that is an event in its log; for all others it stands in `locks history`.
+    For a manifest, that is recorded as an event in its log; for others, in `locks history`.
     """
     full = _key(key)
     with context.open() as pipeline:
@@ -250,7 +248,7 @@ def break_lock(context: Context, key: str, reason: str) -> None:
     if context.as_json:
         echo_json(locks.broken(broken))
         return
-    echo(f"{full} was taken away from {printable(broken.holder)} ({printable(broken.host)}).")
+    echo(f"The lock of {printable(broken.holder)} ({printable(broken.host)}) on {full} was broken.")
     area, _, id = full.partition("/")
     if area == layout.MANIFESTS:
         say_next(Next(operation="locks.claim", id=id))
@@ -264,5 +262,5 @@ def _break(pipeline: RegistrationPipeline, key: str, reason: str, actor: str) ->
 
 
 def _key(text: str) -> str:
-    """The key that was typed, or that of the manifest whose id it is."""
+    """The typed key, or the key of the manifest with that id."""
     return text if text.startswith(tuple(f"{area}/" for area in _AREAS)) else layout.lease_key(text)

@@ -1,4 +1,4 @@
-"""Commands about names: resolve, names, alias, tag."""
+"""Name commands: resolve, names, alias, tag."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def _names(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem | str]:
-    """Shell completion of names. Silent where there is no registry: nobody asked for a message."""
+    """Shell completion of names. Silent without a registry: completion must not print messages."""
     try:
         with context.ensure_object(Context).open() as pipeline:
             known = (name for name in pipeline.names.known() if name.startswith(incomplete))
@@ -43,13 +43,13 @@ def _names(
 
 
 _NAME = click.argument("name", shell_complete=_names)
-_REASON = click.option("--reason", metavar="TEXT", help="Why.")
-_COMMENT = click.option("--comment", metavar="TEXT", help="A remark to keep with the event.")
+_REASON = click.option("--reason", metavar="TEXT", help="The reason.")
+_COMMENT = click.option("--comment", metavar="TEXT", help="A remark to store with the event.")
 
 
 @click.command(
     "resolve",
-    short_help="Find the manifest that a name stands for.",
+    short_help="Find the manifest of a name.",
     epilog=examples(
         "registration resolve io.github.acme/weather",
         "registration resolve io.github.acme/weather@1.2.0",
@@ -60,10 +60,10 @@ _COMMENT = click.option("--comment", metavar="TEXT", help="A remark to keep with
 @shared_options
 @click.pass_obj
 def resolve_command(context: Context, name: str) -> None:
-    """Print the id of the manifest that holds a name: of that version, of the one that the alias points at, or the latest.
+    """Print the id of the manifest that holds a name: that of a version, of an alias, or of the latest version.
 
-    The latest is the highest release by Semantic Versioning; where there is none, the highest pre-release; where there is
-    none either, what was registered last.
+    The latest is the highest release by Semantic Versioning; without releases, the highest pre-release; without
+    either, the last one registered.
     """
     with context.open() as pipeline:
         found = pipeline.names.resolve(name)
@@ -81,11 +81,11 @@ def resolve_command(context: Context, name: str) -> None:
 @click.group(
     "names",
     cls=Subcommands,
-    short_help="List the names that are held, or tell who holds one.",
+    short_help="List held names, or show the holder of one.",
     epilog=examples("registration names list", "registration names status io.github.acme/weather@1.2.0"),
 )
 def names_command() -> None:
-    """The names that documents give themselves: NAME@VERSION. Who is registered holds the name, and nobody else can."""
+    """The names of documents: NAME@VERSION. A registered manifest holds its name exclusively."""
 
 
 @names_command.command(
@@ -96,7 +96,7 @@ def names_command() -> None:
 @shared_options
 @click.pass_obj
 def list_names(context: Context, name: str | None) -> None:
-    """List the names that are held, or the versions of NAME, each with the manifest that holds it."""
+    """List held names, or the versions of NAME, with their manifests."""
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
         for found in pipeline.names.held(name):
@@ -111,7 +111,7 @@ def list_names(context: Context, name: str | None) -> None:
     if rows:
         table(rows)
     elif name is None:
-        say("No name is held yet: a manifest holds the name of its document from when it is registered.")
+        say("No names are held yet: a manifest holds the name of its document once it is registered.")
     else:
         say(printable(f"No version of {name} is held."))
 
@@ -121,7 +121,7 @@ def list_names(context: Context, name: str | None) -> None:
 @shared_options
 @click.pass_obj
 def name_status(context: Context, name: str) -> None:
-    """Tell who holds this very name, or that it is free. No alias is followed."""
+    """Show the manifest that holds this exact name, or that it is free. Aliases are not followed."""
     with context.open() as pipeline:
         found = pipeline.names.status(name)
         holder = found.holder
@@ -132,7 +132,7 @@ def name_status(context: Context, name: str) -> None:
         echo(f"{found.full_name} is free.")
         if found.unfinished:
             say(
-                "There is a claim: somebody is registering it at this moment, or died. `registration recover` settles it."
+                "There is an unfinished claim: a registration is in progress, or crashed. `registration recover` settles it."
             )
     else:
         echo(found.full_name)
@@ -154,14 +154,14 @@ def name_status(context: Context, name: str) -> None:
 @click.group(
     "alias",
     cls=Subcommands,
-    short_help="Point stable, or another word, at a version.",
+    short_help="Point stable, or another alias, at a version.",
     epilog=examples(
         "registration alias set io.github.acme/weather stable 1.2.0 --reason 'a week in use'",
         "registration resolve io.github.acme/weather@stable",
     ),
 )
 def alias_command() -> None:
-    """Words for versions of a name. `latest` moves by itself, with each registration; the others are moved by people."""
+    """Aliases for versions of a name. `latest` moves automatically with each registration; the others are set by people."""
 
 
 @alias_command.command(
@@ -183,7 +183,7 @@ def alias_command() -> None:
 def set_alias(
     context: Context, name: str, alias: str, version: str, reason: str | None, comment: str | None
 ) -> None:
-    """Have ALIAS of NAME point at VERSION, which somebody has to hold; or at whatever another alias points at."""
+    """Point ALIAS of NAME at VERSION. It must be held; another alias is resolved."""
     with context.open() as pipeline:
         before = pipeline.names.aliases(_without_version(name)).get(alias)
         target = pipeline.names.set_alias(name, alias, version, reason=reason, comment=comment)
@@ -198,7 +198,7 @@ def set_alias(
         )
     )
     if target == before:
-        say("It was already: nothing was written.")
+        say("No change: nothing was written.")
 
 
 @alias_command.command("list", epilog=examples("registration alias list io.github.acme/weather"))
@@ -206,7 +206,7 @@ def set_alias(
 @shared_options
 @click.pass_obj
 def list_aliases(context: Context, name: str) -> None:
-    """List the aliases of NAME, and what they point at."""
+    """List the aliases of NAME, with their versions."""
     with context.open() as pipeline:
         found = pipeline.names.aliases(_without_version(name))
     rows = []
@@ -217,7 +217,7 @@ def list_aliases(context: Context, name: str) -> None:
     if rows and not context.as_json:
         table(rows)
     elif not rows and not context.as_json:
-        say(printable(f"{name} has no alias."))
+        say(printable(f"{name} has no aliases."))
 
 
 @alias_command.command(
@@ -232,13 +232,13 @@ def list_aliases(context: Context, name: str) -> None:
 @shared_options
 @click.pass_obj
 def remove_alias(context: Context, name: str, alias: str, reason: str | None, comment: str | None) -> None:
-    """Take ALIAS of NAME away."""
+    """Remove ALIAS of NAME."""
     with context.open() as pipeline:
         pipeline.names.remove_alias(name, alias, reason=reason, comment=comment)
     if context.as_json:
         echo_json(names.alias_removed(name, alias))
     else:
-        echo(printable(f"{name} has no alias {alias} any more."))
+        echo(printable(f"{name} no longer has the alias {alias}."))
 
 
 @alias_command.command("log", epilog=examples("registration alias log io.github.acme/weather"))
@@ -246,7 +246,7 @@ def remove_alias(context: Context, name: str, alias: str, reason: str | None, co
 @shared_options
 @click.pass_obj
 def alias_log(context: Context, name: str) -> None:
-    """Show what happened to the aliases of NAME, first to last. With --json, the events as they stand in the log."""
+    """Show the history of the aliases of NAME, oldest first. With --json, the events as in the log."""
     rows: list[tuple[str, ...]] = []
     with context.open() as pipeline:
         for event in pipeline.names.alias_history(_without_version(name)):
@@ -254,9 +254,7 @@ def alias_log(context: Context, name: str) -> None:
             if context.as_json:
                 echo_json(manifests.event(event))
     if not rows:
-        raise NotFound(
-            f"{name!r} never had an alias.", "`registration names list` shows the names that are held."
-        )
+        raise NotFound(f"{name!r} never had an alias.", "`registration names list` shows the held names.")
     if not context.as_json:
         table(rows)
 
@@ -275,7 +273,9 @@ def _alias_row(event: Event) -> tuple[str, ...]:
 def _without_version(name: str) -> str:
     found = check_name(name)
     if found.version is not None:
-        raise InvalidArgument(f"{name!r} has a version; aliases are of a name.", f"Say {found.name!r}.")
+        raise InvalidArgument(
+            f"{name!r} includes a version; aliases belong to a name.", f"Use {found.name!r}."
+        )
     return found.name
 
 
@@ -285,14 +285,14 @@ def _without_version(name: str) -> str:
 @click.group(
     "tag",
     cls=Subcommands,
-    short_help="Give a manifest tags, or take them away.",
+    short_help="Add, remove or list tags of a manifest.",
     epilog=examples(
         "registration tag add io.github.acme/weather@1.2.0 team/maps reviewed-2026",
         "registration tag list io.github.acme/weather@1.2.0",
     ),
 )
 def tag_command() -> None:
-    """Tags on manifests, in any state. They change nothing that was approved; the policy may say who gives them.
+    """Tags on manifests, in any state. They don't affect approvals; the policy may restrict who sets them.
 
     A tag has 1 to 64 characters of A-Z a-z 0-9 . _ ~ : / + - and begins with a letter or digit.
     """
@@ -307,7 +307,7 @@ def tag_command() -> None:
 @writing_options
 @click.pass_obj
 def add_tags(context: Context, /, id: str, tags: tuple[str, ...], **said: Any) -> None:
-    """Give a manifest tags; those that it has already are passed over."""
+    """Add tags to a manifest; existing ones are ignored."""
     with context.open() as pipeline:
         _show(context, pipeline.tag(id, tags, **_said(said)))
 
@@ -321,7 +321,7 @@ def add_tags(context: Context, /, id: str, tags: tuple[str, ...], **said: Any) -
 @writing_options
 @click.pass_obj
 def remove_tags(context: Context, /, id: str, tags: tuple[str, ...], **said: Any) -> None:
-    """Take tags away from a manifest; those that it doesn't have are passed over."""
+    """Remove tags from a manifest; missing ones are ignored."""
     with context.open() as pipeline:
         _show(context, pipeline.untag(id, tags, **_said(said)))
 
@@ -331,7 +331,7 @@ def remove_tags(context: Context, /, id: str, tags: tuple[str, ...], **said: Any
 @shared_options
 @click.pass_obj
 def list_tags(context: Context, id: str) -> None:
-    """List the tags of a manifest, one a line."""
+    """List the tags of a manifest, one per line."""
     with context.open() as pipeline:
         tags = pipeline.load_state(id).tags
     if context.as_json:
@@ -356,4 +356,4 @@ def _show(context: Context, result: TransitionResult) -> None:
         return
     echo(f"{result.manifest_id}  {', '.join(tags) or 'no tags'}  (version {result.event.version})")
     if result.replayed:
-        say("This key was used before, for the same request: nothing was written.")
+        say("This idempotency key was used before, for the same request: nothing was written.")

@@ -1,7 +1,7 @@
-"""What commands print: text for people, JSON for programs.
+"""The output of commands: text for people, JSON for programs.
 
-JSON shapes are stable: members may be added, none is renamed or removed. A command about one thing prints one
-object; a command that lists prints one object a line (JSON Lines). An error in JSON goes to stderr.
+JSON shapes are stable: members may be added, none is renamed or removed. A command about one object prints one
+JSON object; a command that lists prints one per line (JSON Lines). An error in JSON goes to stderr.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """The text without anything that a terminal would obey: control characters are shown as escapes."""
+    """The text with control characters escaped."""
     if text.isprintable():
         return text
     return "".join(
@@ -39,12 +39,12 @@ def printable(text: str) -> str:
 
 
 def echo(text: str = "") -> None:
-    """A line of data on stdout."""
+    """Print a line of data on stdout."""
     click.echo(text)
 
 
 def say(text: str) -> None:
-    """A line of talk on stderr."""
+    """Print a message on stderr."""
     click.echo(text, err=True)
 
 
@@ -59,17 +59,17 @@ def echo_document(value: Any, *, as_json: bool) -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """How many, with the noun in the number that goes with it."""
+    """A number with its noun, singular or plural."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(parts: list[str]) -> str:
-    """One or more as people list them: `a, b and c`."""
+    """A list in words: `a, b and c`."""
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def show_error(error: RegistrationError, *, as_json: bool) -> None:
-    """An error on stderr: what is wrong, then what to do next."""
+    """Print an error on stderr: the problem, then the next step."""
     if as_json:
         click.echo(orjson.dumps(reasons.error(error, SHELL), default=str), err=True)
         return
@@ -88,13 +88,13 @@ def show_error(error: RegistrationError, *, as_json: bool) -> None:
 
 
 def say_next(*steps: Next) -> None:
-    """What to type next; of several, each will do."""
+    """Print the commands to type next; any of several will do."""
     for number, step in enumerate(steps):
         say(f"{'or' if number else 'Next'}: {printable(line(step))}")
 
 
 def show_verdicts(verdicts: Iterable[Mapping[str, Any]], *, err: bool = False, bare: bool = False) -> None:
-    """What guards said, one line each, and below it every problem that they found. bare: the problems alone."""
+    """Print the verdicts of guards, one line each, with every problem below. bare: the problems only."""
     for one in verdicts:
         if not bare:
             said = f"  {'yes' if one['agrees'] else 'no':<4}{one['guard']} ({one['origin']}): {one['reason']}"
@@ -106,7 +106,7 @@ def show_verdicts(verdicts: Iterable[Mapping[str, Any]], *, err: bool = False, b
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
-    """A problem that a guard found. Somebody else's guard may give evidence of another form under the same name."""
+    """A problem found by a guard. A third-party guard may use another form of evidence under the same name."""
     if not {"at", "problem"} <= problem.keys():
         return str(dict(problem))
     rule = f" ({problem['rule']})" if problem.get("rule") else ""
@@ -115,7 +115,7 @@ def _problem(problem: Mapping[str, Any]) -> str:
 
 @contextmanager
 def told_here(of: str = "registration") -> Iterator[None]:
-    """For commands that report themselves what the library's log would say as well. of: the name of the log."""
+    """For commands that print themselves what the library would log as well. of: the name of the logger."""
     log = logging.getLogger(of)
     before = log.level
     log.setLevel(logging.ERROR)
@@ -126,10 +126,10 @@ def told_here(of: str = "registration") -> Iterator[None]:
 
 
 class Progress:
-    """A count on stderr while something long goes on; nothing where stderr is no terminal.
+    """A counter on stderr during a long operation; nothing if stderr is not a terminal.
 
-    done: what is being done, as in ``1,200 replayed``. rated: show how many a second as well, and, with `total`, how long the
-    rest will take.
+    done: the operation, as in ``1,200 replayed``. rated: also show the rate per second and, with `total`, the remaining
+    time.
     """
 
     def __init__(self, done: str, *, shown: bool, rated: bool = False, total: int | None = None) -> None:
@@ -148,14 +148,14 @@ class Progress:
         self.clear()
 
     def step(self) -> None:
-        """One more."""
+        """Count one more."""
         self._count += 1
         if self._shown and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + 0.1
             click.echo(f"\r{self._told()} …", err=True, nl=False)
 
     def clear(self) -> None:
-        """Make room for a line of text."""
+        """Clear the line for other output."""
         if self._shown:
             click.echo("\r\x1b[K", err=True, nl=False)
 
@@ -170,7 +170,7 @@ class Progress:
 
 
 class Unbroken:
-    """An interrupt (Ctrl-C) that comes while something is being told waits until it was told: nothing is told by halves."""
+    """Defers an interrupt (Ctrl-C) during output until the output is complete."""
 
     def __init__(self) -> None:
         self._telling = False
@@ -202,7 +202,7 @@ class Unbroken:
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> None:
-    """Rows in columns, two blanks between them. They are kept until the widths are known."""
+    """Print rows in columns, separated by two spaces. They are buffered until the widths are known."""
     kept = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
     for row in kept:
@@ -210,13 +210,13 @@ def table(rows: Iterable[tuple[str, ...]]) -> None:
 
 
 def event_row(event: Event) -> tuple[str, ...]:
-    """One event in a log for people: version, time, who, what, and what there is to say of it."""
+    """One event in a log for people: version, time, actor, action and remarks."""
     move = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
     return (str(event.version), when(event.time), event.actor or "-", event.action, move, event.remarks)
 
 
 def finding_line(finding: Finding) -> str:
-    """A finding as a line: what kind, where, why."""
+    """A finding as a line: kind, position, reason."""
     where = f", line {finding.line}, byte {finding.offset_bytes}" if finding.line else ""
     return printable(f"{finding.kind}: {finding.path}{where}: {finding.reason}")
 

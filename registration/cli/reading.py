@@ -1,4 +1,4 @@
-"""Commands that only read: show, log, graph. They load neither pydantic, portalocker nor SQLite."""
+"""Reading commands: show, log, graph. They load neither pydantic, portalocker nor SQLite."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     ),
 )
 @id_argument
-@click.option("--document", "only_document", is_flag=True, help="Print the document, and nothing else.")
-@click.option("--version", metavar="N", type=click.IntRange(1), help="As it was after version N.")
-@click.option("--at", "time", metavar="TIME", help="As it was at TIME, such as 2026-11-01T00:00:00Z.")
+@click.option("--document", "only_document", is_flag=True, help="Print the document only.")
+@click.option("--version", metavar="N", type=click.IntRange(1), help="The state after version N.")
+@click.option("--at", "time", metavar="TIME", help="The state at TIME, such as 2026-11-01T00:00:00Z.")
 @shared_options
 @click.pass_obj
 def show_command(
     context: Context, id: str, only_document: bool, version: int | None, time: str | None
 ) -> None:
-    """Show where a manifest stands, or where it stood."""
+    """Show the state of a manifest, now or in the past."""
     if version is not None and time is not None:
-        raise click.UsageError("Give --version or --at, not both.")
+        raise click.UsageError("Use either --version or --at.")
     with context.open() as pipeline:
         claim = None
         if version is None and time is None:
@@ -43,7 +43,7 @@ def show_command(
             claim = pipeline.work.claim_of(id)
         else:
             snapshot = pipeline.evidence.at(id, version=version, time=time)
-        # Aliases are of today: those of another day are in `alias log`.
+        # Aliases are current: earlier ones are in `alias log`.
         aliases = pipeline.names.aliases_of(snapshot) if version is None and time is None else []
     if only_document:
         echo_document(snapshot.document, as_json=context.as_json)
@@ -58,19 +58,19 @@ def show_command(
         ("  version", str(snapshot.version)),
         *([("  name", called)] if called else []),
         *([("  tags", ", ".join(snapshot.tags))] if snapshot.tags else []),
-        ("  digest", snapshot.digest or "there is no document"),
+        ("  digest", snapshot.digest or "no document"),
         ("  created", when(snapshot.created_at)),
         ("  updated", when(snapshot.updated_at)),
         *(
             (
                 "  approved",
-                f"by {one['actor'] or 'nobody named'}, {when(one['time'])}, at version {one['version']}",
+                f"by {one['actor'] or 'an unnamed actor'}, {when(one['time'])}, at version {one['version']}",
             )
             for one in snapshot.approvals
         ),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
         *(
-            (("  claimed", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)
+            (("  locked", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)
             if claim is not None
             else ()
         ),
@@ -82,7 +82,7 @@ def show_command(
 
 @click.command(
     "log",
-    short_help="Show what happened to a manifest, first to last.",
+    short_help="Show the history of a manifest.",
     epilog=examples(
         "registration log io.github.acme/weather@1.2.0",
         "registration log --json io.github.acme/weather@1.2.0 | jq .data.reason",
@@ -90,13 +90,13 @@ def show_command(
     ),
 )
 @id_argument
-@click.option("--graph", "drawn", is_flag=True, help="Draw the way through the states beside it.")
+@click.option("--graph", "drawn", is_flag=True, help="Draw the path through the states.")
 @shared_options
 @click.pass_obj
 def log_command(context: Context, id: str, drawn: bool) -> None:
-    """Show what happened to a manifest, first to last, checking the hash chain on the way.
+    """Show the history of a manifest, oldest first, verifying the hash chain.
 
-    With --json, the events as they stand in the log: one CloudEvents 1.0 event a line.
+    With --json, the events as in the log: one CloudEvents 1.0 event per line.
     """
     with context.open() as pipeline:
         events = pipeline.history(id)
@@ -114,12 +114,12 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
         try:
             rows.extend(event_row(event) for event in events)
         finally:
-            table(rows)  # where the log is damaged, what stands before the damage
+            table(rows)  # if the log is damaged, the events before the damage
 
 
 @click.command(
     "graph",
-    short_help="Draw the lifecycle as text.",
+    short_help="Draw the lifecycle as a text diagram.",
     epilog=examples(
         "registration graph",
         "registration graph registration-upkeep",
@@ -132,9 +132,9 @@ def log_command(context: Context, id: str, drawn: bool) -> None:
 @shared_options
 @click.pass_obj
 def graph_command(context: Context, form: str, file: str | None) -> None:
-    """Draw the registry's lifecycle as text for Mermaid or Graphviz; outside of a registry, the usual one.
+    """Print the registry's lifecycle as a Mermaid or Graphviz diagram; outside of a registry, the default one.
 
-    FILE: another one, of a file, or by the name of one that comes along.
+    FILE: another lifecycle, in a file, or a shipped one by name.
     """
     from registration.core import diagram  # noqa: PLC0415  # for this command alone
 

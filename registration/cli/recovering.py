@@ -1,4 +1,4 @@
-"""Commands for bad days: recover, repair, doctor."""
+"""Recovery commands: recover, repair, doctor."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "recover",
-    short_help="Settle what a crash left.",
+    short_help="Recover from a crash.",
     epilog=examples(
         "registration recover --dry-run",
         "registration recover",
@@ -52,16 +52,16 @@ if TYPE_CHECKING:
     ),
 )
 @optional_id_argument
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done without doing it.")
 @lock_timeout_option
 @shared_options
 @click.pass_obj
 def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
-    """Settle what a crash left: replay each log from its first byte, and write its snapshot anew.
+    """Recover from a crash: replay each log from its first byte, and rewrite its snapshot.
 
-    Bytes of a write that was never acknowledged are moved to quarantine/. Damage is named and left alone: see
-    `registration repair`. Claims to names that are worth nothing are taken back, those that are missing made again.
-    Sessions and deployments are settled as well. Others may go on writing meanwhile.
+    Bytes of a write that was never acknowledged are moved to quarantine/. Damage is reported and left alone: see
+    `registration repair`. Stale claims to names are removed, missing ones restored.
+    Sessions and deployments are recovered as well. Other processes may keep writing.
     """
     manifests = 0
     settled: list[Settled] = []
@@ -78,7 +78,7 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
             _show(context, progress, one, dry_run=dry_run)
         progress.clear()
         if id is not None and not settled:
-            pipeline.load_state(id)  # says that there is no such manifest, and which one may be meant
+            pipeline.load_state(id)  # raises NotFound with a suggestion
     if not context.as_json:
         _sum_up(manifests, settled, dry_run=dry_run)
     problems = [one.problem for one in settled if one.problem is not None]
@@ -108,7 +108,7 @@ def _show(context: Context, progress: Progress, one: Settled, *, dry_run: bool) 
 
 
 def _sum_up(manifests: int, settled: Sequence[Settled], *, dry_run: bool) -> None:
-    done = "to set right" if dry_run else "set right"
+    done = "to recover" if dry_run else "recovered"
     of = {area: [one for one in settled if one.area == area] for area in AREAS}
     say(f"{counted(manifests, 'manifest')} replayed: {_came_to(of[layout.MANIFESTS], done)}.")
     mended = sum(bool(one.steps) for one in of[layout.ALIASES])
@@ -122,10 +122,10 @@ def _sum_up(manifests: int, settled: Sequence[Settled], *, dry_run: bool) -> Non
 
 
 def _came_to(settled: Sequence[Settled], done: str) -> str:
-    """How many were settled, how many are damaged, and how many could not be reached, where any."""
+    """The numbers of recovered, damaged and unreachable manifests, if any."""
     problems = [one.problem for one in settled if one.problem is not None]
     damaged = sum(exit_code(problem) == DAMAGE for problem in problems)
-    failed = f", {len(problems) - damaged} not reached" if len(problems) > damaged else ""
+    failed = f", {len(problems) - damaged} unreachable" if len(problems) > damaged else ""
     return f"{sum(bool(one.steps) for one in settled)} {done}, {damaged} damaged{failed}"
 
 
@@ -136,7 +136,7 @@ def _told(step: RecoveryStep) -> str:
 
 @click.command(
     "repair",
-    short_help="Give up what is damaged, keep what is sound.",
+    short_help="Truncate a damaged log to its valid part.",
     epilog=examples(
         "registration repair io.github.acme/weather@1.2.0",
         "registration repair --accept-loss --actor ada io.github.acme/weather@1.2.0",
@@ -146,7 +146,7 @@ def _told(step: RecoveryStep) -> str:
 )
 @click.argument("path", metavar="[ID|AREA/ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Whatever is damaged, in every area.")
-@click.option("--accept-loss", is_flag=True, help="Do it: events behind the damage are lost to the log.")
+@click.option("--accept-loss", is_flag=True, help="Do it: events after the damage are lost.")
 @click.option("--reason", metavar="TEXT", help="Why the loss is accepted.  [default: the damage]")
 @actor_option
 @lock_timeout_option
@@ -194,13 +194,13 @@ def _show_repaired(context: Context, one: Repaired, *, accepted: bool) -> None:
 
 
 def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
-    where = f"line {loss.line}, byte {loss.offset_bytes}" if loss.line else "the log as a whole"
+    where = f"line {loss.line}, byte {loss.offset_bytes}" if loss.line else "the whole log"
     version = loss.state.version if loss.state else 0
     lost = f"{loss.lost_bytes} bytes of the log"
     if loss.lost_version > version:
         lost += f", {_versions(version + 1, loss.lost_version)}"
     if loss.state is None:
-        kept = "nothing: not even the first event checks out, and the id is free again"
+        kept = "nothing: not even the first event is valid, and the id is free again"
     else:
         kept = f"{_versions(1, version)}, so it is {loss.state.state}"
     table(
@@ -213,9 +213,9 @@ def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
         ]
     )
     if loss.repaired is not None:
-        echo(f"Repaired: version {loss.repaired.version} says what was lost.")
+        echo(f"Repaired: version {loss.repaired.version} records the loss.")
     elif not accepted:
-        say("Nothing was changed. Look for a backup; where there is none, add --accept-loss.")
+        say("Nothing was changed. Look for a backup; without one, add --accept-loss.")
 
 
 def _versions(first: int, last: int) -> str:
@@ -224,7 +224,7 @@ def _versions(first: int, last: int) -> str:
 
 @click.command(
     "doctor",
-    short_help="Is this a good place for a registry?",
+    short_help="Check this disk and environment.",
     epilog=examples("registration doctor", "registration doctor /srv"),
 )
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
@@ -243,7 +243,7 @@ def doctor_command(context: Context, directory: str | None) -> None:
         except NotFound:
             place = os.getcwd()
     if not os.path.isdir(place):
-        raise NotFound(f"There is no directory {place}.", "Name one that exists.")
+        raise NotFound(f"There is no directory {place}.", "Pass one that exists.")
     failed = False
     rows: list[tuple[str, ...]] = []
     with closing(_checks(os.path.realpath(place))) as checks:  # so that an interrupt removes what they made

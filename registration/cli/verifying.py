@@ -1,4 +1,4 @@
-"""The command `verify`: is every byte what was written? It loads neither pydantic, portalocker nor SQLite."""
+"""The command `verify`: is every byte as written? It loads neither pydantic, portalocker nor SQLite."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 @click.command(
     "verify",
-    short_help="Check every byte of one manifest, or of all.",
+    short_help="Verify every byte of one manifest, or of all.",
     epilog=examples("registration verify", "registration verify io.github.acme/weather@1.2.0"),
 )
 @optional_id_argument
-@click.option("--quick", is_flag=True, help="Look at snapshots and sizes only.")
+@click.option("--quick", is_flag=True, help="Check snapshots and sizes only.")
 @shared_options
 @click.pass_obj
 def verify_command(context: Context, id: str | None, quick: bool) -> None:
-    """Check every byte of a manifest's files, or of the whole registry, changing nothing.
+    """Check every byte of a manifest's files, or of the whole registry. Changes nothing.
 
-    The whole registry is its manifests and rules, names and aliases, sessions, deployments and leases.
+    The whole registry is its manifests and rules, names and aliases, sessions, deployments and locks.
 
-    What a crash left unfinished is named, and is no damage: the next read settles it. Nor is a stray file.
+    Unfinished writes of a crash are reported, but are not damage: the next read settles them. Nor are unexpected files.
     """
     counts: Counter[str] = Counter()
     rest: list[Finding] = []
@@ -96,6 +96,6 @@ def _sum_up(counts: Counter[str], *, changed: bool, quick: bool) -> None:
         ]
     )
     left = f"{unfinished} unfinished, which the next read settles; " if unfinished else ""
-    sound = "every byte is what was written." if not unfinished and not quick else "no damage."
-    said = f"{damaged} damaged." if damaged else "damage beside the manifests." if changed else sound
+    sound = "every byte is as written." if not unfinished and not quick else "no damage."
+    said = f"{damaged} damaged." if damaged else "damage outside the manifests." if changed else sound
     say(f"{what} checked: {left}{said}")

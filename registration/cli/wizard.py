@@ -1,4 +1,4 @@
-"""Commands that go through a guided session: start, resume, back, goto, cancel, fail, restart; and the group of all."""
+"""Commands that run a guided session: start, resume, back, goto, cancel, fail, restart; and their group."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.group(
     "wizard",
     cls=Subcommands,
-    short_help="Be led to a manifest, step by step: start, resume, back, list, …",
+    short_help="Create a manifest interactively.",
     epilog=examples(
         "registration wizard start mcp-server",
         "registration wizard resume",
@@ -52,10 +52,10 @@ F = TypeVar("F", bound=Callable[..., Any])
     ),
 )
 def wizard_command() -> None:
-    """Be led to a manifest, step by step.
+    """Create a manifest interactively, step by step.
 
-    A session is kept in the registry with every answer: leave it when you like (Ctrl-C), and go on with `resume`. It expires
-    when it is left alone for too long (15 minutes as usual), and can be started again with its answers.
+    A session is stored in the registry with every answer: leave at any time (Ctrl-C), and continue with `resume`. It expires
+    when it is idle for too long (15 minutes by default), and can be restarted with its answers.
     """
 
 
@@ -64,14 +64,14 @@ _target_option = click.option(
     metavar="DIR",
     type=click.Path(file_okay=False),
     envvar="REGISTRATION_TARGET",
-    help="Where a community is deployed: `actual.json` in there; remembered from then on.  "
+    help="The directory to deploy a community to, as `actual.json`; stored in the session.  "
     "[default: communities/NAME in the registry; env: REGISTRATION_TARGET]",
 )
 
 
 @wizard_command.command(
     "start",
-    short_help="Begin a session.",
+    short_help="Start a session.",
     epilog=examples(
         "registration wizard start mcp-server",
         "registration wizard start ./survey.toml --community guild-7",
@@ -80,10 +80,10 @@ _target_option = click.option(
 )
 @click.argument("name", metavar="NAME|FILE")
 @click.option(
-    "--session", "id", metavar="ID", help="The session's id; begun again with it, it is the same one."
+    "--session", "id", metavar="ID", help="The session's id; starting it again returns the same session."
 )
-@click.option("--community", metavar="ID", help="What it is about.")
-@click.option("--bind", is_flag=True, help="Bind it to the client for good.")
+@click.option("--community", metavar="ID", help="The id of the community that it is about.")
+@click.option("--bind", is_flag=True, help="Bind it to the client permanently.")
 @_target_option
 @answer_options
 @owner_options
@@ -100,14 +100,15 @@ def start_wizard(
     scope: str | None,
     client: str | None,
 ) -> None:
-    """Begin a session of the wizard NAME, or of one in a TOML or JSON file.
+    """Start a session of the wizard NAME, or of one in a TOML or JSON file.
 
-    At a terminal it asks. With --answers or --set it answers as far as they reach, and prints where the session is then.
+    At a terminal it is interactive. With --answers or --set it applies these, and prints the session's state.
     """
     given = given_answers(file, said)
     if bind and not client:
         raise InvalidArgument(
-            "There is no client to bind the session to.", "Name one: `--client TEXT`, or REGISTRATION_CLIENT."
+            "No client was given to bind the session to.",
+            "Pass one: `--client TEXT`, or REGISTRATION_CLIENT.",
         )
     with opened_sessions(context, scope, client, target) as opened:
         wizard = named_wizard(opened.sessions, name)
@@ -119,7 +120,7 @@ def start_wizard(
 
 @wizard_command.command(
     "resume",
-    short_help="Go on with a session.",
+    short_help="Continue a session.",
     epilog=examples(
         "registration wizard resume",
         "registration wizard resume wiz_20261121093000123_0a1b2c3d4e5f6g7h --set /IDENTITY/title=Weather",
@@ -139,7 +140,7 @@ def resume_wizard(
     scope: str | None,
     client: str | None,
 ) -> None:
-    """Go on with a session where it is: the active one, unless another is named."""
+    """Continue a session: the active one, unless another is named."""
     given = given_answers(file, said)
     with opened_sessions(context, scope, client, target, session=session) as opened:
         id = opened.id_of(session)
@@ -149,14 +150,14 @@ def resume_wizard(
             if given is not None or not is_terminal(context):
                 raise
             say(printable(expired.problem))
-            if not click.confirm("Start it again, with its answers?", default=True, err=True):
+            if not click.confirm("Restart it, with its answers?", default=True, err=True):
                 raise
             found = opened.sessions.restart(id, opened.by)
         _go_on(context, opened, found, given)
 
 
 def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, Any] | None) -> None:
-    """Ask at a terminal; otherwise answer as far as what is given reaches."""
+    """Ask at a terminal; otherwise apply the given answers."""
     from registration.cli.wizard_run import AtWork, Dialog, fill, holder_of, offer_to_wait, show_end  # noqa: PLC0415  # as above
 
     asking = given is None and is_terminal(context)
@@ -164,7 +165,7 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
     wait = offer_to_wait if asking else _no_wait
     try:
         with AtWork(opened.keeper, session.id, holder, wait=wait) as at_work:
-            session = opened.sessions.get(session.id)  # somebody may have gone on with it while we waited
+            session = opened.sessions.get(session.id)  # it may have been continued elsewhere while we waited
             if asking:
                 say(f"Session {session.id}; ? explains, < goes back, Ctrl-C leaves and keeps everything.")
                 session = Dialog(opened.sessions, session, opened.by, at_work).through()
@@ -172,7 +173,7 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
                 session = fill(opened.sessions, session, opened.by, given or {})
     except (click.Abort, KeyboardInterrupt):
         say("")
-        say("Everything that was answered is kept.")
+        say("All answers are kept.")
         say(f"Go on with: {printable(line(resuming(context, opened, session)))}")
         click.get_current_context().exit(FAILURE)
     if context.as_json:
@@ -193,7 +194,7 @@ def _offer_restart(context: Context, opened: Opened, session: Session) -> None:
 def _act(
     name: str, help: str, *example: str, extra: tuple[Callable[[Any], Any], ...] = ()
 ) -> Callable[[Callable[..., Session]], click.Command]:
-    """A command that does one thing to one session, and shows where it is then."""
+    """A command that acts on one session, and prints its new state."""
 
     def made(act: Callable[..., Session]) -> click.Command:
         def run(
@@ -231,7 +232,7 @@ def _act(
     return made
 
 
-@_act("back", "Go back to the step before; every answer is kept.", "registration wizard back")
+@_act("back", "Go back to the previous step; answers are kept.", "registration wizard back")
 def back_wizard(opened: Opened, id: str) -> Session:
     """See the command."""
     return opened.sessions.back(id, opened.by)
@@ -239,9 +240,9 @@ def back_wizard(opened: Opened, id: str) -> Session:
 
 @_act(
     "goto",
-    "Jump from the review to a step (--step), or to the review once all is answered.",
+    "Jump from the review to a step (--step), or to the review.",
     "registration wizard goto --step IDENTITY",
-    extra=(click.option("--step", metavar="STEP", help="Where to.  [default: the review]"),),
+    extra=(click.option("--step", metavar="STEP", help="The step.  [default: the review]"),),
 )
 def goto_wizard(opened: Opened, id: str, step: str | None) -> Session:
     """See the command."""
@@ -251,7 +252,7 @@ def goto_wizard(opened: Opened, id: str, step: str | None) -> Session:
     return opened.sessions.goto(id, wanted, opened.by)
 
 
-@_act("cancel", "End a session for good.", "registration wizard cancel")
+@_act("cancel", "End a session permanently.", "registration wizard cancel")
 def cancel_wizard(opened: Opened, id: str) -> Session:
     """See the command."""
     return opened.sessions.cancel(id, opened.by)
@@ -259,7 +260,7 @@ def cancel_wizard(opened: Opened, id: str) -> Session:
 
 @_act(
     "fail",
-    "Give a session up, saying why. It can be started again.",
+    "Mark a session as failed; it can be restarted.",
     "registration wizard fail --reason 'no token yet'",
     extra=(click.option("--reason", metavar="TEXT", required=True, help="Why."),),
 )
@@ -270,9 +271,9 @@ def fail_wizard(opened: Opened, id: str, reason: str) -> Session:
 
 @_act(
     "restart",
-    "Start a session that failed or expired again, at its first step, with its answers.",
+    "Restart a failed or expired session, with its answers.",
     "registration wizard restart wiz_20261121093000123_0a1b2c3d4e5f6g7h",
-    extra=(click.option("--forget", is_flag=True, help="Without its answers."),),
+    extra=(click.option("--forget", is_flag=True, help="Drop its answers."),),
 )
 def restart_wizard(opened: Opened, id: str, forget: bool) -> Session:
     """See the command."""

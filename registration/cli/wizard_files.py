@@ -1,4 +1,4 @@
-"""What a command line brings to a session: answers, and wizards in files."""
+"""Answers and wizard files on the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registration.onboarding.wizards.wizard import Wizard
 
 ANSWERS_BYTES_MAX = 4 * 1024 * 1024
-_ANSWERS = "Name a file, or - for standard input."
+_ANSWERS = "Pass a file, or - for standard input."
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ def answer_options(function: F) -> F:
             "said",
             metavar="POINTER=VALUE",
             multiple=True,
-            help="One answer: /STEP/field=VALUE, as JSON or text. May be given several times.",
+            help="One answer: /STEP/field=VALUE, as JSON or text; may be repeated.",
         ),
         click.option(
             "--answers",
@@ -46,11 +46,11 @@ def answer_options(function: F) -> F:
 
 
 def named_wizard(sessions: Sessions | None, name: str) -> Wizard:
-    """The wizard of a name, or in a file.
+    """A wizard by name, or in a file.
 
     Raises:
         NotFound: when there is none.
-        InvalidWizard: when the file can't be meant, or its wizard has the name of one that comes along.
+        InvalidWizard: when the file is invalid, or its wizard has the name of a shipped one.
     """
     from registration.errors import InvalidWizard  # noqa: PLC0415  # as above
     from registration.onboarding.wizards.files import parse_wizard  # noqa: PLC0415  # as above
@@ -58,21 +58,21 @@ def named_wizard(sessions: Sessions | None, name: str) -> Wizard:
 
     if not name.endswith((".toml", ".json")) and os.sep not in name:
         return sessions.wizard(name) if sessions is not None else shipped(name)
-    raw = bytes_of(name, ANSWERS_BYTES_MAX, next_step="Name a file, or a wizard that comes along.")
+    raw = bytes_of(name, ANSWERS_BYTES_MAX, next_step="Pass a file, or a shipped wizard.")
     wizard = parse_wizard(raw, source=printable(name), form="json" if name.endswith(".json") else "toml")
     if wizard.name in SHIPPED:
         raise InvalidWizard(
-            printable(name), [f"name: a wizard {wizard.name!r} comes with the package; choose another"]
+            printable(name), [f"name: {wizard.name!r} is the name of a shipped wizard; choose another"]
         )
     return wizard
 
 
 def given_answers(file: str | None, said: tuple[str, ...]) -> dict[str, Any] | None:
-    """The answers that a command line brings; None where it brings none.
+    """The answers on the command line; None if there are none.
 
     Raises:
-        InvalidDocument: when the file is no JSON object.
-        InvalidArgument: when an answer can't be meant.
+        InvalidDocument: when the file is not a JSON object.
+        InvalidArgument: when an answer is invalid.
     """
     from registration.values.documents import parse_document  # noqa: PLC0415  # as above
 
@@ -86,18 +86,18 @@ def given_answers(file: str | None, said: tuple[str, ...]) -> dict[str, Any] | N
             found = found["answers"]
         for step, answer in found.items():
             if not isinstance(answer, dict):
-                raise InvalidAnswer(f"{source} has no answers by step: {step!r} is no object.", 'Write {"STEP": {"field": …}}.')  # fmt: skip
+                raise InvalidAnswer(f"{source} has no answers by step: {step!r} is not an object.", 'Write {"STEP": {"field": …}}.')  # fmt: skip
     for one in said:
         _put(found, one)
     return found
 
 
 def _put(answers: dict[str, Any], said: str) -> None:
-    """Set one place of the answers, making objects on the way; an index, or ``-``, is of a list that is there."""
+    """Set one position in the answers, creating objects on the way; an index, or ``-``, requires an existing list."""
     place, equals, text = said.partition("=")
     steps = [step.replace("~1", "/").replace("~0", "~") for step in place.split("/")[1:]]
     if not equals or not place.startswith("/") or len(steps) < 2:
-        raise InvalidArgument(f"--set {said!r} can't be meant.", "Write it as --set /STEP/field=VALUE.")
+        raise InvalidArgument(f"Invalid --set {said!r}.", "Expected --set /STEP/field=VALUE.")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -118,4 +118,4 @@ def _set(at: Any, step: str, new: Any, said: str, *, last: bool) -> Any:
     if isinstance(at, list) and step.isascii() and step.isdecimal() and int(step) < len(at):
         at[int(step)] = new if last else at[int(step)]
         return at[int(step)]
-    raise InvalidArgument(f"--set {said!r} leads nowhere: there is nothing at {step!r}.", "Name a place that is there, or - for one more.")  # fmt: skip
+    raise InvalidArgument(f"Invalid --set {said!r}: there is nothing at {step!r}.", "Use an existing position, or - to append.")  # fmt: skip

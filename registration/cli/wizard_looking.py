@@ -1,4 +1,4 @@
-"""Commands that look at sessions and after them: list, show, answers, stats, cleanup, health, delete, matrix."""
+"""Commands that inspect and maintain sessions: list, show, answers, stats, cleanup, health, delete, matrix."""
 
 from __future__ import annotations
 
@@ -43,14 +43,12 @@ if TYPE_CHECKING:
     short_help="List sessions.",
     epilog=examples("registration wizard list", "registration wizard list --all --older-than 30d --json"),
 )
-@click.option("--all", "everything", is_flag=True, help="Also those that have ended.")
-@click.option("--user", metavar="NAME", help="Only theirs.")
-@click.option("--scope", metavar="NAME", help="Only those of it.")
-@click.option("--state", metavar="STATE", help="Only those in it; ended ones as well.")
-@click.option("--wizard", metavar="NAME", help="Only those of it.")
-@click.option(
-    "--older-than", metavar="TIME", help="Only those in which nothing happened for that long: 30m, 24h, 7d."
-)
+@click.option("--all", "everything", is_flag=True, help="Include ended sessions.")
+@click.option("--user", metavar="NAME", help="Only sessions of this user.")
+@click.option("--scope", metavar="NAME", help="Only sessions of this scope.")
+@click.option("--state", metavar="STATE", help="Only sessions in this state, including ended ones.")
+@click.option("--wizard", metavar="NAME", help="Only sessions of this wizard.")
+@click.option("--older-than", metavar="TIME", help="Only sessions idle for that long: 30m, 24h, 7d.")
 @shared_options
 @click.pass_obj
 def list_wizard(
@@ -62,7 +60,7 @@ def list_wizard(
     wizard: str | None,
     older_than: str | None,
 ) -> None:
-    """List sessions in the order in which they were begun: the active ones, unless --all or --state says otherwise."""
+    """List sessions in order of their start: active ones only, unless --all or --state is given."""
     problems: list[Any] = []
     rows = [("SESSION", "WIZARD", "SCOPE", "USER", "STATE", "STEP", "LAST")]
     with opened_sessions(context) as opened:
@@ -85,9 +83,9 @@ def list_wizard(
             table(rows)
         else:
             say(
-                "There are none."
+                "There are no such sessions."
                 if everything or state
-                else "There is no active session; --all shows those that ended."
+                else "There are no active sessions; --all includes ended ones."
             )
     for problem in problems:
         show_error(problem, as_json=context.as_json)
@@ -97,17 +95,17 @@ def list_wizard(
 
 @click.command(
     "show",
-    short_help="Show a session: where it is, its answers, where it can go.",
+    short_help="Show a session: step, answers, next steps.",
     epilog=examples("registration wizard show", "registration wizard show --log"),
 )
 @session_argument
-@click.option("--log", "with_log", is_flag=True, help="Its events as well.")
+@click.option("--log", "with_log", is_flag=True, help="Include its events.")
 @owner_options
 @click.pass_obj
 def show_wizard(
     context: Context, session: str | None, with_log: bool, scope: str | None, client: str | None
 ) -> None:
-    """Show a session: the active one, unless another is named. Shows nothing that a secret is kept in, since none is."""
+    """Show a session: the active one, unless another is named."""
     with opened_sessions(context, scope, client, session=session) as opened:
         found = opened.sessions.get(opened.id_of(session))
         events = list(opened.sessions.history(found.id)) if with_log else []
@@ -129,9 +127,9 @@ def show_wizard(
         "attempt": str(found.attempt) if found.attempt > 1 else "",
         "stopped": f"at {found.stopped['at']} {found.stopped['reason']}".rstrip() if found.stopped else "",
         "manifest": str((found.manifest or {}).get("id", "")),
-        "at work": f"{lease.holder} on {lease.host}, until {when(lease.until)}" if lease else "",
+        "locked by": f"{lease.holder} on {lease.host}, until {when(lease.until)}" if lease else "",
         "bound": "to a client" if found.bound else "",
-        "can go": ", ".join(dict.fromkeys(next_steps(found.wizard, found.state, found.answers).values())),
+        "next steps": ", ".join(dict.fromkeys(next_steps(found.wizard, found.state, found.answers).values())),
     }
     for name, text in told.items():
         if text:
@@ -143,7 +141,7 @@ def show_wizard(
 
 @click.command(
     "answers",
-    short_help="Write a session's answers, to begin another one with.",
+    short_help="Print a session's answers, to start another one with.",
     epilog=examples(
         "registration wizard answers > answers.json", "registration wizard start NAME --answers answers.json"
     ),
@@ -152,7 +150,7 @@ def show_wizard(
 @owner_options
 @click.pass_obj
 def answers_wizard(context: Context, session: str | None, scope: str | None, client: str | None) -> None:
-    """Write the answers of a session as JSON, for `--answers`."""
+    """Print the answers of a session as JSON, for `--answers`."""
     with opened_sessions(context, scope, client, session=session) as opened:
         found = opened.sessions.get(opened.id_of(session))
     echo_document(sessions.answers(found), as_json=context.as_json)
@@ -161,7 +159,7 @@ def answers_wizard(context: Context, session: str | None, scope: str | None, cli
 @click.command(
     "stats", epilog=examples("registration wizard stats", "registration wizard stats --scope guild-7")
 )
-@click.option("--scope", metavar="NAME", help="Only of it.")
+@click.option("--scope", metavar="NAME", help="Only this scope.")
 @shared_options
 @click.pass_obj
 def stats_wizard(context: Context, scope: str | None) -> None:
@@ -181,36 +179,36 @@ def stats_wizard(context: Context, scope: str | None) -> None:
     for name, count in found.by_wizard.items():
         echo(f"  {count:>6}  of {name}")
     if found.completed_percent is not None:
-        echo(f"  {found.completed_percent:>5}%  of those that ended are complete")
+        echo(f"  {found.completed_percent:>5}%  of ended sessions are complete")
     if found.oldest_active:
-        echo(f"  left alone for longest: since {when(found.oldest_active)}")
+        echo(f"  idle longest: since {when(found.oldest_active)}")
     if found.unreadable:
-        say(f"{found.unreadable} can't be read: `registration wizard health` tells which.")
+        say(f"{found.unreadable} can't be read: see `registration wizard health`.")
 
 
 @click.command(
     "cleanup",
-    short_help="Record what has expired, and remove what ended long ago.",
+    short_help="Record expiries, and delete old ended sessions.",
     epilog=examples("registration wizard cleanup", "registration wizard cleanup --delete-after 30d"),
 )
 @click.option(
     "--delete-after",
     metavar="TIME",
-    help="Remove sessions that ended that long ago, with their answers: 30d.",
+    help="Delete sessions that ended that long ago, with their answers: 30d.",
 )
 @shared_options
 @click.pass_obj
 def cleanup_wizard(context: Context, delete_after: str | None) -> None:
     """Record the expiry of every session that has expired.
 
-    Nothing depends on it: what has expired counts as expired, recorded or not. Manifests are never removed.
+    Optional: an expired session counts as expired, recorded or not. Manifests are never deleted.
     """
     with opened_sessions(context) as opened:
         found = opened.sessions.cleanup_expired(delete_after_s=_seconds(delete_after))
     if context.as_json:
         echo_json(sessions.cleanup(found, SHELL))
     else:
-        echo(f"{found.looked_at} looked at, {len(found.expired)} expired, {len(found.deleted)} removed")
+        echo(f"{found.looked_at} checked, {len(found.expired)} expired, {len(found.deleted)} deleted")
         for problem in found.problems:
             show_error(problem, as_json=False)
     if found.problems:
@@ -221,7 +219,7 @@ def cleanup_wizard(context: Context, delete_after: str | None) -> None:
 @shared_options
 @click.pass_obj
 def health_wizard(context: Context) -> None:
-    """Check every byte of every session, as `registration verify` does for manifests. Changes nothing."""
+    """Verify every byte of every session. Changes nothing."""
     with opened_sessions(context) as opened:
         found = opened.sessions.health()
     damaged = any(one.kind == "damage" for one in found.findings)
@@ -232,7 +230,7 @@ def health_wizard(context: Context) -> None:
             echo(finding_line(one))
         for problem in found.problems:
             show_error(problem, as_json=False)
-        said = "damage was found" if damaged else "every byte is what was written"
+        said = "damage was found" if damaged else "every byte is as written"
         echo(f"{counted(found.looked_at, 'session')} checked: {said}.")
     if damaged or found.problems:
         click.get_current_context().exit(DAMAGE if damaged else worst(found.problems))
@@ -240,26 +238,26 @@ def health_wizard(context: Context) -> None:
 
 @click.command(
     "delete",
-    short_help="Remove a session for good, its answers included.",
+    short_help="Delete a session, including its answers.",
     epilog=examples("registration wizard delete wiz_20261121093000123_0a1b2c3d4e5f6g7h --yes"),
 )
 @click.argument("session")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @owner_options
 @click.pass_obj
 def delete_wizard(context: Context, session: str, yes: bool, scope: str | None, client: str | None) -> None:
-    """Remove a session of one's own for good, or one that is damaged. The manifest that it ended in stays."""
+    """Delete one of your own sessions, or a damaged one. Its manifest stays."""
     with opened_sessions(context, scope, client, session=session) as opened:
         by: Caller | None = opened.by
         try:
             opened.sessions.get(session)
         except StoreError as problem:
-            say(printable(f"{problem.problem} Whose it is can't be told."))
+            say(printable(f"{problem.problem} Its owner is unknown."))
             by = None
         if not yes and is_terminal(context):
-            click.confirm(f"Remove {session}, with all its answers?", abort=True, err=True)
+            click.confirm(f"Delete {session}, with all its answers?", abort=True, err=True)
         elif not yes:
-            raise InvalidArgument("Removing a session can't be undone.", "Say that you mean it: --yes.")
+            raise InvalidArgument("Deleting a session can't be undone.", "Confirm with --yes.")
         opened.sessions.delete(session, by)
     if context.as_json:
         echo_json(sessions.deleted(session))
@@ -269,14 +267,14 @@ def delete_wizard(context: Context, session: str, yes: bool, scope: str | None, 
 
 @click.command(
     "matrix",
-    short_help="Print a wizard's whole transition matrix.",
+    short_help="Print the transition matrix of a wizard.",
     epilog=examples("registration wizard matrix mcp-server"),
 )
 @click.argument("name", metavar="NAME|FILE")
 @shared_options
 @click.pass_obj
 def matrix_wizard(context: Context, name: str) -> None:
-    """Print, from every state of a wizard, where every kind of action leads: a table in Markdown."""
+    """Print the targets of every kind of action from every state of a wizard, as a Markdown table."""
     from registration.onboarding.wizards.matrix import markdown_of, matrix_of  # noqa: PLC0415  # for this command alone
 
     wizard = named_wizard(None, name)
@@ -292,5 +290,5 @@ def _seconds(text: str | None) -> float | None:
         return None
     found = duration_s(text)
     if found is None:
-        raise InvalidArgument(f"{text!r} is no time; {DURATION_FORM}.", "Say it as 30d.")
+        raise InvalidArgument(f"{text!r} is not a duration; {DURATION_FORM}.", "For example: 30d.")
     return found

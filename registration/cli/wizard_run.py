@@ -1,6 +1,6 @@
-"""A session at a terminal, step by step: asked, checked, gone back, reviewed, ended. And the same from a file of answers.
+"""A session at a terminal, step by step, with review and a way back. And the same from a file of answers.
 
-Whoever is at it holds the session's lease, and renews it with each answer; so of two terminals one asks.
+The terminal holds the session's lease, and renews it with each answer; so of two terminals only one asks.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from registration.storage.layout import SESSIONS, lease_key
 from registration.values.leases import Lease
 
 LEASE_S = 300.0
-"""For how long whoever is at a session keeps others out, in seconds; each answer renews it."""
+"""The duration of a session's lease, in seconds; each answer renews it."""
 
 
 _HOLDER = re.compile(r".*, process ([1-9][0-9]{0,9})", re.DOTALL | re.ASCII)
 
 
 def holder_of(user: str) -> str:
-    """What leases say of this process at work for somebody."""
+    """The holder name of this process, working for a user."""
     return f"{user}, process {os.getpid()}"
 
 
@@ -44,16 +44,16 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's process
         return True
     return True
 
 
 class AtWork:
-    """The lease on a session for as long as somebody is at it.
+    """The lease on a session while it is in use.
 
     Raises (on entering):
-        LeaseHeld: when somebody else is, and nobody wants to wait.
+        LeaseHeld: when another process holds it, and the user does not want to wait.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class AtWork:
         return self
 
     def _freed(self) -> bool:
-        """Whether who has it was a process of this machine that is gone, and had it taken away: killed, say.
+        """Whether the holder was a process of this machine that no longer exists, and its lease was broken.
 
-        A process id that another process has by now only means to wait.
+        If another process has reused its id, that only means a wait.
         """
         found = self._keeper.find(self._key)
         if found is None:
@@ -85,35 +85,35 @@ class AtWork:
         process = _HOLDER.fullmatch(found.holder)
         if process is None or found.host != os.uname().nodename or _is_alive(int(process[1])):
             return False
-        with suppress(NotFound):  # somebody else was quicker
+        with suppress(NotFound):  # another process was first
             self._keeper.break_lease(
-                self._key, by=self._holder, reason="its process is gone", number=found.number
+                self._key, by=self._holder, reason="its process has exited", number=found.number
             )
         return True
 
     def __exit__(self, *_: object) -> None:
         if self._lease is not None:
-            with suppress(RegistrationError):  # it ends by itself
+            with suppress(RegistrationError):  # it expires by itself
                 self._keeper.release(self._lease)
 
     def renew(self) -> None:
-        """Somebody is still there.
+        """Renew the lease.
 
         Raises:
-            LeaseLost: when somebody else has taken over meanwhile.
+            LeaseLost: when another process has taken over.
         """
         assert self._lease is not None
         self._lease = self._keeper.renew(self._lease, ttl_s=LEASE_S)
 
 
 def offer_to_wait(held: LeaseHeld) -> bool:
-    """Tell who is at it, and wait until their lease has ended, where somebody wants that."""
+    """Show the holder, and wait until the lease has ended, if the user wants that."""
     until = held.details["until"]
     say(
-        f"{held.details['holder']} on {held.details['host']} is at it since {when(held.details['since'])}, and has it"
+        f"{held.details['holder']} on {held.details['host']} has been working on it since {when(held.details['since'])}, and holds the lock"
     )
     say(f"until {when(until)}, unless it is renewed.")
-    if not click.confirm("Wait, and take over then?", default=False, err=True):
+    if not click.confirm("Wait, and then take over?", default=False, err=True):
         return False
     with suppress(ValueError):
         time.sleep(max(0.2, datetime.fromisoformat(until).timestamp() - time.time()))
@@ -121,7 +121,7 @@ def offer_to_wait(held: LeaseHeld) -> bool:
 
 
 class Dialog:
-    """One session at a terminal. by: whose it is. at_work: the lease."""
+    """One session at a terminal. by: its owner. at_work: the lease."""
 
     def __init__(self, sessions: Sessions, session: Session, by: Caller, at_work: AtWork) -> None:
         self._sessions = sessions
@@ -134,8 +134,8 @@ class Dialog:
         """Ask until the session has ended.
 
         Raises:
-            click.Abort: when somebody typed Ctrl-C, or the input ends. All that was answered is kept.
-            LeaseLost, SessionExpired, …: when somebody else went on with it, or it was left alone for too long.
+            click.Abort: when the user typed Ctrl-C, or the input ends. All answers are kept.
+            LeaseLost, SessionExpired, …: when it was continued elsewhere, or was idle for too long.
         """
         while self.session.is_active:
             step = self.session.wizard.step(self.session.state)
@@ -192,14 +192,14 @@ class Dialog:
         )
         review = self.session.wizard.review.name
         if self._from_review and self.session.is_active and self.session.state != review:
-            with suppress(InvalidAnswer):  # a later answer doesn't hold any more: it is asked next
+            with suppress(InvalidAnswer):  # a later answer is no longer valid: it is asked next
                 self.session = self._sessions.goto(self.session.id, review, self._by)
 
     def _back(self) -> None:
         try:
             self.session = self._sessions.back(self.session.id, self._by)
         except Rejected:
-            tell(Problem("", "this is the first step: there is no way back"))
+            tell(Problem("", "this is the first step"))
 
     # -- the review, and work ------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Dialog:
         self._from_review = True
         typed = str(
             click.prompt(
-                "Enter ends it, a number changes that step, cancel ends it for good",
+                "Enter completes it, a number changes that step, cancel ends it permanently",
                 default="",
                 show_default=False,
             )
@@ -224,7 +224,7 @@ class Dialog:
             elif typed in names:
                 self.session = self._sessions.goto(self.session.id, typed, self._by)
             elif typed:
-                tell(Problem("", f"say a number from 1 to {len(names)}, `cancel`, or press Enter"))
+                tell(Problem("", f"type a number from 1 to {len(names)}, `cancel`, or press Enter"))
             else:
                 self._at_work.renew()
                 self.session = self._sessions.process(self.session.id, {}, self._by, step=self.session.state)
@@ -245,16 +245,16 @@ class Dialog:
 
 
 _MENDED = ("invalid_document", "guard_refused")
-"""What the registry refuses, that other answers may mend."""
+"""Refusals of the registry that other answers may fix."""
 
 
 def fill(
     sessions: Sessions, session: Session, by: Caller, answers: Mapping[str, Mapping[str, Any]]
 ) -> Session:
-    """Answer step by step from what is given, as far as it reaches; the review, and work, need nothing.
+    """Apply the given answers step by step, as far as possible; the review, and work, need none.
 
     Raises:
-        InvalidAnswer: when one is wrong; those before it are kept.
+        InvalidAnswer: when one is invalid; those before it are kept.
     """
     given = dict(answers)
     while session.is_active:
@@ -267,7 +267,7 @@ def fill(
 
 
 def show_answers(session: Session) -> None:
-    """A numbered table of what was answered; what the wizard sums up, where it does."""
+    """Print a numbered table of the answers, with the wizard's summary if it has one."""
     wizard = session.wizard
     if wizard.summary is not None and wizard.is_installed and not wizard.problems(session.answers):
         for title, text in wizard.summary(wizard.counted(session.answers)):
@@ -284,7 +284,7 @@ def show_answers(session: Session) -> None:
 
 
 def _show_field(name: str, value: Any) -> None:
-    """What was said of one thing, on a line; of a list of objects, one line each."""
+    """Print the answer of one field on a line; for a list of objects, one line each."""
     listed = isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
     echo(
         f"        {printable(name)}{':' if name else ''} {'' if listed else printable(summary_of(value, 90))}".rstrip()
@@ -294,7 +294,7 @@ def _show_field(name: str, value: Any) -> None:
 
 
 def show_end(session: Session) -> None:
-    """What a session has come to."""
+    """Print the result of a session."""
     if session.state == COMPLETE and session.manifest is not None:
         manifest = session.manifest
         echo(f"{session.id}  COMPLETE: {manifest['id']} is a DRAFT now (version {manifest['version']})")

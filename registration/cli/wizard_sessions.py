@@ -1,4 +1,4 @@
-"""What the commands about sessions have in common: whose session it is, what they work with, what they print."""
+"""The common part of the session commands: the owner, the context, the output."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def owner_options(function: F) -> F:
-    """Whose sessions, on top of the shared options."""
+    """The options for the owner of sessions, in addition to the shared ones."""
     for option in (
         click.option(
             "--client",
             metavar="TEXT",
             envvar="REGISTRATION_CLIENT",
-            help="Where from: an address or a fingerprint, for bound sessions.",
+            help="The client: an address or a fingerprint, for bound sessions.",
         ),
         click.option(
             "--scope",
             metavar="NAME",
             envvar="REGISTRATION_SCOPE",
-            help="What sessions belong to besides their user.  "
+            help="The group that sessions also belong to.  "
             "[default: that of the session, or `default`; env: REGISTRATION_SCOPE]",
         ),
         lock_timeout_option,
@@ -52,14 +52,14 @@ session_argument = click.argument("session", required=False)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a command works with. by: who it is."""
+    """The context of a session command. by: the caller."""
 
     sessions: Sessions
     by: Caller
     keeper: LeaseKeeper
 
     def id_of(self, session: str | None) -> str:
-        """The session that was named; else the active one of whoever it is, or the last one, where it can be started again.
+        """The named session; else the caller's active one, or the last one if it can be restarted.
 
         Raises:
             NotFound: when there is none.
@@ -70,7 +70,7 @@ class Opened:
         if found is None or not (found.is_active or found.can_restart):
             raise NotFound(
                 f"{self.by.user!r} has no active session in the scope {self.by.scope!r}.",
-                "Name one (`registration wizard list` shows them), or begin one: `registration wizard start NAME`.",
+                "Name one (`registration wizard list` shows them), or start one: `registration wizard start NAME`.",
             )
         return found.id
 
@@ -84,7 +84,7 @@ def opened_sessions(
     *,
     session: str | None = None,
 ) -> Iterator[Opened]:
-    """What a command works with. scope: None for that of the session that was named, or the usual one."""
+    """Open the context of a session command. scope: None for that of the named session, or the default."""
     from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # `--help` needs none of it
     from registration.onboarding.community.deployer import STEP, CommunityDeployer  # noqa: PLC0415  # as above
     from registration.onboarding.sessions.session import Caller  # noqa: PLC0415  # as above
@@ -108,7 +108,7 @@ def opened_sessions(
             keeper = open_leases(context.root())
             try:
                 if scope is None and session is not None:
-                    with suppress(RegistrationError):  # whatever it is, the command meets it again
+                    with suppress(RegistrationError):  # the command will raise it again
                         scope = sessions.get(session).scope
                 yield Opened(sessions, Caller(context.acting(), scope or "default", client), keeper)
             finally:
@@ -136,5 +136,5 @@ def show_short(session: Session) -> None:
 
 
 def is_terminal(context: Context) -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is a terminal for questions."""
     return sys.stdin.isatty() and sys.stderr.isatty() and not context.as_json

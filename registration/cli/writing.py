@@ -1,4 +1,4 @@
-"""Commands that write events: init, create, revise, submit, approve, reject, register, act, transition, undo, tick."""
+"""Writing commands: init, create, revise, submit, approve, reject, register, act, transition, undo, tick."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ _DIGEST = click.option(
     "--digest",
     "expected_digest",
     metavar="SHA256",
-    help="Refuse unless the document has this digest: what was looked at (`show` tells it).",
+    help="Refuse unless the document has this digest, as shown by `show`.",
 )
 _HEAD = click.option(
     "--head",
     "expected_head",
     metavar="HASH",
-    help="Refuse unless the log ends in this hash: what was looked at (`show` tells it as `head`).",
+    help="Refuse unless the log ends in this hash, shown as `head` by `show`.",
 )
 _FENCE = click.option(
     "--fence",
     metavar="N",
     type=click.IntRange(1),
-    help="The number of the lease that this is done under: refuse where a later one is known (`claim --json` tells it).",
+    help="The fencing number of your lock (see `claim --json`): refuse if a later one is known.",
 )
 _NEXT = {
     "DRAFT": "submit_for_review",
@@ -96,22 +96,22 @@ _NEXT = {
     "--document-bytes-max",
     metavar="N",
     type=click.IntRange(2),
-    help="How large a document may be.  [default: 1048576]",
+    help="Maximum size of a document.  [default: 1048576]",
 )
 @click.option(
     "--lifecycle",
     metavar="FILE",
-    help="Its lifecycle: a TOML or JSON file, or the name of one that comes along.  [default: registration]",
+    help="Its lifecycle: a TOML or JSON file, or a shipped one by name.  [default: registration]",
 )
 @shared_options
 @click.pass_obj
 def init_command(
     context: Context, directory: str | None, document_bytes_max: int | None, lifecycle: str | None
 ) -> None:
-    """Make a registry in DIR, or here.
+    """Create a registry in DIR (default: the current directory).
 
-    Where there is one already, nothing is changed. `registration`, with four states, and `registration-upkeep`, with ways
-    back from them, come along; `registration lifecycle show NAME` prints one to start your own from.
+    An existing registry is left unchanged. Two lifecycles are included: `registration`, with four states, and
+    `registration-upkeep`, with ways back from them; `registration lifecycle show NAME` prints one as a starting point.
     """
     from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
 
@@ -125,12 +125,12 @@ def init_command(
             echo(f"{printable(root)} is now a registry ({pipeline.registry_id}).")
             say_next(creating_steps(pipeline.lifecycle)[0])
         else:
-            echo(f"{printable(root)} is a registry already ({pipeline.registry_id}); nothing was changed.")
+            echo(f"{printable(root)} is already a registry ({pipeline.registry_id}); nothing was changed.")
 
 
 @click.command(
     "create",
-    short_help="Make a new manifest, a DRAFT, from a file.",
+    short_help="Create a manifest from a file, as a DRAFT.",
     epilog=examples(
         "registration create server.json",
         "registration create --id acme/weather card.json",
@@ -139,17 +139,17 @@ def init_command(
 )
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.option(
-    "--id", "manifest_id", metavar="ID", help="Its id.  [default: what the document says: NAME@VERSION]"
+    "--id", "manifest_id", metavar="ID", help="The manifest's id.  [default: NAME@VERSION of the document]"
 )
 @writing_options
 @click.pass_obj
 def create_command(context: Context, /, file: str, manifest_id: str | None, **said: Any) -> None:
-    """Make a new manifest, a DRAFT, from FILE (- reads standard input)."""
+    """Create a manifest, a DRAFT, from FILE (- reads standard input)."""
     with context.open() as pipeline:
         steps = creating_steps(pipeline.lifecycle)
         if CREATE not in steps:
             raise InvalidArgument(
-                f"In the lifecycle {pipeline.lifecycle.name!r}, `create` makes no manifest from a document.",
+                f"In the lifecycle {pipeline.lifecycle.name!r}, `create` does not create a manifest from a document.",
                 "Make one in another way.",
                 *steps,
             )
@@ -160,7 +160,7 @@ def create_command(context: Context, /, file: str, manifest_id: str | None, **sa
 
 @click.command(
     "revise",
-    short_help="Give a DRAFT another document.",
+    short_help="Replace the document of a DRAFT.",
     epilog=examples(
         "registration revise io.github.acme/weather@1.2.0 server.json",
         "registration revise --comment 'licence added' io.github.acme/weather@1.2.0 server.json",
@@ -173,13 +173,13 @@ def create_command(context: Context, /, file: str, manifest_id: str | None, **sa
 @writing_options
 @click.pass_obj
 def revise_command(context: Context, /, id: str, file: str, **said: Any) -> None:
-    """Give a DRAFT another document, from FILE (- reads standard input)."""
+    """Replace the document of a DRAFT with FILE (- reads standard input)."""
     with context.open() as pipeline:
         _show(context, pipeline, pipeline.revise(id, _read(pipeline, file), **_said(said)))
 
 
 def _action_command(name: str, action: str, help: str, *example: str) -> click.Command:
-    """A command that does one thing to one manifest."""
+    """A command that takes one action on one manifest."""
 
     def run(context: Context, /, id: str, **said: Any) -> None:
         with context.open() as pipeline:
@@ -204,33 +204,33 @@ def _action_command(name: str, action: str, help: str, *example: str) -> click.C
 submit_command = _action_command(
     "submit",
     "submit_for_review",
-    "Hand a DRAFT in for review: it becomes REVIEWED.",
+    "Submit a DRAFT for review: it becomes REVIEWED.",
     "registration submit io.github.acme/weather@1.2.0",
 )
 approve_command = _action_command(
     "approve",
     "approve",
-    "Approve a REVIEWED manifest, for the document as it stands.",
+    "Approve the current document of a manifest.",
     "registration approve io.github.acme/weather@1.2.0 --actor bea",
     "registration approve io.github.acme/weather@1.2.0 --digest sha256:30c02911…",
 )
 reject_command = _action_command(
     "reject",
     "reject",
-    "Send a manifest back to DRAFT, saying why.\n\n    It must be REVIEWED or APPROVED, and a reason is required.",
+    "Send a manifest back to DRAFT, with a reason.\n\n    It must be REVIEWED or APPROVED, and a reason is required.",
     "registration reject io.github.acme/weather@1.2.0 --reason 'no licence'",
 )
 register_command = _action_command(
     "register",
     "register",
-    "Register an APPROVED manifest, for good.",
+    "Register an APPROVED manifest, permanently.",
     "registration register io.github.acme/weather@1.2.0",
 )
 
 
 @click.command(
     "act",
-    short_help="Do to a manifest whatever its lifecycle offers.",
+    short_help="Take any action of the lifecycle.",
     epilog=examples(
         "registration act io.github.acme/weather@1.2.0 suspend --reason 'the endpoint is gone'",
         "registration act io.github.acme/weather@1.2.0 correct article.json",
@@ -247,9 +247,9 @@ register_command = _action_command(
 @writing_options
 @click.pass_obj
 def act_command(context: Context, /, id: str, action: str, file: str | None, **said: Any) -> None:
-    """Take ACTION, as the registry's lifecycle names it; FILE is for one that brings a document.
+    """Take ACTION, as named in the registry's lifecycle; FILE is for actions that need a document.
 
-    `registration why ID` lists what the lifecycle offers from where the manifest stands.
+    `registration why ID` lists the actions that are possible in the manifest's state.
     """
     with context.open() as pipeline:
         document = None if file is None else _read(pipeline, file)
@@ -258,7 +258,7 @@ def act_command(context: Context, /, id: str, action: str, file: str | None, **s
 
 @click.command(
     "undo",
-    short_help="Take back what was done last, where the lifecycle has a way.",
+    short_help="Undo the last event, if the lifecycle allows it.",
     epilog=examples("registration undo io.github.acme/weather@1.2.0 --reason 'too early'"),
 )
 @id_argument
@@ -267,9 +267,9 @@ def act_command(context: Context, /, id: str, action: str, file: str | None, **s
 @writing_options
 @click.pass_obj
 def undo_command(context: Context, /, id: str, **said: Any) -> None:
-    """Take back what was done last, by the action that the lifecycle names for it.
+    """Undo the last event, by the action that the lifecycle names for it.
 
-    Nothing is removed: the way back is an event as well, and says which one it undoes.
+    Nothing is removed: undoing is an event as well, and names the version that it undoes.
     """
     with context.open() as pipeline:
         request = {name: value for name, value in _said(said).items() if value is not None}
@@ -278,28 +278,32 @@ def undo_command(context: Context, /, id: str, **said: Any) -> None:
 
 @click.command(
     "tick",
-    short_help="Record the time-outs that are due.",
+    short_help="Record due time-outs.",
     epilog=examples("registration tick", "registration tick --dry-run"),
 )
 @optional_id_argument
-@click.option("--dry-run", is_flag=True, help="Only say what would be recorded.")
+@click.option("--dry-run", is_flag=True, help="Show what would be recorded without recording it.")
 @lock_timeout_option
 @shared_options
 @click.pass_obj
 def tick_command(context: Context, id: str | None, dry_run: bool) -> None:
-    """Record the time-outs that are due, of one manifest or of all, each at the time that it was due.
+    """Record due time-outs, of one manifest or of all, each with the time that it was due.
 
-    The next write to a manifest does the same first; run this now and then (cron will do) for those that nobody writes to.
+    The next write to a manifest does this automatically; run it regularly (from cron) for manifests without writes.
     """
     fired = 0
     problems: list[RegistrationError] = []
-    with context.open() as pipeline, Progress("looked at", shown=not context.as_json) as progress:
+    with context.open() as pipeline, Progress("checked", shown=not context.as_json) as progress:
         if id is not None:
             pipeline.load_state(id)
         for one in [id] if id is not None else pipeline.upkeep.manifest_ids():
             try:
                 events = pipeline.upkeep.tick(one, dry_run=dry_run)
-            except (StoreError, LockTimeout, VersionConflict) as error:  # said, and the others are looked at
+            except (
+                StoreError,
+                LockTimeout,
+                VersionConflict,
+            ) as error:  # reported, and the others are checked
                 problems.append(error)
                 progress.clear()
                 show_error(error, as_json=context.as_json)
@@ -323,7 +327,7 @@ def tick_command(context: Context, id: str | None, dry_run: bool) -> None:
 
 @click.command(
     "transition",
-    short_help="Bring a manifest to a state, by whichever action leads there.",
+    short_help="Move a manifest to a state.",
     epilog=examples(
         "registration transition io.github.acme/weather@1.2.0 REVIEWED",
         "registration transition io.github.acme/weather@1.2.0 DRAFT --reason 'no licence'",
@@ -336,7 +340,7 @@ def tick_command(context: Context, id: str | None, dry_run: bool) -> None:
 @writing_options
 @click.pass_obj
 def transition_command(context: Context, /, id: str, state: str, **said: Any) -> None:
-    """Bring a manifest to STATE, by whichever action leads there from where it is."""
+    """Move a manifest to STATE, by whichever action leads there from its state."""
     with context.open() as pipeline:
         request = _said(said)
         words = {"reason": request.pop("reason"), "comment": request.pop("comment")}
@@ -349,27 +353,27 @@ def transition_command(context: Context, /, id: str, state: str, **said: Any) ->
 
 
 def _read(pipeline: RegistrationPipeline, file: str) -> Document:
-    """The document in a file, or on standard input. Reads no more than a document may have."""
+    """The document in a file, or on standard input. Reads no more than the maximum size."""
     raw = bytes_of(
-        file, pipeline.document_bytes_max, next_step="Name the manifest's file, or - for standard input."
+        file, pipeline.document_bytes_max, next_step="Pass the manifest's file, or - for standard input."
     )
     return pipeline.read_document(raw, source=shown_file(file))
 
 
 def _said(said: dict[str, Any]) -> dict[str, Any]:
-    """What the options say, with `--context` read as JSON."""
+    """The options of a command, with `--context` parsed as JSON."""
     return {**said, "context": context_value(said.get("context"))}
 
 
 def context_value(text: str | None) -> dict[str, Any] | None:
-    """What `--context` says, read as JSON."""
+    """The value of `--context`, parsed as JSON."""
     if text is None:
         return None
     try:
         return parse_document(os.fsencode(text), source="--context").value
     except InvalidDocument as error:
         raise InvalidArgument(
-            error.problem, 'Give a JSON object: --context \'{"ticket": "SEC-12"}\'.'
+            error.problem, 'Pass a JSON object: --context \'{"ticket": "SEC-12"}\'.'
         ) from None
 
 
@@ -381,13 +385,13 @@ def _show(context: Context, pipeline: RegistrationPipeline, result: TransitionRe
     came = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
     echo(f"{result.manifest_id}  {came}  (version {event.version})")
     if result.replayed:
-        say("This key was used before, for the same request: nothing was written.")
+        say("This idempotency key was used before, for the same request: nothing was written.")
     elif (following := _next(pipeline, result)) is not None:
         say_next(following)
 
 
 def _next(pipeline: RegistrationPipeline, result: TransitionResult) -> Next | None:
-    """The step that usually comes next; in a lifecycle of one's own, the one that tells what there is."""
+    """The usual next step; in a custom lifecycle, the one that lists the possible actions."""
     state = result.snapshot
     if state.definition != REGISTRATION.name:
         return Next(operation="why", id=result.manifest_id)
@@ -396,5 +400,5 @@ def _next(pipeline: RegistrationPipeline, result: TransitionResult) -> Next | No
         return None
     try:
         return pipeline.explain(result.manifest_id, usual)[0].next
-    except RegistrationError:  # it is written already: advice that can't be had is no failure
+    except RegistrationError:  # the event is committed: missing advice is no failure
         return None

@@ -1,4 +1,4 @@
-"""Level 2, the pure core: the statechart, decide and fold, the codec of the files, the protocol of stores.
+"""The pure core: the statechart, decide and fold, the codec of the files, the protocol of stores.
 
-No I/O, no clock, no randomness: the same arguments give the same bytes, for ever. Read `decider` first.
+No I/O, no clock, no randomness: the same arguments give the same bytes, forever. Read `decider` first.
 """

@@ -1,23 +1,23 @@
 """The statechart as data: states, actions, transitions and time-outs, guards by name.
 
-The words are those of SCXML (https://www.w3.org/TR/scxml/). A *compound* state has children and enters its
+The terms are those of SCXML (https://www.w3.org/TR/scxml/). A *compound* state has children and enters its
 *initial* one. A *parallel* state has its children, the *regions*, active at once. A *final* state ends its parent;
-a parent that is done goes where its `done` says (SCXML: a transition on ``done.state.ID``), and a parallel state is
-done when all its regions are. A *history* state stands for the child of its parent that was active last (shallow).
+a parent that is done takes its `done` transition (SCXML: a transition on ``done.state.ID``), and a parallel state is
+done when all its regions are. A *history* state stands for the most recently active child of its parent (shallow).
 A transition of an ancestor applies to all its descendants, unless a descendant has one of its own for the same
-action. A transition leaves its source and enters it again where that is its target too (SCXML: external); one of a
-region itself leaves all the regions, since what holds them is parallel and can't be without one.
+action. A transition whose target is its source leaves and re-enters it (SCXML: external); a transition of a
+region leaves all the regions, since their parallel parent can't be active without one.
 
-Where we differ from SCXML: an action has at most one transition for each source state, so the order of the states
-decides only between regions that would leave each other's states; a guard that disagrees refuses the action, where in
-SCXML another transition would be looked for; creation is a transition from nothing; time-outs belong to a state and
-are named; a final state that is not inside a parallel state, nor inside one that has a `done`, ends the whole chart,
-so nothing may lead out of it. A parallel state that is a region itself makes the one around it done, too; a state
-that isn't done any more when its turn comes, since another's was before it, doesn't go; and none goes twice in one
-step.
+Differences from SCXML: an action has at most one transition for each source state, so document order only
+decides between regions whose transitions would exit each other's states; a guard that disagrees refuses the action,
+where SCXML would look for another transition; creation is a transition from nothing; time-outs belong to a state and
+are named; a final state that is neither in a parallel state nor in one that has a `done` ends the whole chart,
+so it may have no outgoing transitions. A parallel state that is itself a region completes its parent, too; a state
+that is no longer done when its turn comes, because another transition came first, does not fire; and none fires twice
+in one step.
 
-What a chart does, and its parts, are in `registration.core.interpreter`. It is checked when it is built, and all its problems
-are reported at once, each with its path in the chart's data form (`registration.core.chart_data`).
+The behaviour of a chart, and its parts, are in `registration.core.interpreter`. A chart is validated when it is built, and all
+problems are reported at once, each with its path in the data form (`registration.core.chart_data`).
 """
 
 from __future__ import annotations
@@ -41,11 +41,10 @@ class Chart(Statechart):
     """A whole lifecycle.
 
     Raises:
-        InvalidDefinition: when it is built with more than its bounds allow; names that are malformed, unknown or given
-            twice; a parent that is its own ancestor; an initial child that isn't one; two transitions for one action
-            from one state; a way out of a final state; a state that can't be reached; time-outs that lead round by
-            themselves; or a trap, which is a place that can't be left, or from which no end can be reached though
-            there are some.
+        InvalidDefinition: when it exceeds its bounds; has names that are malformed, unknown or duplicated; a parent
+            that is its own ancestor; an initial child that isn't one; two transitions for one action from one
+            state; a transition out of a final state; an unreachable state; a cycle of time-outs alone; or a trap:
+            a place that can't be left, or from which no final state can be reached although there are some.
     """
 
     def __post_init__(self) -> None:

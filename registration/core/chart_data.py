@@ -1,4 +1,4 @@
-"""A lifecycle as JSON values and back: what is kept by digest, and what a lifecycle file says.
+"""A lifecycle as JSON values and back: the form that is stored by digest, and that lifecycle files have.
 
 ::
 
@@ -8,9 +8,9 @@
                   "moves": [{"from": "REVIEWED", "to": "APPROVED", "guards": ["reason_given"]}]}, …],
      "timeouts": [{"name": "expire", "past": "expired", "state": "DRAFT", "after": "14d", "to": "EXPIRED"}]}
 
-What is as usual (false, empty, none) is left out, so that one lifecycle has one form and one digest. A guard is its
-name, or where it is asked with parameters an object that has its name as ``guard`` beside them. `claims` and `releases`
-stand there only where they are not what follows from the word of the event.
+Defaults (false, empty, none) are left out, so that one lifecycle has one form and one digest. A guard is its
+name, or, with parameters, an object that has its name as ``guard``. `claims` and `releases` are only
+present if they differ from the default for the word of the event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 def as_data(chart: Chart, version: int) -> dict[str, Any]:
-    """A chart as JSON values, without what is as usual."""
+    """A chart as JSON values, without defaults."""
     data: dict[str, Any] = {"format": FORMAT, "name": chart.name, "version": version}
     if chart.title:
         data["title"] = chart.title
@@ -51,7 +51,7 @@ def as_data(chart: Chart, version: int) -> dict[str, Any]:
 def from_data(data: Mapping[str, Any]) -> Chart:
     """The chart of JSON values in the form that `as_data` gives.
 
-    The form itself is taken for granted: it was checked when the lifecycle was taken in.
+    The form is not validated again: it was when the lifecycle was loaded.
 
     Raises:
         InvalidDefinition: when the chart contradicts itself.
@@ -105,7 +105,7 @@ def _without_usual(usual: Mapping[str, Any], of: State | Action) -> dict[str, An
 
 
 def _names(of: Action | Timeout) -> dict[str, Any]:
-    """What becomes of the name, where it is not as usual for an event of that word."""
+    """`claims` and `releases`, if they are not the default for an event of that word."""
     said: dict[str, Any] = {}
     if isinstance(of, Action) and of.claims_name != (of.past == CLAIMING):
         said["claims"] = of.claims_name

@@ -1,7 +1,7 @@
-"""What can be wrong with a chart: everything that is, at once, each problem with its path in the data form.
+"""The validation of charts: all problems at once, each with its path in the data form.
 
-A path is where the problem stands in a lifecycle file: ``states.DRAFT.parent``, ``actions.approve.from``,
-``timeouts.expire.after``. What a chart may hold is bounded, so that a hostile one ends in a refusal, soon.
+A path is the position in a lifecycle file: ``states.DRAFT.parent``, ``actions.approve.from``,
+``timeouts.expire.after``. The size of a chart is bounded, so that a hostile one is refused quickly.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ PROBLEMS_MAX = 100
 
 RESERVED = {
     "repaired": "a repair",
-    "claim_broken": "a claim that was taken away",
+    "claim_broken": "a broken lock",
     "tagged": "a tag",
-    "untagged": "a tag that is taken away",
+    "untagged": "the removal of a tag",
 }
-"""The words of events that no action of a lifecycle leads to."""
+"""Event words that are reserved: no action of a lifecycle may use them."""
 
 _CHARACTERS_MAX = 600
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
-"""What a lifecycle, a state, an action and an event may be called."""
+"""The form of the names of lifecycles, states, actions and events."""
 
 _REQUIRED = re.compile(r"actor|reason|comment|context\.[^\x00-\x1f\x7f]{1,200}")
 
 
 def problems_of(chart: Statechart) -> list[str]:
-    """All that is wrong with a chart; what builds on something that is wrong is not looked at."""
+    """All problems of a chart; checks that depend on a part that is already invalid are skipped."""
     found = _some(_beyond_bounds(chart))
     if not found:
         found = _some(chain(_malformed(chart), _events(chart)))
@@ -67,7 +67,7 @@ def _some(problems: Iterator[str]) -> list[str]:
 
 
 def in_one_line(text: str) -> str:
-    """The text, of a bounded length, with escapes in the place of what can't be printed."""
+    """The text, truncated, with unprintable characters escaped."""
     cut = text if len(text) <= _CHARACTERS_MAX else text[:_CHARACTERS_MAX] + "…"
     if cut.isprintable():
         return cut
@@ -84,7 +84,7 @@ def _beyond_bounds(chart: Statechart) -> Iterator[str]:
         ("timeouts: there are {}", len(chart.timeouts), TIMEOUTS_MAX),
     ):
         if found > at_most:
-            yield f"{what.format(f'{found:,}')}; at most {at_most:,} are taken"
+            yield f"{what.format(f'{found:,}')}; at most {at_most:,} are allowed"
 
 
 def _malformed(chart: Statechart) -> Iterator[str]:
@@ -97,19 +97,19 @@ def _malformed(chart: Statechart) -> Iterator[str]:
         for wanted in action.required:
             if not _REQUIRED.fullmatch(wanted):
                 yield (
-                    f"actions.{action.name}.required: {_cut(wanted)!r} is none of actor, reason, comment and "
+                    f"actions.{action.name}.required: {_cut(wanted)!r} is not one of actor, reason, comment and "
                     "context.NAME"
                 )
         if action.claims_name and action.releases_name:
-            yield f"actions.{action.name}.claims: it releases the name as well; say `releases = false`, or claim none"
+            yield f"actions.{action.name}.claims: it also releases the name; set `releases = false`, or don't claim it"
     for timeout in chart.timeouts:
         if duration_s(timeout.after) is None:
-            yield f"timeouts.{timeout.name}.after: {_cut(timeout.after)!r} is no time; {DURATION_FORM}"
+            yield f"timeouts.{timeout.name}.after: invalid duration {_cut(timeout.after)!r}; {DURATION_FORM}"
 
 
 def _events(chart: Statechart) -> Iterator[str]:
     taken = Counter(word for _, word in _words(chart))
-    # An event that several actions share on purpose is one event: of one schema, and of no time-out.
+    # An event that several actions share on purpose is one event: it has one schema and belongs to no time-out.
     shared = Counter((one.past, one.schema) for one in chart.actions if one.shared)
     on_purpose = {word for (word, _), times in shared.items() if times == taken[word]}
     for path, word in _words(chart):
@@ -123,7 +123,7 @@ def _given_twice(chart: Statechart) -> Iterator[str]:
     doings = [action.name for action in chart.actions] + [timeout.name for timeout in chart.timeouts]
     for name in ("tag", "untag"):
         if name in doings:
-            yield f"actions.{name}: whatever the lifecycle, that is how tags are given; choose another name"
+            yield f"actions.{name}: this name is reserved for tags in every lifecycle; choose another name"
     for what, names in (("states", [state.name for state in chart.states]), ("actions", doings)):
         for name, times in Counter(names).items():
             if times > 1:
@@ -169,7 +169,7 @@ def _unknown(chart: Statechart) -> Iterator[str]:
 
 
 def _nearest(wanted: str, known: set[str]) -> str:
-    # Only what can be a name: comparing long texts costs the square of their length.
+    # Only valid names: comparing long texts takes quadratic time.
     names = [name for name in sorted(known) if NAME.fullmatch(name)]
     close = get_close_matches(wanted, names, n=1) if NAME.fullmatch(wanted) else []
     return f"; did you mean {close[0]!r}?" if close else ""
@@ -184,7 +184,7 @@ def _own_ancestors(chart: Statechart) -> Iterator[str]:
         if parent == state.name:
             yield f"states.{state.name}.parent: it is its own ancestor"
         elif parent is None and len(above) > NESTING_MAX:
-            yield f"states.{state.name}.parent: it is nested {len(above)} deep; at most {NESTING_MAX} are taken"
+            yield f"states.{state.name}.parent: it is nested {len(above)} deep; at most {NESTING_MAX} are allowed"
 
 
 def _structure(chart: Statechart) -> Iterator[str]:
@@ -211,8 +211,8 @@ def _moves(chart: Statechart) -> Iterator[str]:
 
 
 def _ways_out(chart: Statechart) -> Iterator[str]:
-    """Transitions and time-outs that leave what nothing can leave."""
-    ends: dict[str, list[str]] = {}  # by a state that nothing may leave, the final states that make it so
+    """Transitions and time-outs whose source can't be left."""
+    ends: dict[str, list[str]] = {}  # by a state that can't be left, the final states that are the reason
     for state in chart.states:
         if state.final:
             for held in chart.lineage(state.name) if chart.is_end(state.name) else (state.name,):
@@ -242,7 +242,7 @@ def _state(chart: Statechart, state: State) -> Iterator[str]:
     if state.final and parent is not None and parent.parallel:
         yield f"{path}.final: a region can't be final itself; give it children, one of them final"
     if state.done is not None and not _can_be_done(chart, state.name):
-        yield f"{path}.done: it is never done: " + (
+        yield f"{path}.done: it never completes: " + (
             "a region has no final child" if state.parallel else "none of its children is final"
         )
 
@@ -264,7 +264,7 @@ def _history(chart: Statechart, state: State) -> Iterator[str]:
     if state.final or state.parallel or state.done is not None:
         yield f"{path}.history: a history state is not final, not parallel, and never done"
     if parent is None or parent.parallel:
-        yield f"{path}.history: its parent has to be a state one of whose children is active"
+        yield f"{path}.history: its parent must be a state one of whose children is active"
     if state.initial is None:
         yield f"{path}.initial: it needs one, for when nothing is remembered"
     elif chart.state(state.initial).parent != state.parent or chart.state(state.initial).history:
@@ -281,24 +281,24 @@ def _reach(chart: Statechart) -> Iterator[str]:
     try:
         found = explore(chart)
     except EndlessStep as endless:
-        yield f"states.{endless}.done: what is done at once leads round in a circle"
+        yield f"states.{endless}.done: its immediate completions form a cycle"
         return
     if found is None:
-        yield f"states: they lead to more than {PLACES_MAX:,} places, or to too many steps between them; use fewer parallel regions"
+        yield f"states: they have more than {PLACES_MAX:,} combinations, or too many steps between them; use fewer parallel regions"
         return
     places = [spot.place for spot in found if spot.place is not None]
     active = {name for place in places for name in chart.active(place)}
-    # What is done at once is in no place, and is left on the way.
+    # A state that completes immediately is part of no place.
     active |= {name for leading in found.values() for step, _ in leading for name in step.left}
     for state in chart.states:
         if not state.history and state.name not in active:
-            yield f"states.{state.name}: it can't be reached"
+            yield f"states.{state.name}: it is unreachable"
     yield from _round_by_timeouts(chart, found)
     yield from _traps(chart, found)
 
 
 def _round_by_timeouts(chart: Statechart, found: dict[Spot, list[tuple[Step, Spot]]]) -> Iterator[str]:
-    """Time-outs that lead round without anybody doing anything would fire for ever."""
+    """A cycle of time-outs alone would fire forever."""
     names = {timeout.name for timeout in chart.timeouts}
     by_itself = {
         (spot, step.label, target)
@@ -306,16 +306,16 @@ def _round_by_timeouts(chart: Statechart, found: dict[Spot, list[tuple[Step, Spo
         for step, target in leading
         if step.label in names
     }
-    # What is led to from nowhere is in no circle, nor is what leads nowhere.
+    # A node without incoming or outgoing edges is in no cycle.
     round_trips = _without_beginnings(by_itself)
     round_trips = {(b, name, a) for a, name, b in _without_beginnings({(b, n, a) for a, n, b in round_trips})}
     for timeout in chart.timeouts:
         if any(label == timeout.name for _, label, _ in round_trips):
-            yield f"timeouts.{timeout.name}.to: time-outs alone lead round in a circle; an action has to break it"
+            yield f"timeouts.{timeout.name}.to: time-outs alone form a cycle; an action must break it"
 
 
 def _without_beginnings(edges: set[tuple[Spot, str, Spot]]) -> set[tuple[Spot, str, Spot]]:
-    """The edges without those from where none leads to, again and again."""
+    """The edges, with those from nodes without incoming edges removed repeatedly."""
     leading_from: dict[Spot, list[tuple[Spot, str, Spot]]] = {}
     leading_to: Counter[Spot] = Counter()
     for edge in edges:

@@ -1,12 +1,12 @@
-"""The codec: events and snapshots to bytes and back, and the hash chain. Nobody else knows the bytes.
+"""The codec: events and snapshots to bytes and back, and the hash chain. No other module knows the bytes.
 
 A line of a log is compact JSON whose last member is ``hash``: SHA-256, in hex, of the line's bytes before
-``,"hash":``. So the chain can be checked without encoding anything again, in any language: cut the line at
-its last ``,"hash":"`` and hash what stands before. Each line but the first names the hash of the one before
-it (``prevhash``), and the hash covers where the line belongs (``source``, ``subject``, ``version``): a line
-can't be changed, moved, dropped, repeated or carried to another log unseen.
+``,"hash":``. So the chain can be checked without re-encoding anything, in any language: cut the line at
+its last ``,"hash":"`` and hash the bytes before. Each line but the first names the hash of the one before
+it (``prevhash``), and the hash covers the position of the line (``source``, ``subject``, ``version``): a line
+can't be changed, moved, dropped, repeated or copied to another log without detection.
 
-A snapshot is indented JSON for people, and ends in a ``checksum`` made in the same way.
+A snapshot is indented JSON, readable by people, and ends in a ``checksum`` computed in the same way.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _CHECKSUM_BYTES = len(_CHECKSUM) + _HEX_DIGITS + len(_CHECKSUM_END)
 
 SEAL_BEGIN, SEAL_END = _HASH, b'"}'
 SEAL_BYTES = len(SEAL_BEGIN) + _HEX_DIGITS + len(SEAL_END)
-"""How a line ends, without its line feed: the part of it that its hash does not cover, and stands in."""
+"""The end of a line, without its line feed: the part that holds the hash and that the hash does not cover."""
 
 TAIL_BYTES = len(_HASH_END) + _HEX_DIGITS
-"""How many bytes at the end of a log tell its head: see `head_of_tail`."""
+"""The number of bytes at the end of a log that contain its head: see `head_of_tail`."""
 
 
 class BadLine(Exception):  # a reason on its way to a CorruptLog, never seen by a caller
-    """A line that is not what was written, or not where it was written."""
+    """A line that is corrupt, or out of place."""
 
 
-class BadSnapshot(Exception):  # as above: whoever meets it folds the log instead
-    """A snapshot that is not what was written."""
+class BadSnapshot(Exception):  # as above: the log is folded instead
+    """A corrupt snapshot."""
 
 
 def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) -> list[Event]:
-    """The events of one command with their versions, their places in the chain and their lines."""
+    """The events of one command with their versions, hashes and lines."""
     events = []
     version, head = after.version, after.head
     for index, event in enumerate(new):
@@ -109,12 +109,12 @@ def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) 
 
 
 def decode_line(line: bytes, *, stream: str, source: str, after: Position) -> Event:
-    """The event of one line, checked against its own hash and its place in the chain.
+    """The event of one line, checked against its own hash and its position in the chain.
 
-    after: the place before it; its `version` and `head` are compared.
+    after: the position before it; its `version` and `head` are compared.
 
     Raises:
-        BadLine: when the line is not what was written, or was written elsewhere.
+        BadLine: when the line is corrupt, or belongs elsewhere.
     """
     members, digest = open_line(line)
     try:
@@ -136,10 +136,10 @@ def decode_line(line: bytes, *, stream: str, source: str, after: Position) -> Ev
 
 
 def open_line(line: bytes) -> tuple[dict[str, Any], str]:
-    """The members of a line and its hash, wherever the line belongs.
+    """The members of a line and its hash; its position is not checked.
 
     Raises:
-        BadLine: when the line is incomplete, or its hash is wrong.
+        BadLine: when the line is incomplete, or its hash does not match.
     """
     if not line.endswith(b"\n"):
         raise BadLine("the line is incomplete")
@@ -159,15 +159,15 @@ def open_line(line: bytes) -> tuple[dict[str, Any], str]:
 
 
 def head_of_tail(tail: bytes) -> str:
-    """The head hash of a log that ends in `tail` (its last `TAIL_BYTES` bytes); empty where there is none."""
+    """The head hash of a log that ends in `tail` (its last `TAIL_BYTES` bytes); empty if there is none."""
     return tail[: -len(_HASH_END)].decode("ascii", "replace") if tail.endswith(_HASH_END) else ""
 
 
 def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -> Event:
-    """The event that the members of a line say.
+    """The event with the members of a line.
 
     Raises:
-        KeyError, TypeError: when one is missing, or of another type.
+        KeyError, TypeError: when one is missing or has the wrong type.
     """
     version, part, remaining = members["version"], members.get("part", 1), members.get("remaining", 0)
     for name in ("id", "source", "type", "subject", "time"):
@@ -208,8 +208,8 @@ def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes)
 class Fault:
     """Why reading stopped.
 
-    line: from 1. offset_bytes: where it begins in the log.
-    torn: what stands there can be the remains of one command that was never acknowledged, and so may be cut.
+    line: from 1. offset_bytes: where that line begins in the log.
+    torn: the rest can be the remains of one command that was never acknowledged, so it may be cut.
     """
 
     line: int
@@ -220,9 +220,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a log, or the end of one, holds.
+    """The contents of a log, or of the end of one.
 
-    events: those of whole commands. position: the place after them. fault: why there is more, if there is.
+    events: those of complete commands. position: the position after them. fault: why reading stopped early, if it did.
     """
 
     events: list[Event]
@@ -231,18 +231,18 @@ class Scan:
 
 
 def scan(data: bytes, *, stream: str, source: str, after: Position) -> Scan:
-    """Read the bytes of a log that follow `after`, up to their end or the first thing that is wrong."""
+    """Read the bytes of a log that follow `after`, up to their end or the first fault."""
     events: list[Event] = []
     place = whole = after
     fault: Fault | None = None
-    promised = 0  # how many events the command that is being read still owes
+    promised = 0  # the events of the current command that are still missing
     for line in _lines(data):
         try:
             event = decode_line(line, stream=stream, source=source, after=place)
             if promised and event.remaining != promised - 1:
-                raise BadLine(f"{promised} more events of the same command belong there")
+                raise BadLine(f"{promised} more events of the same command are missing here")
             if event.version - event.part != whole.version:
-                raise BadLine("the command that it belongs to does not begin where the one before ends")
+                raise BadLine("its command does not begin where the previous one ends")
         except BadLine as error:
             rest = data[place.size_bytes - after.size_bytes :]
             torn = not _written_on_purpose(rest, stream=stream, source=source, begun=whole.version)
@@ -260,7 +260,7 @@ def scan(data: bytes, *, stream: str, source: str, after: Position) -> Scan:
 
 
 def sound_versions(data: bytes, *, stream: str, source: str) -> list[int]:
-    """The versions of a log's own lines that are sound by themselves, wherever in `data` they stand."""
+    """The versions of all lines of this log in `data` whose own hash is valid, at any position."""
     found = []
     for _, line, _ in _sound_lines(data):
         members, _ = open_line(line)
@@ -279,10 +279,10 @@ def _lines(data: bytes) -> Iterator[bytes]:
 
 
 def _written_on_purpose(data: bytes, *, stream: str, source: str, begun: int) -> bool:
-    """Whether doubtful bytes hold a line that one torn append can't have left there.
+    """Whether unverified bytes hold a line that one torn append can't have left there.
 
-    A line that is sound by itself was written on purpose, so in the wrong place it means damage. Only the other lines
-    of the very command that was torn, the one that began after version `begun`, may stand behind a hole in it.
+    A line with a valid hash was written on purpose, so out of place it means damage. Only the other lines
+    of the torn command itself, the one that began after version `begun`, may follow a hole in it.
     """
     for offset, line, whole in _sound_lines(data):
         members, _ = open_line(line)
@@ -293,16 +293,16 @@ def _written_on_purpose(data: bytes, *, stream: str, source: str, begun: int) ->
             and type(part) is int
             and version - part == begun
         )
-        # The first one is where reading stopped: whole, it is out of place; without its line feed, it is torn.
+        # The first one is where reading stopped: complete, it is out of place; without its line feed, it is torn.
         if whole if offset == 0 else not torn_too:
             return True
     return False
 
 
 def _sound_lines(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
-    """Every line in doubtful bytes whose hash is right: its offset, the line, and whether its line feed is there.
+    """Every line in unverified bytes whose hash is valid: its offset, the line, and whether it ends in a line feed.
 
-    Lines that ran together, since a line feed was changed, are told apart by their hashes. Each byte is hashed once.
+    Lines that were joined by a corrupted line feed are separated by their hashes. Each byte is hashed once.
     """
     at = 0
     for physical in _lines(data):
@@ -315,7 +315,7 @@ def _sound_lines(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
                 line = physical[start : seal.end()] + b"\n"
                 try:
                     open_line(line)
-                except BadLine:  # the hash is right, and it is no JSON object: nobody's line
+                except BadLine:  # a valid hash, but no JSON object: not a line of ours
                     continue
                 yield at + start, line, physical[seal.end() : seal.end() + 1] == b"\n"
                 start = done = seal.end() + 1
@@ -324,7 +324,7 @@ def _sound_lines(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def encode_snapshot(snapshot: StateSnapshot) -> bytes:
-    """`state.json`: the same snapshot gives the same bytes, for ever."""
+    """`state.json`: the same snapshot gives the same bytes, forever."""
     members: dict[str, Any] = {
         "format": SNAPSHOT_FORMAT,
         "subject": snapshot.stream,
@@ -346,7 +346,7 @@ def encode_snapshot(snapshot: StateSnapshot) -> bytes:
 
 
 def decode_snapshot(raw: bytes, *, stream: str, source: str, definition: str) -> StateSnapshot:
-    """The snapshot in `raw`, where it is a sound one of this very manifest.
+    """The snapshot in `raw`, if it is valid and of this manifest.
 
     Raises:
         BadSnapshot: when it is damaged, of another format, or of another manifest, registry or lifecycle.

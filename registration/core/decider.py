@@ -1,10 +1,10 @@
 """Decide and fold: from a command to events, and from events to the state.
 
-- `decide(definition, state, command)` → the events to write, or a refusal that says who said no and why.
-- `fold(definition, state, events)` → the state after them. It never refuses: what is in a log has happened.
+- `decide(definition, state, command)` → the events to write, or a refusal with the guard that refused and its reason.
+- `fold(definition, state, events)` → the state after them. It never refuses: events in a log have happened.
 
 Both are pure: the time and the ids are arguments. The form is Jérémie Chassaing's Decider ("Functional Event
-Sourcing Decider", 2021). Read `registration.engine.engine` next, which puts them to work.
+Sourcing Decider", 2021). Read `registration.engine.engine` next, which runs them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from registration.values.leases import Lease
 
 KEYS_KEPT_MAX = 64
-"""How many idempotency keys of one manifest a snapshot remembers: the ones used last."""
+"""The number of idempotency keys that a snapshot of one manifest holds: the most recent ones."""
 
 
 def decide(
@@ -66,21 +66,21 @@ def decide(
     event_id: str,
     policy: Policy = NO_POLICY,
 ) -> list[NewEvent]:
-    """What a command leads to from a state (None: there is no such manifest yet).
+    """The events of a command in a state (None: the manifest does not exist yet).
 
-    time: the writer's clock; where it is before the manifest's last event, that event's time is taken.
-    policy: the rules in force besides the lifecycle's.
+    time: the writer's clock; if it is before the manifest's last event, that event's time is used.
+    policy: the rules in force, besides those of the lifecycle.
 
     Raises:
-        NotFound: when a command other than creation meets no manifest.
-        AlreadyExists: when creation meets one.
+        NotFound: when the manifest does not exist and the command is not a creation.
+        AlreadyExists: when the manifest to create exists.
         Rejected: when tagging would change nothing.
         InvalidArgument: when the chart has no such action or state, or a document is missing or misplaced.
-        PinMismatch: when the document or the log is not what the caller expects.
-        StaleFence: when the lease that it is done under has ended, as far as the log and the claim tell.
-        IllegalTransition: when the chart has no such move from the state.
-        GuardRefused: when a guard says no; every guard of the move is asked.
-        LeaseHeld: when nothing but somebody else's claim is in the way.
+        PinMismatch: when the document or the log differs from what the caller pinned.
+        StaleFence: when the lease it was issued under has ended, according to the log or the current lease.
+        IllegalTransition: when the chart has no such transition from the state.
+        GuardRefused: when a guard disagrees; every guard of the transition is asked.
+        LeaseHeld: when another actor's lock is the only obstacle.
     """
     if state is not None:
         _check_pins(state, command)
@@ -109,10 +109,10 @@ def decide(
 
 
 def due_timeout(definition: Definition, state: StateSnapshot, time: str) -> Timeout | None:
-    """The time-out that is due first at `time`; None where none is."""
+    """The time-out that is due first at `time`; None if none is."""
     dues: Mapping[str, str] = state.facts.get("due", {})
     active = definition.chart.active(state.state)
-    # One that an older lifecycle had, and this one hasn't, or has elsewhere, comes to nothing.
+    # A time-out of an older lifecycle that this one lacks, or has in another state, is ignored.
     due = [
         (dues[one.name], one.name, one)
         for one in definition.chart.timeouts
@@ -130,9 +130,9 @@ def decide_timeout(
     event_id: str,
     policy: Policy = NO_POLICY,
 ) -> list[NewEvent]:
-    """What a time-out that is due leads to. The event's time is the one that it was due at; `time` is kept beside it.
+    """The event of a time-out that is due. The event's time is the due time; `time` is stored in the data.
 
-    No guard is asked, and nobody is its actor. Nothing where its state is not active any more.
+    No guard is asked, and there is no actor. Empty if its state is no longer active.
     """
     taken = time_out(definition.chart, state.state, timeout, state.facts.get("history", {}))
     if taken is None:
@@ -170,9 +170,9 @@ def decide_claim_broken(
     event_id: str,
     policy: Policy = NO_POLICY,
 ) -> list[NewEvent]:
-    """What taking somebody's claim away leads to: nothing moves, and whoever had it writes no more under its number.
+    """The event that records a broken lock: the state stays, and the former holder's fencing number is stale from then on.
 
-    What is remembered and what is due stands in the event as it was, so that no fold has to know of it.
+    History and due times are copied into the event, so that folds need not know about it.
     """
     data = {
         "action": "break_claim",
@@ -201,13 +201,13 @@ def decide_claim_broken(
 def fold(
     definition: Definition, state: StateSnapshot | None, events: Iterable[Event]
 ) -> StateSnapshot | None:
-    """The state after `events`, which follow on `state` without a gap; `state` itself where there are none.
+    """The state after `events`, which follow `state` without a gap; `state` itself if there are none.
 
-    The chart isn't asked: a log that was written under an older lifecycle folds for ever. Events say where
-    they led (`to`), and bring the document where it changed.
+    The chart isn't consulted: a log that was written under an older lifecycle folds forever. Events contain the
+    state that they led to (`to`), and the document if it changed.
 
     Raises:
-        UnknownEvent: when an event's type is none of the definition's, as in a log of a later release.
+        UnknownEvent: when an event's type is unknown to the definition, as in a log of a later release.
     """
     known, evolve, upcasters = definition.event_types, definition.evolve, definition.upcasters
     event: Event | None = None
@@ -215,9 +215,9 @@ def fold(
     document = state.document if state else None
     digest = state.digest if state else None
     facts = state.facts if state else {}
-    keys: list[tuple[str, int]] | None = None  # those of `state`, until there is another
+    keys: list[tuple[str, int]] | None = None  # those of `state`, until one is added
     size = state.position.size_bytes if state else 0
-    for event in events:  # the last one is read below
+    for event in events:  # the last one is handled below
         if event.type not in known:
             raise _unknown(definition, event)
         if event.type in upcasters:
@@ -253,7 +253,7 @@ def fold(
 
 
 def is_same_request(definition: Definition, command: Command, event: Event) -> bool:
-    """Whether `event` is what `command` would have recorded: the same action or target, and the same words."""
+    """Whether `command` would have recorded `event`: the same action or target, and the same arguments."""
     chart, data = definition.chart, event.data
     if command.action is not None:
         led_here = data["action"] == command.action
@@ -271,17 +271,17 @@ def is_same_request(definition: Definition, command: Command, event: Event) -> b
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'this'?`` for the nearest of the known words, or nothing."""
+    """`` Did you mean 'this'?`` for the closest known word, or an empty string."""
     by_folded = {word.casefold(): word for word in known}
     close = difflib.get_close_matches(wanted.casefold(), by_folded, n=1, cutoff=0.6)
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
 
 
 def check_state(chart: Chart, name: object) -> str:
-    """The state's name where the chart has it.
+    """Return the state's name if the chart has it.
 
     Raises:
-        InvalidArgument: when it hasn't; the nearest is suggested.
+        InvalidArgument: when it does not; the closest one is suggested.
     """
     if not isinstance(name, str) or not chart.has_state(name):
         raise InvalidArgument(
@@ -295,16 +295,16 @@ def check_state(chart: Chart, name: object) -> str:
 
 
 def _another_document(chart: Chart, state: StateSnapshot) -> str:
-    """What brings a manifest that exists another document, where something does from where it is."""
+    """The hint to the action that gives an existing manifest a new document, if there is one in its state."""
     found = steps(chart, state.state, state.facts.get("history"))
     return next((f", or `{name}` it" for name in found if chart.action(name).document), "")
 
 
 def check_action(chart: Chart, name: object) -> str:
-    """The action's name where the chart has it.
+    """Return the action's name if the chart has it.
 
     Raises:
-        InvalidArgument: when it hasn't; the nearest is suggested.
+        InvalidArgument: when it does not; the closest one is suggested.
     """
     if not isinstance(name, str) or not chart.has_action(name):
         known = [action.name for action in chart.actions]
@@ -318,7 +318,7 @@ def check_action(chart: Chart, name: object) -> str:
 
 
 def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
-    """The step that the command asks for."""
+    """The step that the command requests."""
     place = state.state if state else None
     history = state.facts.get("history", {}) if state else {}
     if isinstance(command.action, str) and command.action in TAGGING:
@@ -352,7 +352,7 @@ def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
 
 
 def _leads_there(chart: Chart, before: str | None, after: str, target: str) -> bool:
-    """Whether a move ends where entering `target` ends, and wasn't there: `revise` is never meant by naming a state."""
+    """Whether a transition ends in `target` and did not begin there: naming a state never means `revise`."""
     goal = set(entered(chart, target).split("+"))
     return goal <= set(after.split("+")) and not goal <= set((before or "").split("+"))
 
@@ -363,13 +363,13 @@ def _illegal(chart: Chart, state: StateSnapshot, command: Command, found: list[S
     wanted = f"do {command.action!r}" if command.action else f"go to {command.target}"
     if found:
         why = f"both {' and '.join(repr(taken.label) for taken in found)} lead there"
-        next_step = "Say which of the actions is meant."
+        next_step = "Name one of the actions."
     else:
         there = command.target in chart.active(state.state)
-        why = "it is there already" if there else "the lifecycle has no such move"
+        why = "it is there already" if there else "the lifecycle has no such transition"
         listed = ", ".join(f"{action} (to {place})" for action, place in allowed.items())
         known = all(chart.has_state(leaf) for leaf in state.state.split("+"))
-        end = "is final" if known else f"is no state of the lifecycle {chart.name!r}"
+        end = "is final" if known else f"is not a state of the lifecycle {chart.name!r}"
         next_step = f"From {state.state} it can: {listed}." if allowed else f"{state.state} {end}."
     return IllegalTransition(
         f"{state.stream!r} is {state.state} and can't {wanted} from there: {why}.",
@@ -387,12 +387,12 @@ def _check_document(chart: Chart, taken: Step, command: Command) -> None:
     wanted = action_of(chart, taken.label).document
     if wanted and command.document is None:
         raise InvalidArgument(
-            f"{taken.label!r} needs a document, and none was given.",
-            "Give one: its FILE, or `document=` in Python.",
+            f"{taken.label!r} needs a document, but none was given.",
+            "Pass one: its FILE, or `document=` in Python.",
             action=taken.label,
         )
     if not wanted and command.document is not None:
-        raise InvalidArgument(f"{taken.label!r} takes no document.", "Leave it out.", action=taken.label)
+        raise InvalidArgument(f"{taken.label!r} takes no document.", "Omit it.", action=taken.label)
 
 
 def _check_pins(state: StateSnapshot, command: Command) -> None:
@@ -403,8 +403,8 @@ def _check_pins(state: StateSnapshot, command: Command) -> None:
         if expected is not None and expected != found:
             of = "document" if what == "digest" else "log"
             raise PinMismatch(
-                f"The {of} of {state.stream!r} was expected to have the {what} {expected}, but it has {found}.",
-                "It is not what was looked at: look at it again, and decide again.",
+                f"The {of} of {state.stream!r} has the {what} {found}; expected {expected}.",
+                "It changed since it was reviewed: review it again, then decide again.",
                 manifest_id=state.stream,
                 version=state.version,
                 pinned=what,
@@ -421,7 +421,7 @@ def _told(
     taken: Step,
     time: str,
 ) -> dict[str, Any]:
-    """What an event says of a decision, in the order of the format; the document comes last."""
+    """The data of an event, in the order of the format; the document comes last."""
     action = action_of(definition.chart, taken.label)
     digest = command.document.digest if command.document else (state.digest if state else None)
     document = command.document.value if command.document else (state.document if state else None)
@@ -466,7 +466,7 @@ def _moved(taken: Step, state: StateSnapshot | None, actor: str | None) -> dict[
 
 
 def _grounds(definition: Definition, policy: Policy) -> dict[str, Any]:
-    """What an event was decided under."""
+    """The rules and release that an event was decided under."""
     grounds: dict[str, Any] = {"lifecycle": definition.identity}
     if policy.digest is not None:
         grounds["policy"] = policy.digest
@@ -474,7 +474,7 @@ def _grounds(definition: Definition, policy: Policy) -> dict[str, Any]:
 
 
 def _consequences(chart: Chart, state: StateSnapshot | None, taken: Step, time: str) -> dict[str, Any]:
-    """What follows from a move besides the place: regions joined, what is remembered, when time-outs are due."""
+    """The other consequences of a transition: joined regions, history, due time-outs."""
     said: dict[str, Any] = {}
     if taken.joined:
         said["joined"] = list(taken.joined)
@@ -506,7 +506,7 @@ def _refused(why: Explanation) -> GuardRefused:
     if any(answer.origin == "claim" and not answer.verdict.agrees for answer in why.answers):
         steps.append(Next(operation="locks.break", id=why.manifest_id, missing=("reason",)))
     return GuardRefused(
-        f"{why.action!r} of {why.manifest_id!r} is refused: {'; '.join(verdict.reason for verdict in refusals)}.",
+        f"{why.action!r} of {why.manifest_id!r} was refused: {'; '.join(verdict.reason for verdict in refusals)}.",
         remedies,
         *steps,
         **why.as_json(),

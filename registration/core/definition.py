@@ -27,17 +27,17 @@ SAID_CHARACTERS_MAX = 500
 """How much of what a guard's failure says, or a caller said, is said again."""
 
 Evolve = Callable[[Mapping[str, Any], Event], Mapping[str, Any]]
-"""From the facts kept so far and the next event to the facts after it. Pure and total; changes neither.
+"""From the previous facts and the next event to the facts after it. Pure and total; mutates neither.
 
-What it keeps of an event it copies: callers get events, and may change theirs.
+It copies what it keeps of an event: callers receive events, and may mutate them.
 """
 
 Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""From an event's data in one schema to the same in the next. Pure and total; changes nothing."""
+"""From an event's data in one schema to the next schema. Pure and total; mutates nothing."""
 
 
 def keep_nothing(facts: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
-    """The `Evolve` of a definition that keeps nothing besides the state and the document."""
+    """The `Evolve` of a definition that keeps no facts."""
     return facts
 
 
@@ -47,15 +47,15 @@ class Definition:
 
     The chart's name is the first part of its event types: ``registration.approved.v1``.
 
-    evolves_on: names such that `evolve` changes nothing where neither the event's data nor the facts have a member of one of
-    them, so that a replay needn't ask it; None where there are no such names.
+    evolves_on: names such that `evolve` changes nothing if neither the event's data nor the facts have a member of one of
+    them, so that a replay can skip it; None if there are no such names.
     version: of the lifecycle, from 1; a later one of the same name replaces it. upcasters: by event type, from that schema
-    to the next; an event is brought to the schema of today before it is folded. earlier: event types that were written
+    to the next; an event is brought to the current schema before it is folded. earlier: event types that were written
     under earlier versions of the lifecycle.
 
     Raises:
-        InvalidDefinition: when the chart names a guard that isn't given, when an upcaster is missing between a schema
-            and the next, or when one is of no event.
+        InvalidDefinition: when the chart names an unknown guard, when an upcaster is missing between two schemas,
+            or when an upcaster matches no event.
     """
 
     chart: Chart
@@ -81,8 +81,11 @@ class Definition:
             for base, _, last in (type.rpartition(".v") for type in written | self.earlier)
             for schema in range(1, int(last))
         }
-        gaps = {f"no upcaster leads from {type} to the next schema" for type in older - self.upcasters.keys()}
-        stray = {f"the upcaster of {type} is of no event" for type in self.upcasters.keys() - older}
+        gaps = {
+            f"the upcaster from {type} to the next schema is missing"
+            for type in older - self.upcasters.keys()
+        }
+        stray = {f"the upcaster of {type} matches no event" for type in self.upcasters.keys() - older}
         if problems := [*sorted(unknown), *sorted(gaps), *sorted(stray)]:
             raise InvalidDefinition(self.chart.name, problems)
         tagged = {self.event_type(action) for action in TAGGING}
@@ -96,31 +99,31 @@ class Definition:
 
     @property
     def repaired(self) -> str:
-        """The type of the event that tells of a repair. No action leads to it: it is what the store has to say."""
+        """The type of the event that records a repair. No action leads to it: the store writes it."""
         return f"{self.name}.repaired.v1"
 
     @property
     def claim_broken(self) -> str:
-        """The type of the event that tells of a claim that was taken away. No action leads to it either."""
+        """The type of the event that records a broken lock. No action leads to it either."""
         return f"{self.name}.claim_broken.v1"
 
     @cached_property
     def data(self) -> Mapping[str, Any]:
-        """The lifecycle as JSON values: what is kept under its digest."""
+        """The lifecycle as JSON values: the form that is stored by digest."""
         return as_data(self.chart, self.version)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """What an event says of the lifecycle that it was decided under: its name, version and digest."""
+        """The lifecycle as events name it: name, version and digest."""
         return {"name": self.name, "version": self.version, "digest": digest_of(self.data)}
 
     def event_type(self, action: str) -> str:
-        """The type of the event that an action leads to, in the schema that is written today."""
+        """The type of an action's event, in the current schema."""
         found = action_of(self.chart, action)
         return f"{self.name}.{found.past}.v{found.schema}"
 
     def is_behind(self, event: Event) -> bool:
-        """Whether an event was decided under a later version of this lifecycle: it was put in force meanwhile."""
+        """Whether an event was decided under a later version of this lifecycle, put in force in the meantime."""
         under = event.data.get("lifecycle")
         return (
             isinstance(under, dict)
@@ -130,7 +133,7 @@ class Definition:
         )
 
     def upcast(self, event: Event) -> Event:
-        """The event in the schema of today. Its line stays what was written."""
+        """The event in the current schema. Its line stays as written."""
         while (upcaster := self.upcasters.get(event.type)) is not None:
             base, _, schema = event.type.rpartition(".v")
             event = replace(event, type=f"{base}.v{int(schema) + 1}", data=upcaster(event.data))
@@ -144,9 +147,9 @@ def ask(
     command: Command,
     taken: Step,
 ) -> tuple[Answer, ...]:
-    """What every guard says of a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
+    """Every guard's verdict on a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
 
-    Where somebody has claimed the manifest, that comes last.
+    Another actor's lock on the manifest comes last.
     """
     action = action_of(definition.chart, taken.label)
     asked = command if command.action == action.name else replace(command, action=action.name, target=None)
@@ -168,21 +171,21 @@ def ask(
 def _verdict(
     name: str, guard: Guard, state: StateSnapshot | None, command: Command, rules: Policy
 ) -> Verdict:
-    """What a guard says. One that fails, or gives no verdict, has said no: nothing passes by a mistake in it."""
+    """A guard's verdict. A guard that fails, or returns no verdict, counts as a refusal: a bug in it lets nothing pass."""
     try:
         said: object = guard(state, command, rules)
-    except Exception as error:  # whatever somebody else's function does
+    except Exception as error:  # a guard is foreign code
         failure = f"{type(error).__name__}: {error}"
     else:
         if isinstance(said, Verdict):
             return said
-        failure = f"it gave {said!r}, which is no `Verdict`"
+        failure = f"it returned {said!r}, which is not a `Verdict`"
     failure = failure[:SAID_CHARACTERS_MAX]
     return Verdict(
         agrees=False,
         reason=f"the guard {name!r} failed: {failure}",
         evidence={"failure": failure},
-        remedy="Have the guard mended by whoever wrote it.",
+        remedy="Report it to the author of the guard.",
     )
 
 
@@ -192,10 +195,10 @@ def _says_required(action: Action, command: Command) -> Verdict:
     missing = [name for name in action.required if said.get(name) in (None, "")]
     evidence = {"required": list(action.required), "missing": missing}
     if not missing:
-        return Verdict(agrees=True, reason="all that is required is said", evidence=evidence)
+        return Verdict(agrees=True, reason="everything required is given", evidence=evidence)
     return Verdict(
         agrees=False,
-        reason=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required, and not given",
+        reason=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required but missing",
         evidence=evidence,
         remedy=f"Give {' and '.join(missing)}.",
         needs={name: "TEXT" if name != "actor" else "NAME" for name in missing if "." not in name}
@@ -206,10 +209,10 @@ def _says_required(action: Action, command: Command) -> Verdict:
 def _says_claim(claim: Lease, command: Command) -> Verdict:
     evidence = {"claim": claim.as_json()}
     if claim.holder == command.actor or claim.number == command.fence:
-        return Verdict(agrees=True, reason="the claim is one's own", evidence=evidence)
+        return Verdict(agrees=True, reason="the lock is held by the actor", evidence=evidence)
     return Verdict(
         agrees=False,
-        reason=f"{claim.holder!r} on {claim.host} has claimed it until {claim.until}",
+        reason=f"{claim.holder!r} on {claim.host} holds its lock until {claim.until}",
         evidence=evidence,
-        remedy="Wait until then, have it released, or break the lock.",
+        remedy="Wait until then, ask its holder to release it, or break the lock.",
     )

@@ -1,8 +1,8 @@
 """Diagrams of a chart as text: Mermaid (stateDiagram-v2) and DOT (Graphviz). No binary is needed.
 
-The regions of a parallel state stand beside each other; DOT gives them dashed lines, as UML does. A history state is an
-``[H]``, with an arrow to the state that it stands for at first. A time-out is an arrow ``after 14d``, and where a state
-goes when it is done an arrow ``done``. Titles may hold any text: it can't end the label that it stands in.
+The regions of a parallel state are drawn side by side; DOT gives them dashed lines, as UML does. A history state is an
+``[H]``, with an arrow to its initial state. A time-out is an arrow ``after 14d``, and a `done` transition an arrow
+``done``. Titles may contain any text: they are escaped, and can't end their label.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def dot(chart: Chart) -> str:
 
 
 def _edges(chart: Chart) -> Iterator[tuple[str | None, str, str]]:
-    """Every arrow: from where (None: creation), to where, and what stands beside it."""
+    """Every arrow: source (None: creation), target and label."""
     for move in chart.transitions:
         yield move.source, move.target, move.action
     for timeout in chart.timeouts:
@@ -57,7 +57,7 @@ def _edges(chart: Chart) -> Iterator[tuple[str | None, str, str]]:
 
 
 def _held(chart: Chart, parent: str | None) -> list[State]:
-    """The children of a state, history states among them."""
+    """The children of a state, including history states."""
     return [state for state in chart.states if state.parent == parent]
 
 
@@ -71,7 +71,7 @@ _MERMAID_WORDS = {
 
 
 def _mermaid_id(number: int, name: str) -> str:
-    """The name where Mermaid takes it as an identifier, and else one that no state can have."""
+    """The name if it is a valid Mermaid identifier, otherwise one that no state can have."""
     if _MERMAID_ID.fullmatch(name) and name.lower() not in _MERMAID_WORDS:
         return name
     return f"_{number}_{name.replace('-', '_')}_"
@@ -99,7 +99,7 @@ def _mermaid_state(chart: Chart, state: State, ids: Mapping[str, str], indent: s
 
 
 def _mermaid_text(text: str) -> str:
-    """Letters, digits, spaces and a few harmless signs as they are, everything else by its number."""
+    """Letters, digits, spaces and a few harmless characters unchanged, everything else as a character reference."""
     return "".join(c if c.isalnum() or c in " ,.()[]-_/" else f"#{ord(c)};" for c in _printable(text))
 
 
@@ -135,7 +135,7 @@ def _dot_node(state: State, *, is_region: bool) -> str:
 
 
 def _dot_edge(chart: Chart, source: str | None, target: str, label: str) -> str:
-    # An edge to or from a cluster is drawn to a state inside and clipped at the cluster's border. Where both of its ends
+    # An edge to or from a cluster is drawn to a state inside and clipped at the cluster's border. If both of its ends
     # are inside, there is no border to clip it at.
     tail, head = _dot_end(chart, source), _dot_end(chart, target)
     said = [f"label={_quoted(label)}"] if label else []

@@ -1,4 +1,4 @@
-"""Why: what every guard says of an action, who could take it, and what to do next. Pure.
+"""Why: every guard's verdict on an action, the actors who could take it, and the next step. Pure.
 
 One `Explanation` is the answer to "why?", the details of a refusal, and a line in `refusals.jsonl`. What to do next is data
 (`registration.errors.Next`): no line for a terminal is made here.
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from registration.values.snapshots import StateSnapshot
 
 CANDIDATES_MAX = 100
-"""For how many people it is looked at whether they could act."""
+"""The number of actors that are tried when looking for those who could act."""
 
-_SOMEBODY = "(anybody who is not named)"
+_SOMEBODY = "(anyone else)"
 _SEARCH_MAX = 1_000
 _TO_FILL_IN = ("TEXT", "NAME", "JSON")
-"""What a guard's `needs` say where a word has to be supplied; any other value is the word itself."""
+"""What a guard's `needs` say where a word must be supplied; any other value is the word itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who could act. anybody: everybody who isn't in `excluded`; otherwise only `actors`, of those who are known."""
+    """The actors who could act. anybody: everyone except `excluded`; otherwise only `actors`, among those known."""
 
     anybody: bool
     actors: tuple[str, ...] = ()
@@ -47,10 +47,10 @@ class Who:
 class Explanation:
     """Why an action can be taken, or can't.
 
-    state, version: where the manifest stands; None and 0 before creation. to: where the action leads; None where the
-    lifecycle has no such move from there. allowed: whether it could be taken now, as it was asked. answers: of every
-    guard, those of the lifecycle first. who: whose taking it the guards would not object to; None where the move isn't
-    there. next: the step to take next, towards the action; None where there is none.
+    state, version: the manifest's; None and 0 before creation. to: the target; None if the lifecycle has no such
+    transition from there. allowed: whether it could be taken now, as requested. answers: of every
+    guard, those of the lifecycle first. who: the actors whom the guards would allow; None if there is no such
+    transition. next: the next step towards the action; None if there is none.
     """
 
     manifest_id: str
@@ -99,7 +99,7 @@ def explain(
     *,
     policy: Policy = NO_POLICY,
 ) -> Explanation:
-    """Why a command that names an action could be carried out, or couldn't."""
+    """Why a command that names an action could be executed, or couldn't."""
     assert command.action is not None
     taken = step_from(definition.chart, state, command.action)
     answers = ask(definition, policy, state, command, taken) if taken is not None else ()
@@ -114,7 +114,7 @@ def explained(
     taken: Step | None,
     answers: tuple[Answer, ...],
 ) -> Explanation:
-    """The explanation of what the guards said."""
+    """The explanation of the guards' verdicts."""
     action = taken.label if taken is not None else command.action
     assert action is not None
     allowed = taken is not None and all(answer.verdict.agrees for answer in answers)
@@ -137,7 +137,7 @@ def explained(
 
 
 def step_from(chart: Chart, state: StateSnapshot | None, action: str) -> Step | None:
-    """What an action leads to from a state, tagging included; None where it can't be done."""
+    """The step of an action from a state, tagging included; None if it is not possible."""
     if action in TAGGING:
         return tagging_step(state, action)
     return step(chart, state.state if state else None, action, _history(state))
@@ -150,10 +150,10 @@ def _who(
     command: Command,
     taken: Step,
 ) -> tuple[Who, bool]:
-    """Whom the guards would let act, and whether that and what they need is all that is missing.
+    """The actors whom the guards would allow, and whether only that, and arguments that a command can give, is missing.
 
-    A guard that says no to everybody is not about who it is, and is left out; where it needs nothing that a command can
-    say, no command is of any use.
+    A guard that refuses everyone does not depend on the actor, and is left out; if it needs nothing that a command can
+    give, no command helps.
     """
     known = _people(policy, state, command)
     asked = {
@@ -181,7 +181,7 @@ def _people(policy: Policy, state: StateSnapshot | None, command: Command) -> li
     named: list[str | None] = [command.actor, command.claim.holder if command.claim else None]
     named += [one["actor"] for one in facts.get("approvals", ())]
     named += facts.get("authors", ())
-    # One of each role before the rest: of a role that nobody is looked at for, anybody would seem to have it.
+    # One of each role before the rest: a role of which no actor is tried would seem to be held by anyone.
     named += [actors[0] for actors in policy.roles.values() if actors]
     named += [actor for actors in policy.roles.values() for actor in actors]
     known = dict.fromkeys(actor for actor in named if actor is not None)
@@ -285,7 +285,7 @@ def _first_towards(definition: Definition, state: StateSnapshot | None, action: 
     start = Spot(state.state if state else None, tuple(sorted(_history(state).items())))
     waiting: list[tuple[Spot, str | None]] = [(start, None)]
     seen = {start}
-    for spot, first in waiting:  # it grows while it is gone through
+    for spot, first in waiting:  # it grows during the iteration
         for taken, target in onward(chart, spot):
             if not chart.has_action(taken.label):
                 continue

@@ -139,7 +139,7 @@ FENCE = "fence"
 
 
 def with_fence(before: Mapping[str, Any], after: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
-    """The facts after an event, with the highest number seen: `number`, and who first wrote under it at which `version`."""
+    """The facts after an event, with the highest number seen: `number`, and the `actor` and `version` of the first event under it."""
     seen, number = before.get(FENCE), event.data.get(FENCE)
     if type(number) is int and (seen is None or number > seen["number"]):
         seen = {"number": number, "actor": event.actor, "version": event.version}
@@ -147,17 +147,17 @@ def with_fence(before: Mapping[str, Any], after: Mapping[str, Any], event: Event
 
 
 def check_fence(state: StateSnapshot, command: Command) -> None:
-    """Refuse a command whose lease has ended, as far as the log or the lease that holds now tell.
+    """Refuse a command whose lease has ended, according to the log or the current lease.
 
     Raises:
-        StaleFence: naming the later number, and whose it is.
+        StaleFence: naming the later number and its holder.
     """
     number = command.fence
     if number is None:
         return
     seen, claim = state.fence, command.claim
     if seen is not None and seen["number"] > number:
-        by = repr(seen["actor"]) if seen["actor"] is not None else "nobody named"
+        by = repr(seen["actor"]) if seen["actor"] is not None else "an unnamed actor"
         later = f"number {seen['number']} was seen at version {seen['version']}, by {by}"
         facts = dict(seen)
     elif claim is not None and claim.number > number:
@@ -168,8 +168,8 @@ def check_fence(state: StateSnapshot, command: Command) -> None:
     held = {} if claim is None else {"holder": claim.as_json()}
     now = f", and {claim.holder!r} has it until {claim.until}" if claim is not None else ""
     raise StaleFence(
-        f"{state.stream!r} was to be written under the lease number {number}, but {later}{now}.",
-        "Your lease has ended. Look at what changed, get a new one, and decide again.",
+        f"{state.stream!r} can't be written under lease number {number}: {later}{now}.",
+        "Your lease has expired. Check what changed, acquire a new one, and decide again.",
         manifest_id=state.stream,
         version=state.version,
         fence=number,
@@ -179,7 +179,7 @@ def check_fence(state: StateSnapshot, command: Command) -> None:
 
 
 def fence_of(command: Command) -> int | None:
-    """The number that an event is made under: the one that was given, or that of the actor's own claim."""
+    """The fencing number of an event: the one that was passed, or that of the actor's own lease."""
     claim = command.claim
     if command.fence is None and claim is not None and claim.holder == command.actor:
         return claim.number

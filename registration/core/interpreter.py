@@ -14,29 +14,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 History = Mapping[str, str]
-"""By state with a history: the child of it that was active when it was left last."""
+"""By state with a history: its most recently active child."""
 
 PLACES_MAX = 10_000
-"""How many places, each with its history, a chart may lead to."""
+"""The maximum number of reachable places, each with its history."""
 
 KNOWN_PLACES_MAX = 4_096
-"""For how many places, or steps from them, a chart remembers what was worked out."""
+"""The maximum number of cached places, and of steps from them."""
 
 STEPS_MAX = 100_000
-"""How many steps between them are looked through; one counts once for each leaf that it ends in."""
+"""The maximum number of steps that are explored; one counts once for each leaf that it ends in."""
 
 
 CLAIMING, RELEASING = "registered", "withdrawn"
-"""The events that claim a document's name, and let go of it, where a lifecycle says nothing else."""
+"""By default, the events that claim a document's name and release it."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state. parent: the state that it is a child of. initial: the child that entry leads to.
+    """A state. parent: the state that contains it. initial: the child that is entered by default.
 
-    parallel: all its children are entered at once. final: it ends its parent, or the chart. done: where to go when
-    this state's child is final, or all its regions are. history: not a place, but whichever child of `parent` was
-    active last; `initial` is then the one where there was none. title: how people call it.
+    parallel: all its children are entered at once. final: it ends its parent, or the chart. done: the target once
+    this state's active child is final, or all its regions are. history: a history state, which stands for the most
+    recently active child of `parent`, or `initial` before any was active. title: its name for people.
     """
 
     name: str
@@ -51,14 +51,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What somebody can do. name: imperative. past: the word of its event. document: whether it brings one.
+    """An action that people can take. name: imperative. past: the word of its event. document: whether it takes one.
 
-    approval: its event is an approval of the document as it stands. lapses: it ends the approvals that there are, as
-    another document always does. required: what a request has to say: `actor`, `reason`, `comment`, or
-    ``context.NAME``. undone_by: the action that takes it back. schema: of its event's data, from 1.
-    shared: other actions lead to the same event, and all of them say so: what happened has one word, however it came about.
-    claims: it claims the name that the document gives itself; None: it does where its event is ``registered``.
-    releases: it lets go of the name; None: it does where its event is ``withdrawn``.
+    approval: its event is an approval of the current document. lapses: it ends all open approvals, as
+    a new document always does. required: the arguments that a request must have: `actor`, `reason`, `comment`, or
+    ``context.NAME``. undone_by: the action that undoes it. schema: the schema of its event's data, from 1.
+    shared: other actions lead to the same event, and each of them declares it: the event has one word, whatever led to it.
+    claims: it claims the document's name; None: only if its event is ``registered``.
+    releases: it releases the name; None: only if its event is ``withdrawn``.
     """
 
     name: str
@@ -81,13 +81,13 @@ class Action:
 
     @property
     def releases_name(self) -> bool:
-        """Whether its event lets go of the name that the manifest holds."""
+        """Whether its event releases the name that the manifest holds."""
         return self.past == RELEASING if self.releases is None else self.releases
 
 
 @dataclass(frozen=True, slots=True)
 class GuardUse:
-    """A guard by its name, and what it is asked with: JSON values."""
+    """A guard by its name, with its parameters: JSON values."""
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -95,7 +95,7 @@ class GuardUse:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Where an action leads. source: None is creation. guards: all of them must agree; they are asked in order."""
+    """A transition of an action. source: None for creation. guards: all must agree; they are asked in order."""
 
     action: str
     source: str | None
@@ -105,10 +105,10 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Where a state leads by itself. name: imperative. past: the word of its event.
+    """A transition that a state takes by itself. name: imperative. past: the word of its event.
 
-    after: how long after the state was entered, as text: ``30s``, ``45m``, ``36h``, ``14d`` or ``2w``.
-    sliding: counted from the last event instead. releases: as for an action. None claims: it could be refused.
+    after: the time since the state was entered, as text: ``30s``, ``45m``, ``36h``, ``14d`` or ``2w``.
+    sliding: counted from the last event instead. releases: as for an action. It can't claim: a claim can be refused.
     """
 
     name: str
@@ -121,22 +121,22 @@ class Timeout:
 
     @property
     def releases_name(self) -> bool:
-        """Whether its event lets go of the name that the manifest holds."""
+        """Whether its event releases the name that the manifest holds."""
         return self.past == RELEASING if self.releases is None else self.releases
 
     @property
     def transition(self) -> Transition:
-        """The same as a transition."""
+        """The time-out as a transition."""
         return Transition(self.name, self.state, self.target)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an action or a time-out leads to.
+    """The result of an action or a time-out.
 
-    label: its name. transitions: those that are taken at once, one unless regions have their own. place: where it
-    ends. left: the states that were active and were left, also where they were entered again. joined: the states
-    that were done on the way, in order. history: that of before, with what was left now.
+    label: its name. transitions: those taken together, one unless regions have their own. place: the new
+    place. left: the states that were exited, even if they were entered again. joined: the parallel states
+    that completed on the way, in order. history: the previous one, updated by the states that were left.
     """
 
     label: str
@@ -149,9 +149,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Statechart:
-    """A whole lifecycle, unchecked: whoever builds a `registration.core.chart.Chart` is told what is wrong with it.
+    """A whole lifecycle, unchecked: building a `registration.core.chart.Chart` reports its problems.
 
-    Where one contradicts itself, what is asked of it here can fail, or find a place twice; nothing else happens.
+    If it is invalid, the functions here can fail, or find a place twice; nothing else happens.
     """
 
     name: str
@@ -170,7 +170,7 @@ class Statechart:
     known_steps: dict[tuple[str | None, str], Step | None] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
-    """Where `step` remembers what it worked out: a chart never changes."""
+    """The cache of `step`: a chart never changes."""
 
     def __post_init__(self) -> None:
         children: dict[str | None, list[State]] = {}
@@ -195,7 +195,7 @@ class Statechart:
         return self._actions[name]
 
     def has_state(self, name: str) -> bool:
-        """Whether there is a state of that name in which a manifest can be, compound ones included."""
+        """Whether there is a state of that name that can be active, compound states included."""
         return name in self._states and not self._states[name].history
 
     def has_action(self, name: str) -> bool:
@@ -203,30 +203,30 @@ class Statechart:
         return name in self._actions
 
     def children(self, name: str | None) -> tuple[State, ...]:
-        """The children of a state (None: the topmost states), history states left out."""
+        """The children of a state (None: the topmost states), without history states."""
         return self._children.get(name, ())
 
     def has_history(self, name: str) -> bool:
-        """Whether it is remembered which child of this state was active last."""
+        """Whether the most recently active child of this state is remembered."""
         return name in self._remembering
 
     def own_transitions(self, name: str | None) -> Mapping[str, Transition]:
-        """By action, the transitions whose source is this very state; None: those of creation."""
+        """By action, the transitions whose source is exactly this state; None: those of creation."""
         return self._own.get(name, {})
 
     def in_order(self, actions: Container[str]) -> tuple[str, ...]:
-        """The names of actions, in the order of the chart's."""
+        """The names of actions, in chart order."""
         return tuple(name for name in self._actions if name in actions)
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        """The states without children, in the order given: a manifest stands in one of them, or several in parallel."""
+        """The states without children, in chart order: a manifest is in one of them, or in several in parallel."""
         return tuple(
             state.name for state in self.states if not state.history and state.name not in self._children
         )
 
     def lineage(self, name: str) -> tuple[str, ...]:
-        """The state and its ancestors, innermost first; just the name itself where no such state is."""
+        """The state and its ancestors, innermost first; only the name itself if the state is unknown."""
         known = self._lineages.get(name)
         if known is None:
             found = [name]
@@ -247,7 +247,7 @@ class Statechart:
         return known
 
     def is_end(self, name: str) -> bool:
-        """Whether a final state ends the whole chart: it is in no region, and in nothing that goes on when done."""
+        """Whether a final state ends the whole chart: it is in no region, and in no state that has a `done`."""
         state = self._states.get(name)
         if state is None or not state.final:
             return False
@@ -255,21 +255,21 @@ class Statechart:
         return not any(ancestor.parallel or ancestor.done for ancestor in above)
 
 
-class EndlessStep(Exception):  # caught where a chart is checked; one that was built never raises it
-    """States that are done at once lead round in a circle."""
+class EndlessStep(Exception):  # caught when a chart is validated; one that was built never raises it
+    """Immediate completions form a cycle."""
 
 
 def entered(chart: Statechart, name: str) -> str:
-    """The place that entering a state from nowhere leads to."""
+    """The place after entering a state from nothing."""
     return _place(chart, _descend(chart, name, {}))
 
 
 def enabled(
     chart: Statechart, place: str | None, action: str, history: History | None = None
 ) -> tuple[Transition, ...]:
-    """The transitions that an action takes in a place (None: creation); none where it can't be done there.
+    """The transitions that an action takes in a place (None: creation); empty if it is not possible there.
 
-    A state that the chart doesn't know, as in a log of an older lifecycle, has none.
+    A state that is unknown to the chart, as in a log of an older lifecycle, has none.
     """
     if place is None:
         move = chart.own_transitions(None).get(action)
@@ -285,7 +285,7 @@ def enabled(
 
 
 def step(chart: Statechart, place: str | None, action: str, history: History | None = None) -> Step | None:
-    """What an action leads to; None where it can't be done."""
+    """The step of an action; None if it is not possible."""
     if history:
         return _step(chart, place, action, history)
     known = chart.known_steps
@@ -302,14 +302,14 @@ def _step(chart: Statechart, place: str | None, action: str, history: History) -
 
 
 def time_out(chart: Statechart, place: str, timeout: Timeout, history: History | None = None) -> Step | None:
-    """What a time-out leads to; None where its state is not active."""
+    """The step of a time-out; None if its state is not active."""
     if timeout.state not in chart.active(place):
         return None
     return _take(chart, place, timeout.name, (timeout.transition,), history or {})
 
 
 def steps(chart: Statechart, place: str | None, history: History | None = None) -> dict[str, Step]:
-    """By action, everything that can be done in a place, in the order of the chart's actions."""
+    """By action, every step that is possible in a place, in chart order."""
     sources = (None,) if place is None else chart.active(place)
     possible = {name for source in sources for name in chart.own_transitions(source)}
     found = ((action, step(chart, place, action, history)) for action in chart.in_order(possible))
@@ -323,7 +323,7 @@ def is_end(chart: Statechart, place: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A place with what is remembered there: what a search through a chart goes over."""
+    """A place with its history: a node in a search through a chart."""
 
     place: str | None
     remembered: tuple[tuple[str, str], ...] = ()
@@ -341,13 +341,13 @@ def onward(chart: Statechart, spot: Spot) -> Iterator[tuple[Step, Spot]]:
 
 
 def explore(chart: Statechart, places_max: int = PLACES_MAX) -> dict[Spot, list[tuple[Step, Spot]]] | None:
-    """Every spot that can be reached from creation, nearest first, with its steps; None where there are too many."""
+    """Every spot that can be reached from creation, nearest first, with its steps; None if there are too many."""
     start = Spot(None)
     found: dict[Spot, list[tuple[Step, Spot]]] = {}
     waiting = [start]
     seen = {start}
     looked_at = 0
-    for spot in waiting:  # it grows while it is gone through
+    for spot in waiting:  # it grows during the iteration
         found[spot] = []
         for taken, target in onward(chart, spot):
             looked_at += (1 + taken.place.count("+")) * (1 + len(taken.joined))
@@ -363,12 +363,12 @@ def explore(chart: Statechart, places_max: int = PLACES_MAX) -> dict[Spot, list[
 
 
 def shortest_paths(chart: Statechart) -> dict[str, tuple[Step, ...]]:
-    """For each place that can be reached, a shortest way to it from creation: the steps in order."""
+    """For each reachable place, a shortest path to it from creation: the steps in order."""
     ways: dict[Spot, tuple[Step, ...]] = {Spot(None): ()}
     paths: dict[str, tuple[Step, ...]] = {}
     for spot, leading in (
         explore(chart) or {}
-    ).items():  # nearest first, so the first way found is a shortest
+    ).items():  # nearest first, so the first path found is a shortest
         for taken, target in leading:
             if target not in ways:
                 ways[target] = (*ways[spot], taken)
@@ -409,14 +409,14 @@ def _move(
     history: dict[str, str],
     left: set[str],
 ) -> set[str]:
-    """Take one transition, and give the leaves that it enters; `leaves`, `history` and `left` are changed."""
+    """Take one transition and return the leaves that it enters; `leaves`, `history` and `left` are mutated."""
     domain = _domain(chart, source, _effective(chart, target, history))
     before = {name for leaf in leaves for name in chart.lineage(leaf)}
     leaving = {name for name in before if _is_below(chart, name, domain)} if source is not None else set()
     for name in leaving:
         if chart.has_history(name):
             active = next((child.name for child in chart.children(name) if child.name in leaving), None)
-            # None where the place is of an older lifecycle, in which this state had no children.
+            # None if the place is of an older lifecycle, in which this state had no children.
             if active is not None:
                 history[name] = active
     left |= leaving
@@ -427,7 +427,7 @@ def _move(
 
 
 def _enter(chart: Statechart, target: str, domain: str | None, history: History) -> set[str]:
-    """Enter `target` from `domain` down: regions beside the way are entered at their initial states."""
+    """Enter `target` from `domain` down: sibling regions are entered at their initial states."""
     leaves = _descend(chart, target, history)
     inner = target
     while (outer := chart.state(inner).parent) != domain and outer is not None:
@@ -451,20 +451,20 @@ def _descend(chart: Statechart, name: str, history: History) -> set[str]:
 
 
 def _effective(chart: Statechart, target: str, history: History) -> str:
-    """The state that a target stands for: itself, or for a history state what is remembered."""
+    """The state that a target resolves to: itself, or for a history state the remembered child."""
     state = chart.state(target)
     if not state.history:
         return target
     assert state.parent is not None
     assert state.initial is not None
     remembered = history.get(state.parent, state.initial)
-    # What was remembered under an older lifecycle may be gone, or elsewhere.
+    # A child that was remembered under an older lifecycle may be gone, or elsewhere.
     is_child = chart.has_state(remembered) and chart.state(remembered).parent == state.parent
     return remembered if is_child else state.initial
 
 
 def _domain(chart: Statechart, source: str | None, target: str) -> str | None:
-    """The innermost compound state that holds both and stays active (SCXML: the LCCA); None: the chart itself."""
+    """The innermost compound state that contains both and stays active (SCXML: the LCCA); None: the chart itself."""
     if source is None:
         return None
     above = chart.lineage(target)[1:]
@@ -479,7 +479,7 @@ def _is_below(chart: Statechart, name: str, domain: str | None) -> bool:
 
 
 def _done_by(chart: Statechart, leaves: set[str], entered: set[str]) -> Iterator[str]:
-    """The states that say where to go when they are done, and are since `entered`, in the order of SCXML's events."""
+    """The states with a `done` that completed because of `entered`, in the order of SCXML's events."""
     there = leaves - entered
     for leaf in _place(chart, entered).split("+"):
         there.add(leaf)

@@ -1,10 +1,10 @@
-"""A policy: the rules of one registry, on top of what its lifecycle demands. Data, and guards by name.
+"""A policy: the rules of one registry, in addition to those of its lifecycle. Data, and guards by name.
 
 A *guard* is asked before an action is taken and gives a `Verdict`, with a reason and evidence. It is a pure function of
-the state, the command and the policy, so the same question gets the same answer for ever. A lifecycle names guards for its
+the state, the command and the policy, so the same question gets the same answer forever. A lifecycle names guards for its
 transitions; a policy names them for actions, with parameters, and brings roles and kinds of documents.
 
-`registration.guards` has the built-in guards; `registration.policies` reads `policy.toml`.
+`registration.rules.guards` has the built-in guards; `registration.rules.policy_file` reads `policy.toml`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from registration.values.snapshots import StateSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a guard says.
+    """A guard's answer.
 
-    reason: a sentence without its full stop. evidence: JSON values it rests on. remedy: where it disagrees,
-    what would change its mind, as a whole sentence. needs: the same for programs: options of the command that would do
-    it (``{"reason": "TEXT"}``), or under ``action`` the one that has to come first.
+    reason: a sentence without its full stop. evidence: the JSON values it is based on. remedy: if it disagrees,
+    how to satisfy it, as a whole sentence. needs: the same for programs: options of the command that would satisfy
+    it (``{"reason": "TEXT"}``), or under ``action`` the action that must come first.
     """
 
     agrees: bool
@@ -39,7 +39,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one guard said. origin: who asked for it."""
+    """One guard's verdict. origin: the lifecycle or the policy that asked for it."""
 
     guard: str
     origin: Literal["lifecycle", "policy", "claim"]
@@ -61,8 +61,8 @@ class Answer:
 Guard = Callable[[StateSnapshot | None, Command, "Policy"], Verdict]
 """A pure function of the state (None before creation), the command and the policy.
 
-The command names its action, also where the caller only named a state to reach. `policy.parameters` are what this very
-use of the guard is asked with. One that raises, or gives anything but a verdict, counts as one that disagrees.
+The command names its action, even if the caller only named a target state. `policy.parameters` are those of this
+use of the guard. A guard that raises, or returns anything but a verdict, counts as one that disagrees.
 """
 
 
@@ -70,9 +70,9 @@ use of the guard is asked with. One that raises, or gives anything but a verdict
 class Kind:
     """A kind of document, such as MCP servers.
 
-    match: by JSON Pointer, what has to stand there: a value, text in which ``*`` stands for any characters, or True for
-    anything at all. A document is of the first kind all of whose matches hold. schema: the digest of its JSON Schema,
-    and below which JSON Pointer of it the definition is.
+    match: by JSON Pointer, the required value: a JSON value, text in which ``*`` matches any characters, or True for
+    any value. A document is of the first kind all of whose matches hold. schema: the digest of its JSON Schema,
+    and the JSON Pointer of the definition in it.
     """
 
     name: str
@@ -89,11 +89,10 @@ class Kind:
 class Policy:
     """The rules in force. `Policy()` has none, and its digest is None.
 
-    uses: by action, the guards that are asked besides those of the lifecycle, in order; guards: what each name means.
-    roles: by role, who has it. kinds: in the order in which they are tried. schemas: by digest, the JSON Schemas that the
-    kinds name. log_refusals: whether refusals are recorded in `refusals.jsonl`. exclusive: the actions that somebody's claim
-    on a manifest keeps all others from; None: all. parameters: those of the use that is
-    being asked.
+    uses: by action, the guards that are asked besides those of the lifecycle, in order; guards: the functions by name.
+    roles: by role, its actors. kinds: in the order in which they are tried. schemas: by digest, the JSON Schemas of the
+    kinds. log_refusals: whether refusals are recorded in `refusals.jsonl`. exclusive: the actions that a lock on a
+    manifest reserves for its holder; None: all. parameters: those of the use that is being asked.
     """
 
     uses: Mapping[str, tuple[GuardUse, ...]] = field(default_factory=dict)
@@ -108,7 +107,7 @@ class Policy:
 
     @cached_property
     def data(self) -> dict[str, Any] | None:
-        """The policy as JSON values: what is kept under its digest. None where there are no rules at all."""
+        """The policy as JSON values: the form that is stored by digest. None if there are no rules."""
         said = self.uses or self.roles or self.kinds or self.name or self.log_refusals
         if not said and self.exclusive is None:
             return None
@@ -136,7 +135,7 @@ class Policy:
 
     @cached_property
     def digest(self) -> str | None:
-        """``sha256:`` over the RFC 8785 form of `data`; None where there are no rules."""
+        """``sha256:`` over the RFC 8785 form of `data`; None if there are no rules."""
         return None if self.data is None else digest_of(self.data)
 
     def asked_with(self, parameters: Mapping[str, Any]) -> Policy:
@@ -144,20 +143,20 @@ class Policy:
         if parameters == self.parameters:
             return self
         asked = replace(self, parameters=parameters)
-        # What was worked out once holds for the copy as well.
+        # Cached values are valid for the copy as well.
         asked.__dict__.update(data=self.data, digest=self.digest)
         return asked
 
     def is_exclusive(self, action: str) -> bool:
-        """Whether somebody's claim keeps all others from an action."""
+        """Whether a lock reserves an action for its holder."""
         return self.exclusive is None or action in self.exclusive
 
     def roles_of(self, actor: str | None) -> list[str]:
-        """The roles that somebody has, sorted."""
+        """The roles of an actor, sorted."""
         return sorted(role for role, actors in self.roles.items() if actor in actors)
 
     def kind_of(self, document: Mapping[str, Any] | None) -> Kind | None:
-        """The first kind that a document is of; None where it is of none."""
+        """The first kind that matches a document; None if none does."""
         if document is None:
             return None
         return next((kind for kind in self.kinds if kind.holds(document)), None)
@@ -177,7 +176,7 @@ def _stands(found: Any, wanted: Any) -> bool:
 
 
 def _matches(wanted: str, found: str) -> bool:
-    """Whether text is of a form. A regular expression would take hours for a hostile document."""
+    """Whether text matches a pattern. A regular expression could take hours on a hostile document."""
     first, *inner, last = wanted.split("*")
     if len(found) < len(first) + len(last) or not (found.startswith(first) and found.endswith(last)):
         return False

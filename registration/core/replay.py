@@ -1,8 +1,8 @@
-"""Replay: a sound log folded straight from its bytes, every hash and every place in the chain checked.
+"""Replay: a sound log folded straight from its bytes, every hash and every link of the chain checked.
 
-The same answer as `registration.core.codec.scan` and `registration.core.decider.fold` give one after the other, several times
-as fast, for a log in which all is well. Where anything isn't, this gives no answer at all, and those two say what it is. A
-property test holds the two ways against each other.
+The result is that of `registration.core.codec.scan` and `registration.core.decider.fold` together, several times as
+fast, for a valid log. For any other log this returns nothing, and those two report the fault. A
+property test compares the two.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def replay(
     definition: Definition, base: StateSnapshot | None, data: bytes, *, stream: str, source: str
 ) -> StateSnapshot | None:
-    """The state after the bytes of a log that follow on `base`; None where anything in them is out of the ordinary.
+    """The state after the bytes of a log that follow `base`; None if any of them is out of the ordinary.
 
-    Ordinary are lines that are what was written, each of a command of one event, of types that the definition knows.
+    Ordinary are valid lines, each of a command of one event, of types that the definition knows.
     """
     if not data.endswith(b"\n"):
         return None
@@ -37,7 +37,7 @@ def replay(
         KeyError,
         TypeError,
         orjson.JSONDecodeError,
-    ):  # written by nobody of ours, though its hash is right
+    ):  # not in our form, although its hash is valid
         return None
 
 

@@ -1,15 +1,15 @@
 """The engine: load, decide, fold, append, publish; decide again after a conflict.
 
-It knows no lifecycle and no file. What it promises for every definition and every store:
+It knows no lifecycle and no file format. Its guarantees for every definition and every store:
 
-- an event is on the disk before anybody is told of it;
-- the fold is tried before the append, so a mistake shows before it is permanent;
-- a version that the caller expects is checked once; a conflict that the engine met by itself is decided again
-  on the fresh state, after a jittered wait, within a bound;
-- the threads that write to one manifest take turns, and so do processes that met a conflict, in the order in which they came;
-- the same idempotency key with the same request gives the first answer again and writes nothing;
-- time-outs that are due are recorded before anything else is decided, at the time that they were due;
-- the lifecycle, the policy and the schemas that an event names by digest are kept before the event is.
+- an event is on the disk before any handler is called with it;
+- the fold is computed before the append, so a bug in it shows before anything is permanent;
+- a version expected by the caller is checked once; any other conflict is decided again
+  on the new state, after a jittered wait, within a bound;
+- threads that write to one manifest take turns, first come, first served, and so do processes after a conflict;
+- the same idempotency key with the same request returns the first result again and writes nothing;
+- due time-outs are recorded before anything else is decided, with the time at which they were due;
+- the lifecycle, the policy and the schemas that an event names by digest are stored before the event.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ _log = logging.getLogger("registration")
 T = TypeVar("T")
 
 CONTENDED_S = 1.0
-"""For how long a manifest counts as contended after a conflict with another process, in seconds."""
+"""How long a manifest counts as contended after a conflict with another process, in seconds."""
 
 CONTENDED_MAX = 1024
-"""How many manifests are remembered as contended; forgetting one costs another conflict."""
+"""The number of manifests that are remembered as contended; forgetting one costs another conflict."""
 
 
 class Random(Protocol):
-    """Where ids and waits come from: `random.SystemRandom()`, or `random.Random(seed)` for the same again."""
+    """The source of ids and waits: `random.SystemRandom()`, or `random.Random(seed)` for reproducible ones."""
 
     def random(self) -> float:
         """Evenly distributed in [0, 1)."""
@@ -121,7 +121,7 @@ class TransitionResult(StateChange):
 
 @dataclass(slots=True)
 class _Try:
-    """One command on its way: how often it was decided on, and how long it has waited, in seconds."""
+    """The progress of one command: the number of decisions, and the time spent waiting, in seconds."""
 
     attempts: int = 1
     waited_s: float = 0.0
@@ -130,9 +130,9 @@ class _Try:
 class Engine:
     """One store under one definition. Safe to share between threads.
 
-    policy: gives the rules in force; asked before each decision. claims: gives the lease that somebody has on a stream; asked
-    as well. clock, random, sleep: where time, ids and waits come from. lock_timeout_s: for other threads of this process;
-    the store has its own for other processes. reservations: what is held while events are committed.
+    policy: returns the rules in force; called before each decision. claims: returns the current lease on a stream; called
+    as well. clock, random, sleep: the sources of time, ids and waits. lock_timeout_s: for other threads of this process;
+    the store has its own for other processes. reservations: locks that are held while events are committed.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Engine:
         self.policy = policy
         self._claims = claims
         self.committed = 0
-        """How many events this engine committed, roughly: threads may miss one another's."""
+        """The approximate number of events that this engine committed: concurrent increments may be lost."""
         self._kept: set[str] = set()
         self._contended: dict[str, float] = {}
         self._clock = clock
@@ -199,7 +199,7 @@ class Engine:
     def record_broken_claim(
         self, stream: str, claim: Lease, *, actor: str | None, reason: str
     ) -> TransitionResult:
-        """Record that somebody's claim is taken away from them; whoever keeps leases does that afterwards.
+        """Record that a lock is broken; the caller breaks the lease afterwards.
 
         Raises:
             NotFound: when there is no such manifest.
@@ -223,10 +223,10 @@ class Engine:
         return self._retried(stream, attempt, pinned=False)
 
     def _retried(self, stream: str, attempt: Callable[[_Try], T], *, pinned: bool) -> T:
-        """Decide, and decide again after a conflict that nobody pinned, within the bounds of the retry policy.
+        """Decide, and decide again after a conflict unless a version is expected, within the bounds of the retry policy.
 
-        This process's threads take turns at a manifest. Who met a conflict with another process waits a moment, and then in
-        the store's queue as well, and so do this engine's next commands for the manifest, for as long as it is contended.
+        This process's threads take turns at a manifest. After a conflict with another process, a command waits a moment, and then
+        in the store's queue as well, as do this engine's next commands for the manifest, while it is contended.
         """
         so_far = _Try()
         waits = self._retry.waits_s(self._random.random)
@@ -257,19 +257,19 @@ class Engine:
             self.publisher.leave(stream, lane)
 
     def _is_contended(self, stream: str) -> bool:
-        """Whether another process was met at this manifest a moment ago."""
+        """Whether there was a recent conflict with another process on this manifest."""
         if self._contended.get(stream, 0.0) >= time.monotonic():
             return True
         self._contended.pop(stream, None)
         return False
 
     def persist(self, snapshot: StateSnapshot) -> None:
-        """Keep a snapshot, where it is exactly what the log folds to at its version.
+        """Store a snapshot, if it is exactly the fold of the log at its version.
 
-        A snapshot of an earlier version is checked as well, and a later one that is kept already stays.
+        A snapshot of an earlier version is checked as well, and a later one that is stored already stays.
 
         Raises:
-            SnapshotMismatch: when the log folds to something else, or has no such version.
+            SnapshotMismatch: when it differs from the fold of the log, or there is no such version.
         """
         store, stream = self.store, snapshot.stream
         events = []
@@ -280,7 +280,7 @@ class Engine:
         folded = fold(store.definition, None, events)
         if folded is None or encode_snapshot(folded) != encode_snapshot(snapshot):
             raise SnapshotMismatch(
-                f"The snapshot of {stream!r} at version {snapshot.version} is not what its log folds to.",
+                f"The snapshot of {stream!r} at version {snapshot.version} does not match its log.",
                 "Nothing was written. Load the state, or recover it from the events.",
                 manifest_id=stream,
                 version=snapshot.version,
@@ -332,7 +332,7 @@ class Engine:
         before = store.load(stream)
         if (replayed := self._answered(command, before, so_far)) is not None:
             return replayed
-        now_ns = self._clock()  # one look: no time-out falls due between firing and deciding
+        now_ns = self._clock()  # read once: no time-out becomes due between firing and deciding
         if before is not None and "due" in before.facts:
             _, before = self._fire(stream, before, now_ns, so_far)
         if before is not None and command.expected_version not in (None, before.version):
@@ -353,7 +353,7 @@ class Engine:
     def _fire(
         self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try, *, dry_run: bool = False
     ) -> tuple[tuple[Event, ...], StateSnapshot | None]:
-        """Record the time-outs that are due, one after the other: what one leads to may be due as well."""
+        """Record due time-outs, one after the other: one may make another due."""
         fired: list[Event] = []
         definition = self.store.definition
         while state is not None and "due" in state.facts:
@@ -404,7 +404,7 @@ class Engine:
         return tuple(events), state
 
     def _keep_rules(self, policy: Policy) -> None:
-        """What an event names by digest is on the disk before the event is. Once for each digest and engine."""
+        """Store what an event names by digest, durably, before the event. Once for each digest and engine."""
         definition = self.store.definition
         if (digest := definition.identity["digest"]) not in self._kept:
             self.store.keep("lifecycles", digest, definition.data)
@@ -416,7 +416,7 @@ class Engine:
             self._kept.add(policy.digest)
 
     def _note(self, refusal: GuardRefused, command: Command, time: str) -> None:
-        """Note a refusal. Failing to is logged: the answer is no in any case."""
+        """Record a refusal. A failure is logged: the command is refused in any case."""
         said: dict[str, object] = {
             "actor": command.actor,
             "document": command.document.digest if command.document else None,
@@ -431,17 +431,17 @@ class Engine:
         }
         try:
             self.store.log_refusal(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-        except (StoreError, TypeError) as error:  # a guard of the program may give what is no JSON value
-            _log.warning("%s: a refusal could not be noted: %s", command.stream, error)
+        except (StoreError, TypeError) as error:  # a guard of the program may return values that are not JSON
+            _log.warning("%s: a refusal could not be recorded: %s", command.stream, error)
 
     def _stamp(self, now_ns: int) -> tuple[str, str]:
-        """The time, and the id of an event that is decided on then."""
+        """The time, and the id of an event decided at that time."""
         return rfc3339(now_ns), uuid7(now_ns // 1_000_000, self._random.randbytes(10))
 
     def _answered(
         self, command: Command, state: StateSnapshot | None, so_far: _Try
     ) -> TransitionResult | None:
-        """The answer that was given to an earlier call with the same key, if there was one."""
+        """The result of an earlier call with the same key, if there was one."""
         if command.idempotency_key is None or state is None:
             return None
         version = dict(state.keys).get(command.idempotency_key)
@@ -453,7 +453,7 @@ class Engine:
             told.append(event)
             if event.version >= version and not event.remaining:
                 break
-        # Of the command that the key led to last: an earlier one may have had it before it was forgotten.
+        # Of the latest command with the key: an earlier one may have used it before it was dropped.
         begun = told[-1].version - told[-1].part
         events = tuple(told[begun:])
         if not is_same_request(store.definition, command, events[0]):
@@ -470,7 +470,7 @@ class Engine:
         return _result(first, events, so_far, replayed=True)
 
     def _with_ancestry(self, command: Command) -> Command:
-        """A command that a handler issues belongs to what its event belongs to, and was caused by it."""
+        """A command issued by a handler shares the correlation of its event, and is caused by it."""
         parent = current_event.get()
         if parent is None:
             return command
@@ -481,7 +481,7 @@ class Engine:
         )
 
     def _with_found(self, conflict: VersionConflict, attempts: int) -> VersionConflict:
-        """The same conflict, saying at which version the manifest is now, where that can be had."""
+        """The same conflict with the manifest's current version, if it can be read."""
         stream = conflict.details["manifest_id"]
         found = conflict.details["found"]
         if found is None:

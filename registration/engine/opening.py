@@ -1,7 +1,7 @@
-"""Opening a registry on files: which lifecycle it runs, which policy is in force; making it, and migrating it.
+"""Opening a registry on files, with its lifecycle and policy; creating and migrating it.
 
-A registry names its lifecycle by digest and keeps it in `rules/lifecycles/`, so whoever opens it gets the very one that it
-was made with. `migrate` puts a later version in force.
+A registry names its lifecycle by digest and stores it in `rules/lifecycles/`, so it is always opened with exactly the
+lifecycle it was created with. `migrate` puts a later version in force.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Guards = Mapping[str, "Guard"]
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What putting another version of the lifecycle in force means, or meant.
+    """The effect of putting another version of the lifecycle in force.
 
-    current, proposed: their names, versions and digests. looked_at: how many manifests there are. stranded: those that
-    would stand in a state that the proposed one doesn't have, each with that place. unreadable: those that can't be
+    current, proposed: their names, versions and digests. looked_at: the number of manifests. stranded: those in a state
+    that the proposed one lacks, each with its place. unreadable: those that can't be
     read. done: whether it is in force now.
     """
 
@@ -49,10 +49,10 @@ class Migration:
 def lifecycle_from(
     given: Definition | Mapping[str, Any] | str | os.PathLike[str], guards: Guards | None = None
 ) -> Definition:
-    """A lifecycle from what a caller may give: a definition, its data form, the name of a shipped one, or a file.
+    """A lifecycle from an argument: a definition, its data form, the name of a shipped one, or a file.
 
     Raises:
-        InvalidDefinition: when it can't be meant; every problem is named.
+        InvalidDefinition: when it is invalid; every problem is listed.
         NotFound: when there is no such file.
     """
     if isinstance(given, Definition):
@@ -71,13 +71,11 @@ def lifecycle_from(
             raw = opened.read(LIFECYCLE_BYTES_MAX + 1)
     except FileNotFoundError:
         raise NotFound(
-            f"There is no lifecycle file {path!r}, and none of that name comes with the package.{nearest(path, SHIPPED)}",
-            f"Name a TOML or JSON file, or one of: {', '.join(SHIPPED)}.",
+            f"There is no lifecycle file {path!r}, and no shipped lifecycle of that name.{nearest(path, SHIPPED)}",
+            f"Pass a TOML or JSON file, or one of: {', '.join(SHIPPED)}.",
         ) from None
     except OSError as error:
-        raise StoreError(
-            f"{path} can't be read: {error.strerror}.", "Name a file that can be read."
-        ) from None
+        raise StoreError(f"{path} can't be read: {error.strerror}.", "Pass a readable file.") from None
     form: Literal["json", "toml"] = "json" if path.endswith(".json") else "toml"
     data = parse_lifecycle(raw, source=path, form=form, guards=guards)
     return definition_of(data, guards=guards)
@@ -113,7 +111,7 @@ def open_registry(
         if given is not None and own.identity != given.identity:
             raise InvalidArgument(
                 f"The registry at {os.fspath(root)} has the lifecycle {own.name!r} version {own.version}, not "
-                f"{given.name!r} version {given.version} as it was given.",
+                f"{given.name!r} version {given.version} as given.",
                 "Open it without naming one, or put another version in force.",
                 Next(operation="lifecycle.migrate", missing=("file",)),
             )
@@ -144,7 +142,7 @@ def _own_lifecycle(
         return REGISTRATION
     if given is not None and named == given.identity and not registry.earlier:
         return given
-    # The usual lifecycle is there already; what reads others is loaded where there is another.
+    # The default lifecycle is loaded already; the reader of others is only loaded if needed.
     from registration.rules.lifecycles.loading import definition_of  # noqa: PLC0415
 
     earlier = frozenset(
@@ -156,7 +154,7 @@ def _own_lifecycle(
 
 
 def _event_types(data: Mapping[str, Any]) -> set[str]:
-    """The types of the events that a lifecycle led to, in every schema up to that of its time."""
+    """The event types of a lifecycle, in every schema up to its own."""
     words = [(one["past"], one.get("schema", 1)) for one in data["actions"]]
     words += [(one["past"], 1) for one in data.get("timeouts", ())]
     return {f"{data['name']}.{past}.v{schema}" for past, last in words for schema in range(1, last + 1)}
@@ -169,22 +167,22 @@ def migrate(
     guards: Guards | None = None,
     dry_run: bool = True,
 ) -> Migration:
-    """Put another version of a registry's lifecycle in force, or only say what that would mean.
+    """Put another version of a registry's lifecycle in force, or only determine the effect.
 
-    Logs are not touched: they fold for ever. No manifest may stand in a state that the proposed lifecycle doesn't have.
-    Programs that have the registry open refuse to write from then on, and have to open it again.
+    Logs are not changed: they fold forever. No manifest may be in a state that the proposed lifecycle lacks.
+    Programs that have the registry open refuse to write from then on, and must open it again.
 
     Raises:
-        InvalidArgument: when it has another name, or no later version.
+        InvalidArgument: when it has another name, or is not a later version.
         Rejected: when manifests would be stranded, or can't be read; `details` lists them. Nothing was changed.
     """
     store, backend, _ = open_registry(root, guards=guards)
     current = store.definition
     if proposed.name != current.name or proposed.version <= current.version:
         raise InvalidArgument(
-            f"The registry has {current.name!r} version {current.version}, and {proposed.name!r} version "
-            f"{proposed.version} is no later version of it.",
-            "Keep the name, which stands in every event, and raise `version`.",
+            f"The registry has {current.name!r} version {current.version}, but {proposed.name!r} version "
+            f"{proposed.version} is not a later version of it.",
+            "Keep the name, which every event contains, and raise `version`.",
         )
     looked_at, stranded, unreadable = _look(store, proposed)
     found = Migration(
@@ -199,10 +197,10 @@ def migrate(
     store.keep("lifecycles", current.identity["digest"], current.data)
     changed = replace(registry, lifecycle=proposed.identity, earlier=(*registry.earlier, earlier))
     replace_registry(backend.disk, backend.root, registry, changed, proposed.data)
-    # Somebody may have written between the look and the change. Who comes later is refused, so this look is the last word.
+    # There may have been writes between the check and the change. Later ones are refused, so this check is final.
     _, stranded, unreadable = _look(store, proposed, last_word=True)
     if stranded or unreadable:
-        # Back to the current one. Somebody may have opened the registry under the proposed one and written: that stays known.
+        # Back to the current one. There may already be writes under the proposed one: its event types stay known.
         back = replace(changed, lifecycle=current.identity, earlier=(*registry.earlier, proposed.identity))
         replace_registry(backend.disk, backend.root, changed, back, current.data)
         raise _in_the_way(proposed, stranded, unreadable)
@@ -212,9 +210,9 @@ def migrate(
 def _look(
     store: Ledger, proposed: Definition, *, last_word: bool = False
 ) -> tuple[int, list[tuple[str, str]], list[str]]:
-    """How many manifests there are, those that would be stranded, and those that can't be read.
+    """The number of manifests, those that would be stranded, and those that can't be read.
 
-    last_word: wait for whoever is writing to one.
+    last_word: wait for writers in progress.
     """
     places = {frozenset(place.split("+")) for place in shortest_paths(proposed.chart)}
     stranded: list[tuple[str, str]] = []
@@ -236,11 +234,11 @@ def _look(
 def _in_the_way(proposed: Definition, stranded: list[tuple[str, str]], unreadable: list[str]) -> Rejected:
     what = [f"{stream} is {place}" for stream, place in stranded]
     what += [f"{id} can't be read" for id in unreadable]
-    stand = "1 manifest stands" if len(what) == 1 else f"{len(what)} manifests stand"
+    stand = "1 manifest prevents" if len(what) == 1 else f"{len(what)} manifests prevent"
     return Rejected(
-        f"{stand} in the way of {proposed.name!r} version {proposed.version}: "
+        f"{stand} the migration to {proposed.name!r} version {proposed.version}: "
         f"{'; '.join(what[:5])}{' and more' if len(what) > 5 else ''}.",
-        "Move them to states that it has, or give it those states. Nothing was changed.",
+        "Move them to states of that version, or add the missing states to it. Nothing was changed.",
         stranded=[list(one) for one in stranded],
         unreadable=unreadable,
     )

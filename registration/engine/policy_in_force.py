@@ -1,7 +1,7 @@
 """The rules in force: a registry's `policy.toml`, read again when it changes.
 
-A `stat` of it, and of each schema that it names, tells whether it did, so a policy takes effect for programs that have the registry open, with their next write.
-Where the file can't be meant, nothing is written until it can: a gate whose rules can't be read stays shut.
+A `stat` of it, and of each schema that it names, detects changes, so a policy takes effect in open programs with their next write.
+While the file is invalid, every write is refused: a gate without readable rules stays shut.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class PolicyInForce:
     """The policy of one registry on a disk. Safe to share between threads.
 
-    chart: the lifecycle whose actions it speaks of. guards: those of the program, by name.
+    chart: the lifecycle whose actions it names. guards: those of the program, by name.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class PolicyInForce:
         self._policy = NO_POLICY
 
     def __call__(self) -> Policy:
-        """The policy as it stands on the disk now; `NO_POLICY` where there is none.
+        """The current policy on the disk; `NO_POLICY` if there is none.
 
         Raises:
-            InvalidPolicy: when it can't be meant.
+            InvalidPolicy: when it is invalid.
             StoreError: when it can't be read.
         """
         try:
@@ -75,7 +75,7 @@ class PolicyInForce:
         seen: dict[str, tuple[int, ...]] = {}
 
         def read(path: str, size_bytes_max: int = 1 << 26) -> bytes:
-            # Looked at before it is read: where it changes meanwhile, it is read again next time.
+            # The stat comes before the read: after a concurrent change, it is read again next time.
             seen[path] = self._signature(path)
             return self._beside(path, size_bytes_max)
 
@@ -86,11 +86,11 @@ class PolicyInForce:
         return policy
 
     def _beside(self, path: str, size_bytes_max: int) -> bytes:
-        """A file below the root; one byte more than is taken, at most."""
+        """A file below the root; at most one byte more than is allowed."""
         *above, name = path.split("/")
         with ExitStack() as opened:
             directory = opened.enter_context(opened_directory(self._disk, self._root))
-            for step in above:  # one by one: of a path, only the last is looked at for being a link
+            for step in above:  # one by one: O_NOFOLLOW only applies to the last component of a path
                 directory = opened.enter_context(opened_directory(self._disk, step, dir_fd=directory))
             fd = opened.enter_context(
                 given_back(self._disk, self._disk.open(name, os.O_RDONLY, dir_fd=directory))
@@ -99,11 +99,11 @@ class PolicyInForce:
 
 
 def read_policy(path: str, chart: Chart, guards: Mapping[str, Guard] | None = None) -> Policy:
-    """A policy from a file anywhere; its schemas stand beside it.
+    """A policy from any file, with its schemas in the same directory.
 
     Raises:
         NotFound: when there is no such file.
-        InvalidPolicy: when it can't be meant.
+        InvalidPolicy: when it is invalid.
         StoreError: when it can't be read.
     """
     from registration.rules.policy_file import POLICY_BYTES_MAX, parse_policy  # noqa: PLC0415  # as above
@@ -117,6 +117,6 @@ def read_policy(path: str, chart: Chart, guards: Mapping[str, Guard] | None = No
             raw = read(os.path.basename(path), POLICY_BYTES_MAX)
     except StoreError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            raise NotFound(f"There is no file {path}.", "Name the policy's file.") from None
+            raise NotFound(f"There is no file {path}.", "Pass the policy's file.") from None
         raise
     return parse_policy(raw, source=path, chart=chart, read=read, guards=guards)

@@ -1,15 +1,15 @@
 """The publisher: committed events to handlers in this process, in order for each manifest.
 
-A wake-up, not a delivery: what is lost with the process is in the log. Each committed event is handed on once,
-after the commit and outside every lock of the store, so a handler may take its time, raise, or issue
-commands itself. One that raises is logged and harms nobody.
+A wake-up, not a delivery: events missed by a dead process are in the log. Each committed event is handed on once,
+after the commit and outside every lock of the store, so a handler may be slow, raise, or issue
+commands itself. An exception is logged and has no effect on others.
 
 Order: a manifest's events are handed on one at a time, in the order of their versions, to the handlers in the
-order of their registration. Two threads that commit to one manifest: whoever finds the other at it leaves its
-event to that one. A handler that writes to its own manifest: that event follows after the present one.
+order of their registration. If another thread is handing on events of the same manifest, a thread leaves its
+event to it. If a handler writes to its own manifest, that event follows the present one.
 
-The threads of this process that write to one manifest take turns, first come, first served: deciding on what another one is
-just changing would be for nothing. Other processes are met at the version check.
+The threads of this process that write to one manifest take turns, first come, first served: deciding on a state that another
+thread is changing would be wasted. Other processes are detected at the version check.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ current_event: ContextVar[Event | None] = ContextVar("registration_current_event
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What a handler gets: one committed event and the state after it."""
+    """The argument of a handler: one committed event and the state after it."""
 
     event: Event
     _state: StateSnapshot
 
     @property
     def snapshot(self) -> StateSnapshot:
-        """The state after the event: at each look a copy that may be kept and changed."""
+        """The state after the event: a new copy at each access, which may be kept and mutated."""
         return self._state.detached()
 
     @property
@@ -71,9 +71,9 @@ Handler = Callable[[StateChange], object]
 
 @dataclass(slots=True)
 class _Lane:
-    """What belongs to one manifest while somebody writes to it or its events are handed on.
+    """The queues of one manifest while it is written or its events are handed on.
 
-    taken: whether a thread has the turn. queue: those that wait for it, each with a lock that is released when it has it.
+    taken: whether a thread has the turn. queue: the waiting threads, each with a lock that is released when its turn comes.
     """
 
     taken: bool = False
@@ -87,13 +87,13 @@ class Publisher:
     """Handlers, and the lanes of the manifests that are being written. Safe to share between threads."""
 
     def __init__(self) -> None:
-        self._handlers: dict[object, Handler] = {}  # replaced, never changed
+        self._handlers: dict[object, Handler] = {}  # replaced, never mutated
         self._lanes: dict[str, _Lane] = {}
         self._mutex = threading.Lock()
 
     def subscribe(self, handler: Handler) -> Callable[[], None]:
-        """Add a handler. Calling what is returned takes it away again; calling that twice is harmless."""
-        key = object()  # the same handler may be added twice, and taken away once
+        """Add a handler. Returns a function that removes it; calling that twice is harmless."""
+        key = object()  # the same handler may be added twice, and removed once
         with self._mutex:
             self._handlers = {**self._handlers, key: handler}
 
@@ -105,13 +105,13 @@ class Publisher:
 
     @contextmanager
     def turn(self, stream: str, timeout_s: float) -> Iterator[None]:
-        """Exclude this process's other threads from writing to a manifest, then hand on what was put.
+        """Exclude this process's other threads from writing to a manifest, then hand on the events that were put.
 
         Commit and `put` happen in one turn, so the order of events in the lane is that of the log. They are
         handed on after the turn.
 
         Raises:
-            LockTimeout: when other threads kept the turn for too long.
+            LockTimeout: when waiting for other threads timed out.
         """
         lane, _ = self.enter(stream, timeout_s)
         try:
@@ -120,9 +120,9 @@ class Publisher:
             self.leave(stream, lane)
 
     def enter(self, stream: str, timeout_s: float) -> tuple[_Lane, float]:
-        """Take the turn, after those who came before; and how long that took, in seconds. `leave` has to follow.
+        """Take the turn, after earlier threads; returns the wait, in seconds. `leave` must follow.
 
-        timeout_s: below 0: as long as it takes.
+        timeout_s: negative: without limit.
 
         Raises:
             LockTimeout: as `turn`.
@@ -141,7 +141,7 @@ class Publisher:
         start_s = time.monotonic()
         try:
             called_in_time = called.acquire(timeout=timeout_s)
-        except BaseException:  # an interrupt: whoever is next must not wait for us
+        except BaseException:  # an interrupt: the next thread must not wait for us
             if not self._give_up(stream, lane, called):
                 self.leave(stream, lane)
             raise
@@ -150,7 +150,7 @@ class Publisher:
         return lane, time.monotonic() - start_s
 
     def _give_up(self, stream: str, lane: _Lane, called: threading.Lock) -> bool:
-        """Stop waiting; False where the turn was given to this very thread at the last moment."""
+        """Stop waiting; False if this thread was given the turn at the last moment."""
         with self._mutex:
             if called not in lane.queue:
                 return False
@@ -159,7 +159,7 @@ class Publisher:
             return True
 
     def leave(self, stream: str, lane: _Lane) -> None:
-        """Give the turn to the next, and hand on what was put, unless somebody is at it."""
+        """Pass the turn to the next thread, and hand on the events that were put, unless another thread is doing so."""
         with self._mutex:
             if lane.queue:
                 lane.queue.popleft().release()
@@ -180,13 +180,13 @@ class Publisher:
             del self._lanes[stream]
 
     def put(self, stream: str, changes: list[StateChange]) -> None:
-        """Queue what was just committed, in the turn of its manifest."""
+        """Queue the committed events, during the turn of their manifest."""
         if self._handlers:
             with self._mutex:
                 self._lanes[stream].waiting.extend(changes)
 
     def announce(self, change: StateChange) -> None:
-        """Queue an event of any origin behind those waiting, and hand it on."""
+        """Queue an event of any origin after those waiting, and hand it on."""
         with self.turn(change.manifest_id, timeout_s=-1):
             self.put(change.manifest_id, [change])
 
@@ -203,7 +203,7 @@ class Publisher:
                         return
                     change = lane.waiting.popleft()
                 self._hand_on(change)
-        except BaseException:  # an interrupt: the next commit goes on with what is left
+        except BaseException:  # an interrupt: the next commit hands on the rest
             with self._mutex:
                 lane.delivering = False
             raise
@@ -214,9 +214,9 @@ class Publisher:
             for handler in self._handlers.values():
                 try:
                     handler(change)
-                except Exception:  # whatever it is, it is the handler's own
+                except Exception:  # any exception is the handler's own
                     _log.exception(
-                        "%s: a handler failed on version %d; the event stays committed",
+                        "%s: a handler failed on version %d; the event is committed",
                         change.manifest_id,
                         change.event.version,
                     )

@@ -227,7 +227,7 @@ class OpenRegistry:
         if isinstance(given, Document):
             if given.size_bytes > limit:
                 raise InvalidDocument(
-                    "The document", [f"it has {given.size_bytes:,} bytes; at most {limit:,} are taken"]
+                    "The document", [f"it has {given.size_bytes:,} bytes; at most {limit:,} are allowed"]
                 )
             return given
         return check_document(dict(given) if isinstance(given, Mapping) else given, size_bytes_max=limit)
@@ -238,9 +238,9 @@ class OpenRegistry:
         known = [id for id in islice(streams, SUGGESTIONS_MAX) if id != manifest_id]
         problem = f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}"
         if not known:
-            return NotFound(problem, "There is none yet: create it first.", manifest_id=manifest_id)
+            return NotFound(problem, "There are none yet: create it first.", manifest_id=manifest_id)
         return NotFound(
-            problem, "List those that there are.", Next(operation="list"), manifest_id=manifest_id
+            problem, "See the list of existing ones.", Next(operation="list"), manifest_id=manifest_id
         )
 
     def _end_lease(self, result: TransitionResult) -> None:
@@ -254,7 +254,7 @@ class OpenRegistry:
             if held is not None and held.number == event.data["fence"]:
                 self.leases.release(held)
         except RegistrationError as error:  # what was done is done; the lease ends by its time
-            _log.warning("%s: its claim could not be ended: %s", event.subject, error)
+            _log.warning("%s: its lock could not be released: %s", event.subject, error)
 
 
 def _keeper_of(

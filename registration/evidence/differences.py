@@ -1,10 +1,10 @@
-"""Differences: what changed from one document to another, for programs and for people, and who changed it.
+"""Differences: the changes from one document to another, for programs and for people, and their authors.
 
-Two JSON values are the same here when they are the same JSON text, whatever the order of members: ``true``, ``1``
-and ``1.0`` are three values, though Python calls them equal, and a digest (RFC 8785) doesn't tell ``1`` from ``1.0``.
+Two JSON values are equal here if they are the same JSON text, regardless of the order of members: ``true``, ``1``
+and ``1.0`` are three values, though Python calls them equal, and a digest (RFC 8785) does not distinguish ``1`` from ``1.0``.
 
 Pure, as is `registration.evidence.timetravel`. `patch` takes a second or less for what people write, but minutes for two arrays of
-a hundred thousand items that have nothing to do with each other.
+a hundred thousand unrelated items.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ STEPS_MAX = 2_000_000
 """How many lines `difflib` may look at, those counted again that it looks at again: some tenths of a second."""
 
 SUGGESTED_FROM_MAX = 5_000
-"""Among how many pointers of a document the nearest to a wrong one is looked for: the first ones."""
+"""The number of pointers of a document among which the closest to an unknown one is searched: the first ones."""
 
 
 def patch(before: Any, after: Any) -> list[dict[str, Any]]:
-    """The JSON Patch (RFC 6902) that makes `after` of `before`; empty where they are the same.
+    """The JSON Patch (RFC 6902) that turns `before` into `after`; empty if they are equal.
 
-    The same two values give the same patch in every process. The order of members is no part of it.
+    The same two values give the same patch in every process. The order of members is not part of it.
     """
     import jsonpatch  # noqa: PLC0415  # for this alone: no other command is to load it
 
@@ -54,7 +54,7 @@ def lines(before: Any, after: Any) -> Iterator[Line]:
     """A unified diff of the two values as indented JSON, members in the order they are kept in.
 
     Each line is its sign and the rest; ``@`` begins a hunk, with 3 lines of context. There is no line feed at the end,
-    and no character that a terminal might obey: they are JSON escapes, so a line still means what it meant.
+    and no control character: those are JSON escapes, so the text still means the same.
     """
     old, new = _text(before), _text(after)
     for group in _Bounded(old, new).get_grouped_opcodes(3):
@@ -73,9 +73,9 @@ def lines(before: Any, after: Any) -> Iterator[Line]:
 class Difference:
     """From one document of a manifest to another.
 
-    before_version, after_version: whose documents were compared; each is the one that stood there. patch: see `patch`.
-    lines: see `lines`; where only the order of members changed, they show it, and `patch` is empty. only_one: there was
-    nothing to compare, since the manifest has had this one document only.
+    before_version, after_version: the compared versions; each document is the current one of its version. patch: see `patch`.
+    lines: see `lines`; if only the order of members changed, they show it, and `patch` is empty. only_one: there is
+    nothing to compare, since the manifest has had only one document.
     """
 
     before_version: int
@@ -90,21 +90,19 @@ class Difference:
 def difference(
     definition: Definition, events: Iterable[Event], a: int | None = None, b: int | None = None
 ) -> Difference:
-    """What changed from the document that stood at version `a` to the one that stood at version `b`.
+    """The changes from the document at version `a` to the one at version `b`.
 
-    Without `b`: to the one that stands after the last event. Without both: what the last change changed, between the
-    versions that brought the two documents; a revision that brought the same document again is no change.
+    Without `b`: to the document after the last event. Without both: the last change, between the
+    versions that introduced the two documents; a revision with the same document is no change.
 
     Raises:
         InvalidArgument: when there is no such version, or `b` is given without `a`.
-        NotFound: when no document stood there.
+        NotFound: when there was no document at one of them.
     """
     log = map(definition.upcast, events)
     if a is None:
         if b is not None:
-            raise InvalidArgument(
-                "A version to compare to was given, and none to compare with.", "Give both."
-            )
+            raise InvalidArgument("The second version was given without the first.", "Give both.")
         before, after = _last_change(log)
         return _compared((before.version, before), (after.version, after), only_one=before is after)
     first, second = _standing_at(log, a, b)
@@ -112,7 +110,7 @@ def difference(
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same JSON text, whatever the order of members. `ABSENT` is the same as itself alone."""
+    """Whether two JSON values are the same JSON text, whatever the order of members. `ABSENT` only equals itself."""
     if one is ABSENT or other is ABSENT:
         return one is other
     sorted_keys = orjson.OPT_SORT_KEYS
@@ -121,9 +119,9 @@ def is_same(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An event that changed what stands at a pointer.
+    """An event that changed the value at a pointer.
 
-    value: what stood there from then on. removed: that is nothing, and `value` is None.
+    value: the value from then on. removed: it was removed, and `value` is None.
     """
 
     version: int
@@ -137,32 +135,32 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blame(Change):
-    """The last change of what stands at a pointer: why it is what it is. earlier: the changes before, newest first."""
+    """The last change of the value at a pointer: the origin of the current value. earlier: the changes before, newest first."""
 
     pointer: str
     earlier: tuple[Change, ...] = ()
 
 
 def blame(events: Iterable[Event], pointer: str | None = None) -> list[Blame]:
-    """Who set what stands at a JSON Pointer (RFC 6901) in the document now, or who removed what stood there.
+    """The event that set the value at a JSON Pointer (RFC 6901) of the current document, or removed it.
 
-    Without a pointer: of every value that holds no other, in the document's order: text, numbers, true, false, null,
-    and objects and arrays that are empty. A pointer is a place: where an item is put into an array, those after it
-    move on, and so have changed.
+    Without a pointer: for every scalar and empty container, in document order: text, numbers, true, false, null,
+    and empty objects and arrays. A pointer is a position: inserting an array item changes the positions of those
+    after it, and so counts as a change of them.
 
     Raises:
-        InvalidArgument: when it is no JSON Pointer.
-        NotFound: when nothing ever stood there; the nearest pointers are suggested. Or when there is no document.
+        InvalidArgument: when it is not a JSON Pointer.
+        NotFound: when there never was a value; the closest pointers are suggested. Or when there is no document.
     """
     if pointer is not None and _POINTER.fullmatch(pointer) is None:
         raise InvalidArgument(
-            f"{pointer!r} is no JSON Pointer.",
+            f"{pointer!r} is not a JSON Pointer.",
             "Write it as '/packages/0/version', with ~1 for a / in a name and ~0 for a ~.",
             pointer=pointer,
         )
     brought = [event for event in events if "document" in event.data]
     if not brought:
-        raise NotFound("No event brought a document, so there is nothing to tell of.")
+        raise NotFound("There is no document.")
     values = [event.data["document"] for event in brought]
     if pointer is None:
         return [_blamed(place, brought, stood) for place, stood in _leaves("", values)]
@@ -214,7 +212,7 @@ def _last_change(events: Iterable[Event]) -> tuple[Revision, Revision]:
         if latest is None or not is_same(latest.document, brought.document):
             former, latest = latest, brought
     if latest is None:
-        raise NotFound("No event brought a document, so there is nothing to compare.")
+        raise NotFound("There is no document to compare.")
     return former or latest, latest
 
 
@@ -310,9 +308,9 @@ def _never_stood(pointer: str, latest: Event) -> NotFound:
     known = islice(_pointers(latest.data["document"]), SUGGESTED_FROM_MAX)
     near = difflib.get_close_matches(pointer, known, n=3)
     return NotFound(
-        f"Nothing stands at {pointer!r} in {latest.subject!r}, and nothing ever did."
+        f"There is no value at {pointer!r} in {latest.subject!r}, and there never was."
         + (f" Did you mean {' or '.join(map(repr, near))}?" if near else ""),
-        "Leave the pointer out to see every value there is.",
+        "Omit the pointer to list every value.",
         manifest_id=latest.subject,
         pointer=pointer,
         nearest=near,

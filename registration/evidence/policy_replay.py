@@ -1,8 +1,8 @@
-"""A proposed policy over what happened: which decisions would now fall out differently. Pure.
+"""Replay of past decisions under a proposed policy: which would change. Pure.
 
-Each event of a log is asked again as the command that led to it, in the state that it met, as if the proposed policy had
-been in force from the start: approvals count as given under it, except those that it would have refused, and the roles are
-its own. What is noted in `refusals.jsonl` is asked again as well.
+Each event of a log is decided again as the command that led to it, in the state at the time, as if the proposed policy had
+been in force from the start: approvals count as given under it, except those that it would have refused, and its own
+roles apply. The refusals in `refusals.jsonl` are decided again as well.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 Fell = Literal["accepted", "refused"]
-"""How a decision fell out."""
+"""The result of a decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision that was asked again. version: of the event it led to; for a refusal, the one it was made on.
+    """A decision that was made again. version: of the event it led to; for a refusal, the one it was made on.
 
-    was, would_be: how it fell out, and how it would under the proposed policy. time: when. why: the guards' answers;
-    None where it would fall out the same.
+    was, would_be: the original result, and the result under the proposed policy. time: when. why: the guards' answers;
+    None if the result is the same.
     """
 
     manifest_id: str
@@ -47,7 +47,7 @@ class Decision:
 
     @property
     def differs(self) -> bool:
-        """Whether it would fall out differently."""
+        """Whether the result would change."""
         return self.was != self.would_be
 
 
@@ -59,8 +59,8 @@ def replay_decisions(
 ) -> Iterator[Decision]:
     """Every decision of one log, and of the refusals noted for it, in order.
 
-    Time-outs, repairs and broken claims are no decisions about the document. What an older lifecycle decided with an action that this one hasn't, and
-    refusals of documents, which are not kept, can't be asked again and are passed over.
+    Time-outs, repairs and broken locks are not decisions about the document. Decisions of an older lifecycle by an action
+    that this one lacks, and refusals of documents, which are not stored, can't be repeated and are skipped.
     """
     noted: dict[int, list[Mapping[str, Any]]] = {}
     for refusal in refusals:
@@ -87,7 +87,7 @@ def replay_decisions(
 
 
 def read_refusals(lines: Iterable[bytes]) -> dict[str, list[Mapping[str, Any]]]:
-    """What `refusals.jsonl` notes, by manifest. A line that is none of ours is passed over."""
+    """The entries of `refusals.jsonl`, by manifest. Unknown lines are skipped."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         try:
@@ -117,7 +117,7 @@ def _asked(
     time: str,
     was: Fell,
 ) -> Decision | None:
-    """A decision asked again; None where the lifecycle has no such move any more."""
+    """A decision made again; None if the lifecycle no longer has the transition."""
     taken = step_from(definition.chart, state, command.action or "")
     if taken is None:
         return None

@@ -1,7 +1,7 @@
-"""Receipts: the evidence for what a manifest is, as one JSON document that can be carried away and checked again. Pure.
+"""Receipts: the evidence for a manifest's state, as one portable JSON document that can be verified later. Pure.
 
-A receipt says which document was approved by whom, under which rules, at which place of which log. It is made from the
-log alone, so it is checked by making it again, from the log as it was at that version, and comparing.
+A receipt states which document was approved by whom, under which rules, at which position of which log. It is derived from
+the log alone, so it is verified by deriving it again, from the log up to that version, and comparing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 FORMAT = 1
 KIND = "registration-receipt"
 RECEIPT_BYTES_MAX = 64 * 1024 * 1024
-"""How large a receipt may be that is checked: it holds every policy that its events were decided under."""
+"""The maximum size of a receipt to verify: it contains every policy that its events were decided under."""
 
 ReadRule = Callable[[str, str], Any]
-"""What was kept under a digest, by its kind (`registration.storage.layout.RULE_KINDS`)."""
+"""The rules stored under a digest, by kind (`registration.storage.layout.RULE_KINDS`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCheck:
-    """A receipt that says what the log says.
+    """A receipt that matches the log.
 
-    version, state: what it is of. current_version, current_state: where the manifest stands now. same_document: whether
+    version, state: those of the receipt. current_version, current_state: those of the manifest now. same_document: whether
     the document is still the one that the receipt is of.
     """
 
@@ -44,18 +44,18 @@ class ReceiptCheck:
 
 
 def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
-    """The receipt of a manifest as it stood after `events`, all of its log up to there, one at least.
+    """The receipt of a manifest after `events`, its whole log up to that point, at least one.
 
     Raises:
-        Rejected: when nobody approved the document as it stands: there is no evidence to show.
+        Rejected: when the current document has no approval: there is no evidence.
     """
     state = fold(definition, None, events)
     assert state is not None
     approvals = [one for one in state.approvals if one.get("digest") == state.digest]
     if not approvals:
         raise Rejected(
-            f"There is no receipt for {state.stream!r} at version {state.version}: it is {state.state}, and nobody "
-            "approved its document as it stands.",
+            f"There is no receipt for {state.stream!r} at version {state.version}: it is {state.state}, and "
+            "its document has no approval.",
             "Have it approved first, and see what is missing.",
             Next(operation="why", id=state.stream),
             manifest_id=state.stream,
@@ -85,7 +85,7 @@ def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule
 def check_receipt(
     receipt: Mapping[str, Any], definition: Definition, events: Sequence[Event], read: ReadRule
 ) -> ReceiptCheck:
-    """Compare a receipt with the log of the manifest that it names, from its first event to its last.
+    """Compare a receipt with the complete log of the manifest that it names.
 
     Raises:
         ReceiptMismatch: naming everything that differs.
@@ -93,7 +93,7 @@ def check_receipt(
     version = receipt.get("version")
     problems = form_problems(receipt)
     if not problems and not 1 <= receipt["version"] <= len(events):
-        problems = [f"/version: it is of version {version}, and the log ends at version {len(events)}"]
+        problems = [f"/version: it is {version}, but the log ends at version {len(events)}"]
     if not problems:
         try:
             made: Mapping[str, Any] = make_receipt(definition, events[:version], read)
@@ -116,7 +116,7 @@ def check_receipt(
 
 
 def form_problems(receipt: Mapping[str, Any]) -> list[str]:
-    """What shows without a log that it is no receipt, or was changed."""
+    """The problems that show without a log: it is not a receipt, or was changed."""
     if receipt.get("kind") != KIND:
         return [f"/kind: it is {receipt.get('kind')!r}, not {KIND!r}"]
     if receipt.get("format") != FORMAT:
@@ -131,15 +131,15 @@ def form_problems(receipt: Mapping[str, Any]) -> list[str]:
             return [f"/{name}: it is {receipt.get(name)!r}"]
     members = {name: value for name, value in receipt.items() if name != "checksum"}
     if receipt.get("checksum") != digest_of(members):
-        return ["/checksum: it is not that of the receipt: something in it was changed"]
+        return ["/checksum: it does not match: the receipt was modified"]
     return []
 
 
 def mismatch(receipt: Mapping[str, Any], problems: list[str]) -> ReceiptMismatch:
-    """The error that a receipt doesn't hold."""
+    """The error that a receipt is invalid."""
     named = receipt.get("manifest_id")
     return ReceiptMismatch(
-        f"The receipt{f' for {named!r}' if isinstance(named, str) else ''} does not hold: {'; '.join(problems)}.",
+        f"The receipt{f' for {named!r}' if isinstance(named, str) else ''} is invalid: {'; '.join(problems)}.",
         "Don't rely on it. Make one of what the log says now.",
         *([Next(operation="receipt", id=named)] if isinstance(named, str) else []),
         manifest_id=named,
@@ -148,7 +148,7 @@ def mismatch(receipt: Mapping[str, Any], problems: list[str]) -> ReceiptMismatch
 
 
 def _way_here(events: Sequence[Event]) -> list[int]:
-    """The version of the event that led to the state as it is."""
+    """The version of the event that led to the current state."""
     place = events[-1].to_state
     return [
         next(event.version for event in reversed(events) if event.from_state != place or event.version == 1)
@@ -181,8 +181,8 @@ def _rules(events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
 
 def _differences(receipt: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
     return [
-        f"/{name}: it is not what the log says"
+        f"/{name}: it does not match the log"
         for name in made
         if name != "checksum"
         and (name not in receipt or digest_of([receipt[name]]) != digest_of([made[name]]))
-    ] + [f"/{name}: no receipt has that" for name in receipt if name not in made]
+    ] + [f"/{name}: unknown member" for name in receipt if name not in made]

@@ -1,8 +1,8 @@
-"""Time travel: what a manifest was, at any version or time, from its log alone.
+"""Time travel: the state of a manifest at any version or time, from its log alone.
 
-Pure: every function takes the events and gives a value. Events are read one by one and only as far as an answer
-needs, so whoever gives a generator that checks a log (`registration.pipeline.pipeline`) checks no more than what was read.
-What changed from one document to another, and who changed it, is in `registration.evidence.differences`.
+Pure: every function takes the events and returns a value. Events are read one by one, only as far as needed,
+so a generator that verifies a log (`registration.pipeline.pipeline`) verifies only the part that is read.
+Changes between documents, and their authors, are in `registration.evidence.differences`.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _TIME = re.compile(
 
 
 def at_time(text: str, *, earliest: bool = False) -> str:
-    """A time as people write it, in the form of `registration.values.times`, which is the form of events.
+    """A time as people write it, converted to the form of `registration.values.times`, as in events.
 
-    It is RFC 3339, with any offset, less exact where that will do: ``2026-01-31T09:30:00.25+02:00``,
-    ``2026-01-31 09:30Z``, ``2026-01-31``. What is not said is taken as late as it can be: a date is the end of that
-    day in UTC, a second its last microsecond. So a time as it is shown, cut to the second, includes its event.
-    earliest: as early as it can be instead: what something is to be at or after.
+    It is RFC 3339, with any offset, or shortened: ``2026-01-31T09:30:00.25+02:00``,
+    ``2026-01-31 09:30Z``, ``2026-01-31``. Missing digits are filled in as late as possible: a date is the end of that
+    day in UTC, a second its last microsecond. So a displayed time, truncated to the second, includes its event.
+    earliest: as early as possible instead: for lower bounds.
 
     Raises:
-        InvalidArgument: when it is no such time, or doesn't say in which time zone it is.
+        InvalidArgument: when it is invalid, or lacks a time zone.
     """
     found = _TIME.fullmatch(text)
     if found is not None and found["minute"] and not found["zone"]:
         raise InvalidArgument(
-            f"The time {text!r} doesn't say in which time zone it is.",
+            f"The time {text!r} has no time zone.",
             f"Write {text}Z, or an offset such as {text}+02:00.",
             time=text,
         )
@@ -55,14 +55,14 @@ def at_time(text: str, *, earliest: bool = False) -> str:
         if found is None:
             raise ValueError(text)
         minute, second, digit = ("00:00", ":00", "0") if earliest else ("23:59", ":59", "9")
-        fraction = (found["fraction"] or "").ljust(6, digit)  # more digits are cut
+        fraction = (found["fraction"] or "").ljust(6, digit)  # further digits are dropped
         zone = (found["zone"] or "Z").upper().replace("Z", "+00:00")
         exactly = f"{found['date']}T{found['minute'] or minute}{found['second'] or second}.{fraction}{zone}"
         moment = datetime.fromisoformat(exactly).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidArgument(
-            f"{text!r} is no time.",
-            "Write 2026-01-31T09:30:00Z, with any offset and as exactly as you like, or a date: 2026-01-31.",
+            f"Invalid time {text!r}.",
+            "Write 2026-01-31T09:30:00Z, with any offset and precision, or a date: 2026-01-31.",
             time=text,
         ) from None
     return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
@@ -71,18 +71,18 @@ def at_time(text: str, *, earliest: bool = False) -> str:
 def state_at(
     definition: Definition, events: Iterable[Event], *, version: int | None = None, time: str | None = None
 ) -> StateSnapshot:
-    """The state as it was: the fold of a log's first events. Neither version nor time: of all of them.
+    """A past state: the fold of a log's first events. Without version and time: of all of them.
 
-    version: from 1; one inside a command of several events is as good as any. Nothing after it is read.
-    time: as `at_time` takes it; what happened at that very time has happened. One event after it is read.
+    version: from 1; a version inside a command of several events is allowed. Nothing after it is read.
+    time: as `at_time` takes it, inclusive. One event after it is read.
 
     Raises:
-        InvalidArgument: when there is no such version, `time` is none, or both are given.
+        InvalidArgument: when there is no such version, `time` is invalid, or both are given.
         NotFound: when there was nothing yet at that time, or there are no events.
-        UnknownEvent: when an event's type is none of the definition's.
+        UnknownEvent: when an event's type is unknown to the definition.
     """
     if version is not None and time is not None:
-        raise InvalidArgument("A version and a time were given.", "Give one of them.")
+        raise InvalidArgument("Both a version and a time were given.", "Give only one.")
     latest = None if time is None else at_time(time)
     following = iter(events)
     first = next(following, None)
@@ -109,7 +109,7 @@ def state_at(
 
 
 def no_version(stream: str, wanted: int, last: int) -> InvalidArgument:
-    """The error of a version that a log hasn't got. last: the version of its last event."""
+    """The error of a version beyond the log. last: the version of its last event."""
     there = "it has version 1 only" if last == 1 else f"it has versions 1 to {last}"
     return InvalidArgument(
         f"{stream!r} has no version {wanted}: {there}.", manifest_id=stream, version=wanted, last_version=last
@@ -118,7 +118,7 @@ def no_version(stream: str, wanted: int, last: int) -> InvalidArgument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """A document, and the event that brought it. digest: ``sha256:`` over the document's RFC 8785 form."""
+    """A document, and the event that introduced it. digest: ``sha256:`` over the document's RFC 8785 form."""
 
     version: int
     time: str
@@ -128,7 +128,7 @@ class Revision:
 
 
 def revision(event: Event) -> Revision | None:
-    """The document that an event brought; None where it brought none."""
+    """The document of an event; None if it has none."""
     if "document" not in event.data:
         return None
     document = event.data["document"]
@@ -143,7 +143,7 @@ def revision(event: Event) -> Revision | None:
 
 @dataclass(frozen=True, slots=True)
 class _Pen:
-    """What a graph is drawn with."""
+    """The characters of a graph."""
 
     entered: str
     stays: str
@@ -161,7 +161,7 @@ _ASCII = _Pen("*", "o", ":", "-", "`", "'", "^", "'")
 
 @dataclass(frozen=True, slots=True)
 class _GraphLine:
-    """What a graph shows of an event. before, after: the active leaves. cells: the text beside the drawing."""
+    """The line of a graph for one event. before, after: the active leaves. cells: the text next to the drawing."""
 
     before: tuple[str, ...]
     after: tuple[str, ...]
@@ -171,21 +171,21 @@ class _GraphLine:
 def graph(chart: Chart, events: Iterable[Event], *, ascii: bool = False) -> Iterator[str]:
     """A log as lines of text: one lane for each state that it has been in, one line for each event.
 
-    The lanes are named on top, in the order of the chart, with states that it has no longer (or not as a place) last.
-    ``●`` is where the event led, ``○`` what was active before and still is, and a line leads there from what was left.
-    An event that left everything where it was has ``●`` in all its lanes. Then come version, time, actor, action and
-    what there is to say of it. Nothing in a line is a control character.
+    The lanes are named at the top, in chart order, with states that are no longer in the chart (or no longer leaves) last.
+    ``●`` marks the state that the event led to, ``○`` a state that stays active, and a line connects the states that were left.
+    An event that changed no state has ``●`` in all its lanes. Version, time, actor, action and
+    remarks follow. No line contains a control character.
 
-    ascii: draw with ASCII alone; what is told may still hold any letters.
+    ascii: draw with ASCII only; the text may still contain any letters.
 
     Raises:
-        RegistrationError: after the last line, what reading the events raised; what was read till then is drawn.
+        RegistrationError: after the last line, if reading the events raised it; the events read until then are drawn.
     """
     pen = _ASCII if ascii else _UNICODE
     rows: list[_GraphLine] = []
     damage: RegistrationError | None = None
     try:
-        rows.extend(map(_row, events))  # one by one: those before an error are kept
+        rows.extend(map(_row, events))  # one by one, so that those before an error are kept
     except RegistrationError as error:
         damage = error
     lanes = _lanes(chart, rows)
@@ -201,7 +201,7 @@ def graph(chart: Chart, events: Iterable[Event], *, ascii: bool = False) -> Iter
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that a terminal might obey as JSON escapes it: ``\n``, ``\u009b``."""
+    r"""The text with every control character as a JSON escape: ``\n``, ``\u009b``."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
@@ -245,14 +245,14 @@ def _drawing(chart: Chart, row: _GraphLine, lanes: Sequence[str], pen: _Pen) -> 
 
 
 def _corner(pen: _Pen, at: int, first: int, last: int) -> str:
-    """What is drawn where a state was left, on a line from `first` to `last`."""
+    """The character for a state that was left, on a line from `first` to `last`."""
     if first == last:
         return pen.ends
     return pen.leaves_right if at == first else pen.leaves_left if at == last else pen.leaves_between
 
 
 def _groups(chart: Chart, states: Iterable[str]) -> list[set[str]]:
-    """The states that one move connects. What happens at once in two regions is two moves."""
+    """The states that one transition connects. Simultaneous transitions in two regions are two."""
     groups: list[set[str]] = []
     for state in states:
         near = [

@@ -1,4 +1,4 @@
-"""Undoing: which action takes back what was done last. Pure. Nothing is removed: the way back is an event as well."""
+"""Undoing: the action that reverts the last event. Pure. Nothing is removed: undoing is an event as well."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def plan_undo(
         )
 
     if last.from_state is None:
-        raise refused("it is the manifest's beginning")
+        raise refused("it created the manifest")
     if "undoes" in last.data:
         raise refused(f"it is itself the undoing of version {last.data['undoes']}")
     if not chart.has_action(last.action):
         raise refused("no action of the lifecycle led to it")
     back = chart.action(last.action).undone_by
     if back is None:
-        raise refused(f"the lifecycle {chart.name!r} names no action that takes it back")
+        raise refused(f"the lifecycle {chart.name!r} has no action that undoes it")
     taken = step(chart, state.state, back, state.facts.get("history"))
     if taken is None or taken.place != last.from_state:
         where = (
@@ -58,7 +58,7 @@ def plan_undo(
             if taken is None
             else f"leads to {taken.place}, not to {last.from_state}"
         )
-        raise refused(f"{back!r}, which takes it back, {where}")
+        raise refused(f"{back!r}, which undoes it, {where}")
     if not chart.action(back).document:
         return back, None, last.version
     before = fold(definition, None, events[:-1])

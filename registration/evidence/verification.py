@@ -1,8 +1,8 @@
-"""Verification: is every byte of a manifest what was written? Pure over the bytes; it changes nothing.
+"""Verification: is every byte of a manifest as written? Pure over the bytes; it changes nothing.
 
-Kinds of findings. *Damage* can't come from a crash: something changed the files. *Unfinished* is what a
-crash, or a writer at this very moment, leaves; the next read or `recover` settles it. A *stray* belongs to no
-manifest. *Unchecked* is what only the program that wrote it can check.
+Kinds of findings. *Damage* can't result from a crash: something changed the files. *Unfinished* is the trace of a
+crash, or of a concurrent writer; the next read or `recover` settles it. A *stray* belongs to no
+manifest. *Unchecked* can only be checked by the program that wrote it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem in the files.
 
-    path: the file, relative to the registry. line: from 1; 0 where no line can be named. offset_bytes: where
-    that line begins. reason: what is wrong, without a full stop.
+    path: the file, relative to the registry. line: from 1; 0 if no line can be named. offset_bytes: the start
+    of that line. reason: the problem, without a full stop.
     """
 
     kind: Literal["damage", "unfinished", "stray", "unchecked"]
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found. sound_version: the last version up to which the log checks out; 0 where that can't be told."""
+    """The findings. sound_version: the last version up to which the log is valid; 0 if unknown."""
 
     manifest_id: str
     sound_version: int
@@ -60,15 +60,15 @@ class Verification:
 
     @property
     def damaged(self) -> bool:
-        """Whether anything is there that a crash can't leave."""
+        """Whether there is a finding that no crash explains."""
         return any(finding.kind == "damage" for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class AreaVerification:
-    """What was found in one of a registry's areas, such as `sessions`.
+    """The findings in one of a registry's areas, such as `sessions`.
 
-    looked_at: how many streams. problems: why some could not be looked at; the others were.
+    looked_at: the number of streams. problems: why some could not be checked; the others were.
     """
 
     area: str
@@ -80,8 +80,8 @@ class AreaVerification:
 def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]) -> AreaVerification:
     """Check the files of each of these streams.
 
-    store_of: the store that one is read with; raises InvalidArgument where no stream has such an id, NotFound where its
-    definition isn't here.
+    store_of: returns the store of a stream; raises InvalidArgument when no stream has such an id, NotFound when its
+    definition is missing.
     """
     findings: list[Finding] = []
     problems: list[RegistrationError] = []
@@ -90,7 +90,7 @@ def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]
         try:
             store = store_of(id)
         except InvalidArgument:
-            findings.append(Finding("stray", f"{area}/{id}", 0, 0, "nothing here has this id"))
+            findings.append(Finding("stray", f"{area}/{id}", 0, 0, "nothing has this id"))
             continue
         except (NotFound, StoreError) as error:
             kind: Literal["unchecked", "damage"] = "unchecked" if isinstance(error, NotFound) else "damage"
@@ -98,7 +98,7 @@ def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]
             continue
         try:
             findings += verify_stream(store, id, area=area).findings
-        except NotFound:  # nothing was ever written there, or it was removed meanwhile
+        except NotFound:  # nothing was ever written there, or it has been removed
             continue
         except LockTimeout as error:
             problems.append(error)
@@ -110,13 +110,13 @@ def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]
 def verify_stream(
     store: Ledger, stream: str, *, area: str = layout.MANIFESTS, quick: bool = False
 ) -> Verification:
-    """Check the files of a stream as `verify_files` does; that they can't be read is a finding as well.
+    """Check the files of a stream as `verify_files` does; unreadable files are a finding as well.
 
-    quick: only the snapshot, and the size of the log. area: the directory that its store keeps them in.
+    quick: only the snapshot, and the size of the log. area: the directory of its store.
 
     Raises:
-        NotFound: when there is nothing under that id.
-        LockTimeout: when a writer was waited for in vain.
+        NotFound: when there are no files for that id.
+        LockTimeout: when waiting for a writer timed out.
     """
     try:
         files = store.inspect(stream, quick=quick)
@@ -129,7 +129,7 @@ def verify_stream(
 def verify_files(
     files: Files, *, stream: str, source: str, definition: Definition, area: str = layout.MANIFESTS
 ) -> Verification:
-    """Check a log from its first byte, and a snapshot against it. area: the directory that they are in."""
+    """Check a log from its first byte, and a snapshot against it. area: their directory."""
     if files.unread_bytes:
         return _quick(files, stream=stream, source=source, definition=definition, area=area)
     log_path, snapshot_path = layout.log_path(stream, area), layout.snapshot_path(stream, area)
@@ -140,7 +140,7 @@ def verify_files(
         try:
             kept = decode_snapshot(files.snapshot, stream=stream, source=source, definition=definition.name)
         except BadSnapshot as error:
-            findings.append(Finding("damage", snapshot_path, 0, 0, f"the snapshot is of no use: {error}"))
+            findings.append(Finding("damage", snapshot_path, 0, 0, f"the snapshot is unusable: {error}"))
     if found.fault is not None:
         fault = found.fault
         uncovered = kept is None or kept.position.size_bytes <= found.position.size_bytes
@@ -151,12 +151,12 @@ def verify_files(
     elif files.snapshot is None and found.events:
         findings.append(Finding("unfinished", snapshot_path, 0, 0, "there is no snapshot yet"))
     elif files.snapshot is not None and not found.events:
-        findings.append(Finding("damage", log_path, 0, 0, "a snapshot stands beside a log without events"))
+        findings.append(Finding("damage", log_path, 0, 0, "there is a snapshot, but the log has no events"))
     return Verification(stream, found.position.version, tuple(findings))
 
 
 def _quick(files: Files, *, stream: str, source: str, definition: Definition, area: str) -> Verification:
-    """The snapshot and the log's size, and nothing else."""
+    """Check the snapshot and the log's size only."""
     log_path, snapshot_path = layout.log_path(stream, area), layout.snapshot_path(stream, area)
     if files.snapshot is None:
         return Verification(
@@ -165,20 +165,20 @@ def _quick(files: Files, *, stream: str, source: str, definition: Definition, ar
     try:
         kept = decode_snapshot(files.snapshot, stream=stream, source=source, definition=definition.name)
     except BadSnapshot as error:
-        finding = Finding("damage", snapshot_path, 0, 0, f"the snapshot is of no use: {error}")
+        finding = Finding("damage", snapshot_path, 0, 0, f"the snapshot is unusable: {error}")
         return Verification(stream, 0, (finding,))
     covered, size = kept.position.size_bytes, files.unread_bytes
     if covered == size:
         return Verification(stream, kept.version, ())
     kind: Literal["damage", "unfinished"] = "unfinished" if covered < size else "damage"
-    reason = f"it has {size} bytes, and its snapshot (version {kept.version}) covers {covered}"
+    reason = f"it has {size} bytes, but its snapshot (version {kept.version}) covers {covered}"
     return Verification(stream, 0, (Finding(kind, log_path, 0, 0, reason),))
 
 
 def _events(events: list[Event], definition: Definition, path: str) -> Iterator[Finding]:
-    """What the chain can't tell: documents against digests, and states, times and types against what they follow on."""
+    """Checks beyond the chain: documents against digests, and states, times and types against the event before."""
     state, time, offset = None, "", 0
-    known: set[str | None] = {None}  # the digests that the document may go by
+    known: set[str | None] = {None}  # the valid digests of the document
     for event in events:
         reasons = []
         if event.type not in definition.event_types and not definition.is_behind(event):
@@ -189,10 +189,10 @@ def _events(events: list[Event], definition: Definition, path: str) -> Iterator[
             if len(known) > 1:
                 reasons.append("the document does not match its digest")
         elif "digest" in event.data and claimed not in known:
-            reasons.append("its digest is not that of the document as it stood")
+            reasons.append("its digest is not that of the current document")
         reasons += _approval(event)
         if event.from_state != state:
-            reasons.append(f"it starts from {event.from_state}, and the line before ended in {state}")
+            reasons.append(f"it starts from {event.from_state}, but the line before ended in {state}")
         if event.time < time:
             reasons.append(f"its time ({event.time}) is before that of the line before ({time})")
         for reason in reasons:
@@ -201,7 +201,7 @@ def _events(events: list[Event], definition: Definition, path: str) -> Iterator[
 
 
 def _approval(event: Event) -> Iterator[str]:
-    """An approval is of the document as it stands, and was given on the log as it was."""
+    """An approval must be of the current document, and given on the log as it was."""
     approval = event.data.get("approval")
     if isinstance(approval, dict):
         if approval.get("digest") != event.data.get("digest"):
@@ -211,7 +211,7 @@ def _approval(event: Event) -> Iterator[str]:
 
 
 def _digest(document: object) -> str:
-    """The digest of a document in a log; of one that intake would have refused, none that any event names."""
+    """The digest of a document in a log; for one that intake would have refused, a value that no event has."""
     try:
         return check_document(document, size_bytes_max=sys.maxsize).digest
     except InvalidDocument:
@@ -222,15 +222,17 @@ def _snapshot(
     kept: StateSnapshot, events: list[Event], definition: Definition, path: str
 ) -> Iterator[Finding]:
     if kept.version > len(events):
-        reason = f"the snapshot is of version {kept.version}, and the log is sound to version {len(events)}"
+        reason = (
+            f"the snapshot is of version {kept.version}, but the log is valid up to version {len(events)}"
+        )
         yield Finding("damage", path, 0, 0, reason)
         return
     try:
         folded = fold(definition, None, events[: kept.version])
-    except UnknownEvent:  # named with its line already
+    except UnknownEvent:  # already reported with its line
         return
     if folded is None or encode_snapshot(folded) != encode_snapshot(kept):
-        yield Finding("damage", path, 0, 0, f"it is not what the log folds to at version {kept.version}")
+        yield Finding("damage", path, 0, 0, f"it does not match the log at version {kept.version}")
     elif kept.version < len(events):
-        reason = f"the snapshot is of version {kept.version}, and the log of version {len(events)}"
+        reason = f"the snapshot is of version {kept.version}, but the log is at version {len(events)}"
         yield Finding("unfinished", path, 0, 0, reason)

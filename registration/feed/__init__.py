@@ -1,1 +1,1 @@
-"""Level 4, the feed: every committed event once, in commit order for each manifest, for whoever follows a registry."""
+"""The feed: every committed event once, in commit order for each manifest, for consumers and hooks."""

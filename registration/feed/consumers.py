@@ -1,8 +1,8 @@
-"""Named consumers: readers of the feed whose place is kept, so that they go on where they were, whatever happens to them.
+"""Named consumers: readers of the feed with a durable cursor, so that they resume where they stopped.
 
-Each event is handed on at least once, in commit order for each manifest: the cursor moves after the handler returned, so
-whoever is killed in between gets the entry again, with the same event id. An entry that keeps failing blocks its consumer:
-it is passed by nobody but a person who says why (`skip`). Of several processes, one works under a name at a time.
+Each event is delivered at least once, in commit order for each manifest: the cursor moves after the handler returned, so
+a consumer that is killed in between receives the entry again, with the same event id. An entry that keeps failing blocks its
+consumer until a person skips it and gives a reason (`skip`). Of several processes, one works under a name at a time.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 HANDLING = RetryPolicy(attempts_max=8, base_s=0.5, cap_s=60.0)
-"""How often an entry is tried before it blocks its consumer, and the waits in between."""
+"""The number of attempts before an entry blocks its consumer, and the waits in between."""
 
 SKIPPED_MAX = 100
-"""How many passed entries a consumer remembers."""
+"""The number of skipped entries that a consumer remembers."""
 
 NAME_CHARACTERS_MAX = 64
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~@+-")
@@ -55,10 +55,10 @@ Handler = Callable[[FeedEntry], object]
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """An entry that failed, and goes before all others.
+    """A failed entry, to be retried before all others.
 
-    cursor: the place behind it. what: the entry in words. event_id: None where it could not even be read. attempts: how
-    often it was tried. since: when it failed first; next_at: when it may be tried again. blocked: only a person goes on.
+    cursor: the position after it. what: the entry in words. event_id: None if it could not be read. attempts: the number
+    of attempts. since: the time of the first failure; next_at: the time of the next retry. blocked: a person must act.
     """
 
     cursor: str
@@ -73,7 +73,7 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An entry that somebody passed, and why."""
+    """An entry that was skipped, and the reason."""
 
     what: str
     event_id: str | None
@@ -84,9 +84,9 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of a consumer.
+    """The stored record of a consumer.
 
-    cursor: the place behind the last entry that it is done with. skipped: the last of the passed entries, oldest first.
+    cursor: the position after the last completed entry. skipped: the last skipped entries, oldest first.
     """
 
     name: str
@@ -103,11 +103,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerStatus:
-    """How a consumer stands.
+    """The status of a consumer.
 
-    state: `running` (somebody is at it), `failing` (an entry failed and is tried again), `blocked`, or `idle`. lag_events:
-    how many events are before it, those that were announced and never committed included. lag_s: how long the first of
-    them has been waiting, in seconds; 0 where there is none.
+    state: `running` (a process is working under its name), `failing` (an entry failed and will be retried), `blocked`, or `idle`.
+    lag_events: the number of pending events, including those that were announced but never committed. lag_s: the age of the
+    first of them, in seconds; 0 if there is none.
     """
 
     name: str
@@ -123,22 +123,22 @@ class ConsumerStatus:
 
 
 class Consumer:
-    """One named reader of a feed. Work with it in a `with` block, which keeps others from working under its name.
+    """One named reader of a feed. Use it in a `with` block, which locks its name.
 
     ::
 
         with pipeline.consumer("search-index") as consumer:
-            for entry in consumer:          # what is behind its cursor, as of now
+            for entry in consumer:          # the entries after its cursor, as of now
                 index(entry.event)
-                consumer.commit(entry)      # from now on, it begins behind this one
+                consumer.commit(entry)      # from now on, it begins after this one
 
-        pipeline.consumer("search-index").run(lambda entry: index(entry.event))     # and goes on waiting for more
+        pipeline.consumer("search-index").run(lambda entry: index(entry.event))     # and waits for more
 
-    start: where one begins that is new: ``start``, ``now`` or a cursor. Not for several threads.
+    start: where a new consumer begins: ``start``, ``now`` or a cursor. Not thread-safe.
 
     Raises (by the `with` block):
-        ConsumerBusy: when somebody else works under that name.
-        InvalidArgument: when the name or the start can't be meant.
+        ConsumerBusy: when another process works under that name.
+        InvalidArgument: when the name or the start is invalid.
     """
 
     def __init__(
@@ -160,11 +160,11 @@ class Consumer:
         self._draw = draw
         self._held: ExitStack | None = None
         self._kept: Kept | None = None
-        self._done: FeedEntry | None = None  # handled, and its cursor not kept yet
+        self._done: FeedEntry | None = None  # handled, but its cursor is not stored yet
 
     def __enter__(self) -> Self:
         if self._held is not None:
-            raise StoreError(f"The consumer {self.name!r} is open already.", "Use the one that is.")
+            raise StoreError(f"The consumer {self.name!r} is already open.", "Use the open one.")
         with ExitStack() as stack:
             stack.enter_context(self._keeper.held(self.name, _who(self._now())))
             kept = _read(self._store, self.name)
@@ -186,7 +186,7 @@ class Consumer:
             held.close()
 
     def __iter__(self) -> Iterator[FeedEntry]:
-        """The entries behind its cursor, as of now. The cursor stays where it is until `commit`.
+        """The entries after its cursor, as of now. The cursor does not move until `commit`.
 
         Raises (while iterating): as `registration.storage.ledger.Ledger.feed`.
         """
@@ -194,41 +194,41 @@ class Consumer:
 
     @property
     def cursor(self) -> str:
-        """The place behind the last entry that it is done with."""
+        """The position after the last completed entry."""
         return self._own().cursor
 
     @property
     def failing(self) -> Failing | None:
-        """The entry that failed, and goes before all others; None where there is none."""
+        """The failed entry, to be retried before all others; None if there is none."""
         return self._own().failing
 
     def commit(self, done: FeedEntry | str) -> None:
-        """Keep that everything up to an entry, or a cursor, is done with: it is not handed on any more.
+        """Mark everything up to an entry, or a cursor, as completed: it is not delivered again.
 
         Raises:
-            StoreError: when it can't be kept; then it is handed on again.
+            StoreError: when that can't be stored; then it is delivered again.
         """
         cursor = done.cursor if isinstance(done, FeedEntry) else str(parse_cursor(done))
         self._done = None
         self._keep(replace(self._own(), cursor=cursor, committed_at=self._now(), failing=None))
 
     def note_failure(self, entry: FeedEntry, error: str, *, wait_s: float | None) -> Failing:
-        """Keep that an entry failed once more. wait_s: when it may be tried again; None: only a person goes on.
+        """Record another failure of an entry. wait_s: the wait before the retry; None: block until a person acts.
 
-        Returns it as it stands.
+        Returns the updated failure.
         """
         return self._note(entry.cursor, describe(entry), entry.event.id, error, wait_s)
 
     def note_unreadable(self, error: RegistrationError) -> Failing:
-        """Keep that the entry behind its cursor can't be read: only a person goes on. Returns it as it stands.
+        """Record that the entry after its cursor can't be read: block until a person acts. Returns the updated failure.
 
-        error: what the feed raised, with the place behind the entry in its details.
+        error: the feed's error, with the position after the entry in its details.
         """
-        what = f"an event of {error.details.get('manifest_id', 'a manifest')} that can't be read"
+        what = f"an unreadable event of {error.details.get('manifest_id', 'a manifest')}"
         return self._note(error.details["cursor"], what, None, error.problem, None)
 
     def refuse_blocked(self) -> None:
-        """Go no further where only a person can.
+        """Refuse to continue while it is blocked.
 
         Raises:
             ConsumerBlocked: when an entry keeps failing.
@@ -246,15 +246,15 @@ class Consumer:
         stop: threading.Event | None = None,
         commit_every: int = 1,
     ) -> int:
-        """Hand each entry to a handler, and commit it when that returned. How many were handled.
+        """Deliver each entry to a handler, and commit it when the handler returned. Returns the number handled.
 
-        Goes on waiting for more, until `stop` is set; once: ends where the feed ends now. A handler that raises is asked
-        again, after full-jitter waits, as often as `retry` says; then the consumer is blocked. commit_every: keep the cursor
-        only after so many, and before every wait.
+        Waits for more until `stop` is set; once: ends at the current end of the feed. A handler that raises is retried
+        after full-jitter waits, as often as `retry` allows; then the consumer is blocked. commit_every: store the cursor
+        only after that many entries, and before every wait.
 
         Raises:
-            ConsumerBlocked: when an entry keeps failing, at once where it did before: `retry` or `skip` it first.
-            ConsumerBusy: when somebody else works under that name.
+            ConsumerBlocked: when an entry keeps failing; immediately if it is blocked already: `retry` or `skip` it first.
+            ConsumerBusy: when another process works under that name.
         """
         if self._held is None:
             with self:
@@ -273,7 +273,7 @@ class Consumer:
     # -- by people -----------------------------------------------------------------------------------------------
 
     def status(self) -> ConsumerStatus:
-        """How it stands. Needs no `with` block.
+        """Its status. Needs no `with` block.
 
         Raises:
             NotFound: when there is no such consumer.
@@ -297,12 +297,12 @@ class Consumer:
         )  # fmt: skip
 
     def retry(self) -> Failing:
-        """Let the entry that failed be tried again, from the first attempt on. Gives it.
+        """Retry the failed entry, with its attempts reset. Returns it.
 
         Raises:
             NotFound: when there is no such consumer.
-            InvalidArgument: when nothing failed.
-            ConsumerBusy: when somebody is at it.
+            InvalidArgument: when there is no failed entry.
+            ConsumerBusy: when a process works under its name.
         """
         with self._for_a_moment() as kept:
             failing = _failing(kept)
@@ -310,12 +310,12 @@ class Consumer:
             return failing
 
     def skip(self, reason: str) -> Skipped:
-        """Pass the entry that failed; it is remembered, with the reason.
+        """Skip the failed entry; it is recorded, with the reason.
 
         Raises: as `retry`.
         """
         if not isinstance(reason, str) or not reason.strip():
-            raise InvalidArgument("There is no reason.", "Say why the entry is passed.")
+            raise InvalidArgument("A reason is required.", "Give the reason for skipping the entry.")
         with self._for_a_moment() as kept:
             failing = _failing(kept)
             skipped = Skipped(failing.what, failing.event_id, failing.error, reason, self._now())
@@ -327,25 +327,25 @@ class Consumer:
             return skipped
 
     def reset(self, to: str) -> str:
-        """Put it at ``start``, at ``now``, or at a cursor; gives that cursor. It is made where it is not there.
+        """Move it to ``start``, ``now``, or a cursor; returns that cursor. It is created if it does not exist.
 
         Raises:
-            InvalidArgument: when the cursor is none, or is not of this feed.
-            ConsumerBusy: when somebody is at it.
+            InvalidArgument: when the cursor is invalid, or belongs to another feed.
+            ConsumerBusy: when a process works under its name.
         """
         place = self._place(to)
         if to not in (START, NOW):
-            self._store.feed_backlog(place)  # refuses what leads nowhere
+            self._store.feed_backlog(place)  # refuses an invalid position
         with self:
             self._keep(replace(self._own(), cursor=place, failing=None))
             return place
 
     def delete(self) -> None:
-        """Forget it, with its place.
+        """Delete it, with its position.
 
         Raises:
             NotFound: when there is no such consumer.
-            ConsumerBusy: when somebody is at it.
+            ConsumerBusy: when a process works under its name.
         """
         with self._for_a_moment():
             self._keeper.remove(self.name)
@@ -367,7 +367,7 @@ class Consumer:
             self.note_unreadable(error)
             self.refuse_blocked()
         except LockTimeout:
-            pass  # a writer that takes its time: looked at again soon
+            pass  # a slow writer: checked again soon
         finally:
             self._keep_done()
         return handled
@@ -377,7 +377,7 @@ class Consumer:
             self.commit(self._done)
 
     def _handle(self, handler: Handler, entry: FeedEntry, retry: RetryPolicy, stop: threading.Event) -> bool:
-        """Hand on one entry until that works; False where it was stopped before."""
+        """Deliver one entry, with retries; False if it was stopped before."""
         own = self._own()
         tried = own.failing.attempts if own.failing and own.failing.cursor == entry.cursor else 0
         waits = islice(retry.waits_s(self._draw), tried, None)
@@ -424,7 +424,7 @@ class Consumer:
         if kept is None:
             raise NotFound(
                 f"There is no consumer {self.name!r}.",
-                "List those that there are.",
+                "See the list of existing ones.",
                 Next(operation="consumers.list"),
                 consumer=self.name,
             )
@@ -434,7 +434,7 @@ class Consumer:
         if self._kept is None:
             raise StoreError(
                 f"The consumer {self.name!r} is not open.",
-                "Work with it in a block: `with pipeline.consumer(NAME) as …`.",
+                "Use it in a block: `with pipeline.consumer(NAME) as …`.",
             )
         return self._kept
 
@@ -452,17 +452,17 @@ class Consumer:
 
 
 def check_name(name: object) -> str:
-    """The name where it can be a consumer's: letters, digits and ``._~@+-``; after ``hook:``, a hook's.
+    """Return the name if it is a valid consumer name: letters, digits and ``._~@+-``; after ``hook:``, a hook's.
 
     Raises:
-        InvalidArgument: when it can't.
+        InvalidArgument: when it is invalid.
     """
     own = name.removeprefix("hook:") if isinstance(name, str) else ""
     if not (0 < len(own) <= NAME_CHARACTERS_MAX and own[0].isalnum() and set(own) <= _CHARACTERS):
         raise InvalidArgument(
-            f"{name!r} can't be a consumer's name: 1 to {NAME_CHARACTERS_MAX} letters, digits and `._~@+-` are expected, a "
-            "letter or digit first.",
-            "Take another one.",
+            f"Invalid consumer name {name!r}: expected 1 to {NAME_CHARACTERS_MAX} letters, digits and `._~@+-`, beginning with a "
+            "letter or digit.",
+            "Choose another one.",
         )
     assert isinstance(name, str)
     return name
@@ -476,7 +476,7 @@ def describe(entry: FeedEntry) -> str:
 def _failing(kept: Kept) -> Failing:
     if kept.failing is None:
         raise InvalidArgument(
-            f"Nothing failed for the consumer {kept.name!r}.",
+            f"The consumer {kept.name!r} has no failed entry.",
             "See how far it is.",
             Next(operation="consumers.status", id=kept.name),
         )
@@ -500,7 +500,7 @@ def _read(store: Ledger, name: str) -> Kept | None:
             parse_cursor(kept.cursor)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
         raise StoreError(
-            f"What is kept of the consumer {name!r} can't be read: {error}.",
+            f"The file of the consumer {name!r} is unreadable: {error}.",
             f"Delete feed/consumers/{name.replace(':', '%3A')}.json, and put it where it belongs.",
             Next(operation="consumers.reset", id=name, missing=("to",)),
         ) from None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from registration.values.snapshots import StateSnapshot
 
 SPOTS_MAX = 10_000
-"""How many places are looked through for a way; where there are more, it is taken that there is one."""
+"""The number of places that are searched for a path; beyond that, a path is assumed."""
 
 
 def wait_for(
@@ -28,20 +28,20 @@ def wait_for(
     timeout_s: float | None = None,
     stop: threading.Event | None = None,
 ) -> StateSnapshot:
-    """Wait until a manifest is in a state, and give it as it was then, also where it has moved on meanwhile.
+    """Wait until a manifest is in a state, and return it as it was then, even if it has moved on since.
 
-    begun: as it is now. state: a parent state is there where a child of it is. timeout_s: None waits for ever.
+    begun: as it is now. state: a parent state is reached with any of its children. timeout_s: None waits forever.
 
     Raises:
         InvalidArgument: when the lifecycle has no such state.
-        Rejected: as soon as the lifecycle has no way there any more.
-        WaitTimeout: when it didn't come there in time, or `stop` was set.
+        Rejected: as soon as the lifecycle has no path there any more.
+        WaitTimeout: when it timed out, or `stop` was set.
     """
     chart = store.definition.chart
     check_state(chart, state)
-    if timeout_s is not None and not timeout_s >= 0:  # so that NaN is refused
+    if timeout_s is not None and not timeout_s >= 0:  # so that NaN is rejected
         raise InvalidArgument(
-            f"`timeout_s` is {timeout_s!r}; seconds from 0 on are expected.", "Say how long to wait."
+            f"Invalid `timeout_s` {timeout_s!r}: expected seconds, 0 or more.", "Pass the time to wait."
         )
     stop = stop or threading.Event()
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
@@ -62,9 +62,9 @@ def wait_for(
 
 
 def _passed(store: Ledger, stream: str, looked_at: int, state: str) -> StateSnapshot | None:
-    """The manifest as it was when it came through the state since it was looked at; None where it didn't."""
+    """The manifest as it was when it passed through the state since the last check; None if it did not."""
     if not looked_at:
-        return None  # what was before the waiting began doesn't count
+        return None  # events before the wait began don't count
     chart, events = store.definition.chart, []
     for event in store.read(stream):
         events.append(event)
@@ -76,7 +76,7 @@ def _passed(store: Ledger, stream: str, looked_at: int, state: str) -> StateSnap
 def _refuse_without_way(chart: Chart, now: StateSnapshot, state: str) -> None:
     begin = Spot(now.state, tuple(sorted(now.facts.get("history", {}).items())))
     seen, waiting = {begin}, [begin]
-    for spot in waiting:  # it grows while it is gone through
+    for spot in waiting:  # it grows during the iteration
         for _, target in onward(chart, spot):
             if state in chart.active(target.place or "") or len(seen) > SPOTS_MAX:
                 return
@@ -84,7 +84,7 @@ def _refuse_without_way(chart: Chart, now: StateSnapshot, state: str) -> None:
                 seen.add(target)
                 waiting.append(target)
     raise Rejected(
-        f"{now.stream!r} is {now.state}, at version {now.version}, and the lifecycle has no way from there to {state}.",
+        f"{now.stream!r} is {now.state}, at version {now.version}, and the lifecycle has no path from there to {state}.",
         "Don't wait for it. See the ways that there are.",
         Next(operation="lifecycle.graph"),
         manifest_id=now.stream,
@@ -97,8 +97,8 @@ def _refuse_without_way(chart: Chart, now: StateSnapshot, state: str) -> None:
 def _in_vain(now: StateSnapshot, state: str, timeout_s: float | None) -> WaitTimeout:
     waited = "" if timeout_s is None else f" in {timeout_s:g} s"
     return WaitTimeout(
-        f"{now.stream!r} did not come to {state}{waited}: it is {now.state}, at version {now.version}.",
-        "Wait again, or longer.",
+        f"{now.stream!r} did not reach {state}{waited}: it is {now.state}, at version {now.version}.",
+        "Try again with a longer timeout.",
         manifest_id=now.stream,
         state=now.state,
         version=now.version,

@@ -46,9 +46,9 @@ class Watch:
 
 
 def follow(store: Ledger, after: str | None, watch: Watch) -> Iterator[FeedEntry]:
-    """The entries behind a cursor, and then whatever is committed, until the watch is stopped.
+    """The entries after a cursor, and then every new commit, until the watch is stopped.
 
-    A writer that holds its lock for too long is waited for; whatever else goes wrong is raised.
+    Waits for a writer that holds its lock for too long; other errors are raised.
     """
     cursor = store.feed_end() if after == "now" else after
     while not watch.stop.is_set():

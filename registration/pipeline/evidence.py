@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class EvidencePart(Part[M]):
-    """The past of each manifest: its states, who changed what, under which rules, and whether every byte is what was written."""
+    """The past of each manifest: its states, who changed what, under which rules, and whether every byte is as written."""
 
     @call
     def at(self, manifest_id: str, *, version: int | None = None, time: str | None = None) -> StateSnapshot:
@@ -66,7 +66,7 @@ class EvidencePart(Part[M]):
         """The evidence for what a manifest is now, as one JSON document; see `registration.evidence.receipts`.
 
         Raises:
-            Rejected: when nobody approved its document as it stands.
+            Rejected: when the current document has no approval.
         """
         from registration.evidence.receipts import make_receipt  # noqa: PLC0415  # as above
 
@@ -88,7 +88,7 @@ class EvidencePart(Part[M]):
         checked = check_document(given, source="The receipt", size_bytes_max=RECEIPT_BYTES_MAX).value
         problems = form_problems(checked)
         if not problems and checked["registry"] != store.source:
-            problems = [f"/registry: it is of {checked['registry']}, and this registry is {store.source}"]
+            problems = [f"/registry: it is of {checked['registry']}, but this registry is {store.source}"]
         if problems:
             raise mismatch(checked, problems)
         events = list(self._events(checked["manifest_id"]))

@@ -26,15 +26,15 @@ class FeedPart(Part[M]):
 
     @iterate
     def read(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
-        """The committed events of the whole registry behind a cursor, as of now: each once, a manifest's in order.
+        """The committed events of the whole registry after a cursor, as of now: each once, in order for each manifest.
 
-        after: the cursor of an entry, for going on behind it; None or ``start``: from the first event; ``now``: none.
-        limit: at most so many. After a power cut, events that were read before it may come again, with the same ids.
+        after: the cursor of an entry, to continue after it; None or ``start``: from the first event; ``now``: none.
+        limit: the maximum number. After a power cut, events that were read before it may come again, with the same ids.
 
         Raises (while iterating):
-            InvalidArgument: when the cursor is none, or is not of this feed.
-            CorruptLog: when an event was damaged; `details["cursor"]` is the place behind it.
-            LockTimeout: when a writer was waited for in vain.
+            InvalidArgument: when the cursor is invalid, or belongs to another feed.
+            CorruptLog: when an event was damaged; `details["cursor"]` is the position after it.
+            LockTimeout: when waiting for a writer timed out.
         """
         return self._registry.store.feed(after, limit=limit)
 
@@ -50,31 +50,31 @@ class FeedPart(Part[M]):
 
     @watch
     def watch(self, *, stop: threading.Event | None = None) -> Watch:
-        """What waits until the feed's end is another one than before; see `Watch.wait`."""
+        """Waits until the end of the feed has moved; see `Watch.wait`."""
         return self._watch(stop)
 
     @call
     def end(self) -> str:
-        """The cursor behind the last event: every commit that was acknowledged before this call is before it.
+        """The cursor after the last event: every commit acknowledged before this call is before it.
 
-        It moves whenever something is committed, so whoever waits for something new compares it.
+        It moves with every commit, so comparing it detects new events.
         """
         return self._registry.store.feed_end()
 
     @consumer
     def consumer(self, name: str, *, start: str = "start") -> Consumer:
-        """A named consumer of the feed, which goes on where it was, at least once for each event; see `Consumer`.
+        """A named consumer of the feed, which resumes where it stopped and gets each event at least once; see `Consumer`.
 
-        start: where one begins that is new: ``start``, ``now`` or a cursor.
+        start: where a new consumer begins: ``start``, ``now`` or a cursor.
 
         Raises:
-            InvalidArgument: when the name or the start can't be meant.
+            InvalidArgument: when the name or the start is invalid.
         """
         return self._consumer(name, start)
 
     @iterate
     def consumers(self) -> Iterator[ConsumerStatus]:
-        """How each named consumer stands, hooks among them, sorted by their names."""
+        """The status of each named consumer, including hooks, sorted by name."""
         store = self._registry.store
         for name in store.consumers.names():
             yield self._consumer(name, "start").status()
@@ -86,13 +86,13 @@ class FeedPart(Part[M]):
 
     @call
     def hooks(self, *, tell: Tell = lambda _: None) -> Hooks:
-        """The hooks of `hooks.toml`, to be run, tried, or helped on; see `Hooks`.
+        """The hooks of `hooks.toml`, to run, test or retry; see `Hooks`.
 
-        tell: is called for whatever becomes of an event, from the hooks' threads.
+        tell: called with the result of each delivery, from the hooks' threads.
 
         Raises:
             NotFound: when there is no such file.
-            InvalidHooks: when it can't be meant; every problem is named.
+            InvalidHooks: when it is invalid; every problem is listed.
         """
         from registration.feed.hooks.hooks import Hooks  # noqa: PLC0415  # few programs run them
 
@@ -100,16 +100,16 @@ class FeedPart(Part[M]):
 
     @call
     def dead_letters(self) -> DeadLetters:
-        """The events that hooks gave up."""
+        """The events that hooks failed to deliver."""
         from registration.feed.hooks.hooks import dead_letters_of  # noqa: PLC0415  # as above
 
         return dead_letters_of(self._registry.store)
 
     @call
     def reconcile(self) -> int:
-        """Look for events that the feed doesn't have, and add them at its end; how many there were.
+        """Find events that are missing from the feed and append them; returns their number.
 
-        Needed only where somebody else put them there: an earlier release that wrote meanwhile, a log that was copied in.
+        Only needed if they got there in another way: an earlier release that wrote in the meantime, a log that was copied in.
         """
         return self._registry.store.reconcile_feed()
 

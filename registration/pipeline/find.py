@@ -65,7 +65,9 @@ class FindPart(Part[M]):
         wanted = check_filters(store.definition.chart, state=state, **filters)
         order = Order.of(sort)
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise InvalidArgument(f"`limit` is {limit!r}; a number from 1 on is expected.", "Say how many.")
+            raise InvalidArgument(
+                f"Invalid `limit` {limit!r}: expected 1 or more.", "Pass the maximum number."
+            )
         place = None if after is None else place_of(after, source=store.source, filters=wanted, order=order)
         return Listing(
             self._summaries(wanted, order, place, limit),
@@ -145,7 +147,7 @@ class FindPart(Part[M]):
             return catalog.refresh(store.streams(), quick=quick, anew=anew, step=step)
         except Unusable as why:
             raise StoreError(
-                f"The catalog can't be kept: {why}.", "Lists come from one in memory meanwhile."
+                f"The search index can't be stored: {why}.", "Lists come from one in memory meanwhile."
             ) from None
 
     @call
@@ -226,11 +228,11 @@ class FindPart(Part[M]):
         return Catalog(self._registry.store, **where)
 
     def _kinds(self) -> Policy:
-        """The policy in force, for what kinds there are; without any, where it can't be meant."""
+        """The policy in force, for its kinds; the empty one if it is invalid."""
         try:
             return self._registry.policy()
         except RegistrationError as error:
-            _log.warning("Kinds can't be told: %s", error)
+            _log.warning("Kinds can't be determined: %s", error)
             return NO_POLICY
 
 

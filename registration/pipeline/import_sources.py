@@ -50,20 +50,18 @@ def open_source(
         InvalidArgument: when it is a registry itself, or can't be continued from there.
     """
     if place != "-" and not os.path.exists(place):
-        raise NotFound(f"There is no file or folder {place}.", "Name one, or - for standard input.")
+        raise NotFound(f"There is no file or directory {place}.", "Pass one, or - for standard input.")
     if place != "-" and os.path.isdir(place):
         if _is_registry(place):
-            raise InvalidArgument(f"{place} is a registry.", "Name the folder that the documents are in.")
+            raise InvalidArgument(f"{place} is a registry.", "Pass the directory of the documents.")
         if next(_files(place), None) is None:
-            raise NotFound(
-                f"There is no .json file in {place}.", "Name the folder that the documents are in."
-            )
+            raise NotFound(f"There is no .json file in {place}.", "Pass the directory of the documents.")
         total = sum(1 for _ in _files(place)) if counted and continue_from is None else None
         files = _from_file(place, continue_from)
         return Source((_file(place, name, document_bytes_max) for name in files), total)
     if place != "-" and not place.endswith(LINES):
         if continue_from is not None:
-            raise InvalidArgument(f"{place} is one document: there is no place in it to continue from.")
+            raise InvalidArgument(f"{place} is a single document: there is no position to continue from.")
         name = os.path.basename(place)
         return Source(iter([_file(os.path.dirname(place), name, document_bytes_max)]), 1)
     first = _first_line(place, continue_from)
@@ -106,23 +104,23 @@ def _from_file(directory: str, first: str | None) -> Iterator[str]:
             yield name
     if not reached:
         raise InvalidArgument(
-            f"There is no file {first} in {directory} to continue from.", "Name it as it was told."
+            f"There is no file {first} in {directory} to continue from.", "Pass it as reported."
         )
 
 
 def _file(directory: str, name: str, bytes_max: int) -> Offer:
     """The document of one file."""
     if not name or name.endswith("/"):
-        problem = StoreError(f"The folder {name or directory} can't be read.", "Check who may read it.")
+        problem = StoreError(f"The directory {name or directory} can't be read.", "Check its permissions.")
         return Offer(source=name or directory, problem=problem)
     try:
         with open(os.path.join(directory, name), "rb") as opened:
             raw = opened.read(bytes_max + 1)
         return Offer(source=name, document=parse_document(raw, source=name, size_bytes_max=bytes_max))
     except FileNotFoundError:
-        return Offer(source=name, problem=NotFound(f"There is no file {name}.", "Name one that exists."))
+        return Offer(source=name, problem=NotFound(f"There is no file {name}.", "Pass one that exists."))
     except OSError as error:
-        problem = StoreError(f"{name} can't be read: {error.strerror}.", "Name a file that can be read.")
+        problem = StoreError(f"{name} can't be read: {error.strerror}.", "Pass a readable file.")
         return Offer(source=name, problem=problem)
     except RegistrationError as error:
         return Offer(source=name, problem=error)
@@ -133,7 +131,7 @@ def _first_line(place: str, continue_from: str | None) -> int:
         return 1
     if not continue_from.isascii() or not continue_from.isdigit() or int(continue_from) < 1:
         raise InvalidArgument(
-            f"{continue_from!r} is no line of {place} to continue from.", "Give its number, from 1."
+            f"{continue_from!r} is not a line number of {place}.", "Pass the number of a line, from 1."
         )
     return int(continue_from)
 
@@ -148,11 +146,9 @@ def _opened_lines(place: str, stdin: Callable[[], BinaryIO], first: int, bytes_m
     try:
         opened = stdin() if place == "-" else open(place, "rb")  # noqa: SIM115  # closed below; standard input is not
     except FileNotFoundError:
-        raise NotFound(f"There is no file {place}.", "Name one that exists.") from None
+        raise NotFound(f"There is no file {place}.", "Pass one that exists.") from None
     except OSError as error:
-        raise StoreError(
-            f"{place} can't be read: {error.strerror}.", "Name a file that can be read."
-        ) from None
+        raise StoreError(f"{place} can't be read: {error.strerror}.", "Pass a readable file.") from None
     try:
         for number, raw in enumerate(_lines(opened, bytes_max + WORDS_BYTES_MAX), 1):
             if number >= first and raw.strip():
@@ -194,22 +190,22 @@ def _line(name: str, number: int, raw: bytes, bytes_max: int) -> Offer:
 def _bounded(document: Document, place: str, bytes_max: int) -> Document:
     if document.size_bytes > bytes_max:
         raise InvalidDocument(
-            place, [f"it has {document.size_bytes:,} bytes; at most {bytes_max:,} are taken"]
+            place, [f"it has {document.size_bytes:,} bytes; at most {bytes_max:,} are allowed"]
         )
     return document
 
 
 def _check_words(place: str, words: dict[str, Any]) -> None:
     """What a line says of its document can be meant."""
-    problems = [f"{name!r} is none of {', '.join(_WORDS)}" for name in words if name not in _WORDS]
+    problems = [f"{name!r} is not one of {', '.join(_WORDS)}" for name in words if name not in _WORDS]
     problems += [
-        f"{name!r} is {item!r}; {'true or false' if kind is bool else 'text'} is expected"
+        f"{name!r} is {item!r}; expected {'true or false' if kind is bool else 'text'}"
         for name, kind in _WORDS.items()
         if (item := words.get(name)) is not None and type(item) is not kind
     ]
     if problems:
         raise InvalidArgument(
-            f"{place} says more of its `document` than can be meant: {'; '.join(problems)}.",
-            'Correct it. A document that has such a member itself goes into another one: {"document": {…}}.',
+            f"{place} has invalid members next to its `document`: {'; '.join(problems)}.",
+            'Correct it. Wrap a document that itself has a member `document`: {"document": {…}}.',
             problems=problems,
         )

@@ -102,7 +102,7 @@ class Importer:
         first = steps(pipeline.lifecycle, None).get("create")
         if first is None:
             raise InvalidArgument(
-                f"The lifecycle {pipeline.lifecycle.name!r} has no `create`, so nothing can be imported.",
+                f"The lifecycle {pipeline.lifecycle.name!r} has no action `create`, so nothing can be imported.",
                 "See what it has.",
                 Next(operation="lifecycle.show"),
             )
@@ -212,7 +212,7 @@ class Importer:
         if SUBMIT not in steps(chart, self._drafted):
             raise InvalidArgument(
                 f"The lifecycle {chart.name!r} has no `{SUBMIT}` from {self._drafted}.",
-                "Import without handing in.",
+                "Import without submitting.",
             )
 
 
@@ -230,7 +230,7 @@ def _own_id(offer: Offer) -> str:
         raise InvalidDocument(
             f"Without an id, {offer.place}",
             error.details["problems"],
-            'Give it a name, or an id on a line of a .jsonl file: {"id": "…", "document": {…}}.',
+            'Add a name, or an id on a line of a .jsonl file: {"id": "…", "document": {…}}.',
         ) from None
 
 
@@ -247,8 +247,8 @@ def _same(id: str, found: StateSnapshot | None, document: Document) -> StateSnap
 
 def _different(id: str, found: str | None, offered: str) -> AlreadyExists:
     return AlreadyExists(
-        f"{id!r} is there with another document: {found or 'none'}, not {offered}.",
-        "Nothing was changed. Give this one another id, or revise the one that is there.",
+        f"{id!r} exists with another document: {found or 'none'}, not {offered}.",
+        "Nothing was changed. Choose another id for this one, or revise the existing one.",
         Next(operation="act", action="revise", id=id, missing=("document",)),
         manifest_id=id,
         found=found,

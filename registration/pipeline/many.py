@@ -233,12 +233,12 @@ def carry_out(items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: i
     raises is the item's result. The work runs in one of `workers` threads, 1 to 64.
 
     Raises:
-        InvalidArgument: when `workers` can't be meant.
+        InvalidArgument: when `workers` is invalid.
     """
     if type(workers) is not int or not 1 <= workers <= WORKERS_MAX:
         raise InvalidArgument(
-            f"`workers` is {workers!r}; a number of threads from 1 to {WORKERS_MAX} is expected.",
-            "8 do for most disks.",
+            f"Invalid `workers` {workers!r}: expected 1 to {WORKERS_MAX}.",
+            "8 are enough for most disks.",
         )
     return Results(items, prepare, workers=workers)
 
@@ -247,7 +247,7 @@ def mention(untold: Iterable[ItemResult[Any, Any]]) -> None:
     """Log which items were carried out although nobody took their results."""
     done = [str(one.index) for one in untold if one.error is None]
     if done:
-        _log.warning("items were carried out whose results nobody took; by index: %s", ", ".join(done))
+        _log.warning("items were executed but their results not read; by index: %s", ", ".join(done))
 
 
 def creation(registry: OpenRegistry, given: CreateItem | Mapping[str, Any]) -> Work[TransitionResult]:
@@ -273,9 +273,9 @@ def transition(registry: OpenRegistry, given: TransitionItem | Mapping[str, Any]
     named = [name for name in ("action", "target_state") if getattr(item, name) is not None]
     if len(named) != 1 or type(getattr(item, named[0])) is not str:
         raise InvalidArgument(
-            f"The item for {id!r} says {' and '.join(named) or 'neither action nor target_state'}; the "
-            "name of one of the two is expected.",
-            "Say what to do, or which state to reach.",
+            f"The item for {id!r} has {' and '.join(named) or 'neither action nor target_state'}; expected "
+            "exactly one of the two.",
+            "Pass an action, or a target state.",
             manifest_id=id,
         )
     if item.document is not None and item.action is None:
@@ -296,7 +296,7 @@ def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
         return given
     if not isinstance(given, Mapping):
         raise InvalidArgument(
-            f"An item is a {kind.__name__}, or a mapping with its members; found {type(given).__name__}.",
+            f"Expected a {kind.__name__}, or a mapping with its members; found {type(given).__name__}.",
             "See `registration.pipeline.many`.",
         )
     needed = ["document"] if kind is CreateItem else ["manifest_id"]
@@ -306,8 +306,8 @@ def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
     problems += [f"{name!r} is missing" for name in needed if name not in given]
     if problems:
         raise InvalidArgument(
-            f"A {kind.__name__} can't be made of the mapping: {'; '.join(problems)}.",
-            "Correct it and give it again.",
+            f"Invalid {kind.__name__}: {'; '.join(problems)}.",
+            "Correct it and try again.",
             problems=problems,
         )
     return kind(**given)
@@ -315,7 +315,7 @@ def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
 
 def _unknown(name: str, known: list[str]) -> str:
     meant = nearest(name, known).strip()
-    return f"{name!r} is none of its members" + (f" ({meant})" if meant else "")
+    return f"{name!r} is an unknown member" + (f" ({meant})" if meant else "")
 
 
 @dataclass(slots=True, eq=False)

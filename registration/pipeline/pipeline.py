@@ -117,11 +117,11 @@ class RegistrationPipeline:
         _check_settings(document_bytes_max, lock_timeout_s, snapshots)
         if (root is None) is (store is None):
             raise InvalidArgument(
-                "A pipeline needs a root or a store, and not both.", "Give the registry's directory."
+                "A pipeline needs either a root or a store.", "Pass the registry's directory."
             )
         if store is not None and (lifecycle is not None or guards is not None):
             raise InvalidArgument(
-                "A store has its lifecycle already: `lifecycle` and `guards` are for a registry on files.",
+                "A store already has a lifecycle: `lifecycle` and `guards` are for a registry on files.",
                 "Give the store its definition: `open_memory(source, definition)`.",
             )
         self.made = False
@@ -179,7 +179,7 @@ class RegistrationPipeline:
             try:
                 self.find.catch_up_catalog()
             except RegistrationError as error:  # the next list says so, if it is still true then
-                _log.info("The catalog was not brought up to date: %s", error)
+                _log.info("The search index was not updated: %s", error)
         if "sessions" in self.__dict__:
             self.sessions.close()
         self._registry.close()
@@ -282,7 +282,7 @@ class RegistrationPipeline:
     def revise(
         self, manifest_id: str, document: Mapping[str, Any] | bytes | Document, **words: Unpack[Words]
     ) -> TransitionResult:
-        """Give a DRAFT another document. Approvals of the earlier one lapse.
+        """Replace the document of a DRAFT. Approvals of the earlier one lapse.
 
         Raises: as `transition_state`, and InvalidDocument.
         """
@@ -459,7 +459,8 @@ class RegistrationPipeline:
         self._registry.state(manifest_id)
         if snapshot.stream != manifest_id:
             raise InvalidArgument(
-                f"The snapshot is of {snapshot.stream!r}, not of {manifest_id!r}.", "Give the manifest's own."
+                f"The snapshot is of {snapshot.stream!r}, not of {manifest_id!r}.",
+                "Pass the manifest's own snapshot.",
             )
         self._registry.engine.persist(snapshot)
 
@@ -539,7 +540,7 @@ class RegistrationPipeline:
         """
         self._registry.check_open()
         if event != "state_change":
-            raise InvalidArgument(f"There is no {event!r} to listen to.", "Listen to 'state_change'.")
+            raise InvalidArgument(f"There is no event {event!r}.", "Listen to 'state_change'.")
         return self._registry.engine.publisher.subscribe(handler)
 
     def emit_state_change(self, change: StateChange) -> None:
@@ -601,19 +602,19 @@ class RegistrationPipeline:
 def _check_settings(document_bytes_max: int, lock_timeout_s: float, snapshots: str) -> None:
     if type(document_bytes_max) is not int or document_bytes_max < DOCUMENT_BYTES_MIN:
         raise InvalidArgument(
-            f"`document_bytes_max` is {document_bytes_max!r}; a number of bytes, {DOCUMENT_BYTES_MIN} or more, is "
+            f"Invalid `document_bytes_max` {document_bytes_max!r}: expected bytes, {DOCUMENT_BYTES_MIN} or more"
             "expected.",
-            "Give the size of the largest document.",
+            "Pass the maximum size of a document.",
         )
     if not 0 <= lock_timeout_s <= LOCK_TIMEOUT_S_MAX:
         raise InvalidArgument(
-            f"`lock_timeout_s` is {lock_timeout_s!r}; seconds from 0 to {LOCK_TIMEOUT_S_MAX:,} are expected.",
-            "Say how long to wait for somebody else.",
+            f"Invalid `lock_timeout_s` {lock_timeout_s!r}: expected seconds, 0 to {LOCK_TIMEOUT_S_MAX:,}.",
+            "Pass the time to wait for a lock.",
         )
     if snapshots not in ("each", "idle"):
         raise InvalidArgument(
-            f"`snapshots` is {snapshots!r}; 'each' or 'idle' is expected.",
-            "Say when state.json is to be written.",
+            f"Invalid `snapshots` {snapshots!r}: expected 'each' or 'idle'.",
+            "Choose when to write state.json.",
         )
 
 

@@ -286,7 +286,7 @@ class UpkeepPart(Part[M]):
         try:
             return tuple(mend(self._registry.names, state, dry_run=dry_run))
         except (StoreError, LockTimeout, VersionConflict) as error:
-            _log.warning("%s: its name %r could not be looked after: %s", state.stream, state.name, error)
+            _log.warning("%s: its name %r could not be recovered: %s", state.stream, state.name, error)
             return ()
 
 

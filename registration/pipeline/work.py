@@ -114,8 +114,8 @@ class WorkPart(Part[M]):
             raise not_held(key)
         if not reason.strip():
             raise InvalidArgument(
-                f"Taking {held.holder!r} the claim on {manifest_id!r} away needs a reason.",
-                "Say why: they will want to know.",
+                f"Breaking {held.holder}'s lock on {manifest_id!r} requires a reason.",
+                "Give one: the holder will want to know.",
             )
         self._registry.engine.record_broken_claim(manifest_id, held, actor=who, reason=reason.strip())
         with suppress(NotFound):  # it has ended meanwhile
@@ -136,5 +136,5 @@ class WorkPart(Part[M]):
     def _named(self, actor: str | None) -> str:
         who = actor if actor is not None else self._registry.actor
         if who is None:
-            raise InvalidArgument("A claim needs somebody who has it.", "Name the actor.")
+            raise InvalidArgument("A lock requires an actor.", "Name the actor.")
         return who

@@ -1,4 +1,4 @@
-"""Reading `policy.toml`: the rules that a registry has besides those of its lifecycle.
+"""Reading `policy.toml`: the rules of a registry in addition to those of its lifecycle.
 
 ::
 
@@ -10,7 +10,7 @@
     [[kinds]]
     name = "mcp-server"
     match = { "/$schema" = "https://static.modelcontextprotocol.io/schemas/*" }
-    schema = "schemas/mcp-server.schema.json"      # beside this file; "…#/definitions/X" for a part of it
+    schema = "schemas/mcp-server.schema.json"      # relative to this file; "…#/definitions/X" for a part of it
 
     [[guards]]
     guard = "approvals"
@@ -21,10 +21,10 @@
     log = true
 
     [claims]
-    exclusive = ["approve", "reject"]              # what a claim keeps others from; all that is done, where it isn't said
+    exclusive = ["approve", "reject"]              # the actions that a lock reserves for its holder; default: all
 
-Every problem is reported at once, with its path in the file. The policy that comes of it has the digests of the schemas
-in the place of their file names, so its own digest stands for all that it demands.
+Every problem is reported at once, with its path in the file. The resulting policy contains the digests of the schemas
+instead of their file names, so its own digest covers everything that it demands.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ SCHEMA_BYTES_MAX = 4 * 1024 * 1024
 PROBLEMS_MAX = 100
 
 DOTS_MAX = 500
-"""How many dots a line may have. What a dotted key costs `tomllib`, in time and memory, grows with the square of its parts."""
+"""The maximum number of dots in a line. A dotted key costs `tomllib` quadratic time and memory in its parts."""
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 
 ReadBeside = Callable[[str], bytes]
-"""The bytes of a file beside the policy, by its relative path. Raises OSError."""
+"""The bytes of a file in the policy's directory, by its relative path. Raises OSError."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -107,10 +107,10 @@ def parse_policy(
     read: ReadBeside,
     guards: Mapping[str, Guard] | None = None,
 ) -> Policy:
-    """The policy that a file says.
+    """The policy in a file.
 
-    source: what to call the file. chart: the lifecycle whose actions it speaks of. read: gives the schemas that stand beside
-    it. guards: those of the program, by name, besides the built-in ones and the installed ones.
+    source: the file's name in errors. chart: the lifecycle whose actions it names. read: reads the schemas in the policy's
+    directory. guards: those of the program, by name, besides the built-in ones and the installed ones.
 
     Raises:
         InvalidPolicy: listing every problem, with its path in the file.
@@ -145,7 +145,7 @@ def parse_policy(
 def policy_from(
     data: Mapping[str, Any], schema: Callable[[str], Any], guards: Mapping[str, Guard] | None = None
 ) -> Policy:
-    """The policy that was kept as `Policy.data`. schema: gives the schemas by digest."""
+    """The policy that was stored as `Policy.data`. schema: returns the schemas by digest."""
     return Policy(
         name=data["name"],
         roles={role: tuple(actors) for role, actors in data["roles"].items()},
@@ -168,7 +168,7 @@ def policy_from(
 
 def _File_of(raw: bytes, source: str) -> _File:  # noqa: N802  # what it gives is a _File
     try:
-        # What is kept by digest has to be JSON: TOML has times and dates besides.
+        # The form that is stored by digest is JSON; TOML also has times and dates.
         value = check_document(_toml(raw, source), source=source, size_bytes_max=POLICY_BYTES_MAX).value
         return _File.model_validate(value)
     except InvalidDocument as error:
@@ -182,7 +182,7 @@ def _toml(raw: bytes, source: str) -> dict[str, Any]:
     if len(raw) > POLICY_BYTES_MAX:
         raise _refused(source, [f"it has more than {POLICY_BYTES_MAX:,} bytes"])
     if raw.startswith(b"\xef\xbb\xbf"):
-        raise _refused(source, ["it begins with a byte order mark; save it as UTF-8 without one"])
+        raise _refused(source, ["it begins with a byte order mark; save it as UTF-8 without a BOM"])
     for number, line in enumerate(raw.split(b"\n"), start=1):
         if line.count(b".") > DOTS_MAX:
             raise _refused(source, [f"line {number} has more than {DOTS_MAX} dots; break it up"])
@@ -194,7 +194,7 @@ def _toml(raw: bytes, source: str) -> dict[str, Any]:
         problem = f"it is not TOML: {error}"
     except RecursionError:
         problem = "it is nested too deep"
-    except ValueError:  # Python converts no integer of thousands of digits, since that takes too long
+    except ValueError:  # Python refuses to convert integers of thousands of digits
         problem = "it has a number of thousands of digits"
     raise _refused(source, [problem])
 
@@ -205,7 +205,7 @@ def _refused(source: str, problems: list[str]) -> InvalidPolicy:
 
 
 def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guard] | None) -> Iterator[str]:
-    """What is wrong with one use of a guard; each with the rest of its path."""
+    """The problems of one use of a guard, each with the rest of its path."""
     parameters = dict(use.model_extra or {})
     yield from problems_of_use(use.guard, parameters, guards)
     yield from _unknown_actions("actions", use.actions, chart)
@@ -214,7 +214,7 @@ def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guar
             where = "any" if use.guard == "role" else "roles"
             yield f"{where}: [roles] has no {role!r}{_meant(role, said.roles)}"
     if use.guard in BUILTIN and "kinds" in BUILTIN[use.guard].parameters:
-        # A guard is asked about documents of these kinds only: of one that isn't there, never.
+        # A guard only applies to documents of these kinds: with an unknown kind, never.
         kinds = [kind.name for kind in said.kinds]
         for kind in _named(parameters, "kinds"):
             if kind not in kinds:
@@ -229,7 +229,7 @@ def _unknown_actions(path: str, actions: Iterable[str], chart: Chart) -> Iterato
 
 
 def _meant(wanted: str, known: Iterable[str]) -> str:
-    """The nearest of the known words, as a sentence behind one that has no full stop yet; or nothing."""
+    """The closest known word, as a sentence that ends the one before; or an empty string."""
     found = nearest(wanted, known)
     return f".{found}" if found else ""
 
@@ -244,7 +244,7 @@ def _kind(path: str, said: _Kind, read: ReadBeside, schemas: dict[str, Any], pro
     for wanted in said.match:
         if not _POINTER.fullmatch(wanted):
             right = "a ~ is ~0 and a / in a name ~1" if wanted.startswith("/") else f"write it as '/{wanted}'"
-            problems.append(f"{path}.match: {wanted!r} is no JSON Pointer; {right}")
+            problems.append(f"{path}.match: {wanted!r} is not a JSON Pointer; {right}")
     if said.schema_file is None:
         return Kind(said.name, said.match)
     name, _, below = said.schema_file.partition("#")
@@ -257,15 +257,15 @@ def _kind(path: str, said: _Kind, read: ReadBeside, schemas: dict[str, Any], pro
 
 
 def _schema(name: str, below: str, read: ReadBeside) -> tuple[Document | None, list[str]]:
-    """The JSON Schema in a file beside the policy, and what is wrong with it. below: the pointer to a definition in it."""
+    """The JSON Schema in a file of the policy's directory, and its problems. below: the pointer to a definition in it."""
     from registration.rules.guards.schema import check_schema  # noqa: PLC0415  # only where there are schemas
 
     if not name or not name.isprintable():
-        return None, [f"{name!r} is no file's name"]
+        return None, [f"{name!r} is not a file name"]
     if name.startswith("/") or ".." in name.split("/"):
-        return None, [f"{name!r} is not beside the policy; put the file there"]
+        return None, [f"{name!r} is not in the policy's directory; put the file there"]
     if not _POINTER.fullmatch(below):
-        return None, [f"{below!r} is no JSON Pointer; one stands behind the #, as in '#/$defs/name'"]
+        return None, [f"{below!r} is not a JSON Pointer; put one after the #, as in '#/$defs/name'"]
     try:
         document = parse_document(read(name), source=name, size_bytes_max=SCHEMA_BYTES_MAX)
     except OSError as error:
@@ -288,26 +288,26 @@ _EXPECTED = {
 
 
 def _wrong(wrong: Any) -> str:
-    """What is wrong with the form, in our words, with its path."""
+    """A problem of the form, in our words, with its path."""
     kind, steps, found = wrong["type"], wrong["loc"], wrong["input"]
     if steps[-1] == "[key]":
-        return f"{path_of(steps[:-2])}: {shown(found)} is no name; one has 1 to 200 characters"
+        return f"{path_of(steps[:-2])}: {shown(found)} is an invalid name; one has 1 to 200 characters"
     if kind == "extra_forbidden":
         known = _members(steps)
-        what = f"there is no such member.{nearest(str(steps[-1]), known)} It takes {', '.join(known)}"
+        what = f"unknown member.{nearest(str(steps[-1]), known)} It takes {', '.join(known)}"
     elif kind == "missing":
         what = "it is missing"
     elif kind in ("string_too_short", "string_too_long"):
-        what = f"it has to have 1 to 200 characters, not {len(found):,}"
+        what = f"it must have 1 to 200 characters, not {len(found):,}"
     elif kind == "too_short":
         what = "it is empty"
     else:
-        what = f"it has to be {_EXPECTED[kind]}, not {shown(found)}"
+        what = f"it must be {_EXPECTED[kind]}, not {shown(found)}"
     return f"{path_of(steps)}: {what}"
 
 
 def _members(steps: tuple[int | str, ...]) -> list[str]:
-    """The members that the table has whose member is at that path."""
+    """The members of the table that contains the member at that path."""
     tables: dict[int | str, type[_Strict]] = {"refusals": _Refusals, "claims": _Claims}
     model = _File if len(steps) == 1 else tables.get(steps[0], _Kind)
     return [info.alias or name for name, info in model.model_fields.items()]

@@ -371,7 +371,7 @@ class LeaseContract:
         assert (history[-1].by, history[-1].reason) == ("dan", "gone home")
         assert (history[-1].number, history[-2].number) == (HISTORY_MAX + 2, HISTORY_MAX + 1)
 
-    # -- what can't be meant ---------------------------------------------------------------------------------
+    # -- invalid arguments -----------------------------------------------------------------------------------
 
     def test_what_is_no_key_is_refused(self, open_leases: OpenLeases) -> None:
         """Before anything is made of it."""

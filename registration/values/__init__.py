@@ -1,4 +1,4 @@
-"""Level 1, the values: ids, times, documents, events, commands, snapshots.
+"""The values: ids, times, documents, events, commands, snapshots.
 
 Frozen, without behaviour beyond their own shape, and without I/O. Read `events` first.
 """

@@ -1,6 +1,7 @@
-"""Commands: one request about one manifest, and the words that may come with it, declared and checked once.
+"""Commands: one request about one manifest, and its arguments ("words"), declared and validated once.
 
-`Words` and its parts are what the pipeline's methods take; `command` checks them, all problems at once, and makes the `Command`.
+`Words` and its parts are the arguments of the pipeline's methods; `command` validates them, all problems at once, and builds the
+`Command`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _HEAD = re.compile("[0-9a-f]{64}")
 
 
 class Basics(TypedDict, total=False):
-    """What every command takes.
+    """The arguments of every command.
 
-    actor: who acts; the pipeline's `actor` where it is missing. comment: a remark to record with the event. idempotency_key: the
-    same key with the same request gives the first answer again and writes nothing; a manifest remembers its 64 latest keys.
-    correlation_id: groups what belongs to one request; by default the id of the event.
+    actor: by default the pipeline's `actor`. comment: a remark to store with the event. idempotency_key: the
+    same key with the same request returns the first result again and writes nothing; a manifest remembers its 64 latest keys.
+    correlation_id: groups the events of one request; by default the id of the event.
     """
 
     actor: str | None
@@ -42,11 +43,11 @@ class Basics(TypedDict, total=False):
 
 
 class Pins(TypedDict, total=False):
-    """What has to hold for the command to be carried out.
+    """The preconditions of a command.
 
     expected_version: the manifest is at this version. expected_digest, expected_head: its document has this digest, and its
-    log ends in this hash: what was looked at is what is acted on. fence: the number of the lease on the manifest
-    (``manifests/<id>``) that the caller works under; refused as soon as a later one is known.
+    log ends in this hash: it is exactly the reviewed state. fence: the fencing number of the caller's lease on the manifest
+    (``manifests/<id>``); refused once a later one is known.
     """
 
     expected_version: int | None
@@ -56,41 +57,41 @@ class Pins(TypedDict, total=False):
 
 
 class Why(TypedDict, total=False):
-    """reason: why, for the record."""
+    """reason: stored with the event."""
 
     reason: str | None
 
 
 class More(TypedDict, total=False):
-    """context: other JSON values to record with the event, up to 64 KiB."""
+    """context: further JSON values to store with the event, up to 64 KiB."""
 
     context: Mapping[str, Any] | None
 
 
 class CreateWords(Basics, More, total=False):
-    """What accompanies a creation."""
+    """The arguments of a creation."""
 
 
 class ReachWords(Basics, Pins, total=False):
-    """What accompanies `transition_state`, whose context holds the reason as well."""
+    """The arguments of `transition_state`, whose context contains the reason as well."""
 
 
 class RejectWords(Basics, More, Pins, total=False):
-    """What accompanies a rejection, besides its reason."""
+    """The arguments of a rejection, besides its reason."""
 
 
 class Words(Basics, More, Pins, Why, total=False):
-    """What may accompany an action."""
+    """The arguments of any action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One request. Exactly one of `action` and `target` is given.
 
-    stream: the id of the manifest. action: what to do; target: the state to reach by whichever action
-    leads there. document: what `create` and `revise` carry. claim: the lease that somebody has on the manifest at this moment.
-    undoes: the version of the event that this one takes back. tags: those to give or to take away. members: more that the
-    event's data says, from the program and not from people. The rest is explained in `Words`.
+    stream: the manifest's id. action: the action to take; target: the state to reach, by any action that
+    leads there. document: the new document, for `create` and `revise`. claim: the lease that is held on the manifest at this moment.
+    undoes: the version of the event that this command undoes. tags: the tags to add or remove. members: further members of the
+    event's data, set by the program, not by users. The rest is documented in `Words`.
     """
 
     stream: str
@@ -115,19 +116,19 @@ class Command:
     members: Mapping[str, Any] | None = None
 
     def payload(self) -> dict[str, Any]:
-        """What the event will say of the request besides its action, in the order of the format."""
+        """The members of the event's data that come from the request, without the action, in the order of the format."""
         said = {"reason": self.reason, "comment": self.comment, "context": self.context}
         return {name: value for name, value in said.items() if value} | dict(self.members or {})
 
 
 def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
-    """The command that `words` ask for. rest: members of the `Command` that no caller words, such as its action.
+    """The command with the arguments `words`. rest: members of the `Command` that are not arguments, such as its action.
 
-    Nothing is converted: a number is no text, and text is no number.
+    Nothing is converted: a number is not accepted as text, nor text as a number.
 
     Raises:
-        InvalidArgument: naming every word that is wrong, what is expected, and what was found.
-        TypeError: when there is no such word.
+        InvalidArgument: naming every invalid argument, the expected and the found value.
+        TypeError: when there is no such argument.
     """
     check_id(stream)
     checked: dict[str, Any] = {}
@@ -143,7 +144,7 @@ def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
                 problems.append(f"{word}: {problem} (found {_shorten(value)})")
     if problems:
         raise InvalidArgument(
-            f"The request for {stream!r} is invalid: {'; '.join(problems)}.",
+            f"Invalid request for {stream!r}: {'; '.join(problems)}.",
             "Correct it and try again.",
             manifest_id=stream,
             problems=problems,
@@ -154,34 +155,34 @@ def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
 def _label(value: object) -> str:
     text = _unicode(value)
     if not 1 <= len(text) <= LABEL_CHARACTERS_MAX:
-        raise ValueError(f"1 to {LABEL_CHARACTERS_MAX} characters are expected")
+        raise ValueError(f"expected 1 to {LABEL_CHARACTERS_MAX} characters")
     if not text.isprintable() or text != text.strip():
-        raise ValueError("it has control characters, or white space at an end")
+        raise ValueError("it has control characters, or leading or trailing white space")
     return text
 
 
 def _text(value: object) -> str:
     text = _unicode(value)
     if len(text) > TEXT_CHARACTERS_MAX:
-        raise ValueError(f"at most {TEXT_CHARACTERS_MAX:,} characters are expected")
+        raise ValueError(f"expected at most {TEXT_CHARACTERS_MAX:,} characters")
     return text.strip()
 
 
 def _unicode(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("text is expected")  # noqa: TRY004  # collected with all other problems
+        raise ValueError("expected text")  # noqa: TRY004  # collected with all other problems
     text = str.__str__(value)  # a member of an enumeration as its value
     if any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("it has half of a surrogate pair, which is not a character")
+        raise ValueError("it has a lone surrogate, which is not a character")
     return text
 
 
 def _context(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError("a mapping is expected")  # noqa: TRY004  # as above
+        raise ValueError("expected a mapping")  # noqa: TRY004  # as above
     taken = {"reason", "comment", "document"} & value.keys()
     if taken:
-        raise ValueError(f"{', '.join(sorted(taken))}: given twice, or not taken here")
+        raise ValueError(f"{', '.join(sorted(taken))}: given twice, or not accepted here")
     try:
         return check_document(dict(value), source="it", size_bytes_max=CONTEXT_BYTES_MAX).value
     except InvalidDocument as error:
@@ -191,7 +192,7 @@ def _context(value: object) -> dict[str, Any]:
 def _integer(at_least: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         if type(value) is not int or not at_least <= value <= NUMBER_MAX:
-            raise ValueError(f"an integer from {at_least} to 2**53 - 1 is expected")
+            raise ValueError(f"expected an integer from {at_least} to 2**53 - 1")
         return value
 
     return check
@@ -199,15 +200,13 @@ def _integer(at_least: int) -> Callable[[object], int]:
 
 def _digest(value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise ValueError(
-            "sha256: and 64 hex digits, all of them, are expected, as they are shown with the manifest"
-        )
+        raise ValueError("expected sha256: and all 64 hex digits, as shown with the manifest")
     return value
 
 
 def _head(value: object) -> str:
     if not isinstance(value, str) or not _HEAD.fullmatch(value):
-        raise ValueError("64 hex digits, all of them, are expected, as they are shown with the manifest")
+        raise ValueError("expected all 64 hex digits, as shown with the manifest")
     return value
 
 
@@ -228,4 +227,4 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "idempotency_key": _label,
     "correlation_id": _label,
 }
-"""By word, what checks it; a test holds this against `Words`."""
+"""The check of each argument; a test compares this with `Words`."""

@@ -1,12 +1,12 @@
-"""Documents: any JSON object that means the same to everyone who reads it.
+"""Documents: JSON objects that every reader parses to the same value.
 
-A document is checked once, at intake, against I-JSON (RFC 7493): UTF-8 without lone surrogates, no key
-twice in one object, no NaN or infinity, no integer beyond ±2**53. Its size and depth are bounded. All
-problems are reported at once, each with its JSON Pointer (RFC 6901).
+A document is validated once, at intake, against I-JSON (RFC 7493): UTF-8 without lone surrogates, no duplicate
+keys, no NaN or infinity, no integer beyond ±2**53. Its size and depth are bounded. All problems are reported at
+once, each with its JSON Pointer (RFC 6901).
 
-What is kept is what was given, member for member and in its order; numbers are IEEE 754 doubles or
-integers. The digest is SHA-256 over the RFC 8785 form (JCS), so white space and the order of members don't
-change it, and anybody can compute it again in any language.
+The document is stored as given, member for member and in its order; numbers are IEEE 754 doubles or
+integers. The digest is SHA-256 over the RFC 8785 form (JCS), so it is independent of white space and of the order of
+members, and can be recomputed in any language.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PROBLEMS_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A checked document.
+    """A validated document.
 
-    value: the JSON object; a copy of its own, shared with nobody. digest: ``sha256:`` and 64 hex digits.
-    size_bytes: of its compact UTF-8 form.
+    value: the JSON object; a private copy. digest: ``sha256:`` and 64 hex digits.
+    size_bytes: the size of its compact UTF-8 form.
     """
 
     value: dict[str, Any]
@@ -46,15 +46,15 @@ class Document:
 def parse_document(
     raw: bytes, *, source: str = "The document", size_bytes_max: int = DOCUMENT_BYTES_MAX, first_line: int = 1
 ) -> Document:
-    """Read a document from JSON text in UTF-8; a byte order mark is refused, as RFC 8259 asks.
+    """Read a document from JSON text in UTF-8; a byte order mark is rejected, as RFC 8259 requires.
 
-    source: what to call it in an error, such as a file's name. first_line: where in that file it begins, from 1.
+    source: its name in errors, such as a file name. first_line: the line of that file on which it begins, from 1.
 
     Raises:
         InvalidDocument: when it is not I-JSON, not an object, too large or too deep.
     """
     if len(raw) > size_bytes_max:
-        raise InvalidDocument(source, [f"it has {len(raw):,} bytes; at most {size_bytes_max:,} are taken"])
+        raise InvalidDocument(source, [f"it has {len(raw):,} bytes; at most {size_bytes_max:,} are allowed"])
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -83,7 +83,7 @@ def parse_document(
 def check_document(
     value: object, *, source: str = "The document", size_bytes_max: int = DOCUMENT_BYTES_MAX
 ) -> Document:
-    """Take a document from Python values: dict, list, tuple, str, int, float, bool and None, nothing else.
+    """Make a document of Python values: dict, list, tuple, str, int, float, bool and None, nothing else.
 
     Raises:
         InvalidDocument: when it is not I-JSON, not a dict, too large or too deep (or contains itself).
@@ -92,7 +92,7 @@ def check_document(
 
 
 def digest_of(value: object) -> str:
-    """``sha256:`` and the SHA-256, in hex, of the RFC 8785 form of a checked JSON value."""
+    """``sha256:`` and the SHA-256, in hex, of the RFC 8785 form of a validated JSON value."""
     return digest_of_bytes(canonical(value))
 
 
@@ -102,7 +102,7 @@ def digest_of_bytes(data: bytes) -> str:
 
 
 def canonical(value: object) -> bytes:
-    """The RFC 8785 form (JCS) of a checked JSON value."""
+    """The RFC 8785 form (JCS) of a validated JSON value."""
     survey = _Survey({}, sys.maxsize)
     survey.visit(value, None, 1)
     return _canonical(value, survey)
@@ -110,7 +110,7 @@ def canonical(value: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Twice:
-    """An object in which keys stand twice. `owner` is held so that its identity stays its own until the walk is done.
+    """An object with duplicate keys. `owner` is held so that its identity stays valid until the walk is done.
 
     hidden: the members that a later one of the same name hides.
     """
@@ -125,19 +125,19 @@ class _TooMany(Exception):
 
 
 def _integer(digits: str) -> int:
-    """An integer; one that is beyond all bounds anyway is not converted, which would cost the square of its length."""
+    """An integer; one that is out of range anyway is not converted: conversion takes quadratic time."""
     if len(digits) > 20:
         return -INTEGER_MAX - 1 if digits.startswith("-") else INTEGER_MAX + 1
     return int(digits)
 
 
 _Parent = tuple[Any, "str | int"] | None
-"""Where the walk is: the place of the parent and the last step. Text is made of it only for a problem, since
-a pointer for every value would cost the square of a hostile document's size."""
+"""The position of the walk: the parent's position and the last step. A pointer is only built for a problem: building one for
+every value would take quadratic time on a hostile document."""
 
 
 class _Survey:
-    """One walk over a value: every problem, and what the canonical form has to reckon with."""
+    """One walk over a value: all problems, and the facts that the canonical form depends on."""
 
     def __init__(self, twice: dict[int, _Twice], values_max: int) -> None:
         self.problems: list[str] = []
@@ -177,12 +177,12 @@ class _Survey:
         twice = self._twice.get(id(value))
         if twice is not None:
             for name in twice.names:
-                self._problem(place, f"the key {_cut(name)!r} stands there twice")
+                self._problem(place, f"duplicate key {_cut(name)!r}")
             for name, item in twice.hidden:
                 self.visit(item, (place, name), depth + 1)
         for key, item in value.items():
             if type(key) is not str:
-                self._problem(place, f"the key {_cut(repr(key))} is not text")
+                self._problem(place, f"the key {_cut(repr(key))} is not a string")
                 continue
             self._text(key, place, "a key has")
             if not key.isascii() and max(key) > "\uffff":
@@ -191,7 +191,7 @@ class _Survey:
 
     def _text(self, text: str, place: _Parent, what: str) -> None:
         if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-            self._problem(place, f"{what} half of a surrogate pair, which is not a character")
+            self._problem(place, f"{what} a lone surrogate, which is not a character")
 
     def _problem(self, place: _Parent, what: str) -> None:
         where = _cut(_pointer(place).encode("utf-8", "backslashreplace").decode(), 120)
@@ -209,7 +209,7 @@ def _pointer(place: _Parent) -> str:
 def _checked(value: object, source: str, size_bytes_max: int, twice: dict[int, _Twice]) -> Document:
     if type(value) is not dict:
         found = {list: "an array", str: "text", type(None): "null"}.get(type(value), type(value).__name__)
-        raise InvalidDocument(source, [f"it is {found}; a JSON object is expected"])
+        raise InvalidDocument(source, [f"it is {found}; expected a JSON object"])
     survey = _Survey(twice, size_bytes_max)
     try:
         survey.visit(value, None, 1)
@@ -223,9 +223,9 @@ def _checked(value: object, source: str, size_bytes_max: int, twice: dict[int, _
     compact = orjson.dumps(value)
     if len(compact) > size_bytes_max:
         raise InvalidDocument(
-            source, [f"it has {len(compact):,} bytes; at most {size_bytes_max:,} are taken"]
+            source, [f"it has {len(compact):,} bytes; at most {size_bytes_max:,} are allowed"]
         )
-    # Read back: a copy that the caller can't change, of the very bytes that the log will hold.
+    # Read back: a copy that the caller can't change, of exactly the bytes that the log will hold.
     return Document(orjson.loads(compact), digest_of_bytes(_canonical(value, survey)), len(compact))
 
 
@@ -240,7 +240,7 @@ def _canonical(value: object, survey: _Survey) -> bytes:
 
 
 def _within_doubles(value: Any) -> Any:
-    """The same JSON value for `rfc8785`, which refuses ±2**53 as an integer and takes it as a double."""
+    """The same JSON value for `rfc8785`, which rejects ±2**53 as an integer and accepts it as a double."""
     if type(value) is dict:
         return {key: _within_doubles(item) for key, item in value.items()}
     if type(value) in (list, tuple):

@@ -2,7 +2,7 @@
 
 Each line is a complete CloudEvents 1.0 event in the JSON format
 (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). `registration.core.codec`
-is the only home of the bytes; here is their shape in Python.
+alone knows the bytes; this is their shape in Python.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event that was decided on and is not in a log yet: it has no version and no place in the chain.
+    """An event that was decided but is not in a log yet: it has no version and no position in the chain.
 
-    id: UUID version 7. time: RFC 3339, UTC, microseconds. data: JSON values only, `action`, `from`, `to`
-    and `actor` among them.
+    id: UUID version 7. time: RFC 3339, UTC, microseconds. data: JSON values only, with `action`, `from`, `to`
+    and `actor`.
     """
 
     id: str
@@ -38,9 +38,9 @@ class Event:
 
     subject: the id of the manifest whose log this is. source: ``urn:uuid:`` and the registry's id.
     version: from 1, without a gap: the version of the state after this event.
-    part: which event of its command this is, from 1. remaining: how many more of the same command follow.
+    part: its index within its command, from 1. remaining: the number of events of the same command that follow.
     hash: SHA-256, in hex, of the line up to it; prev_hash: that of the line before, empty in line 1.
-    line: the very bytes, with the line feed at their end.
+    line: the exact bytes, including the final line feed.
     """
 
     id: str
@@ -62,7 +62,7 @@ class Event:
 
     @property
     def action(self) -> str:
-        """What was done, as a command says it: ``approve``."""
+        """The action, in the imperative: ``approve``."""
         return str(self.data["action"])
 
     @property
@@ -78,13 +78,13 @@ class Event:
 
     @property
     def actor(self) -> str | None:
-        """Who did it; None where nobody said."""
+        """The actor; None if none was named."""
         actor: str | None = self.data["actor"]
         return actor
 
     @property
     def remarks(self) -> str:
-        """What was said with it, and what it is to other events: which approvals it ends, what it takes back. For people."""
+        """The reason and comment, and its effect on other events: approvals that it ends, the version that it undoes. For people."""
         data = self.data
         told = [str(data[name]) for name in ("reason", "comment") if name in data]
         if "tags" in data:
@@ -99,7 +99,7 @@ class Event:
                 else f"ends the approval of version {lapsed[0]}"
             )
         if "claim" in data:
-            told.append(f"takes the claim of {data['claim']['holder']} away")
+            told.append(f"breaks {data['claim']['holder']}'s lock")
         if "undoes" in data:
             told.append(f"undoes version {data['undoes']}")
         if "timeout" in data:

@@ -1,8 +1,8 @@
-"""Ids: what a manifest may be called, what a document calls itself, and UUID version 7.
+"""Ids: of manifests, as derived from documents, and UUID version 7.
 
 An id has 1 to 200 characters of ``A-Z a-z 0-9 . _ ~ : / @ + -`` and begins with a letter or a digit. Its
-form as a file name (see `registration.storage.layout`) has at most 240 bytes. Everything else is refused here,
-before a path is ever built from it.
+form as a file name (see `registration.storage.layout`) has at most 240 bytes. Everything else is rejected here,
+before a path is built from it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NOT_IN_ID = re.compile(r"[^A-Za-z0-9._~:/@+-]+", re.ASCII)
 
 
 def check_id(text: object) -> str:
-    """Give `text` back where it is an id.
+    """Return `text` if it is a valid id.
 
     Raises:
-        InvalidArgument: when it isn't; the message names the first thing that is wrong with it.
+        InvalidArgument: when it is invalid; the message names the first problem.
     """
     problem = (
         _known_problem(text) if type(text) is str and len(text) <= ID_CHARACTERS_MAX else _id_problem(text)
@@ -36,7 +36,7 @@ def check_id(text: object) -> str:
     if problem:
         shown = text if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX else _shorten(text)
         raise InvalidArgument(
-            f"{shown!r} is not a manifest id: {problem}.",
+            f"{shown!r} is an invalid manifest id: {problem}.",
             "An id has 1 to 200 characters of A-Z a-z 0-9 . _ ~ : / @ + - and begins with a letter or digit.",
             manifest_id=shown if isinstance(shown, str) else repr(shown),
             problem=problem,
@@ -46,7 +46,7 @@ def check_id(text: object) -> str:
 
 
 def name_of(id: str) -> str:
-    """The id as one component of a path: `:` and `/` percent-encoded, the rest as it is.
+    """The id as one component of a path: `:` and `/` percent-encoded, the rest unchanged.
 
     Injective, and never ``.``, ``..`` or hidden, since an id begins with a letter or a digit.
     """
@@ -54,20 +54,20 @@ def name_of(id: str) -> str:
 
 
 def id_of(name: str) -> str | None:
-    """The id that `name` is the file name of, or None for a name that no id has."""
+    """The id whose file name is `name`, or None if no id has that file name."""
     id = name.replace("%3A", ":").replace("%2F", "/")
     return id if _id_problem(id) is None and name_of(id) == name else None
 
 
 def id_from_document(document: Mapping[str, Any]) -> str:
-    """The id that a document gives itself: ``name@version``, or ``name`` where it has no version.
+    """The id derived from a document: ``name@version``, or ``name`` if it has no version.
 
     An MCP ``server.json`` gives ``io.github.acme/weather@1.2.0``. Names meant for people, as in A2A agent
-    cards, keep their letters, and whatever can't be in an id becomes a hyphen: ``Weather Agent`` in version
+    cards, keep their letters, and characters that are not allowed in an id become hyphens: ``Weather Agent`` in version
     ``1.0`` gives ``Weather-Agent@1.0``.
 
     Raises:
-        InvalidDocument: when the document has no name, or none that an id can be made from.
+        InvalidDocument: when the document has no name, or none that can become an id.
     """
     name, version = document.get("name"), document.get("version")
     parts = [_slug(name)] if isinstance(name, str) else []
@@ -77,20 +77,20 @@ def id_from_document(document: Mapping[str, Any]) -> str:
     problem = _id_problem(id)
     if problem:
         if isinstance(name, str):
-            said = f"its name {_shorten(name)!r} can't be an id"
+            said = f"its name {_shorten(name)!r} is not usable as an id"
         else:
             said = "it has no `name`" if name is None else f"its name is {_shorten(name)}, not text"
         raise InvalidDocument(
             "Without an id, the document",
             [said],
-            "Give it one.",
+            "Pass one.",
             Next(operation="act", action="create", missing=("document", "id")),
         )
     return id
 
 
 def own_name(document: Mapping[str, Any]) -> str | None:
-    """The same, for a document that may well have no name, or none that an id can be made from: then None."""
+    """As `id_from_document`; None if the document has no usable name."""
     try:
         return id_from_document(document)
     except InvalidDocument:
@@ -112,7 +112,7 @@ def uuid7(unix_ms: int, randomness: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def _known_problem(text: str) -> str | None:
-    """As `_id_problem`: a command asks for its id several times on its way."""
+    """`_id_problem`, cached: a command checks its id several times."""
     return _id_problem(text)
 
 

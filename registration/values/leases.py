@@ -1,4 +1,4 @@
-"""Leases: the right to work on something alone for a time. Values; `registration.engine.leases` keeps them."""
+"""Leases: exclusive locks that expire. Values only; `registration.engine.leases` stores them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from registration.errors import LeaseHeld
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Somebody's exclusive work on one key, for a time.
+    """An exclusive lock on one key, held until it expires or is released.
 
     key: an area, a slash and an id, such as ``manifests/acme/weather@1.0`` (see `registration.storage.layout.lease_key`).
-    holder: who; host: on which machine. number: the fencing number, from 1: each lease on a key has a greater one than all
-    before it, for ever. since, until: RFC 3339; at `until` it has ended. token: tells this very lease from any other;
-    whoever has it may renew and release it.
+    holder: the actor; host: the machine. number: the fencing number, from 1, strictly increasing for each key, forever.
+    since, until: RFC 3339; at `until` the lease has expired. token: identifies this lease; needed to renew or release it.
     """
 
     key: str
@@ -27,7 +26,7 @@ class Lease:
     token: str = field(repr=False)
 
     def holds(self, time: str) -> bool:
-        """Whether it has not ended by then."""
+        """Whether it is still held at that time."""
         return time < self.until
 
     def as_json(self) -> dict[str, Any]:
@@ -42,7 +41,7 @@ class Lease:
         }
 
     def refusal(self) -> LeaseHeld:
-        """What somebody else is told who wants the same."""
+        """The error that other actors get while it is held."""
         return LeaseHeld(**self.as_json())
 
 
@@ -50,8 +49,8 @@ class Lease:
 class EndedLease:
     """How a lease ended.
 
-    how: ``released``, ``expired`` (found by whoever took it next) or ``broken``. time: when that was recorded, RFC 3339.
-    by, reason: who broke it, and why.
+    how: ``released``, ``expired`` (detected when the next lease was acquired) or ``broken``. time: when that was recorded,
+    RFC 3339. by, reason: the actor who broke it, and the reason given.
     """
 
     number: int

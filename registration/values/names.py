@@ -1,12 +1,12 @@
-"""Names: what documents call themselves, the versions of a name in their order, aliases and tags. Pure.
+"""Names: of documents, the order of their versions, aliases and tags. Pure.
 
-A *name* in full is what a document calls itself (`registration.values.ids.id_from_document`): ``acme/weather@1.2.0``. What
-stands behind its last ``@`` is the version, where that begins with a letter or a digit; everything else is one name.
+A *full name* is derived from a document (`registration.values.ids.id_from_document`): ``acme/weather@1.2.0``. The part after
+its last ``@`` is the version, if it begins with a letter or a digit; otherwise all of it is the name.
 
-Versions are ordered as package registries order them, and the order is total: releases by Semantic Versioning 2.0.0
-(https://semver.org, section 11) are above its pre-releases, and those above every other text. Among what is equal so
-far, the later registration is above. So `latest` is a pre-release only where there is no release, and a version that is no
-Semantic Versioning only where there is nothing else.
+Versions have a total order, as in package registries: releases by Semantic Versioning 2.0.0
+(https://semver.org, section 11) are above pre-releases, and those above all other texts. Ties are broken by registration:
+the later one is above. So `latest` is a pre-release only if there is no release, and a version that is not
+Semantic Versioning only if there is nothing else.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:/+-]{0,63}", re.ASCII)
 
 
 class Name(NamedTuple):
-    """A name in full, taken apart. version: None where the document has none."""
+    """A full name, split. version: None if the document has none."""
 
     name: str
     version: str | None
@@ -48,7 +48,7 @@ class Name(NamedTuple):
 
 
 def split_name(full: str) -> Name:
-    """Take a name in full apart; `str` of what comes of it is the same text again."""
+    """Split a full name; `str` of the result is the original text."""
     name, at, version = full.rpartition("@")
     if at and version[:1].isalnum():
         return Name(name, version)
@@ -56,19 +56,19 @@ def split_name(full: str) -> Name:
 
 
 def check_name(text: object) -> Name:
-    """The name that somebody wrote, taken apart.
+    """Validate and split a full name.
 
     Raises:
-        InvalidArgument: when no document can be called that.
+        InvalidArgument: when it is invalid.
     """
     try:
         return split_name(check_id(text))
     except InvalidArgument as error:
         meant = own_name({"name": text}) if isinstance(text, str) else None
         raise InvalidArgument(
-            f"{_shown(text)} is not a name that a manifest can hold: {error.details['problem']}."
+            f"{_shown(text)} is an invalid name: {error.details['problem']}."
             + (f" Did you mean {meant!r}?" if meant is not None else ""),
-            "A name is what an id can be; in what documents call themselves, all else becomes a hyphen.",
+            "A name has the form of an id; other characters in a document's name become hyphens.",
             name=_shown(text),
         ) from None
 
@@ -77,43 +77,43 @@ Rank = tuple[int, tuple[int, int, int], tuple[tuple[int, int, str], ...]]
 
 
 def version_rank(version: str | None) -> Rank:
-    """Where a version stands by what it says; those that stand equal are ordered by when they were registered."""
+    """The sort key of a version; equal keys are ordered by the time of registration."""
     found = SEMVER.fullmatch(version or "")
     if found is None:
         return (0, (0, 0, 0), ())
     core = (int(found["major"]), int(found["minor"]), int(found["patch"]))
     if found["pre"] is None:
         return (2, core, ())
-    # Numbers are below words; of two where one is the beginning of the other, the longer is above.
+    # Numbers are below words; if one is a prefix of the other, the longer is above.
     parts = ((0, int(p), "") if p.isdigit() else (1, 0, p) for p in found["pre"].split("."))
     return (1, core, tuple(parts))
 
 
 def check_alias(text: object) -> str:
-    """Give `text` back where it can be an alias.
+    """Return `text` if it is a valid alias.
 
     Raises:
-        InvalidArgument: when it can't; what looks like a version is none.
+        InvalidArgument: when it is invalid; a text that looks like a version is no alias.
     """
     if isinstance(text, str) and _ALIAS.fullmatch(text) and not _NUMBERED.fullmatch(text):
         return text
     raise InvalidArgument(
-        f"{_shown(text)} is not an alias.",
+        f"{_shown(text)} is an invalid alias.",
         "An alias has 1 to 64 letters, digits, _ and -, begins with a letter, and doesn't look like a version (v1).",
         alias=_shown(text),
     )
 
 
 def is_alias(text: str) -> bool:
-    """Whether that can be an alias."""
+    """Whether this is a valid alias."""
     return _ALIAS.fullmatch(text) is not None and _NUMBERED.fullmatch(text) is None
 
 
 def check_tags(tags: object) -> tuple[str, ...]:
-    """Tags, each once, sorted.
+    """The tags, sorted, without duplicates.
 
     Raises:
-        InvalidArgument: when there are none, too many, or one of them can't be a tag.
+        InvalidArgument: when there are none, too many, or one of them is invalid.
     """
     given = list(tags) if isinstance(tags, tuple | list | set | frozenset) else [tags]
     good = {tag for tag in given if isinstance(tag, str) and _TAG.fullmatch(tag)}

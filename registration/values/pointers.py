@@ -14,7 +14,7 @@ class Absent:
 
 
 ABSENT: Final = Absent()
-"""What stands where nothing stands; `None` would be a null."""
+"""Marks a missing value; `None` would be a null."""
 
 
 def pointer(steps: Sequence[str | int]) -> str:
@@ -23,7 +23,7 @@ def pointer(steps: Sequence[str | int]) -> str:
 
 
 def at_pointer(value: Any, pointer: str) -> Any:
-    """What stands at a pointer; `ABSENT` where nothing does, or where it is no pointer."""
+    """The value at a pointer; `ABSENT` if there is none, or the pointer is invalid."""
     if not pointer:
         return value
     if not pointer.startswith("/"):

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOCK_TIMEOUT_S_MAX = 86_400
-"""The longest wait for a lock that may be asked for: a day. Nobody means to wait for longer."""
+"""The longest lock timeout that is accepted: a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """A bounded schedule of waits.
 
-    attempts_max: tries in all, ≥ 1. base_s: ceiling of the first wait. cap_s: ceiling that no wait exceeds.
+    attempts_max: total number of attempts, ≥ 1. base_s: ceiling of the first wait. cap_s: ceiling of every wait.
     """
 
     attempts_max: int = 20
@@ -28,11 +28,11 @@ class RetryPolicy:
     cap_s: float = 0.100
 
     def __post_init__(self) -> None:
-        if not (self.attempts_max >= 1 and self.base_s >= 0 and self.cap_s >= 0):  # so that NaN is refused
+        if not (self.attempts_max >= 1 and self.base_s >= 0 and self.cap_s >= 0):  # so that NaN is rejected
             raise ValueError(f"a retry policy needs attempts_max ≥ 1 and waits ≥ 0, not {self}")
 
     def waits_s(self, random: Callable[[], float]) -> Iterator[float]:
-        """The waits between the tries, in seconds: one fewer than there are tries.
+        """The waits between the attempts, in seconds: one fewer than there are attempts.
 
         random: evenly distributed in [0, 1). The same draws give the same waits.
         """

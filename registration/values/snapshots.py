@@ -1,7 +1,7 @@
 """Snapshots: the state of one manifest at one version, as the fold of its log.
 
-A snapshot is worth nothing by itself: it is a cache that can always be made again from the log, and says
-which log it is the fold of.
+A snapshot proves nothing by itself: it is a cache that can always be rebuilt from the log, and names the
+position in the log that it is the fold of.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a log: after `version` events and `size_bytes` bytes, the last of which hashes to `head`.
+    """A position in a log: after `version` events and `size_bytes` bytes, with `head` the hash of the last event.
 
-    `Position()` is the place before the first event, in a log that may not exist.
+    `Position()` is the position before the first event, in a log that may not exist.
     """
 
     version: int = 0
@@ -29,14 +29,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
-    """One manifest as it stood after `version` events.
+    """One manifest after `version` events.
 
     stream: the manifest's id. source: ``urn:uuid:`` and the registry's id. definition: the lifecycle's name.
     state: the innermost active state. created_at, updated_at: times of the first and last event, RFC 3339.
-    document, digest: the manifest itself and ``sha256:`` over its RFC 8785 form; None where a definition has
-    no documents. facts: what the definition keeps besides, such as open approvals.
-    keys: the idempotency keys used last, oldest first, each with the version that it led to.
-    position: the log that this is the fold of.
+    document, digest: the manifest itself and ``sha256:`` over its RFC 8785 form; None if the definition has
+    no documents. facts: further values that the definition keeps, such as open approvals.
+    keys: the most recent idempotency keys, oldest first, each with the version that it led to.
+    position: the position in the log that this is the fold of.
     """
 
     stream: str
@@ -59,18 +59,18 @@ class StateSnapshot:
 
     @property
     def approvals(self) -> tuple[Mapping[str, Any], ...]:
-        """Who approved this very document, in order: `actor`, `time`, `version`, `digest`."""
+        """The approvals of the current document, in order: `actor`, `time`, `version`, `digest`."""
         return tuple(self.facts.get("approvals", ()))
 
     @property
     def fence(self) -> Mapping[str, Any] | None:
-        """The highest number of a lease that an event was made under: `number`, `actor`, `version`; None where none was."""
+        """The highest fencing number of any event: `number`, `actor`, `version`; None if no event has one."""
         seen: Mapping[str, Any] | None = self.facts.get("fence")
         return seen
 
     @property
     def name(self) -> str | None:
-        """The name that the manifest holds, such as ``weather@1.2.0``; None where it holds none."""
+        """The name that the manifest holds, such as ``weather@1.2.0``; None if it holds none."""
         name: str | None = self.facts.get("name")
         return name
 
@@ -80,7 +80,7 @@ class StateSnapshot:
         return tuple(self.facts.get("tags", ()))
 
     def detached(self) -> StateSnapshot:
-        """The same, sharing nothing that can be changed: stores keep hot states, and what callers do to theirs is their own."""
+        """A deep copy: stores cache hot states, which callers must not be able to change."""
         facts = orjson.loads(orjson.dumps(self.facts)) if self.facts else {}
         document = None if self.document is None else orjson.loads(orjson.dumps(self.document))
         return replace(self, document=document, facts=facts)

@@ -1,6 +1,6 @@
-"""Times: RFC 3339 text in UTC with microseconds, the one form that is written and compared.
+"""Times: RFC 3339 text in UTC with microseconds, the only form that is stored and compared.
 
-Text sorts as the times do, costs nothing to read back, and means the same in every time zone.
+The text sorts chronologically, needs no parsing, and is independent of the reader's time zone.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def system_clock() -> int:
-    """The machine's clock. It may jump; whoever writes events sees to it that they never go back."""
+    """The machine's clock. It may jump; the engine ensures that the times of events never go back."""
     return time.time_ns()
 
 
 def rfc3339(unix_ns: int) -> str:
-    """`unix_ns` as ``2026-01-31T09:30:00.000000Z``, cut to the microsecond.
+    """`unix_ns` as ``2026-01-31T09:30:00.000000Z``, truncated to the microsecond.
 
     Raises:
-        OverflowError: when the year isn't between 1 and 9999.
+        OverflowError: when the year is not between 1 and 9999.
     """
     unix_s, ns = divmod(unix_ns, 1_000_000_000)
     return f"{_to_the_second(unix_s)}.{ns // 1000:06d}Z"
@@ -41,18 +41,18 @@ _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d|w)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION_S_MAX = 100 * 366 * 86_400
 
-DURATION_FORM = "write 30s, 45m, 36h, 14d or 2w, and at most a hundred years"
+DURATION_FORM = "expected 30s, 45m, 36h, 14d or 2w, up to a hundred years"
 
 
 def duration_s(text: str) -> int | None:
-    """The seconds of a time such as ``14d``; None where it is none. A day has 24 hours, a week 7 days."""
+    """The seconds of a duration such as ``14d``; None if it is invalid. A day has 24 hours, a week 7 days."""
     found = _DURATION.fullmatch(text)
     seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
     return seconds if 0 < seconds <= _DURATION_S_MAX else None
 
 
 def later(time: str, seconds: int) -> str:
-    """The time that many seconds after another, both as text; the last time there is, where that is beyond it."""
+    """The time `seconds` after another, both as text; capped at the last representable time."""
     try:
         moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
     except OverflowError:
@@ -61,5 +61,5 @@ def later(time: str, seconds: int) -> str:
 
 
 def seconds_between(earlier: str, later: str) -> float:
-    """How many seconds lie between two times, both as text; below 0 where the first is the later one."""
+    """The seconds between two times, both as text; negative if the first is the later one."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -3,7 +3,7 @@
     pip install -e '.[bench]'
     python tests/benchmarks/compare.py [--quick] [--json] [DIR]
 
-Why a script, and not pytest-benchmark: what is compared has to be measured in turn, A B A B, since a disk is at times twice as
+Why a script, and not pytest-benchmark: what is compared must be measured in turn, A B A B, since a disk is at times twice as
 slow as a second before; pytest-benchmark measures all of A, then all of B (`bench_operations.py` does, for a look at one).
 
 Four groups: one thread; eight threads with a manifest each; and both again in a process whose every sync takes 2 ms more

@@ -146,10 +146,10 @@ def test_long_lists_are_fetched_in_pieces(
     [
         ({"state": "DRAFTS"}, "Did you mean 'DRAFT'"),
         ({"sort": "name"}, "can't be sorted"),
-        ({"limit": 0}, "from 1 on"),
-        ({"limit": True}, "from 1 on"),
-        ({"after": "x"}, "no page cursor"),
-        ({"where": {"version": 1}}, "no JSON Pointer"),
+        ({"limit": 0}, "expected 1 or more"),
+        ({"limit": True}, "expected 1 or more"),
+        ({"after": "x"}, "invalid page cursor"),
+        ({"where": {"version": 1}}, "not a JSON Pointer"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_at_once(
@@ -278,18 +278,18 @@ def test_a_query_is_answered(pipeline: RegistrationPipeline) -> None:
         ("delete from manifests", Rejected, "delete rows"),
         ("insert into manifests (id) values ('x')", Rejected, "insert rows"),
         ("update manifests set state = 'x'", Rejected, "change rows"),
-        ("drop table manifests", Rejected, "queries only read"),
-        ("create table t (a)", Rejected, "queries only read"),
-        ("create temp table t (a)", Rejected, "queries only read"),
+        ("drop table manifests", Rejected, "queries may only read"),
+        ("create table t (a)", Rejected, "queries may only read"),
+        ("create temp table t (a)", Rejected, "queries may only read"),
         ("attach ':memory:' as other", Rejected, "attach a file"),
         ("detach main", Rejected, "detach a file"),
-        ("vacuum into '/tmp/x'", Rejected, "queries only read"),
+        ("vacuum into '/tmp/x'", Rejected, "queries may only read"),
         ("pragma query_only = off", Rejected, "use a pragma"),
         ("pragma journal_mode = wal", Rejected, "use a pragma"),
-        ("select * from pragma_database_list", Rejected, "queries only read"),
+        ("select * from pragma_database_list", Rejected, "queries may only read"),
         ("begin", Rejected, "transaction"),
-        ("reindex", Rejected, "queries only read"),
-        ("analyze", Rejected, "queries only read"),
+        ("reindex", Rejected, "queries may only read"),
+        ("analyze", Rejected, "queries may only read"),
         ("select load_extension('x')", Rejected, "load_extension"),
         ("select fts3_tokenizer('simple')", Rejected, "fts3_tokenizer"),
         ("with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c", Rejected, "after 0.2 s"),
@@ -332,7 +332,7 @@ def test_each_fence_around_queries_would_do(root: Path, monkeypatch: pytest.Monk
     ) as db:
         asked = Unfenced(db) if fence == "read-only file" else db
 
-        with pytest.raises((Rejected, InvalidArgument), match=r"queries only read|readonly"):
+        with pytest.raises((Rejected, InvalidArgument), match=r"queries may only read|readonly"):
             run_query(
                 cast("sqlite3.Connection", asked),
                 "delete from manifests returning id",
@@ -390,7 +390,7 @@ def test_a_policy_that_can_not_be_meant_costs_kinds_only(
         assert ids(pipeline.list()) == ["a"]
         with caplog.at_level(logging.WARNING):
             assert pipeline.find.query("select id, kind from manifests").rows == (("a", None),)
-        assert "Kinds can't be told" in caplog.text
+        assert "Kinds can't be determined" in caplog.text
         with pytest.raises(InvalidArgument, match="policy"):
             list(pipeline.list(kind="server"))
 
@@ -658,10 +658,10 @@ def test_a_catalog_that_can_not_be_kept_is_said_where_it_is_asked_for(
 
         with caplog.at_level(logging.INFO):
             assert ids(pipeline.list("DRAFT")) == ["d1", "d2"]
-        assert "not a plain file" in caplog.text
+        assert "not a regular file" in caplog.text
         assert pipeline.find.query("select count(*) from manifests").rows == ((5,),)
         assert pipeline.find.stats().manifests == 5
-        with pytest.raises(StoreError, match="can't be kept"):
+        with pytest.raises(StoreError, match="can't be stored"):
             pipeline.find.refresh_catalog()
         (root / "catalog.sqlite").rmdir()
 

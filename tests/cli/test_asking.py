@@ -55,7 +55,7 @@ def test_each_word_that_is_none_is_named():
     assert "! at least 1 is required; ? explains" in shown
     assert "! 'http' is not a whole number" in shown
     assert "! 'x' is not a whole number" in shown
-    assert "It wants several, one after the other." in shown
+    assert "Expected: several values, one after the other." in shown
 
 
 def test_a_table_is_kept_entry_by_entry():
@@ -97,7 +97,7 @@ def test_a_list_is_kept_as_it_grows_and_shrinks():
     assert {"people": [{"name": "ada"}, {"name": "bea", "by": ["x", "y"]}]} in kept
     assert {"people": [{"name": "bea", "by": ["x", "y"]}, {"name": "cyd"}]} in kept
     assert kept[-1] == answer
-    assert "say `add`, `change 1`, `remove 1` or `done`" in shown
+    assert "type `add`, `change 1`, `remove 1` or `done`" in shown
 
 
 def test_changing_an_item_keeps_the_rest_of_it_until_it_is_said_anew():

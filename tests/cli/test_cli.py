@@ -162,7 +162,7 @@ def test_an_empty_list_says_so_on_stderr(terminal: Terminal) -> None:
 
     assert (everything.stdout, approved.stdout) == ("", "")
     assert "Next: registration create FILE" in everything.stderr
-    assert approved.stderr == "There is no manifest in APPROVED.\n"
+    assert approved.stderr == "No manifest is in APPROVED.\n"
 
 
 def test_a_repeated_key_says_that_nothing_was_written(drafted: Terminal) -> None:
@@ -181,7 +181,7 @@ def test_init_twice_changes_nothing(terminal: Terminal) -> None:
 
     said = terminal.ok("init", str(terminal.root), "--document-bytes-max", "10")
 
-    assert "is a registry already" in said
+    assert "is already a registry" in said
     assert (terminal.root / "registry.json").read_bytes() == before
 
 
@@ -191,7 +191,7 @@ def test_init_sets_how_large_a_document_may_be(tmp_path: Path) -> None:
 
     terminal.ok("init", "--document-bytes-max", "100")
 
-    assert "at most 100 are taken" in terminal.fails(4, "create", SERVER)
+    assert "at most 100 are allowed" in terminal.fails(4, "create", SERVER)
 
 
 # -- which registry, which actor ---------------------------------------------------------------------------
@@ -316,18 +316,18 @@ def test_an_error_in_json_goes_to_stderr(drafted: Terminal) -> None:
 @pytest.mark.parametrize(
     ("code", "words", "said"),
     [
-        (2, ("aprove", ID), "There is no command 'aprove'. Did you mean 'approve'?"),
+        (2, ("aprove", ID), "Unknown command 'aprove'. Did you mean 'approve'?"),
         (2, ("submit",), "Missing argument 'ID'"),
         (2, ("transition", ID, "REVEIWED"), "no state 'REVEIWED'. Did you mean 'REVIEWED'?"),
         (2, ("list", "--state", "none"), "Its states are DRAFT, REVIEWED, APPROVED, REGISTERED."),
         (2, ("show", "../../etc/passwd"), "it begins with '.'"),
         (2, ("create", "--id", "a b", SERVER), "it has ' '"),
-        (2, ("submit", ID, "--context", "{"), "Give a JSON object: --context"),
-        (2, ("submit", ID, "--context", '{"reason": "x"}'), "reason: given twice, or not taken here"),
-        (2, ("submit", ID, "--actor", ""), "actor: 1 to 200 characters are expected"),
+        (2, ("submit", ID, "--context", "{"), "Pass a JSON object: --context"),
+        (2, ("submit", ID, "--context", '{"reason": "x"}'), "reason: given twice, or not accepted here"),
+        (2, ("submit", ID, "--actor", ""), "actor: expected 1 to 200 characters"),
         (2, ("submit", ID, "--expected-version", "-1"), "Invalid value for '--expected-version'"),
         (3, ("show", "io.github.acme/wether@1.2.0"), f"Did you mean '{ID}'?"),
-        (3, ("submit", "nothing-like-it"), "List those that there are: `registration list`."),
+        (3, ("submit", "nothing-like-it"), "See the list of existing ones: `registration list`."),
         (3, ("verify", "nothing-like-it"), "There is no manifest 'nothing-like-it'."),
         (3, ("recover", "nothing-like-it"), "There is no manifest 'nothing-like-it'."),
         (3, ("create", "nowhere.json"), "There is no file nowhere.json."),
@@ -391,7 +391,7 @@ def test_no_registry_anywhere_says_how_to_make_one(tmp_path: Path, monkeypatch: 
     result = CliRunner().invoke(app, ["list"])
 
     assert result.exit_code == 3
-    assert "Make one with `registration init`, or name one: `--registry DIR`" in result.stderr
+    assert "Create one with `registration init`, or name one: `--registry DIR`" in result.stderr
 
 
 def test_whoever_holds_the_lock_is_waited_for_and_then_reported(drafted: Terminal) -> None:
@@ -405,7 +405,7 @@ def test_whoever_holds_the_lock_is_waited_for_and_then_reported(drafted: Termina
     finally:
         os.close(log)
 
-    assert "being written by somebody else; waited 0.05 s" in message
+    assert "Timed out after 0.05 s waiting for the lock" in message
 
 
 def test_control_characters_are_shown_and_not_obeyed(drafted: Terminal) -> None:
@@ -431,7 +431,7 @@ def test_a_defect_of_ours_is_no_traceback(drafted: Terminal, monkeypatch: pytest
     loud = drafted.type("show", ID)
 
     assert (quiet.exit_code, loud.exit_code) == (1, 1)
-    assert "this should not happen: ZeroDivisionError: oops" in quiet.stderr
+    assert "unexpected failure: ZeroDivisionError: oops" in quiet.stderr
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in loud.stderr
 
@@ -461,7 +461,7 @@ def test_damage_ends_in_its_own_exit_code_and_changes_nothing(drafted: Terminal)
     offset = before.index(b"\n") + 1
     for result in printed.values():
         assert f"line 2, byte {offset}" in result.output
-    assert "Version 1 checks out." in printed["recover"].stderr
+    assert "Version 1 is valid." in printed["recover"].stderr
     assert len(printed["log"].stdout.splitlines()) == 1
     assert log.read_bytes() == before
 
@@ -481,7 +481,7 @@ def test_one_damaged_manifest_does_not_hide_the_others(drafted: Terminal) -> Non
     assert listed.stdout.split()[0] == "zebra"
     assert "is damaged at" in listed.stderr
     assert "2 manifests checked: 1 damaged." in verified.stderr
-    assert "2 manifests replayed: 0 set right, 1 damaged." in recovered.stderr
+    assert "2 manifests replayed: 0 recovered, 1 damaged." in recovered.stderr
     problems = [json.loads(line)["problem"] for line in as_json.stdout.splitlines()]
     assert [problem and problem["error"] for problem in problems] == ["corrupt_log", None]
     assert [json.loads(line)["sound_version"] for line in recovered_json.stdout.splitlines()] == [1, 1]
@@ -501,7 +501,7 @@ def test_recover_settles_what_a_crash_left(drafted: Terminal) -> None:
     assert found.stderr == "1 manifest checked: 1 unfinished, which the next read settles; no damage.\n"
     assert "31 bytes from byte" in recovered.stdout
     assert recovered.output.count("kept as") == 1  # the library's own log would say it once more
-    assert "1 manifest replayed: 1 set right, 0 damaged." in recovered.stderr
+    assert "1 manifest replayed: 1 recovered, 0 damaged." in recovered.stderr
     assert [path.read_bytes() for path in (drafted.root / "quarantine").rglob("*.bytes")] == [
         b'{"specversion":"1.0","id":"half'
     ]
@@ -527,7 +527,7 @@ def test_a_dry_run_shows_what_recovery_would_do(drafted: Terminal) -> None:
     as_json = json.loads(drafted.ok("recover", "--dry-run", "--json"))
 
     assert "set aside and cut off" in dry.stdout
-    assert "1 manifest replayed: 1 to set right, 0 damaged." in dry.stderr
+    assert "1 manifest replayed: 1 to recover, 0 damaged." in dry.stderr
     assert "nothing was changed" in dry.stderr
     assert as_json["dry_run"] is True
     assert as_json["steps"][0]["kept_as"] is None
@@ -552,10 +552,10 @@ def test_repair_shows_its_plan_and_does_it_on_request(drafted: Terminal) -> None
     assert (plan_json["kept_version"], plan_json["lost_version"], plan_json["repaired"]) == (1, 3, False)
     assert done.exit_code == 0
     assert "kept as" in done.stdout
-    assert "Repaired: version 2 says what was lost." in done.stdout
+    assert "Repaired: version 2 records the loss." in done.stdout
     assert again.stdout.startswith(f"{ID} is not damaged.")
     assert drafted.ok("log", ID).splitlines()[-1].split()[3:5] == ["cyd", "repair"]
-    assert drafted.type("verify").stderr == "1 manifest checked: every byte is what was written.\n"
+    assert drafted.type("verify").stderr == "1 manifest checked: every byte is as written.\n"
 
 
 @pytest.mark.damaged
@@ -566,7 +566,7 @@ def test_repair_of_a_manifest_of_which_nothing_is_sound_frees_the_id(drafted: Te
 
     done = drafted.ok("repair", ID, "--accept-loss")
 
-    assert "nothing: not even the first event checks out" in done
+    assert "nothing: not even the first event is valid" in done
     assert drafted.ok("list") == ""
     drafted.ok("create", SERVER)
 
@@ -602,7 +602,7 @@ def test_a_quick_look_sees_snapshots_and_sizes(drafted: Terminal) -> None:
 
     assert (missed.exit_code, missed.stderr) == (0, "1 manifest checked: no damage.\n")
     assert seen.exit_code == 7
-    assert "and its snapshot (version 3) covers" in seen.stdout
+    assert "but its snapshot (version 3) covers" in seen.stdout
 
 
 @pytest.mark.damaged
@@ -775,7 +775,7 @@ def test_demo_walks_the_whole_lifecycle_and_leaves_a_registry_to_look_at(
     shown = CliRunner().invoke(app, ["demo"]).stdout
     last = json.loads(CliRunner().invoke(app, ["demo", "--json"]).stdout.splitlines()[-1])
 
-    assert "bea sends it back, saying why" in shown
+    assert "bea rejects it, with a reason" in shown
     assert "APPROVED -> REGISTERED" in shown
     files = [Path(line.strip()) for line in shown.splitlines() if line.startswith("  /")]
     assert [path.name for path in files] == ["events.jsonl", "state.json"]
@@ -908,7 +908,7 @@ def test_a_busy_manifest_does_not_hide_the_others(drafted: Terminal) -> None:
         os.close(log)
 
     assert recovered.exit_code == as_json.exit_code == 6
-    assert "2 manifests replayed: 0 set right, 0 damaged, 1 not reached." in recovered.stderr
+    assert "2 manifests replayed: 0 recovered, 0 damaged, 1 unreachable." in recovered.stderr
     problems = [json.loads(line)["problem"] for line in as_json.stdout.splitlines()]
     assert [problem and problem["error"] for problem in problems] == ["lock_timeout", None]
 
@@ -928,6 +928,6 @@ def test_a_manifest_that_is_being_written_all_the_time_is_said_to_be(drafted: Te
         os.close(log)
 
     assert (verified.exit_code, listed.exit_code) == (6, 6)
-    assert "is being written by somebody else" in verified.stderr
-    assert "is being written by somebody else" in listed.stderr
+    assert "another process is writing" in verified.stderr
+    assert "another process is writing" in listed.stderr
     drafted.ok("list")

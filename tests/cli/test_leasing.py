@@ -47,15 +47,15 @@ def claim(terminal: Terminal, actor: str, *words: str) -> dict[str, Any]:
 def test_two_reviewers_share_the_work(terminal: Terminal) -> None:
     """One claims, the other sees it, is kept off, and finds it done."""
     first = terminal.ok("claim", ID, "--actor", "bea")
-    assert first.startswith(f"{ID} is yours (bea) until ")
+    assert first.startswith(f"{ID} is locked for you (bea) until ")
     shown = [line.split() for line in terminal.ok("show", ID).splitlines()]
-    assert ["claimed", "by", "bea"] in [row[:3] for row in shown]
+    assert ["locked", "by", "bea"] in [row[:3] for row in shown]
 
     said = terminal.fails(6, "approve", ID, "--actor", "cyd")
-    assert f"'{KEY}' is held by 'bea' on " in said
+    assert f"'{KEY}' is locked by 'bea' on " in said
     assert f"`registration locks break {KEY} --reason TEXT`" in said
     said = terminal.fails(6, "claim", ID, "--actor", "cyd")
-    assert "held by 'bea'" in said
+    assert "locked by 'bea'" in said
 
     terminal.ok("approve", ID, "--actor", "bea")
     assert terminal.json("show", ID)["claim"] is None
@@ -78,17 +78,17 @@ def test_a_claim_is_for_the_time_that_was_said(terminal: Terminal) -> None:
     taken = claim(terminal, "bea", "--for", "2h")
     assert int(taken["until"][11:13]) == (int(taken["since"][11:13]) + 2) % 24
 
-    assert "write 30s, 45m" in terminal.fails(2, "claim", ID, "--for", "soon")
+    assert "expected 30s, 45m" in terminal.fails(2, "claim", ID, "--for", "soon")
     assert "at most" in terminal.fails(2, "claim", ID, "--for", "90w", "--actor", "bea")
 
 
 def test_releasing(terminal: Terminal) -> None:
     """The own claim ends; what nobody claimed is no failure; somebody else's is refused."""
     claim(terminal, "bea")
-    assert "held by 'bea'" in terminal.fails(6, "release", ID, "--actor", "cyd")
+    assert "locked by 'bea'" in terminal.fails(6, "release", ID, "--actor", "cyd")
 
-    assert terminal.ok("release", ID, "--actor", "bea") == f"{ID} is free.\n"
-    assert terminal.ok("release", ID, "--actor", "bea") == f"{ID} was not claimed; nothing was changed.\n"
+    assert terminal.ok("release", ID, "--actor", "bea") == f"{ID} is released.\n"
+    assert terminal.ok("release", ID, "--actor", "bea") == f"{ID} was not locked; nothing was changed.\n"
     assert terminal.json("release", ID) == {"manifest_id": ID, "released": False}
     assert "no manifest 'weather'" in terminal.fails(3, "release", "weather")
 
@@ -97,17 +97,17 @@ def test_breaking_a_claim(terminal: Terminal) -> None:
     """By the id or the key, with a reason; the log and the history tell, and what is written under it is refused."""
     taken = claim(terminal, "bea")
     assert "--reason" in terminal.fails(2, "locks", "break", ID)
-    assert "needs a reason" in terminal.fails(2, "locks", "break", ID, "--reason", " ")
+    assert "requires a reason" in terminal.fails(2, "locks", "break", ID, "--reason", " ")
 
     said = terminal.ok("locks", "break", ID, "--reason", "on holiday", "--actor", "dan")
 
-    assert said.startswith(f"{KEY} was taken away from bea (")
-    assert terminal.ok("log", ID).splitlines()[-1].endswith("on holiday; takes the claim of bea away")
+    assert said.startswith("The lock of bea (")
+    assert terminal.ok("log", ID).splitlines()[-1].endswith("on holiday; breaks bea's lock")
     assert "broken" in terminal.ok("locks", "history", KEY)
     assert terminal.ok("locks", "history", KEY) == terminal.ok("locks", "history", ID)
     number = str(taken["number"])
-    assert "Your lease has ended" in terminal.fails(4, "approve", ID, "--fence", number, "--actor", "bea")
-    assert "Nobody has a lease" in terminal.fails(3, "locks", "break", KEY, "--reason", "x")
+    assert "Your lease has expired" in terminal.fails(4, "approve", ID, "--fence", number, "--actor", "bea")
+    assert "There is no lock" in terminal.fails(3, "locks", "break", KEY, "--reason", "x")
     assert terminal.ok("locks", "list") == ""
     terminal.ok("verify")
 
@@ -157,7 +157,7 @@ def test_what_waits_and_why(terminal: Terminal) -> None:
     for name in ("ada", "eve"):
         result = terminal.type("next", "--as", name)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert f"Nothing waits for {name}." in result.stderr
+        assert f"Nothing is waiting for {name}." in result.stderr
 
 
 def test_what_others_claimed_is_passed_over(terminal: Terminal) -> None:
@@ -168,8 +168,8 @@ def test_what_others_claimed_is_passed_over(terminal: Terminal) -> None:
     own = terminal.type("next", "--as", "bea")
 
     assert others.stdout == ""
-    assert "1 is claimed by others: `registration locks list` shows by whom." in others.stderr
-    assert "claimed by you until" in own.stdout
+    assert "1 is locked by others: see `registration locks list`." in others.stderr
+    assert "locked by you until" in own.stdout
     assert "Next:" not in own.stderr
 
 
@@ -225,4 +225,4 @@ def test_a_setting_keeps_leases_elsewhere(
         open_leases(tmp_path / "shared").acquire(KEY, holder="cyd", ttl_s=1)
     assert not (terminal.root / "leases").exists()
     monkeypatch.setenv("REGISTRATION_LEASES", "redis://cache")
-    assert "'redis' is not known" in terminal.fails(2, "claim", ID)
+    assert "unknown scheme 'redis'" in terminal.fails(2, "claim", ID)

@@ -69,7 +69,7 @@ def test_a_taken_name_is_refused_with_4(terminal: Terminal) -> None:
     said = terminal.fails(4, "register", "b")
     told = json.loads(terminal.fails(4, "register", "b", "--json"))
 
-    assert "that name is held by 'a', which is REGISTERED, since 20" in said
+    assert "which is held by 'a' (REGISTERED) since 20" in said
     assert "Nothing was written. Give the document another name or version" in said
     assert (told["error"], told["details"]["holder"]) == ("name_taken", "a")
     assert (
@@ -85,19 +85,19 @@ def test_a_taken_name_is_refused_with_4(terminal: Terminal) -> None:
         (3, ("resolve", "acme/wether"), f"Did you mean '{NAME}'?"),
         (2, ("resolve", "Weather Agent"), "Did you mean 'Weather-Agent'?"),
         (2, ("resolve",), "Missing argument 'NAME[@VERSION|@ALIAS]'"),
-        (3, ("alias", "set", NAME, "stable", "3.0.0"), f"Nobody holds '{NAME}@3.0.0'."),
+        (3, ("alias", "set", NAME, "stable", "3.0.0"), f"'{NAME}@3.0.0' is not held."),
         (2, ("alias", "set", NAME, "latest", "1.0.0"), "`latest` moves by itself"),
-        (2, ("alias", "set", NAME, "v1", "1.0.0"), "'v1' is not an alias."),
+        (2, ("alias", "set", NAME, "v1", "1.0.0"), "'v1' is an invalid alias."),
         (2, ("alias", "set", f"{NAME}@1.0.0", "stable", "1.0.0"), f"Say '{NAME}'."),
         (2, ("alias", "list", f"{NAME}@1.0.0"), f"Say '{NAME}'."),
         (3, ("alias", "remove", NAME, "stabel"), "Did you mean 'stable'?"),
         (2, ("alias", "remove", NAME, "latest"), "`latest` moves by itself"),
         (3, ("alias", "log", "acme/wether"), "'acme/wether' never had an alias."),
-        (2, ("alias", "sett", NAME), "There is no command 'sett'. Did you mean 'set'?"),
-        (2, ("names", "status", "../x"), "is not a name that a manifest can hold: it begins with '.'"),
+        (2, ("alias", "sett", NAME), "Unknown command 'sett'. Did you mean 'set'?"),
+        (2, ("names", "status", "../x"), "is an invalid name: it begins with '.'"),
         (2, ("tag", "add", "a"), "Missing argument 'TAG...'"),
         (2, ("tag", "add", "a", "no tag"), "'no tag' is not a tag."),
-        (2, ("tag", "add", "a", "x", "--context", "7"), "Give a JSON object"),
+        (2, ("tag", "add", "a", "x", "--context", "7"), "Pass a JSON object"),
         (4, ("tag", "add", "a", "old"), "'a' has 'old' already."),
         (4, ("tag", "remove", "a", "new"), "'a' doesn't have 'new'. "),
         (3, ("tag", "add", "ab", "x"), "There is no manifest 'ab'. Did you mean 'a'?"),
@@ -129,7 +129,7 @@ def test_aliases_are_set_listed_and_taken_away(terminal: Terminal) -> None:
 
     assert moved.stdout == f"{NAME}@stable is 1.0.0 now.\n"
     assert again.stdout == f"{NAME}@stable is 1.0.0.\n"
-    assert again.stderr == "It was already: nothing was written.\n"
+    assert again.stderr == "No change: nothing was written.\n"
     assert (followed["version"], followed["manifest_id"], followed["moved"]) == ("1.1.0", "b", True)
     assert [line.split() for line in terminal.ok("alias", "list", NAME).splitlines()] == [
         ["latest", "1.1.0", "b"],
@@ -137,7 +137,7 @@ def test_aliases_are_set_listed_and_taken_away(terminal: Terminal) -> None:
         ["stable", "1.0.0", "a"],
     ]
     assert terminal.ok("resolve", f"{NAME}@stable") == "a\n"
-    assert terminal.ok("alias", "remove", NAME, "next") == f"{NAME} has no alias next any more.\n"
+    assert terminal.ok("alias", "remove", NAME, "next") == f"{NAME} no longer has the alias next.\n"
     assert terminal.json("alias", "remove", NAME, "stable")["removed"] is True
     rows = [
         line.split("  ")[0:1] + line.split()[3:] for line in terminal.ok("alias", "log", NAME).splitlines()
@@ -155,12 +155,12 @@ def test_aliases_are_set_listed_and_taken_away(terminal: Terminal) -> None:
     assert [
         json.loads(line)["alias"] for line in terminal.ok("alias", "list", NAME, "--json").splitlines()
     ] == ["latest"]
-    assert terminal.type("alias", "list", "nothing").stderr == "nothing has no alias.\n"
+    assert terminal.type("alias", "list", "nothing").stderr == "nothing has no aliases.\n"
 
 
 def test_names_are_listed_and_asked_for(terminal: Terminal) -> None:
     """Who holds what, since when, and which aliases point there."""
-    assert terminal.type("names", "list").stderr.startswith("No name is held yet")
+    assert terminal.type("names", "list").stderr.startswith("No names are held yet")
     registered(terminal, "a")
     registered(terminal, "b", "1.1.0")
 
@@ -189,7 +189,7 @@ def test_withdrawing_lets_go_of_the_name(terminal: Terminal) -> None:
 
     assert terminal.ok("resolve", NAME) == "a\n"
     said = terminal.fails(3, "resolve", f"{NAME}@stable")
-    assert f"points at '{NAME}@1.1.0', which nobody holds any more." in said
+    assert f"points at '{NAME}@1.1.0', which is no longer held." in said
     assert f"registration alias set {NAME} stable VERSION" in said
     assert [
         json.loads(line)["full_name"] for line in terminal.ok("names", "list", "--json").splitlines()
@@ -206,7 +206,9 @@ def test_tags_are_given_and_taken_away(terminal: Terminal) -> None:
     first = terminal.json("tag", "add", "a", "y", "--idempotency-key", "k")
     again = terminal.type("tag", "add", "a", "y", "--idempotency-key", "k")
     assert first["tags"] == ["team/maps", "x", "y"]
-    assert again.stderr == "This key was used before, for the same request: nothing was written.\n"
+    assert (
+        again.stderr == "This idempotency key was used before, for the same request: nothing was written.\n"
+    )
     assert terminal.ok("tag", "remove", "a", "x", "y") == "a  team/maps  (version 7)\n"
     assert terminal.ok("tag", "list", "a") == "team/maps\n"
     assert terminal.json("tag", "list", "a") == {"manifest_id": "a", "tags": ["team/maps"]}
@@ -255,19 +257,19 @@ def test_what_a_crash_left_is_told_and_set_right(terminal: Terminal) -> None:
     done = terminal.type("recover")
 
     assert status.stdout == f"{NAME}@2.0.0 is free.\n"
-    assert status.stderr.startswith("There is a claim")
+    assert status.stderr.startswith("There is an unfinished claim")
     assert verified.exit_code == 0
-    assert "unfinished: names/acme%2Fweather/2.0.0.json: a claim of" in verified.stdout
+    assert "unfinished: names/acme%2Fweather/2.0.0.json: a claim to" in verified.stdout
     assert "unfinished: aliases/acme%2Fweather/events.jsonl: `latest`" in verified.stdout
     for result in (dry, done):
-        assert f"a claim of '{NAME}@2.0.0' stood there" in result.stdout
+        assert f"there was a claim to '{NAME}@2.0.0'" in result.stdout
         assert "`latest` of 'acme/weather' did not point at its latest version: moved" in result.stdout
-    assert "1 name to set right." in dry.stderr
-    assert "1 name set right." in done.stderr
+    assert "1 name to recover." in dry.stderr
+    assert "1 name recovered." in done.stderr
     assert (told[-1]["name"], told[-1]["dry_run"]) == (NAME, True)
-    assert [step["done"] for step in told[-1]["steps"]] == ["taken back", "moved"]
-    assert terminal.type("verify").stderr == "2 manifests checked: every byte is what was written.\n"
-    assert terminal.type("recover").stderr == "2 manifests replayed: 0 set right, 0 damaged.\n"
+    assert [step["done"] for step in told[-1]["steps"]] == ["removed", "moved"]
+    assert terminal.type("verify").stderr == "2 manifests checked: every byte is as written.\n"
+    assert terminal.type("recover").stderr == "2 manifests replayed: 0 recovered, 0 damaged.\n"
 
 
 @pytest.mark.damaged

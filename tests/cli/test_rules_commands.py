@@ -156,7 +156,7 @@ def test_a_group_lists_its_commands(group: str) -> None:
     assert "check" in bare.output
     assert "show" in bare.output
     assert bare.exit_code == wrong.exit_code == 2
-    assert "There is no command 'shwo'. Did you mean 'show'?" in wrong.stderr
+    assert "Unknown command 'shwo'. Did you mean 'show'?" in wrong.stderr
 
 
 # -- why -----------------------------------------------------------------------------------------------------
@@ -174,11 +174,11 @@ def test_why_tells_each_rule_who_could_and_what_is_next(governed: Terminal) -> N
         f"{ID} is REVIEWED, at version 2.",
         "",
         "approve -> APPROVED: refused for ada",
-        "  yes schema (policy): the document keeps the JSON Schema of mcp-server",
-        "  yes mcp_server (policy): the document keeps the rules for MCP servers",
+        "  yes schema (policy): the document complies with the JSON Schema of mcp-server",
+        "  yes mcp_server (policy): the document complies with the rules for MCP servers",
         "  no  role (policy): 'ada' is not reviewer",
-        "  no  not_the_author (policy): 'ada' brought the document, and somebody else has to do this",
-        "  who could: bea, cyd",
+        "  no  not_the_author (policy): 'ada' submitted this document; another person must approve it",
+        "  possible for: bea, cyd",
         f"  next: registration approve {ID} --actor bea",
     ]
 
@@ -198,9 +198,11 @@ def test_why_tells_everything_that_can_be_done(governed: Terminal) -> None:
     assert "register -> REGISTERED: allowed for dot" in allowed
     assert lines(governed.ok("why", ID)) == [
         f"{ID} is REGISTERED, at version 5.",
-        "Nothing leads out of there: it is final.",
+        "The state is final.",
     ]
-    assert "approve: the lifecycle has no such move from REGISTERED" in governed.ok("why", ID, "approve")
+    assert "approve: the lifecycle has no such transition from REGISTERED" in governed.ok(
+        "why", ID, "approve"
+    )
 
 
 def test_why_takes_what_would_be_said(terminal: Terminal) -> None:
@@ -251,7 +253,7 @@ def test_a_refusal_lists_what_is_wrong_with_a_document(governed: Terminal, tmp_p
     problems = [line for line in lines(said) if line.startswith("  - at ")]
     assert any(line.startswith("  - at /description: ") for line in problems)
     assert any(line.startswith("  - at /version: ") and line.endswith("(M4)") for line in problems)
-    assert "Correct the document in every place that `problems` lists, and bring it again." in said
+    assert "Correct every problem listed, and submit the document again." in said
     assert said.count("Error: ") == 1
 
 
@@ -302,9 +304,9 @@ def test_act_acts_on_what_was_looked_at(terminal: Terminal) -> None:
     moved = terminal.fails(4, "act", "a", "approve", "--head", "0" * 64)
     terminal.ok("approve", "a", "--digest", str(shown["digest"]), "--head", head)
 
-    assert f"but it has {shown['digest']}." in other
-    assert f"but it has {head}." in moved
-    assert "It is not what was looked at: look at it again, and decide again." in moved
+    assert f"has the digest {shown['digest']};" in other
+    assert f"has the head {head};" in moved
+    assert "It changed since it was reviewed: review it again, then decide again." in moved
     assert "state     APPROVED" in terminal.ok("show", "a")
 
 
@@ -327,9 +329,7 @@ def test_undo_says_what_the_way_back_needs(terminal: Terminal) -> None:
     terminal.ok("create", "--id", "a", SERVER)
     terminal.ok("submit", "a")
 
-    assert "'reject' of 'a' is refused: a reason is required, and none was given." in terminal.fails(
-        4, "undo", "a"
-    )
+    assert "'reject' of 'a' was refused: a reason is required but missing." in terminal.fails(4, "undo", "a")
     assert terminal.json("undo", "a", "--reason", "too early")["to"] == "DRAFT"
 
 
@@ -374,7 +374,7 @@ def test_why_says_that_a_time_out_is_due(late: Terminal) -> None:
 
     assert told[:2] == [
         "a is DRAFT, at version 2.",
-        "A time-out is due: the next write, or `registration tick`, makes it EXPIRED first.",
+        "A time-out is due: the next write, or `registration tick`, first moves it to EXPIRED.",
     ]
     assert [line for line in told if "->" in line] == [
         "reopen -> DRAFT: allowed for ada",
@@ -420,7 +420,7 @@ def test_a_receipt_is_carried_away_and_checked(registered: Terminal, tmp_path: P
     checked = registered.ok("verify-receipt", str(tmp_path / "receipt.json"))
     piped = registered.ok("verify-receipt", "-", input=registered.ok("receipt", ID, "--json"))
 
-    assert checked == piped == f"The receipt holds: {ID} was REGISTERED at version 5.\nIt still is.\n"
+    assert checked == piped == f"The receipt is valid: {ID} was REGISTERED at version 5.\nIt still is.\n"
     assert len(registered.ok("receipt", ID, "--json").splitlines()) == 1
     assert json.loads(printed) == registered.json("receipt", ID)
     assert registered.json("verify-receipt", str(tmp_path / "receipt.json")) == {
@@ -464,13 +464,13 @@ def test_a_receipt_that_does_not_hold_ends_in_a_refusal(registered: Terminal, tm
     nothing = registered.fails(4, "verify-receipt", SERVER)
     as_json = json.loads(registered.fails(4, "verify-receipt", "-", "--json", input=json.dumps(sealed)))
 
-    assert "does not hold: /checksum: it is not that of the receipt: something in it was changed." in changed
-    assert f"The receipt for '{ID}' does not hold: /approvals: it is not what the log says." in mended
+    assert "is invalid: /checksum: it does not match: the receipt was modified." in changed
+    assert f"The receipt for '{ID}' is invalid: /approvals: it does not match the log." in mended
     assert "/registry: it is of urn:uuid:" in elsewhere
-    assert "The receipt does not hold: /kind: it is None, not 'registration-receipt'." in nothing
+    assert "The receipt is invalid: /kind: it is None, not 'registration-receipt'." in nothing
     assert (as_json["error"], as_json["details"]["problems"]) == (
         "receipt_mismatch",
-        ["/approvals: it is not what the log says"],
+        ["/approvals: it does not match the log"],
     )
 
 
@@ -522,8 +522,8 @@ def test_diff_says_that_there_is_nothing_to_show(revised: Terminal) -> None:
     same, only = revised.type("diff", "a", "2", "4"), revised.type("diff", "b")
 
     assert (same.stdout, only.stdout) == ("", "")
-    assert same.stderr == "The document is the same at version 2 and at version 4.\n"
-    assert only.stderr == "There is one document only: that of version 1.\n"
+    assert same.stderr == "The document is the same at versions 2 and 4.\n"
+    assert only.stderr == "There is only one document, that of version 1.\n"
 
 
 RED, GREEN, CYAN = b"\x1b[31m", b"\x1b[32m", b"\x1b[36m"
@@ -678,8 +678,8 @@ def test_the_head_that_can_be_pinned_is_shown(terminal: Terminal) -> None:
     approve = ("approve", ID, "--digest", told["digest"], "--head", told["head"])
 
     assert "REVIEWED -> APPROVED" in terminal.ok(*approve)
-    assert "was expected to have the head" in terminal.fails(4, *approve)
-    assert "64 hex digits, all of them" in terminal.fails(2, "approve", ID, "--digest", told["digest"][:20])
+    assert "has the head" in terminal.fails(4, *approve)
+    assert "all 64 hex digits" in terminal.fails(2, "approve", ID, "--digest", told["digest"][:20])
 
 
 # -- lifecycles ------------------------------------------------------------------------------------------------
@@ -693,7 +693,7 @@ def test_a_lifecycle_is_checked_shown_and_walked() -> None:
     paths = [line.split() for line in lines(alone.ok("lifecycle", "paths", PUBLIC))]
     shipped = alone.json("lifecycle", "show", "registration-upkeep")
 
-    assert lines(checked.stdout)[0] == f"{PUBLIC} is sound: public-registry version 1, 4 states, 5 actions."
+    assert lines(checked.stdout)[0] == f"{PUBLIC} is valid: public-registry version 1, 4 states, 5 actions."
     assert re.fullmatch("sha256:[0-9a-f]{64}", lines(checked.stdout)[1])
     assert checked.stderr == f"Next: registration init --lifecycle {PUBLIC} DIR\n"
     assert paths[0] == ["PROPOSED", "submit"]
@@ -722,7 +722,7 @@ def test_every_problem_of_a_lifecycle_is_listed(tmp_path: Path) -> None:
 
     assert said[0].endswith("bad.toml' has 2 problems:")
     assert [line.partition(":")[0] for line in said[1:3]] == ["  - states.B.parent", "  - actions.go.to"]
-    assert said[-1] == "Mend them all and try again."
+    assert said[-1] == "Fix them all and try again."
 
 
 def test_a_registry_is_made_with_a_lifecycle(tmp_path: Path) -> None:
@@ -751,9 +751,7 @@ def test_states_of_the_registrys_own_lifecycle_can_be_named(public: Terminal) ->
     public.ok("act", ID, "submit", SERVER)
 
     both = public.fails(4, "transition", ID, "current")
-    assert "both 'accept' and 'publish' lead there. Say which of the actions is meant." in " ".join(
-        both.split()
-    )
+    assert "both 'accept' and 'publish' lead there. Name one of the actions." in " ".join(both.split())
     assert public.ok("transition", ID, "removed") == f"{ID}  PROPOSED -> REMOVED  (version 2)\n"
     public.ok("act", ID, "publish", SERVER)
     assert public.ok("list", "--state", "listed").split()[:2] == [ID, "CURRENT"]
@@ -794,17 +792,19 @@ def test_a_migration_is_planned_refused_and_done(public: Terminal, next_version:
     done = public.type("lifecycle", "migrate", next_version)
 
     assert (planned.exit_code, again.exit_code, done.exit_code) == (4, 0, 0)
-    assert planned.stdout == "b is CHANGE_PROPOSED, which version 2 doesn't have\n"
+    assert planned.stdout == "b is CHANGE_PROPOSED, which version 2 lacks\n"
     assert planned.stderr == (
-        "2 manifests looked at. public-registry version 2 would be put in force; nothing was changed.\n"
+        "2 manifests checked. public-registry version 2 would be put in force; nothing was changed.\n"
     )
-    assert "1 manifest stands in the way of 'public-registry' version 2: b is CHANGE_PROPOSED." in refused
+    assert (
+        "1 manifest prevents the migration to 'public-registry' version 2: b is CHANGE_PROPOSED." in refused
+    )
     assert unchanged
-    assert done.stderr == "2 manifests looked at. public-registry version 2 is in force now.\n"
+    assert done.stderr == "2 manifests checked. public-registry version 2 is in force now.\n"
     assert public.json("lifecycle", "show")["version"] == 2
     assert public.ok("act", "b", "revise", SERVER) == "b  CURRENT -> CURRENT  (version 5)\n"
-    assert public.type("verify").stderr == "2 manifests checked: every byte is what was written.\n"
-    assert "is no later version of it" in public.fails(2, "lifecycle", "migrate", next_version)
+    assert public.type("verify").stderr == "2 manifests checked: every byte is as written.\n"
+    assert "is not a later version of it" in public.fails(2, "lifecycle", "migrate", next_version)
 
 
 def test_a_migration_in_json(public: Terminal, next_version: str) -> None:
@@ -849,7 +849,7 @@ def test_a_policy_is_checked_and_shown(governed: Terminal) -> None:
     digest = checked[1]
     (governed.root / "policy.toml").write_text('[roles]\nboss = ["eve"]\n')
 
-    assert checked[0] == "The policy is sound: 21 rules for 5 actions."
+    assert checked[0] == "The policy is valid: 21 rules for 5 actions."
     assert digest == digest_of(shown)
     assert objects(governed.ok("log", ID, "--json"))[0]["data"]["policy"] == digest
     assert lines(governed.ok("policy", "check", str(FULL / "policy.toml"))) == checked
@@ -864,12 +864,12 @@ def test_no_policy_is_said_to_be_none(terminal: Terminal, tmp_path: Path) -> Non
 
     check, show = terminal.type("policy", "check"), terminal.type("policy", "show")
 
-    assert check.stdout == "There is no policy: only the lifecycle's own rules hold.\n"
-    assert "policy.toml beside registry.json" in check.stderr
+    assert check.stdout == "There is no policy: only the lifecycle's own rules apply.\n"
+    assert "policy.toml next to registry.json" in check.stderr
     assert show.stdout == ""
     assert "There is no policy" in show.stderr
     assert terminal.ok("policy", "show", "--json") == "null\n"
-    assert "is sound, and says nothing" in terminal.ok("policy", "check", str(tmp_path / "empty.toml"))
+    assert "is valid but empty" in terminal.ok("policy", "check", str(tmp_path / "empty.toml"))
 
 
 def test_every_problem_of_a_policy_is_listed(governed: Terminal) -> None:
@@ -884,8 +884,8 @@ def test_every_problem_of_a_policy_is_listed(governed: Terminal) -> None:
 
     assert said == refused
     assert said[0].endswith("policy.toml has 5 problems:")
-    assert "  - guards[5].any: it has to be a list of texts, with at least one, not 5" in said
-    assert said[-1] == "Mend them all; until then nothing is written under it."
+    assert "  - guards[5].any: it must be a list of texts, with at least one, not 5" in said
+    assert said[-1] == "Fix them all; until then every write is refused."
     assert governed.json("show", ID)["version"] == 1
 
 
@@ -946,7 +946,7 @@ def test_a_policy_is_tried_out(registered: Terminal, tmp_path: Path) -> None:
     ]
     assert "'cyd' is not reviewer" in result.stdout
     assert result.stderr.splitlines() == [
-        "5 decisions asked again: 2 would fall out differently.",
+        "5 decisions replayed: 2 would change.",
         "  1 by role",
         "  1 by approvals",
     ]
@@ -963,7 +963,7 @@ def test_the_policy_in_force_changes_nothing(registered: Terminal) -> None:
     result = registered.type("policy", "replay", str(registered.root / "policy.toml"))
 
     assert result.stdout == ""
-    assert result.stderr == "5 decisions asked again: 0 would fall out differently.\n"
+    assert result.stderr == "5 decisions replayed: 0 would change.\n"
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------
@@ -973,59 +973,59 @@ NO_DIGEST = "sha256:" + "0" * 64
 MISTAKES = [
     (2, ("why",), "Missing argument 'ID'"),
     (2, ("why", ID, "aprove"), "has no action 'aprove'. Did you mean 'approve'? Its actions are"),
-    (2, ("why", ID, "approve", "--context", "5"), "Give a JSON object: --context"),
+    (2, ("why", ID, "approve", "--context", "5"), "Pass a JSON object: --context"),
     (2, ("act", ID), "Missing argument 'ACTION'"),
     (
         2,
         ("act", ID, "frobnicate"),
         "Its actions are create, revise, submit_for_review, approve, reject, register.",
     ),
-    (2, ("act", ID, "submit_for_review", SERVER), "'submit_for_review' takes no document. Leave it out."),
-    (2, ("act", ID, "revise"), "'revise' needs a document, and none was given. Give one: its FILE"),
+    (2, ("act", ID, "submit_for_review", SERVER), "'submit_for_review' takes no document. Omit it."),
+    (2, ("act", ID, "revise"), "'revise' needs a document, but none was given. Pass one: its FILE"),
     (2, ("approve", ID, "--digest", "30c02911"), "expected_digest: "),
-    (2, ("show", ID, "--version", "1", "--at", "2026-01-01"), "Give --version or --at, not both."),
+    (2, ("show", ID, "--version", "1", "--at", "2026-01-01"), "Use either --version or --at."),
     (2, ("show", ID, "--version", "0"), "0 is not in the range"),
     (2, ("show", ID, "--version", "7"), "has no version 7: it has version 1 only."),
-    (2, ("show", ID, "--at", "yesterday"), "'yesterday' is no time. Write 2026-01-31T09:30:00Z"),
+    (2, ("show", ID, "--at", "yesterday"), "Invalid time 'yesterday'. Write 2026-01-31T09:30:00Z"),
     (
         2,
         ("show", ID, "--at", "2026-01-31T09:30:00"),
-        "doesn't say in which time zone it is. Write 2026-01-31T09:30:00Z",
+        "has no time zone. Write 2026-01-31T09:30:00Z",
     ),
     (2, ("diff", ID, "1", "9"), "has no version 9: it has version 1 only."),
     (2, ("diff", ID, "x"), "'x' is not a valid integer"),
-    (2, ("blame", ID, "version"), "'version' is no JSON Pointer. Write it as '/packages/0/version'"),
+    (2, ("blame", ID, "version"), "'version' is not a JSON Pointer. Write it as '/packages/0/version'"),
     (2, ("lifecycle", "check", SERVER), "states: it is missing"),
-    (2, ("lifecycle", "migrate", "registration"), "is no later version of it. Keep the name"),
+    (2, ("lifecycle", "migrate", "registration"), "is not a later version of it. Keep the name"),
     (2, ("policy", "check", SERVER), "it is not TOML"),
     (2, ("policy", "show", "sha256:30c02911"), "A digest is `sha256:` and 64 hex digits."),
     (2, ("init", "--lifecycle", SERVER), "states: it is missing"),
     (3, ("why", "io.github.acme/wether@1.2.0"), f"Did you mean '{ID}'?"),
     (3, ("act", "no-such", "approve"), "There is no manifest 'no-such'."),
     (3, ("act", ID, "revise", "nowhere.json"), "There is no file nowhere.json."),
-    (3, ("undo", "no-such"), "List those that there are: `registration list`."),
+    (3, ("undo", "no-such"), "See the list of existing ones: `registration list`."),
     (3, ("tick", "no-such"), "There is no manifest 'no-such'."),
     (3, ("receipt", "no-such"), "There is no manifest 'no-such'."),
-    (3, ("verify-receipt", "nowhere.json"), "There is no file nowhere.json. Name the receipt's file, or -."),
+    (3, ("verify-receipt", "nowhere.json"), "There is no file nowhere.json. Pass the receipt's file, or -."),
     (3, ("diff", "no-such"), "There is no manifest 'no-such'."),
     (3, ("show", ID, "--at", "2001-01-01"), "did not exist yet at 2001-01-01: it was created at 20"),
-    (3, ("blame", ID, "/versoin"), "and nothing ever did. Did you mean '/version'?"),
+    (3, ("blame", ID, "/versoin"), "and there never was. Did you mean '/version'?"),
     (3, ("lifecycle", "check", "nowhere.toml"), "or one of: registration, registration-upkeep."),
     (3, ("lifecycle", "migrate", "nowhere.toml"), "There is no lifecycle file 'nowhere.toml'"),
-    (3, ("graph", "nowhere.toml"), "Name a TOML or JSON file"),
-    (3, ("policy", "check", "nowhere.toml"), "There is no file nowhere.toml. Name the policy's file."),
+    (3, ("graph", "nowhere.toml"), "Pass a TOML or JSON file"),
+    (3, ("policy", "check", "nowhere.toml"), "There is no file nowhere.toml. Pass the policy's file."),
     (3, ("policy", "replay", "nowhere.toml"), "There is no file nowhere.toml."),
     (3, ("policy", "show", NO_DIGEST), "The registry keeps nothing in rules/policies under sha256:000"),
-    (4, ("undo", ID), "it is the manifest's beginning. See what can be done from here: `registration why"),
+    (4, ("undo", ID), "it created the manifest. See what can be done from here: `registration why"),
     (4, ("receipt", ID), f"Have it approved first, and see what is missing: `registration why {ID}`."),
-    (4, ("approve", ID, "--digest", NO_DIGEST), "It is not what was looked at"),
+    (4, ("approve", ID, "--digest", NO_DIGEST), "It changed since it was reviewed"),
     (
         4,
         ("verify-receipt", str(FIXTURES / "invalid" / "broken.json")),
-        "Name the file that `registration receipt` printed",
+        "Pass the unchanged output of `registration receipt`",
     ),
     (1, ("verify-receipt", "/"), "/ can't be read: Is a directory."),
-    (1, ("lifecycle", "check", "/"), "Name a file that can be read."),
+    (1, ("lifecycle", "check", "/"), "Pass a readable file."),
     (1, ("policy", "check", "/etc/"), "Is a directory"),
 ]
 
@@ -1205,7 +1205,7 @@ def test_two_migrations_as_processes(public: Terminal, next_version: str) -> Non
     refusal = next(text for text in said if "Error: " in text)
     assert (
         "Somebody else has changed the registry meanwhile." in refusal
-        or "is no later version of it" in refusal
+        or "is not a later version of it" in refusal
     )
     assert public.json("lifecycle", "show")["version"] == 2
     assert public.ok("act", "a", "remove") == "a  CURRENT -> REMOVED  (version 2)\n"

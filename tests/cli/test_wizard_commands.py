@@ -81,15 +81,15 @@ def test_answers_reach_as_far_as_they_do(place):
     [
         (["start", "mcp-servr"], 3, "Did you mean 'mcp-server'?"),
         (["start", "./nowhere.toml"], 3, "There is no file ./nowhere.toml"),
-        (["start", "./survey.toml", "--session", "mine"], 2, "'mine' is not a session's id"),
-        (["start", "./survey.toml", "--bind"], 2, "Name one: `--client TEXT`"),
+        (["start", "./survey.toml", "--session", "mine"], 2, "'mine' is an invalid session id"),
+        (["start", "./survey.toml", "--bind"], 2, "Pass one: `--client TEXT`"),
         (["start", "./survey.toml", "--answers", "survey.toml"], 4, "it is not JSON"),
-        (["start", "./survey.toml", "--set", "FIRST/one=x"], 2, "Write it as --set /STEP/field=VALUE"),
-        (["start", "./survey.toml", "--set", "/FIRST=x"], 2, "Write it as --set /STEP/field=VALUE"),
+        (["start", "./survey.toml", "--set", "FIRST/one=x"], 2, "Expected --set /STEP/field=VALUE"),
+        (["start", "./survey.toml", "--set", "/FIRST=x"], 2, "Expected --set /STEP/field=VALUE"),
         (["start", "./survey.toml", "--set", "/FIRST/one/-=x", "--set", "/FIRST/one/5=x"], 2, "there is nothing at '5'"),
-        (["resume"], 3, "begin one: `registration wizard start NAME`"),
+        (["resume"], 3, "start one: `registration wizard start NAME`"),
         (["show", "wiz_20261121093000123_0a1b2c3d4e5f6g7h"], 3, "There is no session"),
-        (["list", "--older-than", "soon"], 2, "'soon' is no time"),
+        (["list", "--older-than", "soon"], 2, "'soon' is not a duration"),
         (["matrix", "nothing"], 3, "There is no wizard 'nothing'"),
     ],
 )  # fmt: skip
@@ -111,12 +111,12 @@ def test_what_is_refused_in_a_session_leaves_it_as_it_was(place):
         (["resume", session, "--scope", "other"], 4, "belongs to 'ada' in the scope 'default'"),
         (["resume", "--set", "/FIRST/one=7"], 4, "FIRST/one: 7 is not of type 'string'"),
         (["resume", "--set", "/FIRST/one=a", "--set", "/FIRST/two=1", "--set", "/FIRST/x=1"], 4, "'x' was unexpected"),
-        (["back"], 4, "stands at FIRST, and can't go back from there"),
-        (["goto"], 4, "SECOND: it isn't answered yet"),
+        (["back"], 4, "is at FIRST, and can't go back from there"),
+        (["goto"], 4, "SECOND: it is not answered yet"),
         (["goto", "--step", "thrid"], 2, "has no step 'thrid'"),
-        (["fail", "--reason", " "], 2, "Say why"),
-        (["restart"], 4, "is going on: it stands at FIRST"),
-        (["delete", session], 2, "Say that you mean it: --yes"),
+        (["fail", "--reason", " "], 2, "Give the reason"),
+        (["restart"], 4, "is active: it is at FIRST"),
+        (["delete", session], 2, "Confirm with --yes"),
     ):  # fmt: skip
         told = refused(place, code, *words)
         assert said in told
@@ -167,9 +167,9 @@ def test_a_keeper_lists_counts_cleans_up_and_checks(place):
     assert two in ok(place, "list", "--state", "cancelled", "--user", "bea")
     assert json.loads(ok(place, "stats", "--json"))["by_state"] == {"FIRST": 1, "CANCELLED": 1}
     assert "2 sessions, 1 active" in ok(place, "stats")
-    assert ok(place, "cleanup") == "2 looked at, 0 expired, 0 removed\n"
+    assert ok(place, "cleanup") == "2 checked, 0 expired, 0 deleted\n"
     assert ok(place, "delete", two, "--yes", "--actor", "bea") == f"{two}  removed\n"
-    assert "1 session checked: every byte is what was written." in ok(place, "health")
+    assert "1 session checked: every byte is as written." in ok(place, "health")
     log = place / "registry" / "sessions" / one / "events.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"ada"', b'"eve"', 1))
     damaged = run(place, "wizard", "health")
@@ -182,7 +182,7 @@ def test_a_session_is_shown_with_its_log(place):
 
     shown = ok(place, "show", "--log")
 
-    for text in ("guild-7", "one: a", "not answered yet", "can go", "FIRST -> SECOND"):
+    for text in ("guild-7", "one: a", "not answered yet", "next steps", "FIRST -> SECOND"):
         assert text in shown
     assert [json.loads(ok(place, "show", "--log", "--json"))["log"][n]["type"] for n in (0, 1)] == [
         "survey.session_created.v1", "survey.step_completed.v1",
@@ -193,7 +193,7 @@ def test_a_file_may_not_take_the_name_of_a_wizard_that_comes_along(place):
     """Its sessions would be taken for those of the other."""
     (place / "survey.toml").write_text(WHOLE.replace('"survey"', '"mcp-server"'))
 
-    assert "comes with the package; choose another" in refused(place, 2, "start", "./survey.toml")
+    assert "is the name of a shipped wizard; choose another" in refused(place, 2, "start", "./survey.toml")
 
 
 def test_the_matrix_is_printed(place):
@@ -232,5 +232,5 @@ def test_a_session_that_can_not_be_read_makes_room(place):
     done = run(place, "wizard", "delete", session, "--yes")
 
     assert (done.exit_code, done.stdout) == (0, f"{session}  removed\n")
-    assert "Whose it is can't be told." in done.stderr
+    assert "Its owner is unknown." in done.stderr
     assert begun(place)["state"] == "FIRST"

@@ -122,7 +122,7 @@ def test_an_error_says_what_to_type() -> None:
         "Make one: `registration init '/a b'`."
     )
     assert told_of(LeaseHeld("manifests/a", holder="b", host="h", since="S", until="U", number=3)) == (
-        "Wait until then, have it released, or break the lock: `registration locks break manifests/a --reason TEXT`."
+        "Wait until then, ask its holder to release it, or break the lock: `registration locks break manifests/a --reason TEXT`."
     )
     assert told_of(ConsumerBlocked("index", "a version 2 (approve)", "OSError: no", 8, "1-0123abcd:400")) == (
         "Retry the entry, or skip it: `registration consumers retry index`, "

@@ -82,7 +82,7 @@ def test_a_planned_failure_after_the_call_loses_the_answer_only(tmp_path):
     """What was done is there, and found by its key."""
     target = JsonTarget(tmp_path / "c", failures=[PlannedFailure("create_role", when="after")])
 
-    with pytest.raises(TargetUnavailable, match="got lost"):
+    with pytest.raises(TargetUnavailable, match="was lost"):
         gold(target)
 
     assert target.find("a") == Done("create_role", "r1", undone=False)
@@ -110,7 +110,7 @@ def test_a_file_that_somebody_broke_is_named_and_left_alone(tmp_path, content):
     target = JsonTarget(tmp_path / "c")
 
     for act in (lambda: gold(target), lambda: target.find("a"), target.content):
-        with pytest.raises(StoreError, match=r"actual\.json is no community of format 1"):
+        with pytest.raises(StoreError, match=r"actual\.json is not a community of format 1"):
             act()
 
     assert (tmp_path / "c" / "actual.json").read_bytes() == content

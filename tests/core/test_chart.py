@@ -362,13 +362,13 @@ NOT_A_NAME = "is not a letter followed by up to 63 letters, digits, _ or -"
             },
             "actions.reopen.from: the final state 'DONE' is left by 'reopen', inherited from 'END'",
         ),
-        ({"states": (OPEN, DONE, State("LOST"))}, "states.LOST: it can't be reached"),
+        ({"states": (OPEN, DONE, State("LOST"))}, "states.LOST: it is unreachable"),
         (
             {
                 "states": (OPEN, DONE, State("LOST", initial="CHILD"), State("CHILD", parent="LOST")),
                 "moves": [FINISH, ("end", "LOST", "DONE")],
             },
-            "states.LOST: it can't be reached",
+            "states.LOST: it is unreachable",
         ),
         (
             {"states": (OPEN, DONE, State("PIT")), "moves": [FINISH, ("fall", "OPEN", "PIT")]},
@@ -436,8 +436,8 @@ def test_all_mistakes_of_reach_are_reported_at_once():
         states=(OPEN, DONE, State("LOST"), State("GONE"), State("PIT"), State("HOLE")),
         moves=[FINISH, ("fall", "OPEN", "PIT"), ("slip", "OPEN", "HOLE")],
     ) == [
-        "states.LOST: it can't be reached",
-        "states.GONE: it can't be reached",
+        "states.LOST: it is unreachable",
+        "states.GONE: it is unreachable",
         "states.PIT: it is a trap: it is not final, and nothing leads out of it",
         "states.HOLE: it is a trap: it is not final, and nothing leads out of it",
     ]
@@ -519,9 +519,9 @@ def timeout(**said):
         ),
         (
             {"states": but(State("RIGHT_DONE", parent="RIGHT"))},
-            "states.BOTH.done: it is never done: a region has no final child",
+            "states.BOTH.done: it never completes: a region has no final child",
         ),
-        ({"states": but(State("OPEN", done="DONE"))}, "states.OPEN.done: it is never done: none of its children is final"),
+        ({"states": but(State("OPEN", done="DONE"))}, "states.OPEN.done: it never completes: none of its children is final"),
         ({"states": but(State("BOTH", parallel=True, done="NO"))}, "states.BOTH.done: there is no state 'NO'"),
         (
             {"moves": [*PARALLEL_MOVES, ("reopen", "LEFT_DONE", "LEFT_OPEN")]},
@@ -534,12 +534,12 @@ def timeout(**said):
         (
             {"states": but(State("LEFT", parent="BOTH", initial="LEFT_DONE"), State("BOTH", parallel=True, done="LEFT_DONE"),
                            State("RIGHT", parent="BOTH", initial="RIGHT_DONE"))},
-            "states.BOTH.done: what is done at once leads round in a circle",
+            "states.BOTH.done: its immediate completions form a cycle",
         ),
         ({"states": but(State("H", history=True, initial="DONE"))},
-         "states.H.history: its parent has to be a state one of whose children is active"),
+         "states.H.history: its parent must be a state one of whose children is active"),
         ({"states": but(State("H", parent="BOTH", history=True, initial="LEFT"))},
-         "states.H.history: its parent has to be a state one of whose children is active"),
+         "states.H.history: its parent must be a state one of whose children is active"),
         ({"states": but(State("H", parent="LEFT", history=True))},
          "states.H.initial: it needs one, for when nothing is remembered"),
         ({"states": but(State("H", parent="LEFT", history=True, initial="RIGHT_OPEN"))},
@@ -558,24 +558,24 @@ def timeout(**said):
         ({"timeouts": [timeout(past="repaired")]},
          "timeouts.tire.past: 'repaired' is the event of a repair; choose another word"),
         ({"timeouts": [timeout(after="two weeks")]},
-         "timeouts.tire.after: 'two weeks' is no time; write 30s, 45m, 36h, 14d or 2w, and at most a hundred years"),
+         "timeouts.tire.after: invalid duration 'two weeks'; expected 30s, 45m, 36h, 14d or 2w, up to a hundred years"),
         ({"timeouts": [timeout(state="NO")]}, "timeouts.tire.state: there is no state 'NO'"),
         ({"timeouts": [timeout(target="NO")]}, "timeouts.tire.to: there is no state 'NO'"),
         ({"timeouts": [timeout(name="no good")]}, f"timeouts.no good: 'no good' {NOT_A_NAME}"),
         ({"timeouts": [timeout(state="DONE", target="OPEN")]},
          "timeouts.tire.state: the final state 'DONE' is left by 'tire'"),
         ({"timeouts": [timeout(target="OPEN")]},
-         "timeouts.tire.to: time-outs alone lead round in a circle; an action has to break it"),
+         "timeouts.tire.to: time-outs alone form a cycle; an action must break it"),
         ({"timeouts": [timeout(target="BOTH"), timeout(name="wake", past="woken", state="LEFT", target="OPEN")]},
-         "timeouts.wake.to: time-outs alone lead round in a circle; an action has to break it"),
+         "timeouts.wake.to: time-outs alone form a cycle; an action must break it"),
         ({"actions": [Action("open", "opened", required=("actor", "reason", "comment", "context.ticket", "mood"))]},
-         "actions.open.required: 'mood' is none of actor, reason, comment and context.NAME"),
+         "actions.open.required: 'mood' is not one of actor, reason, comment and context.NAME"),
         ({"actions": [Action("open", "opened", undone_by="close")]},
          "actions.open.undone_by: there is no action 'close'"),
         ({"actions": [Action("open", "repaired")]},
          "actions.open.past: 'repaired' is the event of a repair; choose another word"),
         ({"actions": [Action("open", "claim_broken")]},
-         "actions.open.past: 'claim_broken' is the event of a claim that was taken away; choose another word"),
+         "actions.open.past: 'claim_broken' is the event of a broken lock; choose another word"),
     ],
 )  # fmt: skip
 def test_each_kind_of_mistake_with_regions_history_and_time_is_reported(wrong, problem):
@@ -609,7 +609,7 @@ def test_time_outs_that_follow_on_each_other_are_sound():
         moves=[("again", "D", "A"), ("skip", "C", "D")],
         timeouts=[*row, back],
     ) == [
-        f"timeouts.{name}.to: time-outs alone lead round in a circle; an action has to break it"
+        f"timeouts.{name}.to: time-outs alone form a cycle; an action must break it"
         for name in ("to_C", "back")
     ]
 
@@ -619,27 +619,27 @@ def test_time_outs_that_follow_on_each_other_are_sound():
     [
         (
             {"states": (*PARALLEL, *(State(f"S{n}") for n in range(492)))},
-            "states: there are 501; at most 500 are taken",
+            "states: there are 501; at most 500 are allowed",
         ),
         (
             {"actions": [Action(f"a{n}", f"p{n}") for n in range(501)]},
-            "actions: there are 501; at most 500 are taken",
+            "actions: there are 501; at most 500 are allowed",
         ),
         (
             {"moves": [Transition("go", "OPEN", "DONE")] * 5_000},
-            "actions: there are 5,001 transitions; at most 5,000 are taken",
+            "actions: there are 5,001 transitions; at most 5,000 are allowed",
         ),
         (
             {"moves": [Transition("go", "OPEN", "DONE", (GuardUse("g"),) * 5_001)]},
-            "actions: there are 5,001 uses of guards; at most 5,000 are taken",
+            "actions: there are 5,001 uses of guards; at most 5,000 are allowed",
         ),
         (
             {"timeouts": [timeout(name=f"t{n}", past=f"p{n}") for n in range(501)]},
-            "timeouts: there are 501; at most 500 are taken",
+            "timeouts: there are 501; at most 500 are allowed",
         ),
         (
             {"states": (*PARALLEL, *(State(f"S{n}", parent=f"S{n + 1}") for n in range(20)), State("S20"))},
-            "states.S0.parent: it is nested 21 deep; at most 20 are taken",
+            "states.S0.parent: it is nested 21 deep; at most 20 are allowed",
         ),
     ],
 )
@@ -697,7 +697,7 @@ def test_a_chart_with_too_many_places_is_refused_soon(hostile, large_chart_s):
     began = time.process_time()
 
     assert problems_of(**hostile) == [
-        "states: they lead to more than 10,000 places, or to too many steps between them; use fewer parallel regions"
+        "states: they have more than 10,000 combinations, or too many steps between them; use fewer parallel regions"
     ]
     assert time.process_time() - began < 40 * large_chart_s
 

@@ -507,7 +507,7 @@ def test_a_command_that_another_interrupts_is_damage():
 
     assert len(found.events) == 1
     assert not found.fault.torn
-    assert "1 more events of the same command belong there" in found.fault.reason
+    assert "1 more events of the same command are missing here" in found.fault.reason
 
 
 # -- bytes that changed ----------------------------------------------------------------------------------

@@ -58,13 +58,13 @@ AlreadyExists: 'io.github.acme/weather@1.2.0' exists already: it is DRAFT, at ve
 `revise` it.
 > ben approve
 IllegalTransition: 'io.github.acme/weather@1.2.0' is DRAFT and can't do 'approve' from there: the lifecycle has \
-no such move. From DRAFT it can: revise (to DRAFT), submit_for_review (to REVIEWED).
+no such transition. From DRAFT it can: revise (to DRAFT), submit_for_review (to REVIEWED).
 > ana submit_for_review
 2 REVIEWED
 > ben approve comment='looks good'
 3 APPROVED approved by ben at 3
 > cem reject
-GuardRefused: 'reject' of 'io.github.acme/weather@1.2.0' is refused: a reason is required, and none was given. \
+GuardRefused: 'reject' of 'io.github.acme/weather@1.2.0' was refused: a reason is required but missing. \
 Give a reason.
 > cem reject reason='wrong title'
 4 DRAFT
@@ -83,7 +83,7 @@ already. From APPROVED it can: approve (to APPROVED), reject (to DRAFT), registe
 8 REGISTERED approved by ben at 7
 > dan reject reason=late
 IllegalTransition: 'io.github.acme/weather@1.2.0' is REGISTERED and can't do 'reject' from there: the lifecycle \
-has no such move. REGISTERED is final.
+has no such transition. REGISTERED is final.
 > ana create
 AlreadyExists: 'io.github.acme/weather@1.2.0' exists already: it is REGISTERED, at version 8. Choose another id.
 """
@@ -281,19 +281,21 @@ def test_a_move_that_the_lifecycle_does_not_have(state, action, allowed):
         "target": None,
         "allowed": allowed,
     }
-    assert f"is {state} and can't do '{action}' from there: the lifecycle has no such move." in str(error)
+    assert f"is {state} and can't do '{action}' from there: the lifecycle has no such transition." in str(
+        error
+    )
     assert all(f"{name} (to {target})" in error.next_step for name, target in allowed.items())
 
 
 @pytest.mark.parametrize(
     ("state", "target", "why"),
     [
-        ("DRAFT", "REGISTERED", "the lifecycle has no such move"),
+        ("DRAFT", "REGISTERED", "the lifecycle has no such transition"),
         ("DRAFT", "DRAFT", "it is there already"),
         ("REVIEWED", "REVIEWED", "it is there already"),
         ("REVIEWED", "IN_REVIEW", "it is there already"),
         ("APPROVED", "IN_REVIEW", "it is there already"),
-        ("REGISTERED", "DRAFT", "the lifecycle has no such move"),
+        ("REGISTERED", "DRAFT", "the lifecycle has no such transition"),
     ],
 )
 def test_a_target_that_can_not_be_reached(state, target, why):
@@ -352,7 +354,7 @@ def test_a_document_that_is_missing(state, action):
     """Who creates or revises brings a document."""
     error = refused(InvalidArgument, in_state(state) if state else None, asked(action, document=None))
 
-    assert error.problem == f"'{action}' needs a document, and none was given."
+    assert error.problem == f"'{action}' needs a document, but none was given."
     assert error.details == {"action": action}
 
 
@@ -382,7 +384,7 @@ def test_a_rejection_without_a_reason_is_refused():
                 "guard": "reason_given",
                 "origin": "lifecycle",
                 "agrees": False,
-                "reason": "a reason is required, and none was given",
+                "reason": "a reason is required but missing",
                 "evidence": {},
                 "remedy": "Give a reason.",
             }
@@ -440,7 +442,7 @@ def test_every_guard_is_asked():
     """One answer holds every refusal, and what the other guards said, in their order."""
     error = refused(GuardRefused, opened(), asked("finish"), TICKETS)
 
-    assert error.problem == f"'finish' of {STREAM!r} is refused: it is late; ana has not signed."
+    assert error.problem == f"'finish' of {STREAM!r} was refused: it is late; ana has not signed."
     assert error.next_step == "Come earlier. Sign it."
     assert error.details["verdicts"] == [
         {"guard": "paid", "origin": "lifecycle", "agrees": True, "reason": "it is paid",
@@ -457,7 +459,7 @@ def test_a_target_that_two_actions_lead_to_is_no_answer():
     error = refused(IllegalTransition, opened(), asked(None, target="DONE"), TICKETS)
 
     assert error.problem.endswith("can't go to DONE from there: both 'finish' and 'cancel' lead there.")
-    assert error.next_step == "Say which of the actions is meant."
+    assert error.next_step == "Name one of the actions."
 
 
 def test_a_definition_without_documents_has_none():
@@ -715,7 +717,7 @@ def test_what_was_looked_at_has_to_be_what_is_there(what):
         "expected": ELSE[what],
         "found": found,
     }
-    assert f"was expected to have the {what} {ELSE[what]}, but it has {found}." in error.problem
+    assert f"has the {what} {found}; expected {ELSE[what]}." in error.problem
     assert decided(log.state, asked("register", **{f"expected_{what}": found}))
 
 

@@ -558,10 +558,10 @@ def test_an_agent_falls_out_of_force_when_nobody_certifies_it():
 
 
 def test_an_agent_is_certified_by_somebody_else_and_on_evidence():
-    """The author can't, and the evaluation has to be named."""
+    """The author can't, and the evaluation must be named."""
     log = Walk("agent-upkeep").way("create", "submit_for_review", "approve", "register")
 
-    with pytest.raises(GuardRefused, match="somebody else"):
+    with pytest.raises(GuardRefused, match="another person"):
         log.act("recertify", "ana")
     with pytest.raises(GuardRefused, match=r"context\.evaluation is required"):
         log.act("recertify", "sam", context=None)
@@ -609,7 +609,7 @@ def test_a_review_is_for_those_who_are_in_its_role():
 
     with pytest.raises(GuardRefused, match="is not legal"):
         log.act("approve_legal", "sue")
-    with pytest.raises(GuardRefused, match="somebody else"):
+    with pytest.raises(GuardRefused, match="another person"):
         log.act("approve_security", "sam")
     assert log.act("approve_security", "sue").state == "SECURITY_DONE+LEGAL_OPEN"
     assert log.act("reject", "lea").state == "DRAFT"
@@ -617,7 +617,7 @@ def test_a_review_is_for_those_who_are_in_its_role():
 
 
 def test_an_embargo_ends_by_itself():
-    """What is scheduled comes out two days later, and nobody has to be there; or somebody publishes it before."""
+    """What is scheduled comes out two days later, and nobody must be there; or somebody publishes it before."""
     up_to = ("create", "submit", "request_fact_check", "clear", "schedule")
     log = Walk("publishing").way(*up_to)
     scheduled_at = log.state.updated_at
@@ -648,6 +648,6 @@ def test_what_is_edited_after_it_was_cleared_is_checked_again():
 
     assert (log.state.state, log.state.approvals) == ("EDITING", ())
     log.way("request_fact_check")
-    with pytest.raises(GuardRefused, match="somebody else"):
+    with pytest.raises(GuardRefused, match="another person"):
         log.act("clear", "sam")
     assert log.act("clear", "lea").state == "CLEARED"

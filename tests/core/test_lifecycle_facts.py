@@ -422,9 +422,9 @@ def test_a_definition_with_a_gap_between_schemas_can_not_be_built():
         notes(3, upcasters={"notes.noted.v2": dict, "notes.noted.v3": dict, "notes.sung.v1": dict})
 
     assert caught.value.details["problems"] == [
-        "no upcaster leads from notes.noted.v1 to the next schema",
-        "the upcaster of notes.noted.v3 is of no event",
-        "the upcaster of notes.sung.v1 is of no event",
+        "the upcaster from notes.noted.v1 to the next schema is missing",
+        "the upcaster of notes.noted.v3 matches no event",
+        "the upcaster of notes.sung.v1 matches no event",
     ]
 
 

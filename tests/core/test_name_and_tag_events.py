@@ -210,12 +210,12 @@ def test_a_file_says_it():
 @pytest.mark.parametrize(
     ("action", "problem"),
     [
-        (Action("go", "gone", claims=True, releases=True), "actions.go.claims: it releases the name as well"),
-        (Action("go", "withdrawn", claims=True), "say `releases = false`"),
-        (Action("tag", "gone"), "actions.tag: whatever the lifecycle"),
-        (Action("untag", "gone"), "actions.untag: whatever the lifecycle"),
+        (Action("go", "gone", claims=True, releases=True), "actions.go.claims: it also releases the name"),
+        (Action("go", "withdrawn", claims=True), "set `releases = false`"),
+        (Action("tag", "gone"), "actions.tag: this name is reserved for tags"),
+        (Action("untag", "gone"), "actions.untag: this name is reserved for tags"),
         (Action("go", "tagged"), "'tagged' is the event of a tag"),
-        (Action("go", "untagged"), "'untagged' is the event of a tag that is taken away"),
+        (Action("go", "untagged"), "'untagged' is the event of the removal of a tag"),
     ],
 )
 def test_what_a_lifecycle_can_not_mean_is_named(action, problem):

@@ -284,7 +284,7 @@ def test_what_is_required_is_asked_before_any_guard():
     assert [(a.guard, a.origin) for a in missing.answers] == [("required", "lifecycle"), ("yes", "lifecycle")]
     (verdict,) = missing.refusals
     assert verdict.evidence["missing"] == ["actor", "reason", "context.ticket", "context.it's"]
-    assert verdict.reason == "actor, reason, context.ticket, context.it's are required, and not given"
+    assert verdict.reason == "actor, reason, context.ticket, context.it's are required but missing"
     assert verdict.remedy == "Give actor and reason and context.ticket and context.it's."
     assert missing.next == doing("close", missing=("reason", "context", "actor"))
     assert why(log, "close", NO_POLICY).next == doing("close", missing=("reason", "context"))
@@ -304,7 +304,7 @@ def test_one_missing_thing_is_said_in_the_singular():
 
     (verdict,) = why(log, "close", NO_POLICY).refusals
 
-    assert verdict.reason == "comment is required, and not given"
+    assert verdict.reason == "comment is required but missing"
     assert why(log, "close", NO_POLICY, comment="fine").allowed
 
 
@@ -457,7 +457,7 @@ def test_the_same_remedy_is_given_once():
         decide(log.definition, log.state, asked("approve"), time=FIRST_TIME, event_id="id", policy=policy)
 
     assert caught.value.next_step == "Wait."
-    assert caught.value.problem.endswith("is refused: not yet; not yet.")
+    assert caught.value.problem.endswith("was refused: not yet; not yet.")
 
 
 # -- who could act ---------------------------------------------------------------------------------------

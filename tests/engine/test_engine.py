@@ -466,11 +466,11 @@ def test_a_refusal_that_can_not_be_noted_is_a_refusal_all_the_same(store, caplog
 
         store.log_refusal = full
 
-    with pytest.raises(GuardRefused, match="is refused: no"):
+    with pytest.raises(GuardRefused, match="was refused: no"):
         engine.execute(asked("approve"))
 
     assert list(store.refusals()) == []
-    assert "a refusal could not be noted" in caplog.text
+    assert "a refusal could not be recorded" in caplog.text
 
 
 # -- what was looked at --------------------------------------------------------------------------------------

@@ -284,7 +284,7 @@ def test_a_claim_that_is_taken_away_is_an_event(pipeline):
 
 def test_taking_a_claim_away_needs_one_and_a_reason(pipeline):
     """Nothing is written where there is none."""
-    with pytest.raises(NotFound, match="Nobody has a lease"):
+    with pytest.raises(NotFound, match="There is no lock"):
         pipeline.work.break_claim(ID, actor="cyd", reason="why")
     pipeline.work.claim(ID, actor="bea")
     for reason in ("", " \n"):
@@ -309,7 +309,7 @@ def test_nobody_named_can_claim_nothing(clock):
     with RegistrationPipeline(store=store, clock=clock) as pipeline:
         pipeline.create(ID, {})
 
-        with pytest.raises(InvalidArgument, match="somebody who has it"):
+        with pytest.raises(InvalidArgument, match="requires an actor"):
             pipeline.work.claim(ID)
 
 
@@ -411,7 +411,7 @@ def test_a_claim_that_cannot_be_ended_is_logged_and_the_command_is_done(root, cl
         with caplog.at_level(logging.WARNING, "registration"):
             assert pipeline.submit_for_review(ID).snapshot.state == "REVIEWED"
 
-    assert "could not be ended: The disk is full." in caplog.text
+    assert "could not be released: The disk is full." in caplog.text
 
 
 def test_two_handles_on_one_registry_see_the_same_claims(root, clock):

@@ -133,7 +133,7 @@ def test_who_would_be_stranded_stands_in_the_way(articles, root):
     before = tree(root)
 
     with pytest.raises(
-        Rejected, match="1 manifest stands in the way of 'articles' version 2: b is REVIEW"
+        Rejected, match="1 manifest prevents the migration to 'articles' version 2: b is REVIEW"
     ) as caught:
         migrate(root, proposed(V2), dry_run=False)
 
@@ -146,9 +146,9 @@ def test_who_would_be_stranded_stands_in_the_way(articles, root):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({**V2, "name": "posts"}, "'posts' version 2 is no later version of it"),
-        ({**V2, "version": 1}, "'articles' version 1 is no later version of it"),
-        (V1, "The registry has 'articles' version 1, and 'articles' version 1"),
+        ({**V2, "name": "posts"}, "'posts' version 2 is not a later version of it"),
+        ({**V2, "version": 1}, "'articles' version 1 is not a later version of it"),
+        (V1, "The registry has 'articles' version 1, but 'articles' version 1"),
     ],
 )
 def test_only_a_later_version_of_the_same_can_follow(articles, root, data, said):
@@ -237,7 +237,7 @@ def test_both_versions_are_kept(migrated, open_pipeline):
 
 
 def test_who_had_it_open_has_to_open_it_again(migrated, open_pipeline, root):
-    """A decision under the rules of yesterday is never written; that it has to be opened again is said."""
+    """A decision under the rules of yesterday is never written; that it must be opened again is said."""
     before = tree(root)
 
     for write in (
@@ -267,7 +267,7 @@ def test_who_had_it_open_can_still_read(migrated, open_pipeline):
 
 
 def test_who_had_it_open_is_not_told_of_damage(migrated, open_pipeline):
-    """Nothing is damaged, and no upgrade would help: the registry has to be opened again."""
+    """Nothing is damaged, and no upgrade would help: the registry must be opened again."""
     open_pipeline().act("a", "typeset")
 
     assert not migrated.evidence.verify("a").damaged
@@ -535,7 +535,7 @@ def test_nobody_is_stranded_by_a_write_in_between(articles, open_pipeline, root,
     articles.act("b", "publish")
     in_between(lambda: open_pipeline().act("a", "submit"))
 
-    with pytest.raises(Rejected, match=r"1 manifest stands in the way .* a is REVIEW"):
+    with pytest.raises(Rejected, match=r"1 manifest prevents the migration .* a is REVIEW"):
         migrate(root, proposed(V2), dry_run=False)
 
     assert registry_file(root)["lifecycle"] == proposed(V1).identity

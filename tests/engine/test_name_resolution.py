@@ -93,7 +93,7 @@ def test_a_name_has_one_holder(pipeline):
     assert isinstance(refused.value, AlreadyExists)
     assert refused.value.details["holder"] == "a"
     assert refused.value.details["name"] == "weather@1.0.0"
-    assert "'weather@1.0.0', and that name is held by 'a', which is REGISTERED" in refused.value.problem
+    assert "'weather@1.0.0', which is held by 'a' (REGISTERED)" in refused.value.problem
     assert pipeline.load_state("b") == before
     assert pipeline.names.status("weather@1.0.0").holder.manifest_id == "a"
 
@@ -301,7 +301,7 @@ def test_two_holders_are_damage(root):
         assert [(step.found, step.done) for step in steps] == [
             (
                 "the name 'weather@1.0.0' is held by 'b' as well",
-                "left as it is: one of them has to let go",
+                "unchanged: one of them must release it",
             )
         ]
         assert pipeline.evidence.verify("b").findings == ()
@@ -366,11 +366,11 @@ def test_what_a_name_stands_for(pipeline):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("weather@1.0.1", "Nobody holds 'weather@1.0.1'. Did you mean '1.0.0'?"),
-        ("weather@stabel", "Nobody holds 'weather@stabel'. Did you mean 'stable'?"),
+        ("weather@1.0.1", "'weather@1.0.1' is not held. Did you mean '1.0.0'?"),
+        ("weather@stabel", "'weather@stabel' is not held. Did you mean 'stable'?"),
         ("wether", "No manifest holds the name 'wether'. Did you mean 'weather'?"),
         ("wether@1.0.0", "No manifest holds the name 'wether@1.0.0'. Did you mean 'weather'?"),
-        ("zzz@1", "No manifest holds the name 'zzz@1'. A manifest holds the name that"),
+        ("zzz@1", "No manifest holds the name 'zzz@1'. A manifest holds the name of"),
     ],
 )
 def test_what_was_probably_meant_is_suggested(pipeline, asked, said):
@@ -494,7 +494,7 @@ def test_the_document_of_a_name_may_change_under_it(root, clock):
 
         pipeline.act("a", "rename", document={"name": "w", "version": "2"})
         assert pipeline.names.resolve("w").version == "2"
-        with pytest.raises(NotFound, match="which nobody holds any more"):
+        with pytest.raises(NotFound, match="which is no longer held"):
             pipeline.names.resolve("w@stable")
         with pytest.raises(NotFound):
             pipeline.names.resolve("w@1")
@@ -584,14 +584,14 @@ def test_an_alias_is_set_by_people(pipeline):
     ("name", "alias", "version", "error"),
     [
         ("weather", "latest", "1.0.0", "moves by itself"),
-        ("weather", "v2", "1.0.0", "is not an alias"),
-        ("weather", "1.0", "1.0.0", "is not an alias"),
-        ("weather@1.0.0", "stable", "1.0.0", "has a version; aliases are of a name"),
-        ("weather", "beta", "1.0.0", "has a version that is called 'beta'"),
-        ("weather", "stable", "", "is no version"),
-        ("weather", "stable", "1@", "is no version"),
-        ("weather", "stable", "x y", "is not a name"),
-        ("wea ther", "stable", "1.0.0", "is not a manifest id"),
+        ("weather", "v2", "1.0.0", "is an invalid alias"),
+        ("weather", "1.0", "1.0.0", "is an invalid alias"),
+        ("weather@1.0.0", "stable", "1.0.0", "includes a version; aliases belong to a name"),
+        ("weather", "beta", "1.0.0", "has a version named 'beta'"),
+        ("weather", "stable", "", "is not a version"),
+        ("weather", "stable", "1@", "is not a version"),
+        ("weather", "stable", "x y", "is an invalid name"),
+        ("wea ther", "stable", "1.0.0", "is an invalid manifest id"),
     ],
 )
 def test_what_can_be_no_alias_is_refused(pipeline, name, alias, version, error):
@@ -757,9 +757,9 @@ def test_what_a_dead_process_left_is_told_and_taken_back(pipeline):
 
     assert pipeline.names.status("weather@1.0.0").unfinished
     assert [one.kind for one in pipeline.upkeep.verify_name("weather")] == ["unfinished"]
-    assert [step.done for step in pipeline.upkeep.recover_name("weather", dry_run=True)] == ["taken back"]
+    assert [step.done for step in pipeline.upkeep.recover_name("weather", dry_run=True)] == ["removed"]
     assert pipeline.names.status("weather@1.0.0").unfinished
-    assert [step.done for step in pipeline.upkeep.recover_name("weather")] == ["taken back"]
+    assert [step.done for step in pipeline.upkeep.recover_name("weather")] == ["removed"]
     assert pipeline.upkeep.recover_name("weather") == ()
     assert not pipeline.names.status("weather@1.0.0").unfinished
 
@@ -962,7 +962,7 @@ def test_kept_aliases_fold_to_the_kept_snapshot_to_the_byte(path: Path):
     ],
 )
 def test_kept_names_resolve(registry, resolved, tmp_path):
-    """And nothing about them has to be set right."""
+    """And nothing about them must be set right."""
     shutil.copytree(FIXTURES / "registries" / registry, tmp_path / "r")
     before = tree(tmp_path / "r")
 

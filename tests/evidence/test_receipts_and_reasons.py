@@ -376,7 +376,7 @@ def test_in_every_lifecycle_that_comes_along_the_lines_lead_on(root, tmp_path, l
 
 
 def test_where_nobody_can_act_no_line_is_told(pipeline, root):
-    """Where a role is asked for that nobody has, no actor helps: the policy has to be changed."""
+    """Where a role is asked for that nobody has, no actor helps: the policy must be changed."""
     go(pipeline, 1)
     policy(
         root,
@@ -573,11 +573,11 @@ def test_a_receipt_from_which_something_was_taken_does_not_hold(governed):
         assert refusal_of(governed, rest)[0].startswith(("/checksum: ", f"/{name}: "))
         if name != "checksum":
             assert refusal_of(governed, sealed(rest))[0].startswith(f"/{name}: ")
-    assert refusal_of(governed, sealed({**receipt, "note": "fine"})) == ["/note: no receipt has that"]
+    assert refusal_of(governed, sealed({**receipt, "note": "fine"})) == ["/note: unknown member"]
     assert refusal_of(governed, {}) == ["/kind: it is None, not 'registration-receipt'"]
     assert refusal_of(governed, sealed({**receipt, "version": True})) == ["/version: it is True"]
     assert refusal_of(governed, sealed({**receipt, "version": 0})) == [
-        "/version: it is of version 0, and the log ends at version 5"
+        "/version: it is 0, but the log ends at version 5"
     ]
 
 
@@ -658,7 +658,7 @@ def test_without_an_approval_there_is_no_receipt(governed):
 
     for turn in (lambda: None, lambda: (governed.approve(ID, actor="bea"), governed.reject(ID, reason="no"))):
         turn()
-        with pytest.raises(Rejected, match="nobody approved its document as it stands") as caught:
+        with pytest.raises(Rejected, match="its document has no approval") as caught:
             governed.evidence.receipt(ID)
 
     assert caught.value.details == {"manifest_id": ID, "state": "DRAFT", "version": 4}
@@ -718,7 +718,7 @@ def test_what_has_no_document_has_a_receipt_of_its_approval(open_pipeline, tmp_p
     assert (receipt["digest"], [one["actor"] for one in receipt["approvals"]]) == (None, ["bea"])
     assert pipeline.evidence.check_receipt(receipt).state == "DONE"
     assert refusal_of(pipeline, sealed({**receipt, "digest": "sha256:" + "0" * 64})) == [
-        "/digest: it is not what the log says"
+        "/digest: it does not match the log"
     ]
 
 
@@ -776,7 +776,7 @@ def test_an_approval_is_not_carried_to_another_document(open_pipeline, root, tmp
 
     for document in ({"v": 2}, {"v": 1}):
         revised = pipeline.revise("a", document)
-        with pytest.raises(GuardRefused, match="this very document has 0 of 1 approval"):
+        with pytest.raises(GuardRefused, match="this document has 0 of 1 approval"):
             pipeline.register("a")
         assert (revised.snapshot.state, revised.snapshot.approvals) == ("APPROVED", ())
 
@@ -871,7 +871,7 @@ def test_a_forged_approval_of_another_document_is_not_counted(pipeline, root):
 
     with pytest.raises(GuardRefused, match="another document"):
         pipeline.register(ID)
-    with pytest.raises(Rejected, match="nobody approved its document as it stands"):
+    with pytest.raises(Rejected, match="its document has no approval"):
         pipeline.evidence.receipt(ID)
     assert [one.reason for one in pipeline.evidence.verify(ID).findings] == [
         "its approval is of another document"
@@ -900,7 +900,7 @@ def test_what_has_moved_is_not_approved(pipeline, pinned):
     pipeline.revise(ID, OTHER, actor="eve")
     moved = pipeline.submit_for_review(ID).snapshot
 
-    with pytest.raises(PinMismatch, match="It is not what was looked at") as caught:
+    with pytest.raises(PinMismatch, match="It changed since it was reviewed") as caught:
         pipeline.approve(ID, **{pinned: pins[pinned]})
 
     found = {"expected_digest": moved.digest, "expected_head": moved.position.head}
@@ -1004,9 +1004,9 @@ def test_what_can_not_be_undone_says_why(pipeline):
     pipeline.register("a")
     registration = can_not_be_undone(pipeline, reason="no")
 
-    assert beginning == "it is the manifest's beginning."
+    assert beginning == "it created the manifest."
     assert undoing == "it is itself the undoing of version 2."
-    assert approval == registration == "the lifecycle 'registration' names no action that takes it back."
+    assert approval == registration == "the lifecycle 'registration' has no action that undoes it."
     with pytest.raises(NotFound):
         pipeline.undo("nobody")
 
@@ -1038,7 +1038,7 @@ def test_a_way_back_has_to_lead_back(open_pipeline):
 
     resumed = pipeline.undo("a")
 
-    assert elsewhere == "'revise', which takes it back, leads to DRAFT, not to CHANGES_REQUESTED."
+    assert elsewhere == "'revise', which undoes it, leads to DRAFT, not to CHANGES_REQUESTED."
     assert (resumed.event.action, resumed.snapshot.state) == ("resume", "DEPRECATED")
 
 

@@ -194,7 +194,7 @@ def test_a_time_as_a_log_shows_it_includes_its_event():
 
 def test_a_version_and_a_time_are_too_much():
     """One question at a time."""
-    with pytest.raises(InvalidArgument, match="A version and a time were given"):
+    with pytest.raises(InvalidArgument, match="Both a version and a time were given"):
         state_at(REGISTRATION, registered().events, version=1, time="2026-01-01")
 
 
@@ -302,7 +302,7 @@ def test_what_is_no_time(text):
     with pytest.raises(InvalidArgument) as caught:
         at_time(text)
 
-    assert caught.value.problem == f"{text!r} is no time."
+    assert caught.value.problem == f"Invalid time {text!r}."
     assert "2026-01-31T09:30:00Z" in caught.value.next_step
     assert caught.value.details == {"time": text}
 
@@ -314,7 +314,7 @@ def test_a_time_of_no_time_zone(text):
         at_time(text)
 
     assert str(caught.value) == (
-        f"The time {text!r} doesn't say in which time zone it is. Write {text}Z, or an offset such as {text}+02:00."
+        f"The time {text!r} has no time zone. Write {text}Z, or an offset such as {text}+02:00."
     )
 
 
@@ -372,7 +372,7 @@ def carry_out(operations, value):
             assert op in ("add", "remove", "replace")
             item = operation.get("value")
         if op in ("remove", "replace"):
-            above[step]  # it has to be there
+            above[step]  # it must be there
         if op == "remove":
             del above[step]
         elif op != "replace" and type(above) is list:
@@ -762,7 +762,7 @@ def test_a_difference_of_a_version_that_there_is_not(a, b, wrong):
 
 def test_a_second_version_without_a_first():
     """There is no telling what it should be compared with."""
-    with pytest.raises(InvalidArgument, match="none to compare with"):
+    with pytest.raises(InvalidArgument, match="given without the first"):
         difference(REGISTRATION, registered().events, None, 3)
 
 
@@ -786,7 +786,7 @@ def test_a_difference_where_no_document_stood():
 
     with pytest.raises(NotFound, match=rf"'{STREAM}' had no document yet at version 1\.$"):
         difference(log.definition, log.events, 1)
-    with pytest.raises(NotFound, match="No event brought a document"):
+    with pytest.raises(NotFound, match="There is no document"):
         difference(log.definition, log.events[:1])
     with pytest.raises(NotFound, match="There are no events"):
         difference(log.definition, [], 1)
@@ -962,7 +962,7 @@ def test_where_nothing_ever_stood():
         blame(log.events, "/packages/0/verison")
 
     assert str(caught.value).startswith(
-        f"Nothing stands at '/packages/0/verison' in {STREAM!r}, and nothing ever did. Did you mean '/packages/0/version'"
+        f"There is no value at '/packages/0/verison' in {STREAM!r}, and there never was. Did you mean '/packages/0/version'"
     )
     assert caught.value.details["nearest"][0] == "/packages/0/version"
     assert caught.value.details["manifest_id"] == STREAM
@@ -982,7 +982,7 @@ def test_where_nothing_like_it_ever_stood():
         blame(with_documents({"title": "W"}).events, "/0123456789")
 
     assert str(caught.value) == (
-        f"Nothing stands at '/0123456789' in {STREAM!r}, and nothing ever did. Leave the pointer out to see every value there is."
+        f"There is no value at '/0123456789' in {STREAM!r}, and there never was. Omit the pointer to list every value."
     )
     assert caught.value.details["nearest"] == []
 
@@ -1010,14 +1010,14 @@ def test_what_is_no_pointer(pointer):
     with pytest.raises(InvalidArgument) as caught:
         blame(read_to(registered().events, 0), pointer)
 
-    assert caught.value.problem == f"{pointer!r} is no JSON Pointer."
+    assert caught.value.problem == f"{pointer!r} is not a JSON Pointer."
     assert "/packages/0/version" in caught.value.next_step
 
 
 @pytest.mark.parametrize("pointer", [None, "", "/a"])
 def test_blame_without_a_document(pointer):
     """Where no document came, nobody is to blame; whatever brings one, by any name, is."""
-    with pytest.raises(NotFound, match="No event brought a document"):
+    with pytest.raises(NotFound, match="There is no document"):
         blame(late().events[:1], pointer)
     assert {one.action for one in blame(late().events, pointer if pointer != "/a" else "/name")} == {"fill"}
 

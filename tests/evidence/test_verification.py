@@ -99,7 +99,13 @@ def test_a_snapshot_that_is_behind_is_unfinished():
     log = registered()
     for version in range(1, 8):
         assert findings(log.raw, state_at(log, version)) == [
-            ("unfinished", SNAPSHOT, 0, 0, f"the snapshot is of version {version}, and the log of version 8")
+            (
+                "unfinished",
+                SNAPSHOT,
+                0,
+                0,
+                f"the snapshot is of version {version}, but the log is at version 8",
+            )
         ]
 
 
@@ -167,7 +173,7 @@ def test_a_bad_tail_that_the_snapshot_covers_is_damage():
         ("damage", LOG, 8, offset_of(raw, 8)),
         ("damage", SNAPSHOT, 0, 0),
     ]
-    assert found.findings[1].reason == "the snapshot is of version 8, and the log is sound to version 7"
+    assert found.findings[1].reason == "the snapshot is of version 8, but the log is valid up to version 7"
 
 
 def test_a_log_that_ends_before_its_snapshot_is_damage():
@@ -175,7 +181,7 @@ def test_a_log_that_ends_before_its_snapshot_is_damage():
     log = registered()
 
     assert findings(b"".join(log.lines[:5]), log.state) == [
-        ("damage", SNAPSHOT, 0, 0, "the snapshot is of version 8, and the log is sound to version 5")
+        ("damage", SNAPSHOT, 0, 0, "the snapshot is of version 8, but the log is valid up to version 5")
     ]
 
 
@@ -236,7 +242,7 @@ def test_a_rewritten_history_is_not_what_the_snapshot_is_of():
     members[2]["data"]["actor"] = "eve"
 
     assert findings(forge(members), log.state) == [
-        ("damage", SNAPSHOT, 0, 0, "it is not what the log folds to at version 8")
+        ("damage", SNAPSHOT, 0, 0, "it does not match the log at version 8")
     ]
 
 
@@ -317,7 +323,7 @@ def copied(log):
 
 
 def test_an_approval_of_another_document_is_damage():
-    """An approval's own digest has to be that of the document as it stands, as the event says."""
+    """An approval's own digest must be that of the document as it stands, as the event says."""
     log = approved()
     members = members_of(log)
     members[2]["data"]["approval"]["digest"] = weather(title="other").digest
@@ -355,8 +361,8 @@ def set_in_data(name, value):
         (5, set_in_data("document", {"name": "evil"}), "the document does not match its digest"),
         (5, set_in_data("digest", "sha256:" + "0" * 64), "the document does not match its digest"),
         (5, lambda members: members["data"].pop("digest"), "the document does not match its digest"),
-        (3, set_in_data("from", "DRAFT"), "it starts from DRAFT, and the line before ended in REVIEWED"),
-        (1, set_in_data("from", "APPROVED"), "it starts from APPROVED, and the line before ended in None"),
+        (3, set_in_data("from", "DRAFT"), "it starts from DRAFT, but the line before ended in REVIEWED"),
+        (1, set_in_data("from", "APPROVED"), "it starts from APPROVED, but the line before ended in None"),
         (
             6,
             lambda members: members.update(time="2025-01-01T00:00:00.000000Z"),
@@ -454,7 +460,7 @@ def test_a_malformed_member_is_a_finding(name, value):
 def test_a_snapshot_of_no_use_is_damage(raw, reason):
     """Snapshots are written whole: one that can't be read, or is another's, was changed by somebody."""
     assert findings(registered().raw, raw) == [
-        ("damage", SNAPSHOT, 0, 0, f"the snapshot is of no use: {reason}")
+        ("damage", SNAPSHOT, 0, 0, f"the snapshot is unusable: {reason}")
     ]
 
 
@@ -476,7 +482,7 @@ def test_a_snapshot_that_is_not_the_fold_is_damage(other):
     log = registered()
 
     assert findings(log.raw, replace(log.state, **other)) == [
-        ("damage", SNAPSHOT, 0, 0, "it is not what the log folds to at version 8")
+        ("damage", SNAPSHOT, 0, 0, "it does not match the log at version 8")
     ]
     assert findings(log.raw, replace(state_at(log, 3), **other))[0][:2] == ("damage", SNAPSHOT)
 
@@ -487,9 +493,7 @@ def test_a_snapshot_of_another_log_is_damage(change):
     log = registered()
     state = replace(log.state, position=replace(log.position, **change))
 
-    assert findings(log.raw, state) == [
-        ("damage", SNAPSHOT, 0, 0, "it is not what the log folds to at version 8")
-    ]
+    assert findings(log.raw, state) == [("damage", SNAPSHOT, 0, 0, "it does not match the log at version 8")]
 
 
 def test_a_snapshot_beside_an_empty_log_is_damage():
@@ -497,7 +501,7 @@ def test_a_snapshot_beside_an_empty_log_is_damage():
     sound, unreadable = findings(b"", registered().state), findings(b"", b"{}")
 
     assert [finding[:4] for finding in sound] == [("damage", SNAPSHOT, 0, 0)]
-    assert unreadable[-1] == ("damage", LOG, 0, 0, "a snapshot stands beside a log without events")
+    assert unreadable[-1] == ("damage", LOG, 0, 0, "there is a snapshot, but the log has no events")
 
 
 def test_an_event_of_a_later_release_is_a_finding():

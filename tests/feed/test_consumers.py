@@ -111,7 +111,7 @@ def test_a_new_consumer_begins_where_it_is_told(fed):
 )
 def test_what_is_no_name_is_refused(pipeline, name):
     """Before a path is built from it."""
-    with pytest.raises(InvalidArgument, match="can't be a consumer's name"):
+    with pytest.raises(InvalidArgument, match="Invalid consumer name"):
         pipeline.feed.consumer(name)
 
 
@@ -144,7 +144,7 @@ def test_another_process_is_told_who_works(root, on_files):
     )
     assert process.stdout.readline() == b"ready\n"
 
-    with pytest.raises(ConsumerBusy, match=f"at work in process {process.pid} on ") as caught:
+    with pytest.raises(ConsumerBusy, match=f"in use by process {process.pid} on ") as caught:
         on_files.feed.consumer("index").__enter__()
     assert on_files.feed.consumer("index").status().holder == caught.value.details["holder"]
 
@@ -224,7 +224,7 @@ def test_a_skipped_entry_is_remembered(fed):
     with pytest.raises(ConsumerBlocked):
         fed.feed.consumer("index").run(handler, once=True, retry=AT_ONCE)
     for reason in ("", "  ", None):
-        with pytest.raises(InvalidArgument, match="no reason"):
+        with pytest.raises(InvalidArgument, match="reason is required"):
             fed.feed.consumer("index").skip(reason)
 
     skipped = fed.feed.consumer("index").skip("not for the index")
@@ -261,9 +261,9 @@ def test_where_nothing_failed_nothing_is_retried_or_skipped(fed):
         fed.feed.consumer("index").retry()
     handled_by(fed.feed.consumer("index"))
 
-    with pytest.raises(InvalidArgument, match="Nothing failed"):
+    with pytest.raises(InvalidArgument, match="no failed entry"):
         fed.feed.consumer("index").retry()
-    with pytest.raises(InvalidArgument, match="Nothing failed"):
+    with pytest.raises(InvalidArgument, match="no failed entry"):
         fed.feed.consumer("index").skip("x")
     with pytest.raises(NotFound):
         fed.feed.consumer("other").status()
@@ -396,7 +396,7 @@ def test_a_consumer_that_is_not_open_says_so(fed):
     for call in (lambda: list(consumer), lambda: consumer.commit("1-00000000:0"), lambda: consumer.cursor):
         with pytest.raises(StoreError, match="is not open"):
             call()
-    with consumer, pytest.raises(StoreError, match="open already"):
+    with consumer, pytest.raises(StoreError, match="already open"):
         consumer.__enter__()
 
 
@@ -410,7 +410,7 @@ def test_damage_blocks_a_consumer_until_it_is_passed(root, on_files):
 
     seen = []
     for _ in range(2):
-        with pytest.raises(ConsumerBlocked, match="an event of a that can't be read"):
+        with pytest.raises(ConsumerBlocked, match="an unreadable event of a"):
             on_files.feed.consumer("index").run(lambda entry: seen.append(entry.event.subject), once=True)
         on_files.feed.consumer("index").skip("damaged")
         if not seen:
@@ -436,7 +436,7 @@ def test_what_can_not_be_read_of_a_consumer_is_named(root, on_files):
     ):
         path.write_text(broken)
 
-        with pytest.raises(StoreError, match="What is kept of the consumer 'index' can't be read"):
+        with pytest.raises(StoreError, match="The file of the consumer 'index' is unreadable"):
             handled_by(on_files.feed.consumer("index"))
     path.unlink()
     on_files.feed.consumer("index").reset("now")

@@ -197,7 +197,7 @@ def test_what_was_before_the_waiting_does_not_count(pipeline):
     pipeline.reject("a", reason="no licence")
 
     with pytest.raises(
-        WaitTimeout, match=r"'a' did not come to REVIEWED in 0.1 s: it is DRAFT, at version 3"
+        WaitTimeout, match=r"'a' did not reach REVIEWED in 0.1 s: it is DRAFT, at version 3"
     ) as caught:
         pipeline.feed.wait("a", "REVIEWED", 0.1)
 
@@ -217,7 +217,7 @@ def test_waiting_for_a_state_without_a_way_ends_at_once(pipeline):
     pipeline.register("a")
 
     assert isinstance(result(), Rejected)
-    with pytest.raises(Rejected, match="no way from there to APPROVED"):
+    with pytest.raises(Rejected, match="no path from there to APPROVED"):
         pipeline.feed.wait("a", "APPROVED")
 
 
@@ -249,7 +249,7 @@ def test_what_can_not_be_waited_for_is_refused(pipeline):
     with pytest.raises(InvalidArgument, match="has no state 'GONE'"):
         pipeline.feed.wait("a", "GONE")
     for timeout_s in (-1, float("nan")):
-        with pytest.raises(InvalidArgument, match="seconds from 0 on"):
+        with pytest.raises(InvalidArgument, match="expected seconds, 0 or more"):
             pipeline.feed.wait("a", "REVIEWED", timeout_s)
 
 

@@ -292,7 +292,7 @@ def test_waits_grow_and_are_drawn(pipeline, hooks, receiver, told, clock):
 
 @pytest.mark.parametrize("form", ["seconds", "date", "nonsense", "past"])
 def test_retry_after_is_kept_to(pipeline, hooks, receiver, told, clock, form):
-    """In either of its forms; what can't be meant is passed over."""
+    """In either of its forms; an invalid answer is ignored."""
     at = dt.datetime.fromtimestamp(clock.now_ns // 10**9 + 120, dt.UTC)
     value = {
         "seconds": "120",
@@ -381,7 +381,7 @@ def test_an_answer_that_takes_too_long_is_a_failure(pipeline, hooks, receiver, t
     finally:
         go_on.set()
 
-    assert told[0].error == "no answer within 0.4 s"
+    assert told[0].error == "timed out after 0.4 s"
     assert time.monotonic() - begun > 0.35
 
 
@@ -420,7 +420,7 @@ def test_an_endpoint_that_is_not_there_is_a_failure(pipeline, hooks, receiver, t
         ("::", "is unspecified"),
         ("224.0.0.1", "is multicast"),
         ("ff02::1", "is multicast"),
-        ("100.64.0.1", "is not in the open Internet"),
+        ("100.64.0.1", "is not a public address"),
         ("::ffff:10.0.0.1", "is private"),
         ("2002:a00:1::", "is private"),
         ("64:ff9b::a00:1", "is private"),
@@ -491,7 +491,7 @@ def certificate(tmp_path):
 
 
 def test_https_is_verified(pipeline, hooks, told, certificate, clock):
-    """Who answers has to be who the name says, vouched for by somebody who is trusted."""
+    """Who answers must be who the name says, vouched for by somebody who is trusted."""
     file, context = certificate
     pipeline.create("a", {})
     receiver = Receiver(context)
@@ -505,7 +505,7 @@ def test_https_is_verified(pipeline, hooks, told, certificate, clock):
             ),
         ):
             hooks(text, **({"lookup": lookup} if lookup else {})).run(once=True)
-            assert "its certificate is not to be trusted" in told[-1].error
+            assert "its certificate is not trusted" in told[-1].error
             clock.advance(3_600)
         assert receiver.requests == []
 
@@ -522,9 +522,9 @@ def test_a_secret_that_is_not_there_sends_nothing(pipeline, hooks, receiver, tol
     running = hooks(endpoint(receiver))
 
     assert not running.run(once=True)
-    assert "the environment variable CI_SECRET with the secret is not set" in told[0].error
+    assert "the environment variable CI_SECRET for the secret is not set" in told[0].error
     assert running.problems(running.hook("ci")) == [
-        "the environment variable CI_SECRET with the secret is not set"
+        "the environment variable CI_SECRET for the secret is not set"
     ]
     assert receiver.requests == []
 
@@ -536,7 +536,7 @@ def test_secrets_in_files_are_for_their_owner_alone(tmp_path):
     file.chmod(0o600)
     assert read_secret("file:secret", str(tmp_path)) == b"o" * 24
     file.chmod(0o640)
-    with pytest.raises(Undeliverable, match="can be read by others: chmod 600"):
+    with pytest.raises(Undeliverable, match="is readable by others: chmod 600"):
         read_secret("file:secret", str(tmp_path))
     file.chmod(0o600)
     for text in ("", "whsec_", OLD[6:], "whsec_!!!", "whsec_" + base64.b64encode(b"x" * 23).decode(),
@@ -642,7 +642,7 @@ def test_damage_blocks_a_hook(root, pipeline, hooks, receiver, told):
     running = hooks(endpoint(receiver))
 
     assert not running.run(once=True)
-    assert "can't be read" in told[0].entry
+    assert "unreadable event" in told[0].entry
     pipeline.feed.consumer("hook:ci").skip("damaged")
     running.run(once=True)
 
@@ -710,7 +710,7 @@ def test_a_command_that_fails_is_tried_again(root, pipeline, hooks, told, clock)
 
     assert running.run(once=True)
     assert whats(told) == [("failed", 1), ("delivered", 2)]
-    assert told[0].error == "./hook.sh ended with 1: no index"
+    assert told[0].error == "./hook.sh exited with 1: no index"
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(root, pipeline, hooks, told, clock):
@@ -724,7 +724,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(root, p
         clock.advance(10_000)
         assert not hooks(COMMAND.replace("timeout_s = 5", f"timeout_s = {timeout_s:g}")).run(once=True)
 
-    assert told[-1].error == f"./hook.sh was not done within {timeout_s:g} s, and was ended"
+    assert told[-1].error == f"./hook.sh timed out after {timeout_s:g} s"
     child = int((root / "child").read_text())
     for _ in range(500):
         if not os.path.exists(f"/proc/{child}") or "\nState:\tZ" in _status(child):
@@ -751,13 +751,13 @@ def test_a_command_that_was_ended_or_is_not_there_is_a_failure(root, pipeline, h
     running = hooks(COMMAND)
     running.run(once=True)
     assert running.problems(running.hook("index")) == [
-        "./hook.sh can't be started: it is not there, or not executable"
+        "./hook.sh can't be started: it is missing or not executable"
     ]
     script(root, "kill -9 $$\n")
     hooks(COMMAND, clock=lambda: time.time_ns() + 10**12).run(once=True)
 
     assert told[0].error == "./hook.sh can't be started: No such file or directory"
-    assert told[1].error == "./hook.sh was ended by signal 9"
+    assert told[1].error == "./hook.sh was killed by signal 9"
     assert running.problems(running.hook("index")) == []
 
 
@@ -815,35 +815,38 @@ def test_a_hook_is_what_the_file_says():
         ({"name": None}, "hooks[0].name: it is missing"),
         ({"name": "a b"}, "hooks[0].name: 'a b' is not a name"),
         ({"name": 7}, "hooks[0].name: 7 is not a name"),
-        ({"colour": 1}, "hooks[0].colour: it is unknown"),
-        ({"command": ["x"]}, "hooks[0]: either `command` or `url` is expected"),
-        ({"url": None, "secrets": None}, "hooks[0]: either `command` or `url` is expected"),
-        ({"url": None, "command": "ls -l"}, "hooks[0].command: a list of words is expected"),
+        ({"colour": 1}, "hooks[0].colour: unknown member"),
+        ({"command": ["x"]}, "hooks[0]: expected either `command` or `url`"),
+        ({"url": None, "secrets": None}, "hooks[0]: expected either `command` or `url`"),
+        ({"url": None, "command": "ls -l"}, "hooks[0].command: expected a list of words"),
         ({"url": None, "command": []}, "hooks[0].command: it is empty"),
-        ({"url": None, "command": ["x"]}, "hooks[0].secrets: it is for hooks with a `url`"),
-        ({"secrets": None}, "hooks[0].secrets: at least one is expected"),
+        ({"url": None, "command": ["x"]}, "hooks[0].secrets: only hooks with a `url` have it"),
+        ({"secrets": None}, "hooks[0].secrets: expected at least one"),
         ({"secrets": ["whsec_x"]}, "hooks[0].secrets: 'whsec_x' is not `env:NAME` or `file:PATH`"),
-        ({"secrets": "env:X"}, "hooks[0].secrets: a list of texts is expected"),
-        ({"url": "http://ci.example.com"}, "hooks[0].url: https is expected"),
-        ({"url": "ftp://ci.example.com"}, "hooks[0].url: an https URL is expected"),
-        ({"url": "https:///x"}, "hooks[0].url: an https URL is expected"),
-        ({"url": "https://a:b@ci.example.com"}, "hooks[0].url: it has a name or a password"),
+        ({"secrets": "env:X"}, "hooks[0].secrets: expected a list of texts"),
+        ({"url": "http://ci.example.com"}, "hooks[0].url: expected https"),
+        ({"url": "ftp://ci.example.com"}, "hooks[0].url: expected an https URL"),
+        ({"url": "https:///x"}, "hooks[0].url: expected an https URL"),
+        ({"url": "https://a:b@ci.example.com"}, "hooks[0].url: it contains a user name or password"),
         ({"url": "https://ci.example.com/#x"}, "hooks[0].url: it has a fragment"),
-        ({"url": "https://ci.example.com:0/"}, "hooks[0].url: 0 is no port"),
-        ({"url": "https://ci.example.com:x/"}, "hooks[0].url: it is no URL"),
-        ({"url": "https://ci.example.com/a\r\nb"}, "hooks[0].url: it has characters that no URL has"),
-        ({"url": "https://bücher.example"}, "hooks[0].url: it has characters that no URL has"),
-        ({"url": 7}, "hooks[0].url: a text is expected"),
+        ({"url": "https://ci.example.com:0/"}, "hooks[0].url: 0 is not a valid port"),
+        ({"url": "https://ci.example.com:x/"}, "hooks[0].url: invalid URL"),
+        (
+            {"url": "https://ci.example.com/a\r\nb"},
+            "hooks[0].url: it has characters that are invalid in a URL",
+        ),
+        ({"url": "https://bücher.example"}, "hooks[0].url: it has characters that are invalid in a URL"),
+        ({"url": 7}, "hooks[0].url: expected text"),
         ({"states": ["GONE"]}, "hooks[0].states: 'GONE' is not a state of the lifecycle"),
         ({"actions": ["go"]}, "hooks[0].actions: 'go' is not an action of the lifecycle"),
         ({"types": [""]}, "hooks[0].types: '' is not an event's type"),
-        ({"timeout_s": 0}, "hooks[0].timeout_s: a number above 0"),
-        ({"timeout_s": True}, "hooks[0].timeout_s: a number above 0"),
-        ({"attempts_max": 1.5}, "hooks[0].attempts_max: a whole number above 0"),
-        ({"wait_s": float("nan")}, "hooks[0].wait_s: a number above 0"),
-        ({"start": "yesterday"}, "hooks[0].start: `now` or `start` is expected"),
-        ({"allow_private": "yes"}, "hooks[0].allow_private: true or false is expected"),
-        ({"ca_file": ""}, "hooks[0].ca_file: a text is expected"),
+        ({"timeout_s": 0}, "hooks[0].timeout_s: expected a number above 0"),
+        ({"timeout_s": True}, "hooks[0].timeout_s: expected a number above 0"),
+        ({"attempts_max": 1.5}, "hooks[0].attempts_max: expected an integer above 0"),
+        ({"wait_s": float("nan")}, "hooks[0].wait_s: expected a number above 0"),
+        ({"start": "yesterday"}, "hooks[0].start: expected `now` or `start`"),
+        ({"allow_private": "yes"}, "hooks[0].allow_private: expected true or false"),
+        ({"ca_file": ""}, "hooks[0].ca_file: expected text"),
     ],
     ids=str,
 )
@@ -879,7 +882,7 @@ def test_where_there_are_no_hooks_that_is_said(root, pipeline):
         pipeline.feed.hooks()
     memory = RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION))
     for call in (memory.feed.hooks, memory.feed.dead_letters):
-        with pytest.raises(InvalidArgument, match="in memory has no hooks"):
+        with pytest.raises(InvalidArgument, match="in-memory registry has no hooks"):
             call()
 
 

@@ -84,7 +84,7 @@ def _known(store: Ledger, policy: Policy | None, state: StateSnapshot) -> Known 
             actors |= {row.actor} if row.actor is not None else set()
             said = tags_of(event)
             tags = tags if said is None else said
-    except NotFound:  # gone meanwhile
+    except NotFound:  # it has been removed
         return None
     return None if row is None else Known(row, state.document, name, actors, frozenset(tags))
 

@@ -27,7 +27,7 @@ class Thrower:
         return self.states[-1]
 
     def grow(self, above, depth, *, ends, in_region):
-        """A state with all that is inside. ends: it has to have a final child, or final regions."""
+        """A state with all that is inside. ends: it must have a final child, or final regions."""
         kinds = ["compound", "compound", "parallel"] if depth < 2 else ["compound"]
         kind = self.pick(kinds if ends else [*kinds, "atomic", "atomic"] if depth < 3 else ["atomic"])
         state = self.add(**above)

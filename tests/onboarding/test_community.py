@@ -150,7 +150,7 @@ def test_every_template_goes_with_every_other(eligibility, channels, asset):
     answers["CHANNEL_STRUCTURE"] = {"template": channels, "categories": []}
 
     assert COMMUNITY.problems(answers) == {}
-    assert "Look again" not in dict(COMMUNITY.summary(answers))
+    assert "Warnings" not in dict(COMMUNITY.summary(answers))
     assert document_problems(COMMUNITY.document(answers)) == []
 
 
@@ -224,11 +224,11 @@ def test_the_review_says_what_may_not_be_meant():
     assert (
         told["Tiers"] == "A: rank 1 among holders of HONEY\nB: rank 5 and all after it among holders of HONEY"
     )
-    assert told["Look again"].splitlines() == [
-        "Between A and B is a gap: nobody from 2 to below 5 has a tier.",
-        "Solana is chosen, and no asset is on it.",
+    assert told["Warnings"].splitlines() == [
+        "Between A and B is a gap: no tier from 2 to below 5.",
+        "Solana is chosen, but no asset is on it.",
         "No tier can see 'd' in 'C'.",
-        "B sees no channel.",
+        "B can't see any channel.",
     ]
 
 
@@ -243,32 +243,32 @@ def test_the_review_says_what_may_not_be_meant():
         ("INIT", "/version", "1.0", "/version", "a version is three numbers, such as 1.0.0"),
         ("INIT", "/title", "a\nb", "/title", "it has a line break"),
         ("INIT", "/title", " a", "/title", "it begins or ends with a space"),
-        ("CHAIN_SELECT", "/chains/0", "etherium", "/chains/0", "it is no chain; did you mean 'ethereum'? There are"),
+        ("CHAIN_SELECT", "/chains/0", "etherium", "/chains/0", "it is an unknown chain; did you mean 'ethereum'? There are"),
         ("CHAIN_SELECT", "/chains", [], "/chains", "at least 1 item"),
-        ("CHAIN_SELECT", "/chains", ["base", "base"], "/chains/1", "Base is chosen twice; leave one out"),
-        ("ASSET_CONFIG", "/assets/0/address", HONEY["address"].swapcase().replace("0X", "0x"), "/assets/0/address", f"it is written {HONEY['address']}"),
-        ("ASSET_CONFIG", "/assets/0/decimals", 81, "/assets/0/decimals", "81 decimals are not possible on Berachain: 0 to 77 are"),
-        ("ASSET_CONFIG", "/assets/0/decimals", -1, "/assets/0/decimals", "-1 decimals are not possible"),
+        ("CHAIN_SELECT", "/chains", ["base", "base"], "/chains/1", "Base is chosen twice; remove one"),
+        ("ASSET_CONFIG", "/assets/0/address", HONEY["address"].swapcase().replace("0X", "0x"), "/assets/0/address", f"write {HONEY['address']}"),
+        ("ASSET_CONFIG", "/assets/0/decimals", 81, "/assets/0/decimals", "81 decimals are invalid on Berachain: allowed are 0 to 77"),
+        ("ASSET_CONFIG", "/assets/0/decimals", -1, "/assets/0/decimals", "-1 decimals are invalid"),
         ("ASSET_CONFIG", "/assets/0/decimals", "18", "/assets/0/decimals", "valid integer"),
-        ("ASSET_CONFIG", "/assets/0/minimum", 100, "/assets/0/minimum", 'an amount is text, so that no digit gets lost: write "100"'),
-        ("ASSET_CONFIG", "/assets/0/minimum", "0", "/assets/0/minimum", "an amount of 0 is held by everybody"),
+        ("ASSET_CONFIG", "/assets/0/minimum", 100, "/assets/0/minimum", 'an amount is text, so that no digit is lost: write "100"'),
+        ("ASSET_CONFIG", "/assets/0/minimum", "0", "/assets/0/minimum", "everyone holds an amount of 0"),
         ("ASSET_CONFIG", "/assets/1/minimum", "0.5", "/assets/1/minimum", "is not a whole number"),
-        ("ASSET_CONFIG", "/assets/1/decimals", 0, "/assets/1/decimals", "nothing of this name is asked"),
-        ("ASSET_CONFIG", "/assets/1/key", "honey", "/assets/1/key", "two assets are called 'honey'"),
-        ("ASSET_CONFIG", "/assets/1/chain", "base", "/assets/1/chain", "'base' can't be chosen; there is berachain, solana"),
+        ("ASSET_CONFIG", "/assets/1/decimals", 0, "/assets/1/decimals", "unknown field"),
+        ("ASSET_CONFIG", "/assets/1/key", "honey", "/assets/1/key", "duplicate asset 'honey'"),
+        ("ASSET_CONFIG", "/assets/1/chain", "base", "/assets/1/chain", "invalid choice 'base'; choose from berachain, solana"),
         ("ASSET_CONFIG", "/assets/0/kind", "coin", "/assets/0", "'token', 'nft'"),
-        ("ELIGIBILITY_RULES", "/asset", "HONNEY", "/asset", "'HONNEY' can't be chosen; there is HONEY, Bears"),
-        ("ELIGIBILITY_RULES", "/also", ["HONEY"], "/also/0", "'HONEY' is asked for already"),
+        ("ELIGIBILITY_RULES", "/asset", "HONNEY", "/asset", "invalid choice 'HONNEY'; choose from HONEY, Bears"),
+        ("ELIGIBILITY_RULES", "/also", ["HONEY"], "/also/0", "'HONEY' is already required"),
         ("ELIGIBILITY_RULES", "/template", "free", "/tiers", "the template 'free' needs tiers of your own"),
-        ("ELIGIBILITY_RULES", "/tiers", [{"name": "x", "at_least": "100"}], "/tiers", "the template 'steps' brings its own tiers"),
+        ("ELIGIBILITY_RULES", "/tiers", [{"name": "x", "at_least": "100"}], "/tiers", "the template 'steps' has its own tiers"),
         ("ROLE_MAPPING", "/roles/2/tier", "Bronze", "/roles/2/tier", "'Bronze' has two roles, 'Bronze' and 'Gold'"),
         ("ROLE_MAPPING", "/roles/2/tier", "Bronze", "/roles", "'Gold' has no role; give it one"),
-        ("ROLE_MAPPING", "/roles/2/name", "bronze", "/roles/2/name", "two roles are called 'bronze'"),
+        ("ROLE_MAPPING", "/roles/2/name", "bronze", "/roles/2/name", "duplicate role 'bronze'"),
         ("ROLE_MAPPING", "/roles/0/colour", "red", "/roles/0/colour", "a colour is # and six hex digits"),
         ("ROLE_MAPPING", "/roles/0/permissions/0", "send_mesages", "/roles/0/permissions/0", "did you mean 'send_messages'?"),
-        ("ROLE_MAPPING", "/roles/0/permissions", ["speak", "speak"], "/roles/0/permissions/1", "'speak' is given twice"),
+        ("ROLE_MAPPING", "/roles/0/permissions", ["speak", "speak"], "/roles/0/permissions/1", "duplicate permission 'speak'"),
         ("CHANNEL_STRUCTURE", "/template", "free", "/categories", "the template 'free' needs categories of your own"),
-        ("CHANNEL_STRUCTURE", "/template", "fancy", "/template", "it is no template; there are plain, by-tier, full, free"),
+        ("CHANNEL_STRUCTURE", "/template", "fancy", "/template", "it is an unknown template; there are plain, by-tier, full, free"),
     ],
 )  # fmt: skip
 def test_an_answer_that_is_wrong_is_told_where_and_why(step, at, value, where, told):
@@ -281,8 +281,8 @@ def test_an_answer_that_is_wrong_is_told_where_and_why(step, at, value, where, t
 @pytest.mark.parametrize(
     ("categories", "where", "told"),
     [
-        ([("A", ["x"]), ("a", ["x"])], "/categories/1/name", "two categories are called 'a'"),
-        ([("A", ["x", "X"])], "/categories/0/channels/1/name", "two channels of 'A' are called 'X'"),
+        ([("A", ["x"]), ("a", ["x"])], "/categories/1/name", "duplicate category 'a'"),
+        ([("A", ["x", "X"])], "/categories/0/channels/1/name", "duplicate channel 'X' in 'A'"),
     ],
 )
 def test_names_of_channels_are_told_apart(categories, where, told):
@@ -316,7 +316,7 @@ def test_more_permissions_than_can_be_deployed_are_refused():
     problems = list(category_problems([{"name": "A", "channels": channels}], tiers))
 
     assert [p.problem for p in problems] == [
-        f"1,025 permissions would have to be set, and at most {ACCESS_MAX:,} can be; leave some out"
+        f"1,025 permissions are required; at most {ACCESS_MAX:,} are allowed; remove some"
     ]
 
 
@@ -326,9 +326,7 @@ def test_one_asset_is_not_taken_twice():
 
     problems = problems_with("ASSET_CONFIG", "/assets/1", again)
 
-    assert [p.problem for p in problems] == [
-        "this is the address of 'HONEY' already; leave one of the two out"
-    ]
+    assert [p.problem for p in problems] == ["this is also the address of 'HONEY'; remove one of them"]
 
 
 def test_answers_that_no_longer_fit_are_found_at_the_end():
@@ -339,15 +337,15 @@ def test_answers_that_no_longer_fit_are_found_at_the_end():
     problems = COMMUNITY.problems(answers)
 
     assert list(problems) == ["ELIGIBILITY_RULES"]
-    with pytest.raises(InvalidDocument, match="don't fit each other"):
+    with pytest.raises(InvalidDocument, match="incomplete or inconsistent"):
         CommunityManifest.from_answers(answers)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda d: d.pop("roles"), "at /roles: it is required, and isn't there"),
-        (lambda d: d.update(owner="ada"), "at /owner: nothing of this name is asked"),
+        (lambda d: d.pop("roles"), "at /roles: it is required but missing"),
+        (lambda d: d.update(owner="ada"), "at /owner: unknown field"),
         (lambda d: d.update(kind="server"), "at /kind: it should be 'community'"),
         (lambda d: d["chains"][0].update(id="eip155:1"), "at /chains/0/id: 'eip155:1' is not the id of berachain, which is 'eip155:80094'"),
         (lambda d: d["chains"].append(d["chains"][0]), "at /chains/2/key: Berachain is chosen twice"),
@@ -388,34 +386,34 @@ def tier(name, low, high=None):
         (
             [tier("silver", "100", "500"), tier("gold", "400")],
             "amount",
-            ["at /tiers/1/at_least: 'silver' (100 to below 500 HONEY) and 'gold' (400 HONEY and more) overlap: whoever has 400 would be in both; let 'silver' end below 400, or 'gold' begin at 500"],
+            ["at /tiers/1/at_least: 'silver' (100 to below 500 HONEY) and 'gold' (400 HONEY and more) overlap: a holder of 400 would be in both; end 'silver' below 400, or begin 'gold' at 500"],
         ),
         (
             [tier("silver", "100"), tier("gold", "400")],
             "amount",
-            ["at /tiers/1/at_least: 'silver' (100 HONEY and more) and 'gold' (400 HONEY and more) overlap: whoever has 400 would be in both; let 'silver' end below 400"],
+            ["at /tiers/1/at_least: 'silver' (100 HONEY and more) and 'gold' (400 HONEY and more) overlap: a holder of 400 would be in both; end 'silver' below 400"],
         ),
         (
             [tier("a", "100", "200"), tier("b", "100", "200")],
             "amount",
-            ["at /tiers/1/at_least: 'a' (100 to below 200 HONEY) and 'b' (100 to below 200 HONEY) overlap: whoever has 100 would be in both; let one end where the other begins"],
+            ["at /tiers/1/at_least: 'a' (100 to below 200 HONEY) and 'b' (100 to below 200 HONEY) overlap: a holder of 100 would be in both; end one where the other begins"],
         ),
         (
             [tier("top", "1", "11"), tier("next", "10", "51")],
             "rank",
-            ["at /tiers/1/at_least: 'top' (ranks 1 to 10) and 'next' (ranks 10 to 50) overlap: whoever is at rank 10 would be in both; let 'top' end below 10, or 'next' begin at 11"],
+            ["at /tiers/1/at_least: 'top' (ranks 1 to 10) and 'next' (ranks 10 to 50) overlap: rank 10 would be in both; end 'top' below 10, or begin 'next' at 11"],
         ),
         (
             [tier("gold", "1000"), tier("bronze", "100", "1000")],
             "amount",
-            ["at /tiers/1: 'bronze' (from 100) stands after 'gold', which begins higher; put them in ascending order: bronze, gold"],
+            ["at /tiers/1: 'bronze' (from 100) comes after 'gold', which begins higher; put them in ascending order: bronze, gold"],
         ),
-        ([tier("a", "200", "200")], "amount", ["at /tiers/0/below: 'a' begins at 200 and ends below 200: nobody can be in it; let it end higher"]),
-        ([tier("a", "5")], "amount", ["at /tiers/0/at_least: 'a' begins at 5, and less than 100 HONEY does not count as holding it; begin at 100, or lower the minimum of HONEY"]),
-        ([tier("a", "100", "200"), tier("A", "200")], "amount", ["at /tiers/1/name: two tiers are called 'A'; call one otherwise"]),
+        ([tier("a", "200", "200")], "amount", ["at /tiers/0/below: 'a' begins at 200 and ends below 200: it is empty; raise its end"]),
+        ([tier("a", "5")], "amount", ["at /tiers/0/at_least: 'a' begins at 5, but less than 100 HONEY does not count as holding it; begin at 100, or lower the minimum of HONEY"]),
+        ([tier("a", "100", "200"), tier("A", "200")], "amount", ["at /tiers/1/name: duplicate tier 'A'; rename one"]),
         ([tier("a", "0")], "rank", ["at /tiers/0/at_least: '0' is not a rank; ranks go from 1, the largest holder, to 1,000,000"]),
         ([tier("a", "1.5")], "rank", ["at /tiers/0/at_least: '1.5' is not a rank; ranks go from 1, the largest holder, to 1,000,000"]),
-        ([tier("a", "100", "1,000")], "amount", ["at /tiers/0/below: '1,000' is not an amount; leave the commas out: 1000"]),
+        ([tier("a", "100", "1,000")], "amount", ["at /tiers/0/below: '1,000' is an invalid amount; leave the commas out: 1000"]),
     ],
 )  # fmt: skip
 def test_tiers_that_cannot_be_meant_are_named(tiers, measure, told):

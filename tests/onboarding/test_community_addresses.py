@@ -69,7 +69,7 @@ def test_a_letter_in_the_wrong_case_is_found_and_the_right_address_is_told(addre
         assert problem is None
     else:
         assert problem is not None
-        assert problem.endswith(f"it is written {address}")
+        assert problem.endswith(f"write {address}")
     assert canonical(ETHEREUM, wrong) == address
 
 
@@ -81,10 +81,10 @@ def test_a_letter_in_the_wrong_case_is_found_and_the_right_address_is_told(addre
         (USDC[:-1], "has 39 hex digits after 0x, and 40 are expected"),
         (USDC + "0", "has 41 hex digits after 0x"),
         ("0x", "has 0 hex digits after 0x"),
-        (USDC[:10] + "g" + USDC[11:], "has 'g' at character 11, which is no hex digit"),
+        (USDC[:10] + "g" + USDC[11:], "has 'g' at character 11, which is not a hex digit"),
         ("0x" + "\uff10" * 40, "has '\uff10' at character 3"),  # a digit zero of full width
-        ("0x" + "0" * 40, "the zero address is nobody's contract"),
-        ("vitalik.eth", "looks like a name, and names are not looked up"),
+        ("0x" + "0" * 40, "the zero address is not a contract"),
+        ("vitalik.eth", "looks like a name; names are not resolved"),
         (USDC_MINT, "is an address of Solana, and this asset is on Ethereum"),
         ("", "does not begin with '0x'"),
         ("0x" + "a" * 10_000, "has 10000 hex digits after 0x"),
@@ -150,14 +150,14 @@ def test_every_32_bytes_are_a_solana_address(data):
     [
         (USDC_MINT[:-1] + "0", "is not base58: it has '0' at character 44"),
         (USDC_MINT[:-1] + "l", "it leaves out 0, O, I and l"),
-        (USDC_MINT[:-2], "stands for 31 bytes, and a Solana address for 32"),
-        (USDC_MINT + "1", "has 45 characters, and a Solana address has 44 at most"),
-        ("z" * 44, "stands for 33 bytes"),
+        (USDC_MINT[:-2], "decodes to 31 bytes; a Solana address has 32"),
+        (USDC_MINT + "1", "has 45 characters; a Solana address has at most 44"),
+        ("z" * 44, "decodes to 33 bytes"),
         ("1" * 32, "the address of Solana's system program"),
         (USDC, "is an address of an EVM chain such as Ethereum, and this asset is on Solana"),
         ("bonfida.sol", "looks like a name"),
         ("1" * 100_000, "has 100000 characters"),
-        ("", "stands for 0 bytes"),
+        ("", "decodes to 0 bytes"),
     ],
 )
 def test_a_solana_address_that_is_none_is_told_apart(address, told):
@@ -217,19 +217,19 @@ def test_an_amount_is_the_same_as_text_and_as_a_number(number, decimals):
         (".5", ETHEREUM, 18, "write digits, and a point"),
         ("\u0661", ETHEREUM, 18, "write digits, and a point"),
         ("1\n", ETHEREUM, 18, "write 1"),
-        ("", ETHEREUM, 18, "'' is not an amount"),
-        ("9" * 1000, ETHEREUM, 18, "is not an amount"),
+        ("", ETHEREUM, 18, "'' is an invalid amount"),
+        ("9" * 1000, ETHEREUM, 18, "is an invalid amount"),
         ("0.1234567", ETHEREUM, 6, "has 7 digits after the point, and USDC has 6 decimals"),
         ("1.5", ETHEREUM, 0, "is not a whole number, and USDC can only be counted"),
-        ("0", ETHEREUM, 6, "an amount of 0 is held by everybody"),
-        ("0.000", ETHEREUM, 6, "an amount of 0 is held by everybody"),
+        ("0", ETHEREUM, 6, "everyone holds an amount of 0"),
+        ("0.000", ETHEREUM, 6, "everyone holds an amount of 0"),
         (
             "18446744073710",
             SOLANA,
             6,
-            "more than can exist of USDC on Solana, which is 18446744073709.551615",
+            "exceeds the maximum of USDC on Solana, which is 18446744073709.551615",
         ),
-        ("1" + "0" * 60, ETHEREUM, 18, "more than can exist of USDC on Ethereum"),
+        ("1" + "0" * 60, ETHEREUM, 18, "exceeds the maximum of USDC on Ethereum"),
     ],
 )
 def test_an_amount_that_is_none_is_told_apart(amount, chain, decimals, told):

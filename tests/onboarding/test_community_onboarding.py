@@ -253,7 +253,7 @@ def test_a_failure_at_any_step_undoes_all_and_a_restart_ends_it(registry, place,
     sessions = opened(registry, place, failing(planned(step, refused=refused)))
     session = at_deploy(sessions)
 
-    with pytest.raises(WorkFailed, match="wizard restart"):
+    with pytest.raises(WorkFailed, match="Restart it"):
         sessions.process(session.id, {}, ADA)
 
     failed = sessions.get(session.id)
@@ -275,7 +275,7 @@ def test_what_cannot_be_undone_now_keeps_the_session_where_it_is(registry, place
     sessions = opened(registry, place, failing(*failures))
     session = at_deploy(sessions)
 
-    with pytest.raises(WorkStuck, match="wizard resume"):
+    with pytest.raises(WorkStuck, match="resume the session"):
         sessions.process(session.id, {}, ADA)
 
     assert sessions.resume(session.id, ADA).state == "DEPLOY"
@@ -382,7 +382,7 @@ def test_where_it_began_is_remembered(registry, place):
     session = at_deploy(opened(registry, place))
     kill_at(registry, place, session.id, 3, True)
 
-    with pytest.raises(Rejected, match="remembered"):
+    with pytest.raises(Rejected, match="stored in the session"):
         opened(registry, place.with_name("other")).process(session.id, {}, ADA)
 
     assert not place.with_name("other").exists()
@@ -391,7 +391,7 @@ def test_where_it_began_is_remembered(registry, place):
 
 def test_a_target_in_no_directory_is_refused(root, tmp_path):
     """Before anybody is asked anything."""
-    with pytest.raises(InvalidArgument, match="Make that directory"):
+    with pytest.raises(InvalidArgument, match="Create that directory"):
         CommunityDeployer(root, place=tmp_path / "nowhere" / "target")
 
 
@@ -436,10 +436,10 @@ TIERS = [{"name": "Low", "at_least": "100", "below": "1000"}, {"name": "High", "
 @pytest.mark.parametrize(
     ("step", "at", "value", "told"),
     [
-        ("ASSET_CONFIG", "/assets/0/address", "0xFCBD14DC51f0A4d49d5E53C2E0950e0bC26d0dce", "it is written 0xFCBD14DC51f0A4d49d5E53C2E0950e0bC26d0Dce"),
-        ("ELIGIBILITY_RULES", "", ANSWERS["ELIGIBILITY_RULES"] | {"template": "free", "tiers": TIERS}, "overlap: whoever has 500 would be in both; let 'Low' end below 500, or 'High' begin at 1000"),
+        ("ASSET_CONFIG", "/assets/0/address", "0xFCBD14DC51f0A4d49d5E53C2E0950e0bC26d0dce", "write 0xFCBD14DC51f0A4d49d5E53C2E0950e0bC26d0Dce"),
+        ("ELIGIBILITY_RULES", "", ANSWERS["ELIGIBILITY_RULES"] | {"template": "free", "tiers": TIERS}, "overlap: a holder of 500 would be in both; end 'Low' below 500, or begin 'High' at 1000"),
         ("CHAIN_SELECT", "/chains/0", "berachian", "did you mean 'berachain'?"),
-        ("INIT", "/colour", "red", "INIT/colour: nothing of this name is asked"),
+        ("INIT", "/colour", "red", "INIT/colour: unknown field"),
     ],
     ids=["checksum", "overlap", "chain", "unknown field"],
 )  # fmt: skip

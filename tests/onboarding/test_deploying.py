@@ -153,12 +153,12 @@ def test_a_plan_makes_roles_then_channels_then_permissions():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda d: d.update(kind="community"), "it is no deployment of format 1"),
-        (lambda d: d.update(format=2), "it is no deployment of format 1"),
-        (lambda d: d["steps"][0].pop("title"), "it has a step without its members"),
-        (lambda d: d.update(steps=[1]), "it has a step without its members"),
-        (lambda d: d["steps"][0].update(do="drop"), "at /steps/0: a target has no 'drop'"),
-        (lambda d: d["steps"][0]["with"].pop("name"), "create_role is called with colour, name, permissions"),
+        (lambda d: d.update(kind="community"), "it is not a deployment of format 1"),
+        (lambda d: d.update(format=2), "it is not a deployment of format 1"),
+        (lambda d: d["steps"][0].pop("title"), "a step lacks members"),
+        (lambda d: d.update(steps=[1]), "a step lacks members"),
+        (lambda d: d["steps"][0].update(do="drop"), "at /steps/0: unknown operation 'drop'"),
+        (lambda d: d["steps"][0]["with"].pop("name"), "create_role takes colour, name, permissions"),
         (lambda d: d["steps"][2].update(refers={"category": 2}), "at /steps/2: it refers to step 2, which is not before it"),
         (lambda d: d["steps"][2].update(refers={"category": -1}), "it refers to step -1"),
     ],
@@ -198,7 +198,7 @@ def test_a_deployment_makes_the_community_of_the_manifest(root, place):
         for tier, access in channel["access"].items()
     }
     assert actions(deployments) == ["plan", *["begin", "finish"] * len(PLAN.steps), "complete"]
-    assert done.describe() == "honey-jar@1.0.0 is deployed: 26 steps were done."
+    assert done.describe() == "honey-jar@1.0.0 is deployed: 26 steps done."
 
 
 def test_each_step_is_told(root, place):
@@ -209,9 +209,9 @@ def test_each_step_is_told(root, place):
 
     deployments.run(ID, JsonTarget(place), told=lambda one: told.append(one.describe()))
 
-    assert told[0] == "small@1.0.0 is being deployed: 0 of 4 steps were done; next: create the role 'Gold'."
-    assert told[-2] == "small@1.0.0 is being deployed: 4 of 4 steps were done."
-    assert told[-1] == "small@1.0.0 is deployed: 4 steps were done."
+    assert told[0] == "small@1.0.0 is being deployed: 0 of 4 steps done; next: create the role 'Gold'."
+    assert told[-2] == "small@1.0.0 is being deployed: 4 of 4 steps done."
+    assert told[-1] == "small@1.0.0 is deployed: 4 steps done."
 
 
 def test_a_deployment_that_is_over_is_left_alone(root, place):
@@ -294,10 +294,10 @@ def test_an_undo_that_fails_is_recorded_told_and_tried_again(root, place, step, 
     assert not stuck.has_ended
     assert stuck.stuck["step"] == step
     assert (
-        f"{step + 1} of 8 steps are left to take back, and taking back this one failed: {SHORT.steps[step].title}"
+        f"{step + 1} of 8 steps left to roll back; the rollback of this step failed: {SHORT.steps[step].title}"
         in stuck.describe()
     )
-    assert stuck.describe().endswith("See to that, then run the deployment again: it goes on from there.")
+    assert stuck.describe().endswith("Fix that, then run the deployment again: it continues from there.")
     done = open_deployments(root).run(ID, target)
     assert done.is_undone
     assert done.stuck is None
@@ -334,7 +334,7 @@ def test_what_others_did_meanwhile_is_not_undone(root, place):
 
     assert done.is_undone
     assert done.left == ("let 'Gold' write in 'c'",)
-    assert done.describe().endswith("has changed this since, and it stays: let 'Gold' write in 'c'.")
+    assert done.describe().endswith("Changed by others since, and left in place: let 'Gold' write in 'c'.")
 
 
 class Overtaken(JsonTarget):
@@ -485,7 +485,7 @@ def test_a_deployment_that_was_given_up_is_taken_back(root, place):
 
     assert done.is_undone
     assert target.content() == before
-    assert "it was given up: the wrong community." in done.describe()
+    assert "it was abandoned: the wrong community." in done.describe()
     assert deployments.give_up(ID, "again").snapshot == done.snapshot
 
 
@@ -514,7 +514,7 @@ def test_what_is_deployed_can_be_given_up(root, place):
     deployments.give_up(ID, "nobody came")
 
     done = deployments.run(ID, JsonTarget(place))
-    assert done.describe().endswith("what was done was taken back: it was given up: nobody came.")
+    assert done.describe().endswith("all completed steps were rolled back: it was abandoned: nobody came.")
     assert JsonTarget(place).content() == before
 
 
@@ -545,7 +545,7 @@ def test_what_cannot_be_started_is_refused(root, place):
                 "x", (DeploymentStep("create_channel", "t", {"name": "c", "kind": "text"}, {"category": 0}),)
             ),
         )
-    with pytest.raises(InvalidArgument, match="not a manifest id"):
+    with pytest.raises(InvalidArgument, match="invalid manifest id"):
         deployments.start("a b", SMALL)
     with pytest.raises(NotFound, match="There is no deployment 'nothing'"):
         deployments.run("nothing", JsonTarget(place))

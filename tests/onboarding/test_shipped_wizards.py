@@ -159,8 +159,8 @@ def test_what_is_wrong_is_told_where_it_was_said(wizard, step, answer, at):
 
 
 def test_a_field_is_looked_at_before_the_step_is_whole():
-    """A name that can't be meant is told while the description is still to come."""
+    """An invalid name is reported while the description is still to come."""
     problems = shipped("mcp-server").check_so_far("IDENTITY", {"name": "weather"}, {})
 
     assert [one.at for one in problems if one.at == "/name"] == ["/name"]
-    assert Problem("/description", "it is required, and isn't there") in problems
+    assert Problem("/description", "it is required but missing") in problems

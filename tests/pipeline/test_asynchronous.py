@@ -238,7 +238,7 @@ async def test_what_opening_refuses_is_told_by_the_first_call(tmp_path):
 @pytest.mark.parametrize("threads", [0, -1, "8", 1.5, True])
 def test_threads_that_cannot_be_meant(threads):
     """How many threads there may be is checked at once."""
-    with pytest.raises(InvalidArgument, match="`threads` is"):
+    with pytest.raises(InvalidArgument, match="Invalid `threads`"):
         AsyncRegistrationPipeline("registry", threads=threads)
 
 

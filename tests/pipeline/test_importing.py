@@ -127,8 +127,7 @@ def test_another_document_under_the_same_id_stays_out(typed, folder, root):
     assert result.exit_code == 4
     assert result.stdout == "different  a.json\n"
     assert (
-        f"'card@1' is there with another document: {check_document(CARD).digest}, not sha256:"
-        in result.stderr
+        f"'card@1' exists with another document: {check_document(CARD).digest}, not sha256:" in result.stderr
     )
     assert "`registration revise card@1 FILE`" in result.stderr
     assert actions(root) == before
@@ -179,19 +178,19 @@ def test_what_was_sent_back_is_not_handed_in_again(typed, folder, root):
 
 
 BAD = [
-    ('{"name": "x",,}', "{place} can't be accepted: it is not JSON:", "column 14"),
+    ('{"name": "x",,}', "{place} is invalid: it is not JSON:", "column 14"),
     (
         '{"name": "x", "name": "y"}',
-        "{place} can't be accepted: at the top: the key 'name' stands there twice",
+        "{place} is invalid: at the top: duplicate key 'name'",
         "",
     ),
-    ("[1]", "{place} can't be accepted: it is an array", ""),
+    ("[1]", "{place} is invalid: it is an array", ""),
     (
         '{"title": "x"}',
-        "Without an id, {place} can't be accepted: it has no `name`",
+        "Without an id, {place} is invalid: it has no `name`",
         "on a line of a .jsonl file",
     ),
-    ('{"name": "x", "n": 1e999}', "{place} can't be accepted: at /n: it is not a finite number", ""),
+    ('{"name": "x", "n": 1e999}', "{place} is invalid: at /n: it is not a finite number", ""),
 ]
 
 
@@ -226,9 +225,9 @@ def test_a_bad_line_is_named_and_stops_no_other(typed, folder, text, said, more)
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"document": CARD, "auther": "zoe"}, "'auther' is none of id, actor, comment, submit"),
-        ({"document": CARD, "id": 7}, "'id' is 7; text is expected"),
-        ({"document": CARD, "submit": "yes"}, "'submit' is 'yes'; true or false is expected"),
+        ({"document": CARD, "auther": "zoe"}, "'auther' is not one of id, actor, comment, submit"),
+        ({"document": CARD, "id": 7}, "'id' is 7; expected text"),
+        ({"document": CARD, "submit": "yes"}, "'submit' is 'yes'; expected true or false"),
         ({"document": CARD, "id": "no id"}, "'no id'"),
         ({"document": CARD, "id": ""}, "''"),
         ({"document": CARD, "actor": " "}, "actor"),
@@ -264,9 +263,9 @@ def test_large_documents_are_refused_and_long_lines_read_over(root, tmp_path):
         by_line, by_file = told(file), told(tmp_path / "long.json")
 
     assert [said[:5] for said in by_line] == ["lines", "lines", "fits", "lines", "last"]
-    assert "at most 1,000 are taken" in by_line[0]
-    assert "at most 1,000 are taken" in by_line[1]
-    assert "at most 1,000 are taken" in by_file[0]
+    assert "at most 1,000 are allowed" in by_line[0]
+    assert "at most 1,000 are allowed" in by_line[1]
+    assert "at most 1,000 are allowed" in by_file[0]
 
 
 def test_standard_input_is_read_line_by_line(typed):
@@ -278,7 +277,7 @@ def test_standard_input_is_read_line_by_line(typed):
         "refused    standard input, line 2\n"
         "created    b  DRAFT  (standard input, line 3)\n"
     )
-    assert "standard input, line 2 can't be accepted: it is not JSON" in result.stderr
+    assert "standard input, line 2 is invalid: it is not JSON" in result.stderr
 
 
 def test_one_file_is_one_document(typed, folder):
@@ -291,12 +290,12 @@ def test_one_file_is_one_document(typed, folder):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nowhere"], 3, "There is no file or folder nowhere."),
+        (["nowhere"], 3, "There is no file or directory nowhere."),
         (["empty"], 3, "There is no .json file in empty."),
         (["."], 2, ". is a registry."),
-        (["one.json", "--continue-from", "2"], 2, "one.json is one document"),
-        (["many.jsonl", "--continue-from", "b.json"], 2, "'b.json' is no line of many.jsonl"),
-        (["many.jsonl", "--continue-from", "0"], 2, "'0' is no line of many.jsonl"),
+        (["one.json", "--continue-from", "2"], 2, "one.json is a single document"),
+        (["many.jsonl", "--continue-from", "b.json"], 2, "'b.json' is not a line number of many.jsonl"),
+        (["many.jsonl", "--continue-from", "0"], 2, "'0' is not a line number of many.jsonl"),
         (["folder", "--continue-from", "q.json"], 2, "There is no file q.json in folder"),
         (["many.jsonl", "--workers", "0"], 2, "--workers"),
     ],
@@ -404,7 +403,7 @@ def test_a_dry_run_says_what_an_import_would_do(typed, folder, root):
 
 
 def test_a_lifecycle_without_these_steps_is_refused(tmp_path, folder):
-    """Where nothing is handed in for review, `--submit` can't be meant, and says so before anything is written."""
+    """Where nothing is handed in for review, `--submit` is refused before anything is written."""
     lifecycle = {
         "format": 1, "name": "notes", "version": 1,
         "states": {"OPEN": {"title": "Open"}, "SHUT": {"final": True}},
@@ -511,7 +510,7 @@ def test_an_interrupted_import_tells_what_it_did(root, folder):
     assert process.returncode == 1
     assert "Traceback" not in said
     assert f"{len(told)} documents: {len(told)} created." in said
-    assert "Interrupted. Run it again: what is there already is skipped." in said
+    assert "Interrupted. Run it again: existing manifests are skipped." in said
     assert told == set(actions(root))
     assert len(told) < 5_000
 
@@ -577,4 +576,4 @@ def test_a_folder_that_can_not_be_listed_is_named_and_the_others_go_on(tmp_path,
     )
 
     assert [offer.source for offer in offers] == ["a/one.json", "closed/", "z/one.json"]
-    assert "The folder closed/ can't be read" in str(offers[1].problem)
+    assert "The directory closed/ can't be read" in str(offers[1].problem)

@@ -290,12 +290,12 @@ def test_a_state_is_reached_by_whichever_action_leads_there(any_pipeline):
 @pytest.mark.parametrize(
     ("state", "target", "said"),
     [
-        ("DRAFT", "APPROVED", "no such move"),
-        ("DRAFT", "REGISTERED", "no such move"),
+        ("DRAFT", "APPROVED", "no such transition"),
+        ("DRAFT", "REGISTERED", "no such transition"),
         ("DRAFT", "DRAFT", "there already"),
         ("REVIEWED", "REVIEWED", "there already"),
         ("REVIEWED", "IN_REVIEW", "there already"),
-        ("APPROVED", "REVIEWED", "no such move"),
+        ("APPROVED", "REVIEWED", "no such transition"),
         ("REGISTERED", "DRAFT", "is final"),
         ("REGISTERED", "REGISTERED", "there already"),
     ],
@@ -384,7 +384,7 @@ def test_a_revision_lapses_approvals(any_pipeline):
 
 
 def test_all_that_is_wrong_with_a_request_is_said_at_once(any_pipeline):
-    """Each argument that can't be meant is named, with what was found, and nothing is written."""
+    """Each invalid argument is named, with what was found, and nothing is written."""
     any_pipeline.create("a", {})
 
     with pytest.raises(InvalidArgument) as caught:
@@ -465,7 +465,7 @@ def test_a_context_may_be_any_mapping(any_pipeline):
 
 @pytest.mark.parametrize("target", [None, 5, "", "NOWHERE", ["REVIEWED"]])
 def test_a_state_that_there_is_not_is_refused(any_pipeline, target):
-    """A target that the lifecycle doesn't have, or that isn't text, is an argument that can't be meant."""
+    """A target that the lifecycle doesn't have, or that isn't text, is an invalid argument."""
     any_pipeline.create("a", {})
 
     with pytest.raises(InvalidArgument):
@@ -474,7 +474,7 @@ def test_a_state_that_there_is_not_is_refused(any_pipeline, target):
 
 @pytest.mark.parametrize("action", [None, 5, "", "aprove", ["approve"]])
 def test_an_action_that_there_is_not_is_refused(any_pipeline, action):
-    """An action that the lifecycle doesn't have, or that isn't text, is an argument that can't be meant."""
+    """An action that the lifecycle doesn't have, or that isn't text, is an invalid argument."""
     any_pipeline.create("a", {})
 
     with pytest.raises(InvalidArgument):
@@ -543,7 +543,7 @@ def test_what_is_no_id_is_refused(any_pipeline, manifest_id):
         calls.append(lambda given: any_pipeline.create(given, {}))
 
     for call in calls:
-        with pytest.raises(InvalidArgument, match="not a manifest id"):
+        with pytest.raises(InvalidArgument, match="invalid manifest id"):
             call(manifest_id)
 
 
@@ -569,7 +569,7 @@ def test_a_registry_is_made_where_it_is_missing(root, open_pipeline):
 
 def test_a_registry_is_not_made_where_that_is_not_wanted(root):
     """With `create=False`, a missing registry is `NotFound`, and the directory stays missing."""
-    with pytest.raises(NotFound, match="registration init"):
+    with pytest.raises(NotFound, match="There is no registry at"):
         RegistrationPipeline(root, create=False)
 
     assert not root.exists()

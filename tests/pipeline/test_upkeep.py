@@ -188,22 +188,22 @@ def test_at_a_terminal_they_are_checked_and_settled_with_the_manifests(place):
     log = logs(place)["deployments"]
     checked = run(place, "verify")
     assert checked.stderr.endswith(
-        "0 manifests, 1 session, 1 deployment and 1 lease checked: every byte is what was written.\n"
+        "0 manifests, 1 session, 1 deployment and 1 lease checked: every byte is as written.\n"
     )
     sound = log.read_bytes()
     log.write_bytes(sound + b"torn")
     unfinished = run(place, "verify")
     assert (unfinished.exit_code, "1 unfinished" in unfinished.stderr) == (0, True)
     dry = run(place, "recover", "--dry-run")
-    assert "Sessions and deployments: 1 to set right, 0 damaged." in dry.stderr
+    assert "Sessions and deployments: 1 to recover, 0 damaged." in dry.stderr
     told = json.loads(run(place, "recover", "--json").stdout.splitlines()[-1])
     assert (told["area"], told["id"], told["problem"]) == ("deployments", ID, None)
     log.write_bytes(sound.replace(b'"action"', b'"aktion"', 1))
     damaged = run(place, "verify")
-    assert (damaged.exit_code, "damage beside the manifests" in damaged.stderr) == (7, True)
+    assert (damaged.exit_code, "damage outside the manifests" in damaged.stderr) == (7, True)
     assert relative(place, log) in damaged.stdout
     left = run(place, "recover")
-    assert (left.exit_code, "Sessions and deployments: 0 set right, 1 damaged." in left.stderr) == (7, True)
+    assert (left.exit_code, "Sessions and deployments: 0 recovered, 1 damaged." in left.stderr) == (7, True)
     assert run(place, "recover", "--json").exit_code == 7
 
 

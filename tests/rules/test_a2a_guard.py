@@ -70,7 +70,7 @@ def test_a_good_card_is_taken(base, members):
 
     assert verdict.agrees, verdict
     shape = "v1.0" if base is CARD else "v0.3"
-    assert verdict.reason == f"the document keeps the rules for agent cards of {shape}"
+    assert verdict.reason == f"the document complies with the rules for agent cards of {shape}"
     assert verdict.evidence["shape"] == shape
     assert set(verdict.evidence) == {"digest", "shape"}
 
@@ -214,29 +214,29 @@ def test_a_signature_has_the_form_of_a_jws(signature, member):
         (
             CARD,
             {"supportedInterfaces": None},
-            "`supportedInterfaces` has to name at least one interface, and isn't there",
+            "`supportedInterfaces` must name at least one interface, but it is missing",
         ),
         (
             CARD,
             {"supportedInterfaces": []},
-            "`supportedInterfaces` has to name at least one interface, and is empty",
+            "`supportedInterfaces` must name at least one interface, but it is empty",
         ),
-        (CARD, {"skills": None}, "`skills` is required, and isn't there"),
+        (CARD, {"skills": None}, "`skills` is required but missing"),
         (
             CARD,
             {"skills": [SKILL, SKILL]},
-            "each skill has an `id` of its own, and 'forecast' is that of /skills/0 already",
+            "each skill has an `id` of its own, and 'forecast' is already that of /skills/0",
         ),
         (
             EARLY,
             {"protocolVersion": "0.x"},
-            "`protocolVersion` has to be Major.Minor, such as '1.0', not '0.x'",
+            "`protocolVersion` must be Major.Minor, such as '1.0', not '0.x'",
         ),
-        (EARLY, {"url": None}, "`url` has to be an absolute http or https URL, not nothing"),
+        (EARLY, {"url": None}, "`url` must be an absolute http or https URL, not nothing"),
         (
             CARD,
             {"signatures": [{**SIGNATURE, "protected": "e30"}]},
-            "`protected` has to be the base64url of a JSON object that names `alg` and `kid`",
+            "`protected` must be the base64url of a JSON object that names `alg` and `kid`",
         ),
     ],
     ids=str,
@@ -439,14 +439,14 @@ def test_a_version_may_be_added_to_an_interface_that_had_none():
 
 
 def test_a_first_card_or_none_takes_nothing_back():
-    """A6: there has to be a card before, and one after."""
+    """A6: there must be a card before, and one after."""
     first = a2a.a2a_card_compatible(None, bringing(CARD), Policy())
     none = a2a.a2a_card_compatible(standing(CARD), asked("approve"), Policy())
 
     assert first.agrees
     assert none.agrees
-    assert first.reason == "nothing is taken back: the command brings the first card"
-    assert none.reason == "nothing is taken back: the command brings no card"
+    assert first.reason == "nothing is removed: the command brings the first card"
+    assert none.reason == "nothing is removed: the command brings no card"
 
 
 @given(before=i_json_objects(), after=i_json_objects())

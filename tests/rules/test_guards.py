@@ -50,7 +50,7 @@ def test_a_document_that_nobody_named_brought_is_nobodys_to_approve():
     assert state.facts["authors"] == ["ana", None]
     assert not verdict.agrees
     assert not whole.agrees
-    assert "can't be told" in verdict.reason
+    assert "can't rule out" in verdict.reason
 
 
 def test_a_reason_that_is_given_is_enough():
@@ -67,7 +67,7 @@ def test_no_reason_is_refused(reason):
     verdict = builtin.reason_given(standing(), asked("reject", reason=reason), Policy())
 
     assert not verdict.agrees
-    assert verdict.reason == "a reason is required, and none was given"
+    assert verdict.reason == "a reason is required but missing"
     assert verdict.needs == {"reason": "TEXT"}
 
 
@@ -102,8 +102,8 @@ def test_a_role_that_nobody_has_is_said_to_be_nobodys():
     verdict = builtin.role(standing(), asked("approve", actor=None), Policy(parameters={"any": ["reviewer"]}))
 
     assert not verdict.agrees
-    assert verdict.reason == "nobody named is not reviewer"
-    assert "nobody is reviewer" in verdict.remedy.lower()
+    assert verdict.reason == "the unnamed actor is not reviewer"
+    assert "no reviewer is assigned" in verdict.remedy.lower()
     assert verdict.needs == {}
 
 
@@ -115,7 +115,7 @@ def test_the_author_of_the_document_needs_somebody_else():
     agreed = builtin.not_the_author(state, asked("approve", actor="cyd"), Policy())
 
     assert not refused.agrees
-    assert "'ana' brought the document" in refused.reason
+    assert "'ana' submitted this document" in refused.reason
     assert refused.evidence == {"actor": "ana", "authors": ["ana"]}
     assert agreed.agrees
 
@@ -146,7 +146,7 @@ def test_where_nobody_is_named_four_eyes_cant_be_told(state, actor, needs):
     verdict = builtin.not_the_author(state, asked("approve", actor=actor), Policy())
 
     assert not verdict.agrees
-    assert verdict.reason.startswith("it can't be told")
+    assert verdict.reason.startswith("can't rule out")
     assert verdict.needs == needs
 
 
@@ -233,7 +233,7 @@ def test_approvals_are_counted_by_role():
     assert "0 of 1 by lawyer" in refused.reason
     assert "reviewer" not in refused.reason
     assert agreed.agrees
-    assert agreed.reason == "2 approved this very document"
+    assert agreed.reason == "2 approved this document"
 
 
 # -- what guards on documents have in common ------------------------------------------------------------
@@ -253,8 +253,8 @@ def test_without_a_document_there_is_nothing_to_agree_with(guard):
     verdict = guard(None, asked("approve"), Policy())
 
     assert not verdict.agrees
-    assert verdict.reason == "there is no document to look at"
-    assert verdict.remedy == "Bring one, with an action that takes a document."
+    assert verdict.reason == "there is no document to check"
+    assert verdict.remedy == "Submit one, with an action that takes a document."
 
 
 KINDS = (Kind("server", {"/packages": True}), Kind("agent", {"/skills": True}))
@@ -314,12 +314,12 @@ def test_one_problem_is_the_reason_and_several_are_counted():
     several = findings.judged(three, asked("create"), rules="rules for x", evidence={})
 
     assert single.reason == "at /a: it is wrong (M4)"
-    assert single.remedy == "Correct the document in every place that `problems` lists, and bring it again."
+    assert single.remedy == "Correct every problem listed, and submit the document again."
     assert single.evidence == {
         "kept": 1,
         "problems": [{"at": "/a", "rule": "M4", "problem": "it is wrong"}],
     }
-    assert several.reason == "the document breaks the rules for x in 3 places (M4, M10)"
+    assert several.reason == "the document violates the rules for x in 3 places (M4, M10)"
     assert str(three[2]) == "no (M4)"
     assert several.needs == {}
 
@@ -404,7 +404,7 @@ def test_a_name_that_is_the_manifests_own_is_well_formed():
     verdict = names.name_well_formed(None, asked("create"), Policy())
 
     assert verdict.agrees
-    assert verdict.reason == "the document keeps the rules for names"
+    assert verdict.reason == "the document complies with the rules for names"
     assert verdict.evidence == {
         "digest": weather().digest,
         "name": "io.github.acme/weather",
@@ -440,7 +440,7 @@ def test_a_name_has_to_be_text_that_an_id_can_be_made_from(document, expected):
 
     assert not verdict.agrees
     assert places(verdict) == expected
-    assert verdict.remedy.startswith("Correct the document")
+    assert verdict.remedy.startswith("Correct every problem")
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_a_name_has_to_be_text_that_an_id_can_be_made_from(document, expected):
     ],
 )
 def test_a_name_keeps_the_bounds_that_are_asked_for(parameters, agrees):
-    """`pattern` has to match the whole name; `characters_min` and `characters_max` are bounds that are allowed."""
+    """`pattern` must match the whole name; `characters_min` and `characters_max` are bounds that are allowed."""
     command = bringing({"name": "weather"}, stream="weather")
 
     verdict = names.name_well_formed(None, command, Policy(parameters=parameters))
@@ -500,11 +500,11 @@ def versioned(version, **parameters):
     ],
 )
 def test_one_version_is_well_formed(version):
-    """A version needs no form; it only has to be one."""
+    """A version needs no form; it only must be one."""
     verdict = versioned(version)
 
     assert verdict.agrees
-    assert verdict.reason == "the document keeps the rules for versions"
+    assert verdict.reason == "the document complies with the rules for versions"
     assert verdict.evidence["version"] == version
     assert set(verdict.evidence) == {"digest", "version"}
 
@@ -556,7 +556,7 @@ def test_a_range_is_no_version(version):
 def test_a_range_is_told_why_it_is_one(version, why):
     """The problem names what makes it a range."""
     assert versioned(version).reason == (
-        f"at /version: `version` has to name one version, and {version!r} is a range ({why}) (M4)"
+        f"at /version: `version` must name one version, and {version!r} is a range ({why}) (M4)"
     )
 
 
@@ -580,7 +580,7 @@ def test_a_version_has_to_be_there():
     """The version is required."""
     verdict = names.version_well_formed(None, bringing({"name": "a"}), Policy())
 
-    assert verdict.reason == "at /version: `version` is required, and isn't there (M4)"
+    assert verdict.reason == "at /version: `version` is required but missing (M4)"
 
 
 def test_a_version_has_a_bounded_length():
@@ -779,8 +779,11 @@ def fail():
     ("points", "said"),
     [
         ([Point("theirs", "them:guard", fail)], "can't be loaded from 'them:guard': RuntimeError: no disk"),
-        ([Point("theirs", "them:guard", lambda: 7)], "is no function"),
-        ([Point("theirs", "a:g", fail), Point("theirs", "b:g", fail)], "more than one guard 'theirs'"),
+        ([Point("theirs", "them:guard", lambda: 7)], "is not a function"),
+        (
+            [Point("theirs", "a:g", fail), Point("theirs", "b:g", fail)],
+            "More than one guard 'theirs' is installed",
+        ),
     ],
 )
 def test_an_installed_guard_that_cant_be_had_is_refused(installed, points, said):
@@ -824,51 +827,51 @@ def test_a_good_use_has_no_problems(name, parameters):
             ["reason: the guard 'reason_given' has no such parameter. It has none."],
         ),
         ("role", {}, ["any: it is required: a list of texts, with at least one"]),
-        ("role", {"any": []}, ["any: it has to be a list of texts, with at least one, not []"]),
+        ("role", {"any": []}, ["any: it must be a list of texts, with at least one, not []"]),
         (
             "role",
             {"any": "reviewer"},
-            ["any: it has to be a list of texts, with at least one, not 'reviewer'"],
+            ["any: it must be a list of texts, with at least one, not 'reviewer'"],
         ),
-        ("role", {"any": [" "]}, ["any: it has to be a list of texts, with at least one, not [' ']"]),
-        ("role", {"any": ["a", 1]}, ["any: it has to be a list of texts, with at least one, not ['a', 1]"]),
-        ("not_the_author", {"scope": "all"}, ["scope: it has to be 'document' or 'manifest', not 'all'"]),
-        ("not_the_author", {"scope": 1}, ["scope: it has to be 'document' or 'manifest', not 1"]),
-        ("approvals", {"count": 0}, ["count: it has to be an integer from 1, not 0"]),
-        ("approvals", {"count": True}, ["count: it has to be an integer from 1, not True"]),
-        ("approvals", {"count": 1.0}, ["count: it has to be an integer from 1, not 1.0"]),
+        ("role", {"any": [" "]}, ["any: it must be a list of texts, with at least one, not [' ']"]),
+        ("role", {"any": ["a", 1]}, ["any: it must be a list of texts, with at least one, not ['a', 1]"]),
+        ("not_the_author", {"scope": "all"}, ["scope: it must be 'document' or 'manifest', not 'all'"]),
+        ("not_the_author", {"scope": 1}, ["scope: it must be 'document' or 'manifest', not 1"]),
+        ("approvals", {"count": 0}, ["count: it must be an integer from 1, not 0"]),
+        ("approvals", {"count": True}, ["count: it must be an integer from 1, not True"]),
+        ("approvals", {"count": 1.0}, ["count: it must be an integer from 1, not 1.0"]),
         (
             "approvals",
             {"roles": {"lawyer": 0}},
-            ["roles: it has to be a table from text to integers from 1, not {'lawyer': 0}"],
+            ["roles: it must be a table from text to integers from 1, not {'lawyer': 0}"],
         ),
         (
             "approvals",
             {"roles": {"": 1}},
-            ["roles: it has to be a table from text to integers from 1, not {'': 1}"],
+            ["roles: it must be a table from text to integers from 1, not {'': 1}"],
         ),
         (
             "approvals",
             {"roles": ["lawyer"]},
-            ["roles: it has to be a table from text to integers from 1, not ['lawyer']"],
+            ["roles: it must be a table from text to integers from 1, not ['lawyer']"],
         ),
-        ("approvals", {"action": ""}, ["action: it has to be text, not ''"]),
-        ("schema", {"required": "yes"}, ["required: it has to be true or false, not 'yes'"]),
+        ("approvals", {"action": ""}, ["action: it must be text, not ''"]),
+        ("schema", {"required": "yes"}, ["required: it must be true or false, not 'yes'"]),
         (
             "name",
             {"pattern": "("},
             [
-                "pattern: '(' is no regular expression of Python: missing ), unterminated subpattern at position 0"
+                "pattern: '(' is not a valid Python regular expression: missing ), unterminated subpattern at position 0"
             ],
         ),
-        ("name", {"pattern": 7}, ["pattern: it has to be a regular expression, not 7"]),
+        ("name", {"pattern": 7}, ["pattern: it must be a regular expression, not 7"]),
         ("name", {"characters_min": 300}, ["characters_min: it is 300, above characters_max, which is 200"]),
         (
             "name",
             {"characters_min": 2, "characters_max": 1},
             ["characters_min: it is 2, above characters_max, which is 1"],
         ),
-        ("mcp_server", {"kinds": []}, ["kinds: it has to be a list of texts, with at least one, not []"]),
+        ("mcp_server", {"kinds": []}, ["kinds: it must be a list of texts, with at least one, not []"]),
     ],
     ids=str,
 )
@@ -910,7 +913,7 @@ def test_a_guard_of_a_program_may_say_what_it_takes():
 
     assert problems_of_use("silent", {"whatever": 1}, extra) == []
     assert problems_of_use("telling", {"days": 0}, extra) == [
-        "odd: the guard 'telling' says what this has to be without a `Parameter`"
+        "odd: the guard 'telling' declares this without a `Parameter`"
     ]
     assert problems_of_use("telling", {}, extra)[0] == "days: it is required: an integer from 0"
     assert problems_of_use("telling", {"days": -1, "odd": 1}, extra)[0].startswith("days: ")

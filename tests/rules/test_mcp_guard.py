@@ -111,7 +111,7 @@ def test_a_good_server_is_taken(publish, members):
     verdict = server(publish, **members)
 
     assert verdict.agrees, verdict
-    assert verdict.reason == "the document keeps the rules for MCP servers"
+    assert verdict.reason == "the document complies with the rules for MCP servers"
     assert set(verdict.evidence) == {"digest", "publish"}
     assert verdict.evidence["publish"] is publish
     assert verdict.evidence["digest"].startswith("sha256:")
@@ -121,7 +121,7 @@ def test_a_good_server_is_taken(publish, members):
     ("name", "said"),
     [
         (None, "is required"),
-        (7, "has to be text"),
+        (7, "must be text"),
         ("a/", "3 to 200"),
         ("a/b", "the namespace"),
         ("com.example/" + "w" * 189, "3 to 200"),
@@ -362,17 +362,17 @@ def test_a_schema_that_was_followed_by_another_is_warned_about(date):
 @pytest.mark.parametrize(
     ("publish", "members", "text"),
     [
-        (False, {"websiteUrl": "x"}, "`websiteUrl` has to be an https URL, not 'x'"),
-        (False, {"icons": [{}]}, "`src` has to be an https URL, not nothing"),
+        (False, {"websiteUrl": "x"}, "`websiteUrl` must be an https URL, not 'x'"),
+        (False, {"icons": [{}]}, "`src` must be an https URL, not nothing"),
         (
             False,
             {"repository": {"url": "https://a.example"}},
-            "the source of a repository has to be named, such as github, not nothing",
+            "the source of a repository must be named, such as github, not nothing",
         ),
         (
             True,
             {"repository": {"url": "https://a.example", "source": "git"}},
-            "the source of a repository has to be github or gitlab, not 'git'",
+            "the source of a repository must be github or gitlab, not 'git'",
         ),
         (
             False,
@@ -382,22 +382,22 @@ def test_a_schema_that_was_followed_by_another_is_warned_about(date):
         (
             False,
             package(IMAGE, version="1"),
-            "`version` has no place in a package of the type oci, whose `identifier` says it all",
+            "`version` is not allowed in a package of the type oci, whose `identifier` says it all",
         ),
         (
             False,
             package(BUNDLE, registryBaseUrl="x"),
-            "`registryBaseUrl` has no place in a package of the type mcpb",
+            "`registryBaseUrl` is not allowed in a package of the type mcpb",
         ),
         (
             False,
             package(NPM, transport={**STDIO, "url": "x"}),
-            "`url` has no place in a transport of the type stdio",
+            "`url` is not allowed in a transport of the type stdio",
         ),
         (
             False,
             {"remotes": [{**REMOTE, "url": "https://a.example/{b}"}]},
-            "`url` has the variable {b}, which isn't declared",
+            "`url` has the variable {b}, which is not declared",
         ),
     ],
     ids=str,

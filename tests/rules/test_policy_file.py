@@ -147,7 +147,7 @@ GUARDS = (
 MISTAKES = [
     # the file
     (b"\xff", "byte 0 is not UTF-8 (invalid start byte)"),
-    (b"\xef\xbb\xbfname = 'x'", "it begins with a byte order mark; save it as UTF-8 without one"),
+    (b"\xef\xbb\xbfname = 'x'", "it begins with a byte order mark; save it as UTF-8 without a BOM"),
     ("x = [", "it is not TOML: …"),
     ("name = 'a'\nname = 'b'", "it is not TOML: Cannot overwrite a value…"),
     ("at = 2026-01-01", "at /at: a date is not a JSON value"),
@@ -158,69 +158,72 @@ MISTAKES = [
         f"it has more than {POLICY_BYTES_MAX:,} bytes",
     ),
     # its members
-    ("nme = 'x'", f"nme: there is no such member. Did you mean 'name'? {NOT_HERE.capitalize()}"),
-    ("name = 1", "name: it has to be text, not 1"),
-    ("format = 2", "format: it has to be 1, not 2"),
-    ("format = true", "format: it has to be an integer, not true"),
-    ("roles = ['bea']", "roles: it has to be a table, not a list"),
-    ("kinds = 'x'", "kinds: it has to be a list, not 'x'"),
-    ("[guards]\nguard = 'role'", "guards: it has to be a list, not a table"),
-    ("guards = [1]", "guards[0]: it has to be a table, not 1"),
-    ("[refusals]\nlog = 'yes'", "refusals.log: it has to be true or false, not 'yes'"),
-    ("[refusals]\nlgo = true", "refusals.lgo: there is no such member. Did you mean 'log'? It takes log"),
+    ("nme = 'x'", f"nme: unknown member. Did you mean 'name'? {NOT_HERE.capitalize()}"),
+    ("name = 1", "name: it must be text, not 1"),
+    ("format = 2", "format: it must be 1, not 2"),
+    ("format = true", "format: it must be an integer, not true"),
+    ("roles = ['bea']", "roles: it must be a table, not a list"),
+    ("kinds = 'x'", "kinds: it must be a list, not 'x'"),
+    ("[guards]\nguard = 'role'", "guards: it must be a list, not a table"),
+    ("guards = [1]", "guards[0]: it must be a table, not 1"),
+    ("[refusals]\nlog = 'yes'", "refusals.log: it must be true or false, not 'yes'"),
+    ("[refusals]\nlgo = true", "refusals.lgo: unknown member. Did you mean 'log'? It takes log"),
     # roles
-    ("[roles]\nreviewer = 'bea'", "roles.reviewer: it has to be a list, not 'bea'"),
-    ("[roles]\nreviewer = ['bea', 7]", "roles.reviewer[1]: it has to be text, not 7"),
-    ("[roles]\nreviewer = ['']", "roles.reviewer[0]: it has to have 1 to 200 characters, not 0"),
-    ("[roles]\n'' = ['bea']", "roles: '' is no name; one has 1 to 200 characters"),
+    ("[roles]\nreviewer = 'bea'", "roles.reviewer: it must be a list, not 'bea'"),
+    ("[roles]\nreviewer = ['bea', 7]", "roles.reviewer[1]: it must be text, not 7"),
+    ("[roles]\nreviewer = ['']", "roles.reviewer[0]: it must have 1 to 200 characters, not 0"),
+    ("[roles]\n'' = ['bea']", "roles: '' is an invalid name; one has 1 to 200 characters"),
     # kinds
     ("[[kinds]]\nmatch = { '/a' = 1 }", "kinds[0].name: it is missing"),
     ("[[kinds]]\nname = 'a'", "kinds[0].match: it is missing"),
     (kind(match="{}"), "kinds[0].match: it is empty"),
-    (kind(match="{ name = 'x' }"), "kinds[0].match: 'name' is no JSON Pointer; write it as '/name'"),
+    (kind(match="{ name = 'x' }"), "kinds[0].match: 'name' is not a JSON Pointer; write it as '/name'"),
     (
         kind(match="{ '/a~b' = 1 }"),
-        "kinds[0].match: '/a~b' is no JSON Pointer; a ~ is ~0 and a / in a name ~1",
+        "kinds[0].match: '/a~b' is not a JSON Pointer; a ~ is ~0 and a / in a name ~1",
     ),
     (
         kind(shcema="'x'"),
-        "kinds[0].shcema: there is no such member. Did you mean 'schema'? It takes name, match, schema",
+        "kinds[0].shcema: unknown member. Did you mean 'schema'? It takes name, match, schema",
     ),
     # schemas
     (kind(schema="'none.json'"), "kinds[0].schema: 'none.json' can't be read: No such file or directory"),
     (
         kind(schema="'/etc/a.json'"),
-        "kinds[0].schema: '/etc/a.json' is not beside the policy; put the file there",
+        "kinds[0].schema: '/etc/a.json' is not in the policy's directory; put the file there",
     ),
-    (kind(schema="'../a.json'"), "kinds[0].schema: '../a.json' is not beside the policy; put the file there"),
+    (
+        kind(schema="'../a.json'"),
+        "kinds[0].schema: '../a.json' is not in the policy's directory; put the file there",
+    ),
     (
         kind(schema="'a/../../a.json'"),
-        "kinds[0].schema: 'a/../../a.json' is not beside the policy; put the file there",
+        "kinds[0].schema: 'a/../../a.json' is not in the policy's directory; put the file there",
     ),
-    (kind(schema="''"), "kinds[0].schema: '' is no file's name"),
-    (kind(schema='"a\\u0000.json"'), r"kinds[0].schema: 'a\x00.json' is no file's name"),
+    (kind(schema="''"), "kinds[0].schema: '' is not a file name"),
+    (kind(schema='"a\\u0000.json"'), r"kinds[0].schema: 'a\x00.json' is not a file name"),
     (
         kind(schema="'any.json#x'"),
-        "kinds[0].schema: 'x' is no JSON Pointer; one stands behind the #, as in '#/$defs/name'",
+        "kinds[0].schema: 'x' is not a JSON Pointer; put one after the #, as in '#/$defs/name'",
     ),
-    (kind(schema="'any.json#/x'"), "kinds[0].schema: at /x: a schema is expected there, not nothing"),
+    (kind(schema="'any.json#/x'"), "kinds[0].schema: at /x: expected a schema, found nothing"),
     (
         kind(schema="'torn.json'"),
-        ("kinds[0].schema: torn.json can't be accepted: it is not JSON: …"),
+        ("kinds[0].schema: torn.json is invalid: it is not JSON: …"),
     ),
     (
         kind(schema="'list.json'"),
-        "kinds[0].schema: list.json can't be accepted: it is an array; a JSON object is expected",
+        "kinds[0].schema: list.json is invalid: it is an array; expected a JSON object",
     ),
     (
         kind(schema="'away.json'"),
-        ("kinds[0].schema: the reference 'https://x.example/s' leads nowhere, and nothing is fetched"),
+        ("kinds[0].schema: the reference 'https://x.example/s' does not resolve, and nothing is fetched"),
     ),
     # guards
     ("[[guards]]\nactions = ['approve']", "guards[0].guard: it is missing"),
     ("[[guards]]\nguard = 'reason_given'", "guards[0].actions: it is missing"),
     (use("reason_given", actions="[]"), "guards[0].actions: it is empty"),
-    (use("reason_given", actions="'approve'"), "guards[0].actions: it has to be a list, not 'approve'"),
+    (use("reason_given", actions="'approve'"), "guards[0].actions: it must be a list, not 'approve'"),
     (
         use("reason_given", actions="['aprove']"),
         ("guards[0].actions: the lifecycle 'registration' has no action 'aprove'. Did you mean 'approve'?"),
@@ -229,7 +232,7 @@ MISTAKES = [
     (use("role"), "guards[0].any: it is required: a list of texts, with at least one"),
     (use("role", "any = ['revewer']"), "guards[0].any: [roles] has no 'revewer'. Did you mean 'reviewer'?"),
     (use("approvals", "roles = { boss = 1 }"), "guards[0].roles: [roles] has no 'boss'"),
-    (use("approvals", "count = 0"), "guards[0].count: it has to be an integer from 1, not 0"),
+    (use("approvals", "count = 0"), "guards[0].count: it must be an integer from 1, not 0"),
     (
         use("approvals", "cuont = 2"),
         (
@@ -240,7 +243,7 @@ MISTAKES = [
     (use("name", "kinds = ['mpc']"), "guards[0].kinds: [[kinds]] has no 'mpc'"),
     (
         use("name", "pattern = '('"),
-        ("guards[0].pattern: '(' is no regular expression of Python: …"),
+        ("guards[0].pattern: '(' is not a valid Python regular expression: …"),
     ),
 ]
 
@@ -277,7 +280,7 @@ def test_all_mistakes_are_told_at_once():
         "guards[1].actions",
     ]
     assert "The policy policy.toml has 5 problems: kinds[0].schema: " in str(caught.value)
-    assert caught.value.next_step == "Mend them all; until then nothing is written under it."
+    assert caught.value.next_step == "Fix them all; until then every write is refused."
 
 
 def test_nobody_reads_more_than_a_hundred_problems():
@@ -312,7 +315,7 @@ def test_a_problem_is_told_in_one_line_without_control_characters():
     """Names out of a file can't paint the terminal of whoever reads what is wrong with it."""
     (found,) = problems('[roles]\n"a\\u001b[31m\\nb" = [1]')
 
-    assert found == r"roles.a\x1b[31m\nb[0]: it has to be text, not 1"
+    assert found == r"roles.a\x1b[31m\nb[0]: it must be text, not 1"
 
 
 def test_a_guard_of_the_program_is_known_by_its_name():
@@ -441,7 +444,7 @@ def test_a_policy_takes_effect_with_the_next_write(pipeline, root):
     pipeline.submit_for_review("a")
 
     write(root, FOUR_EYES)
-    with pytest.raises(GuardRefused, match="'ada' brought the document"):
+    with pytest.raises(GuardRefused, match="'ada' submitted this document"):
         pipeline.approve("a")
     write(root, use("reason_given"))
     with pytest.raises(GuardRefused, match="a reason is required"):
@@ -560,7 +563,7 @@ def test_a_policy_of_the_program_is_in_force_instead_of_the_file(open_pipeline, 
     write(root, "broken")
     pipeline.create("a", {})
 
-    with pytest.raises(GuardRefused, match="'ada' brought the document"):
+    with pytest.raises(GuardRefused, match="'ada' submitted this document"):
         pipeline.submit_for_review("a")
 
     assert pipeline.policy is strict
@@ -650,7 +653,7 @@ def test_a_guard_of_the_program_is_asked(open_pipeline, root):
     ("guard", "failure"),
     [
         (lambda *_: 1 // 0, "ZeroDivisionError: "),
-        (lambda *_: True, "it gave True, which is no `Verdict`"),
+        (lambda *_: True, "it returned True, which is not a `Verdict`"),
         (lambda: None, "TypeError: "),
     ],
 )

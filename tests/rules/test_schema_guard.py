@@ -180,7 +180,7 @@ def test_a_valid_document_is_told_with_what_it_was_checked_against():
     verdict = checked({"name": "a"}, schema, "/definitions/a")
 
     assert verdict.agrees
-    assert verdict.reason == "the document keeps the JSON Schema of thing"
+    assert verdict.reason == "the document complies with the JSON Schema of thing"
     assert verdict.evidence == {
         "digest": digest_of({"name": "a"}),
         "kind": "thing",
@@ -202,7 +202,7 @@ def test_several_problems_are_counted_in_the_reason():
     """The reason has their number; ways through a schema would be no list to read."""
     verdict = checked({}, {"required": ["a", "b"]})
 
-    assert verdict.reason == "the document breaks the JSON Schema of thing in 2 places"
+    assert verdict.reason == "the document violates the JSON Schema of thing in 2 places"
 
 
 def test_problems_are_in_the_order_of_the_document():
@@ -362,7 +362,7 @@ def test_a_definition_refers_to_the_whole_schema():
     ("dialect", "agrees"), [(DRAFT_7, True), (DRAFT_7.rstrip("#"), True), (DRAFT_2020, False), (None, False)]
 )
 def test_the_dialect_is_that_of_the_whole_schema(dialect, agrees):
-    """In draft 7 nothing stands beside a `$ref`; a definition doesn't say, so the root has to be asked."""
+    """In draft 7 nothing stands beside a `$ref`; a definition doesn't say, so the root must be asked."""
     schema = {
         "definitions": {
             "a": {"properties": {"name": {"$ref": "#/definitions/b", "maxLength": 1}}},
@@ -392,7 +392,7 @@ def test_a_reference_that_leads_nowhere_is_named_and_nothing_is_fetched(referenc
         verdict = checked({"name": "a"}, schema)
 
         assert not verdict.agrees
-        assert verdict.reason.startswith("the JSON Schema of thing can't be used: its reference ")
+        assert verdict.reason.startswith("the JSON Schema of thing is invalid: its reference ")
         assert reference.split("#")[-1].split("/")[-1] in verdict.reason
         assert "`[kinds]`" in verdict.remedy
         (problem,) = check_schema(schema)
@@ -412,8 +412,8 @@ def test_a_reference_that_no_document_comes_to_hurts_nobody():
     [
         ([], "", "a JSON Schema is an object, true or false, not an array"),
         ("x", "", "a JSON Schema is an object, true or false, not 'x'"),
-        ({"$schema": "https://a.example/dialect"}, "", "no dialect that is known"),
-        ({"$schema": 7}, "", "no dialect that is known"),
+        ({"$schema": "https://a.example/dialect"}, "", "an unknown dialect"),
+        ({"$schema": 7}, "", "an unknown dialect"),
         ({"$ref": "#"}, "", "refers to itself without end"),
         ({"properties": {"name": {"pattern": "("}}}, "", "unterminated subpattern"),
         ({"properties": {"name": {"minLength": "x"}}}, "", "TypeError"),
@@ -427,7 +427,7 @@ def test_a_schema_that_is_none_is_a_refusal_and_no_crash(schema, schema_pointer,
     verdict = checked({"name": "a"}, schema, schema_pointer)
 
     assert not verdict.agrees
-    assert verdict.reason.startswith("the JSON Schema of thing can't be used: ")
+    assert verdict.reason.startswith("the JSON Schema of thing is invalid: ")
     assert said in verdict.reason
     assert "problems" not in verdict.evidence
 
@@ -447,7 +447,7 @@ def test_a_schema_that_isnt_kept_is_named():
     verdict = document_valid(None, asked("create"), policy)
 
     assert not verdict.agrees
-    assert "isn't there" in verdict.reason
+    assert "it is missing" in verdict.reason
 
 
 def test_without_the_library_nothing_is_valid(monkeypatch):
@@ -573,19 +573,19 @@ def test_official_schemas_are_without_fault(name):
         ),
         ({"definitions": {"a": False}}, "/definitions/a", []),
         (None, "", ["a JSON Schema is an object, true or false, not null"]),
-        ({"$schema": "x"}, "", ["`.schema` 'x' is no dialect that is known"]),
-        ({}, "/a", ["at /a: a schema is expected there, not nothing"]),
-        ({"type": "object"}, "/type", ["at /type: a schema is expected there, not 'object'"]),
+        ({"$schema": "x"}, "", ["`.schema` 'x' is an unknown dialect"]),
+        ({}, "/a", ["at /a: expected a schema, found nothing"]),
+        ({"type": "object"}, "/type", ["at /type: expected a schema, found 'object'"]),
         ({"minLength": "x"}, "", [r"at /minLength: 'x' is not of type 'integer'"]),
-        ({"pattern": "("}, "", [r"the pattern '\(' is no regular expression of Python"]),
-        ({"patternProperties": {"[": {}}}, "", [r"the pattern '\[' is no regular"]),
+        ({"pattern": "("}, "", [r"the pattern '\(' is not a valid Python regular expression"]),
+        ({"patternProperties": {"[": {}}}, "", [r"the pattern '\[' is not a valid"]),
         (
             {"$defs": {"a": {"items": {"$ref": "#/$defs/b"}}}},
             "",
-            ["the reference '#/\\$defs/b' leads nowhere"],
+            ["the reference '#/\\$defs/b' does not resolve"],
         ),
-        ({"$ref": "#/x/y", "x": {"y": {"$ref": "#/z"}}}, "", ["the reference '#/z' leads nowhere"]),
-        ({"$dynamicRef": "#a"}, "", ["the reference '#a' leads nowhere"]),
+        ({"$ref": "#/x/y", "x": {"y": {"$ref": "#/z"}}}, "", ["the reference '#/z' does not resolve"]),
+        ({"$dynamicRef": "#a"}, "", ["the reference '#a' does not resolve"]),
         ({"allOf": [{"$ref": "#/a"}, {"$ref": "#/a"}, {"$ref": "#/b"}]}, "", ["'#/a'", "'#/b'"]),
     ],
 )
@@ -624,4 +624,4 @@ def test_any_value_can_be_asked_about(schema):
 
     verdict = checked({"name": "a"}, schema)
 
-    assert found or "can't be used" not in verdict.reason
+    assert found or "is invalid" not in verdict.reason

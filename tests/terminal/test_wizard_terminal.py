@@ -140,7 +140,7 @@ def test_of_two_terminals_one_asks(place):
     first = AtTerminal(place, "wizard", "start", "./survey.toml")
     first.wait_for("one")
     second = AtTerminal(place, "wizard", "resume")
-    second.wait_for("is at it since")
+    second.wait_for("has been working on it since")
     second.wait_for("take over then?")
     second.type("n\n")
 
@@ -234,7 +234,7 @@ def test_an_item_is_looked_at_as_soon_as_it_is_said(place):
     terminal.type("ada\n")
     terminal.wait_for("1. age")
     terminal.type("?\n")
-    terminal.wait_for("It wants a whole number.")
+    terminal.wait_for("Expected: a whole number.")
     terminal.wait_for("1. age")
     terminal.type("old\n")
     terminal.wait_for("'old' is not a whole number")

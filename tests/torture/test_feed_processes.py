@@ -218,7 +218,7 @@ def test_of_two_readers_with_one_name_one_is_handed_each_event(root, tmp_path):
             check=False,
         )
         assert second.returncode == 1
-        assert f"ConsumerBusy: The consumer 'named' is at work in process {first.pid}" in second.stderr
+        assert f"ConsumerBusy: The consumer 'named' is in use by process {first.pid}" in second.stderr
         first.kill()
         first.wait()
         third = Victim(files[1], "-c", READER, root, "named", files[1])

@@ -29,7 +29,7 @@ from tests.kit.builders import i_json, i_json_objects, texts, tries
 
 NOT_FINITE = "it is not a finite number (NaN, or beyond ±1.8e308)"
 BEYOND = "the integer is beyond ±2^53; write it as text"
-HALF = "half of a surrogate pair, which is not a character"
+HALF = "a lone surrogate, which is not a character"
 
 
 def problems_of(given_document):
@@ -65,12 +65,12 @@ def nested(levels):
         (b'{"a":"\xc3"}', "byte 6 is not UTF-8 (invalid continuation byte)"),
         (b'{"a":"\xed\xa0\x80"}', "byte 6 is not UTF-8 (invalid continuation byte)"),  # an encoded surrogate
         (b'{"a":"\xc0\x80"}', "byte 6 is not UTF-8 (invalid start byte)"),  # an overlong zero
-        (b"[]", "it is an array; a JSON object is expected"),
-        (b'"text"', "it is text; a JSON object is expected"),
-        (b"null", "it is null; a JSON object is expected"),
-        (b"5", "it is int; a JSON object is expected"),
-        (b"1.5", "it is float; a JSON object is expected"),
-        (b"true", "it is bool; a JSON object is expected"),
+        (b"[]", "it is an array; expected a JSON object"),
+        (b'"text"', "it is text; expected a JSON object"),
+        (b"null", "it is null; expected a JSON object"),
+        (b"5", "it is int; expected a JSON object"),
+        (b"1.5", "it is float; expected a JSON object"),
+        (b"true", "it is bool; expected a JSON object"),
         (b'{"a":' + b"[" * 100_000, "it is nested deeper than 100 levels"),
         (b"[" * 500_000, "it is nested deeper than 100 levels"),
         (b'{"a":' * 50_000, "it is nested deeper than 100 levels"),
@@ -95,9 +95,9 @@ def test_other_encodings_are_refused(raw):
         (b'{"a":1e400,"b":-1e400}', [f"at /a: {NOT_FINITE}", f"at /b: {NOT_FINITE}"]),
         (b'{"a":9007199254740993}', [f"at /a: {BEYOND}"]),
         (b'{"a":{"b":[-9007199254740993]}}', [f"at /a/b/0: {BEYOND}"]),
-        (b'{"a":1,"a":2}', ["at the top: the key 'a' stands there twice"]),
-        (b'{"a":[{"b":{"c":1,"c":1}}]}', ["at /a/0/b: the key 'c' stands there twice"]),
-        (b'{"a":1,"\\u0061":2}', ["at the top: the key 'a' stands there twice"]),
+        (b'{"a":1,"a":2}', ["at the top: duplicate key 'a'"]),
+        (b'{"a":[{"b":{"c":1,"c":1}}]}', ["at /a/0/b: duplicate key 'c'"]),
+        (b'{"a":1,"\\u0061":2}', ["at the top: duplicate key 'a'"]),
         (b'{"a":"\\ud800"}', [f"at /a: it has {HALF}"]),
         (b'{"a":["x\\udfffy"]}', [f"at /a/0: it has {HALF}"]),
         (b'{"\\udc00\\ud800":1}', [f"at the top: a key has {HALF}"]),
@@ -173,7 +173,7 @@ def test_a_value_that_json_does_not_have_is_refused(value, kind):
 )
 def test_a_key_that_is_not_text_is_refused(key, shown):
     """A key that isn't text is refused: JSON would make text of it, and not everybody the same."""
-    assert problems_of({"a": {key: 1}}) == [f"at /a: the key {shown} is not text"]
+    assert problems_of({"a": {key: 1}}) == [f"at /a: the key {shown} is not a string"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_key_that_is_not_text_is_refused(key, shown):
 )
 def test_a_document_is_a_dict(value, found):
     """A document is a JSON object, and nothing else at its top."""
-    assert problems_of(value) == [f"it is {found}; a JSON object is expected"]
+    assert problems_of(value) == [f"it is {found}; expected a JSON object"]
 
 
 def test_python_values_have_the_same_problems_as_text():
@@ -250,19 +250,19 @@ def test_a_document_of_a_mebibyte_is_taken():
 
     assert len(raw) == DOCUMENT_BYTES_MAX
     assert parse_document(raw).size_bytes == DOCUMENT_BYTES_MAX
-    assert problems_of(raw + b" ") == ["it has 1,048,577 bytes; at most 1,048,576 are taken"]
+    assert problems_of(raw + b" ") == ["it has 1,048,577 bytes; at most 1,048,576 are allowed"]
 
 
 def test_python_values_are_measured_in_their_compact_form():
     """Values are as large as their compact UTF-8, not as they look in Python."""
     assert check_document({"a": "é" * 10}, size_bytes_max=28).size_bytes == 28
-    with pytest.raises(InvalidDocument, match="it has 28 bytes; at most 27 are taken"):
+    with pytest.raises(InvalidDocument, match="it has 28 bytes; at most 27 are allowed"):
         check_document({"a": "é" * 10}, size_bytes_max=27)
 
 
 def test_the_bound_is_the_registrys():
     """A registry may take larger or smaller documents than the default."""
-    with pytest.raises(InvalidDocument, match="it has 12 bytes; at most 10 are taken"):
+    with pytest.raises(InvalidDocument, match="it has 12 bytes; at most 10 are allowed"):
         parse_document(b'{"a": "bcd"}', size_bytes_max=10)
 
 
@@ -277,10 +277,10 @@ def test_all_problems_are_reported_at_once():
     )
 
     assert problems_of(raw) == [
-        "at the top: the key 'name2' stands there twice",
+        "at the top: duplicate key 'name2'",
         f"at /name: it has {HALF}",
         f"at /list/1: {BEYOND}",
-        "at /list/2: the key 'x' stands there twice",
+        "at /list/2: duplicate key 'x'",
         f"at /number: {NOT_FINITE}",
         f"at /list2/1/0: {NOT_FINITE}",
     ]
@@ -289,8 +289,8 @@ def test_all_problems_are_reported_at_once():
 def test_problems_inside_a_member_that_is_given_twice_are_reported():
     """Of a member that is given twice, what is wrong inside the first is reported as well."""
     assert problems_of(b'{"a":{"x":1,"x":2},"a":3}') == [
-        "at the top: the key 'a' stands there twice",
-        "at /a: the key 'x' stands there twice",
+        "at the top: duplicate key 'a'",
+        "at /a: duplicate key 'x'",
     ]
 
 
@@ -327,8 +327,7 @@ def test_the_error_calls_the_document_what_the_caller_calls_it():
         parse_document(b"[]", source="card.json")
 
     assert str(caught.value) == (
-        "card.json can't be accepted: it is an array; a JSON object is expected. "
-        "Correct the document and give it again."
+        "card.json is invalid: it is an array; expected a JSON object. Correct the document and try again."
     )
     assert caught.value.details["source"] == "card.json"
 
@@ -340,7 +339,7 @@ def test_long_names_are_cut_in_messages():
 
     assert problems == ["at /" + "k" * 119 + "…: " + NOT_FINITE]
     assert problems_of(b'{"%s":1,"%s":2}' % (key.encode(), key.encode())) == [
-        "at the top: the key '" + "k" * 60 + "…' stands there twice"
+        "at the top: duplicate key '" + "k" * 60 + "…'"
     ]
 
 

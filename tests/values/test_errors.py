@@ -154,7 +154,7 @@ TREE = {
 }
 """What callers may rely on in an `except`."""
 
-ADVICE = "Nothing was changed. Look for a backup; where there is none, see the whole finding and what a repair would keep."
+ADVICE = "Nothing was changed. Look for a backup; without one, see all findings and what a repair would keep."
 
 each = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 
@@ -285,27 +285,27 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         ),
         (
             LockTimeout("a", 10.0),
-            "'a' is being written by somebody else; waited 10 s for its lock. Try again, or wait longer.",
+            "Timed out after 10 s waiting for the lock on 'a': another process is writing. Try again, or wait longer.",
             {"what": "a", "timeout_s": 10.0},
         ),
         (
             LeaseHeld("manifests/a", holder="bea", host="desk", since="S", until="U", number=3),
             (
-                "'manifests/a' is held by 'bea' on desk, since S, until U. Wait until then, have it released, or break the "
+                "'manifests/a' is locked by 'bea' on desk, since S, until U. Wait until then, ask its holder to release it, or break the "
                 "lock."
             ),
             {"key": "manifests/a", "holder": "bea", "host": "desk", "since": "S", "until": "U", "number": 3},
         ),
         (
             InvalidDefinition("ticket", ["it has no way out"]),
-            "The lifecycle 'ticket' has 1 problem: it has no way out. Mend it and try again.",
+            "The lifecycle 'ticket' has 1 problem: it has no way out. Fix it and try again.",
             {"name": "ticket", "problems": ["it has no way out"]},
         ),
         (
             InvalidPolicy("acme/policy.toml", ["roles: it is missing", "kinds[0].name: it is missing"]),
             (
                 "The policy acme/policy.toml has 2 problems: roles: it is missing; kinds[0].name: it is missing. "
-                "Mend them all; until then nothing is written under it."
+                "Fix them all; until then every write is refused."
             ),
             {
                 "source": "acme/policy.toml",
@@ -315,16 +315,16 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         (
             InvalidHooks("acme/hooks.toml", ["hooks[0].url: it is missing"]),
             (
-                "The hooks acme/hooks.toml have 1 problem: hooks[0].url: it is missing. Mend them all; until then no hook "
-                "is run."
+                "The hooks acme/hooks.toml have 1 problem: hooks[0].url: it is missing. Fix them all; until then no hook "
+                "runs."
             ),
             {"source": "acme/hooks.toml", "problems": ["hooks[0].url: it is missing"]},
         ),
         (
             ConsumerBusy("index", {"pid": 7, "host": "vm", "since": "2026-01-01T00:00:00.000000Z"}),
             (
-                "The consumer 'index' is at work in process 7 on vm, since 2026-01-01T00:00:00.000000Z. Stop that one first, "
-                "or work under another name."
+                "The consumer 'index' is in use by process 7 on vm, since 2026-01-01T00:00:00.000000Z. Stop that process first, "
+                "or use another name."
             ),
             {
                 "consumer": "index",
@@ -347,7 +347,7 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
         ),
         (
             InvalidDocument("card.json", ["at /a: x", "at /b: y"], more=True),
-            "card.json can't be accepted: at /a: x; at /b: y; and more. Correct the document and give it again.",
+            "card.json is invalid: at /a: x; at /b: y; and more. Correct the document and try again.",
             {"source": "card.json", "problems": ["at /a: x", "at /b: y"]},
         ),
         (
@@ -359,7 +359,7 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
                 sound_version=2,
                 stream="a",
             ),
-            f"'a' is damaged at manifests/a/events.jsonl, line 3, byte 900: it is torn. Versions 1 to 2 check out. {ADVICE}",
+            f"'a' is damaged at manifests/a/events.jsonl, line 3, byte 900: it is torn. Versions 1 to 2 are valid. {ADVICE}",
             {
                 "manifest_id": "a",
                 "path": "manifests/a/events.jsonl",
@@ -378,7 +378,7 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
                 sound_version=0,
                 stream="a",
             ),
-            f"'a' is damaged at manifests/a/events.jsonl: it is gone. No version checks out. {ADVICE}",
+            f"'a' is damaged at manifests/a/events.jsonl: it is gone. No version is valid. {ADVICE}",
             {
                 "manifest_id": "a",
                 "path": "manifests/a/events.jsonl",

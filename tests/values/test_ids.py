@@ -96,7 +96,7 @@ def test_an_id_is_given_back_as_it_is(id):
 )
 def test_everything_else_is_refused(text, problem):
     """What is no id is refused, and the error names what is wrong with it and what an id looks like."""
-    with pytest.raises(InvalidArgument, match="is not a manifest id") as caught:
+    with pytest.raises(InvalidArgument, match="is an invalid manifest id") as caught:
         check_id(text)
 
     assert caught.value.details["problem"] == problem
@@ -231,16 +231,16 @@ def test_an_a2a_agent_card_gives_its_name_and_version():
         ({}, "it has no `name`"),
         ({"title": "Weather"}, "it has no `name`"),
         ({"name": None}, "it has no `name`"),
-        ({"name": ""}, "its name '' can't be an id"),
-        ({"name": "   "}, "its name '   ' can't be an id"),
+        ({"name": ""}, "its name '' is not usable as an id"),
+        ({"name": "   "}, "its name '   ' is not usable as an id"),
         ({"name": 5}, "its name is 5, not text"),
         ({"name": ["weather"]}, "its name is ['weather'], not text"),
-        ({"name": "天気"}, "its name '天気' can't be an id"),
-        ({"name": "天気", "version": "1.0"}, "its name '天気' can't be an id"),
-        ({"name": "Погода", "version": "1.0"}, "its name 'Погода' can't be an id"),
-        ({"name": "..", "version": "1.0"}, "its name '..' can't be an id"),
-        ({"name": "x" * 300}, "can't be an id"),
-        ({"name": "x" * 150, "version": "1" * 100}, "can't be an id"),
+        ({"name": "天気"}, "its name '天気' is not usable as an id"),
+        ({"name": "天気", "version": "1.0"}, "its name '天気' is not usable as an id"),
+        ({"name": "Погода", "version": "1.0"}, "its name 'Погода' is not usable as an id"),
+        ({"name": "..", "version": "1.0"}, "its name '..' is not usable as an id"),
+        ({"name": "x" * 300}, "is not usable as an id"),
+        ({"name": "x" * 150, "version": "1" * 100}, "is not usable as an id"),
     ],
 )
 def test_a_document_without_an_id_of_its_own(document, problem):

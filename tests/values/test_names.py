@@ -217,7 +217,7 @@ def test_an_alias_is_a_word(alias):
 )
 def test_what_looks_like_a_version_is_no_alias(alias):
     """Nobody has to guess which of the two is meant."""
-    with pytest.raises(InvalidArgument, match="is not an alias"):
+    with pytest.raises(InvalidArgument, match="is an invalid alias"):
         check_alias(alias)
 
 

@@ -1,1 +1,1 @@
-"""Leases: exclusive work on one key, for a time, with fencing numbers. `registration.engine.leases.keeper` says what is promised."""
+"""Leases: exclusive locks that expire, with fencing numbers. The guarantees are in `registration.engine.leases.keeper`."""

@@ -35,10 +35,10 @@ def encode_record(record: LeaseRecord) -> bytes:
 
 
 def decode_record(raw: bytes, *, key: str) -> LeaseRecord:
-    """The record of a key; of no bytes, one without a lease.
+    """The record of a key; without bytes, one without a lease.
 
     Raises:
-        CorruptRegistry: when it is not what was written for that key.
+        CorruptRegistry: when it is corrupt, or of another key.
     """
     if not raw:
         return LeaseRecord(key)
@@ -90,8 +90,8 @@ def _checksum(members: Mapping[str, Any]) -> str:
 
 def _corrupt(path: str, key: str, reason: str) -> CorruptRegistry:
     return CorruptRegistry(
-        f"{path} is not what was kept of the lease on {key!r}: {reason}.",
-        "Nothing was changed. Put it back from a backup. Where there is none, and nobody works on it, remove it: the next "
+        f"{path} is not a valid record of the lock on {key!r}: {reason}.",
+        "Nothing was changed. Restore it from a backup. Without one, and if no one is working on it, remove it: the next "
         "lease then has a greater number than the log has seen.",
         path=path,
         key=key,

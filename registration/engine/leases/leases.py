@@ -1,7 +1,7 @@
-"""Leases over records: ``leases/<area>/<name>.json``, one for each key. `registration.engine.leases.keeper` says what is promised.
+"""Leases over records: ``leases/<area>/<name>.json``, one for each key. The guarantees are in `registration.engine.leases.keeper`.
 
-A record is never removed: the number in it is the last one that was given out. It is durable before the lease is returned. What
-`find` returns may not be yet: a power cut may take that lease back, together with the answer that its holder was to get.
+A record is never removed: the number in it is the last one that was issued. It is durable before the lease is returned. The
+result of `find` may not be durable yet: a power cut may revert that lease, together with the answer to its holder.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SCHEMES = ("file", "memory")
 class Leases:
     """The `LeaseKeeper` of one registry.
 
-    records: where they are kept. clock: the time that leases are measured by; processes that share leases share it. host: the
-    name of this machine; as usual, the system's. randbytes: where tokens come from.
+    records: where they are stored. clock: the time that leases are measured by; processes that share leases share it. host: the
+    name of this machine; by default, the system's. randbytes: the source of tokens.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Leases:
         return self._read(key).held(rfc3339(self._clock()))
 
     def keys(self, area: str | None = None) -> Iterator[str]:
-        """The keys that ever had a lease, whether they have one now or not, sorted. area: only those of that area."""
+        """The keys that have, or had, a lease, sorted. area: only those of that area."""
         areas = self._records.names(layout.LEASES) if area is None else [layout.check_area(area)]
         found = (
             layout.lease_key_of(one, name)
@@ -123,7 +123,7 @@ class Leases:
     def _change(
         self, key: str, change: Callable[[LeaseRecord], LeaseRecord], *, create: bool = False
     ) -> tuple[LeaseRecord, LeaseRecord]:
-        """Replace the record of a key; before and after. What `change` raises leaves it as it was."""
+        """Replace the record of a key; returns it before and after. An exception in `change` leaves it unchanged."""
         with held_as(key, self._records, layout.lease_record(key), create=create) as cell:
             before = decode_record(b"" if cell is None else cell.read(), key=key)
             after = change(before)
@@ -134,9 +134,9 @@ class Leases:
 
 
 def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> Leases:
-    """The leases that a URL names: ``file:///srv/registry`` or its path for those of a registry, ``memory:`` for new ones.
+    """The leases of a URL: ``file:///srv/registry`` or its path for those of a registry, ``memory:`` for new ones.
 
-    Leases in memory are gone with the process, and their numbers begin anew: nothing that lasts may rest on them.
+    Leases in memory end with the process, and their numbers restart: nothing durable may depend on them.
 
     Raises:
         InvalidArgument: when the URL is invalid, or its scheme unknown.
@@ -149,8 +149,8 @@ def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> 
         # URLs of other services carry secrets before the `@`.
         shown = re.sub(r"//[^/@]*@", "//…@", text)
         raise InvalidArgument(
-            f"Leases can't be kept at {shown!r}: {scheme!r} is not known.{nearest(scheme, _SCHEMES)}",
-            f"Known are {', '.join(f'`{one}:`' for one in _SCHEMES)}, and the path of a registry.",
+            f"Invalid lease store {shown!r}: unknown scheme {scheme!r}.{nearest(scheme, _SCHEMES)}",
+            f"Known schemes are {', '.join(f'`{one}:`' for one in _SCHEMES)}, and the path of a registry.",
             scheme=scheme,
             known=list(_SCHEMES),
         )
@@ -166,7 +166,7 @@ def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> 
     root = os.path.realpath(text if found is None else _path_in(text))
     if not os.path.isdir(root):
         raise NotFound(
-            f"There is no directory {root} to keep leases in.",
+            f"There is no directory {root} to store leases in.",
             "Make a registry.",
             Next(operation="init", id=root),
         )
@@ -177,6 +177,6 @@ def _path_in(url: str) -> str:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
         raise InvalidArgument(
-            f"{url!r} names no directory of this machine.", "Write it as `file:///srv/registry`."
+            f"{url!r} is not a directory on this machine.", "Write it as `file:///srv/registry`."
         )
     return unquote(parts.path)

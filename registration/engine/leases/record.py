@@ -1,7 +1,7 @@
-"""What is kept of one key: the last number, the lease, how earlier ones ended. Pure, and the same for every keeper.
+"""The record of one key: the last number, the lease, and the ends of earlier ones. Pure, and the same for every keeper.
 
-A record only ever grows in its number. That a lease has ended by its time is not recorded when it happens, since nobody may
-be there: it is seen by whoever looks next.
+The number in a record only ever grows. The expiry of a lease is not recorded when it happens, since no process may
+be running: the next call detects it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("registration")
 
 HISTORY_MAX = 16
-"""How many ended leases of one key are remembered: the latest."""
+"""The number of ended leases of one key that are kept: the latest ones."""
 
 HOLDER_CHARACTERS_MAX = 200
 REASON_CHARACTERS_MAX = 10_000
@@ -30,9 +30,9 @@ NUMBER_MAX = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """One key. number: the last one that was given out or used up; 0: none. lease: the last one, until it is ended.
+    """One key. number: the last one that was issued or used up; 0: none. lease: the last one, until it is ended.
 
-    history: how the latest ones ended, in order.
+    history: the ends of the latest ones, in order.
     """
 
     key: str
@@ -41,11 +41,11 @@ class LeaseRecord:
     history: tuple[EndedLease, ...] = ()
 
     def held(self, now: str) -> Lease | None:
-        """The lease, where it holds at that time."""
+        """The lease, if it is held at that time."""
         return self.lease if self.lease is not None and self.lease.holds(now) else None
 
     def owns(self, lease: Lease) -> bool:
-        """Whether the last lease is that very one."""
+        """Whether the last lease is this one."""
         return self.lease is not None and (self.lease.token, self.lease.number) == (lease.token, lease.number)
 
 
@@ -55,12 +55,12 @@ def granted(
     """The record with a new lease.
 
     Raises:
-        LeaseHeld: when somebody holds it.
-        InvalidArgument: when the holder, the time or the number can't be meant.
+        LeaseHeld: when it is held.
+        InvalidArgument: when the holder, the time or the number is invalid.
     """
     _check_name("holder", holder)
     if type(above) is not int or not 0 <= above < NUMBER_MAX:
-        raise InvalidArgument(f"`above` is {above!r}; a number from 0 is expected.", "Leave it out.")
+        raise InvalidArgument(f"Invalid `above` {above!r}: expected 0 or more.", "Omit it.")
     now, until = rfc3339(now_ns), _until(now_ns, ttl_s)
     if (other := record.held(now)) is not None:
         raise other.refusal()
@@ -73,7 +73,7 @@ def granted(
 
 
 def renewed(record: LeaseRecord, lease: Lease, *, now_ns: int, ttl_s: float) -> LeaseRecord:
-    """The record with the lease's time beginning anew.
+    """The record with the lease extended.
 
     Raises:
         LeaseLost: when the lease is not the last one, or was ended.
@@ -86,13 +86,13 @@ def renewed(record: LeaseRecord, lease: Lease, *, now_ns: int, ttl_s: float) -> 
 
 
 def released(record: LeaseRecord, lease: Lease, *, now_ns: int) -> LeaseRecord:
-    """The record without the lease; as it is where the lease is not the last one, or was ended."""
+    """The record without the lease; unchanged if the lease is not the last one, or was ended."""
     now = rfc3339(now_ns)
     if record.owns(lease):
         return _ended(record, "released", now)
     if (other := record.held(now)) is not None:
         _log.warning(
-            "%s: the lease number %d of %r had ended before it was released, and %r on %s holds number %d since %s",
+            "%s: the lease number %d of %r had expired before it was released; %r on %s holds number %d since %s",
             lease.key, lease.number, lease.holder, other.holder, other.host, other.number, other.since,
         )  # fmt: skip
     return record
@@ -102,13 +102,13 @@ def broken(record: LeaseRecord, *, by: str, reason: str, number: int | None, now
     """The record without its lease, and with one more number used up: the breaker's.
 
     Raises:
-        NotFound: when nobody has it, or not under that number any more.
+        NotFound: when it is free, or no longer has that number.
     """
     _check_name("by", by)
     if not isinstance(reason, str) or not 0 < len(reason.strip()) <= REASON_CHARACTERS_MAX:
         raise InvalidArgument(
-            f"Breaking the lease on {record.key!r} needs a reason of 1 to {REASON_CHARACTERS_MAX:,} characters.",
-            "Say why: its holder will want to know.",
+            f"Breaking the lock on {record.key!r} requires a reason of 1 to {REASON_CHARACTERS_MAX:,} characters.",
+            "Give one: its holder will want to know.",
         )
     now = rfc3339(now_ns)
     held = record.held(now)
@@ -119,9 +119,12 @@ def broken(record: LeaseRecord, *, by: str, reason: str, number: int | None, now
 
 
 def not_held(key: str) -> NotFound:
-    """Nobody has the lease."""
+    """The error that there is no lease."""
     return NotFound(
-        f"Nobody has a lease on {key!r}.", "List those that there are.", Next(operation="locks.list"), key=key
+        f"There is no lock on {key!r}.",
+        "See the list of existing ones.",
+        Next(operation="locks.list"),
+        key=key,
     )
 
 
@@ -141,15 +144,15 @@ def _lost(record: LeaseRecord, lease: Lease, now: str) -> RegistrationError:
     other = record.held(now)
     end = next((one for one in reversed(record.history) if one.number == lease.number), None)
     if other is not None:
-        why = f"{other.holder!r} on {other.host} has it since {other.since}, until {other.until}"
+        why = f"{other.holder!r} on {other.host} holds it since {other.since}, until {other.until}"
     elif end is not None and end.how == "broken":
         why = f"{end.by!r} broke it at {end.time}: {end.reason}"
     else:
-        why = "it was released, or somebody else had it since"
+        why = "it was released, or has had another holder since"
     facts = {} if other is None else {**other.as_json(), "held_number": other.number}
     return LeaseLost(
-        f"The lease number {lease.number} on {lease.key!r} is not yours any more: {why}.",
-        "Look at what changed, then get a new lease.",
+        f"The lease number {lease.number} on {lease.key!r} is no longer yours: {why}.",
+        "Check what changed, then acquire a new lease.",
         **{**facts, "key": lease.key, "number": lease.number},
     )
 
@@ -157,8 +160,8 @@ def _lost(record: LeaseRecord, lease: Lease, now: str) -> RegistrationError:
 def _until(now_ns: int, ttl_s: float) -> str:
     if type(ttl_s) not in (int, float) or not 0 < ttl_s <= TTL_S_MAX:
         raise InvalidArgument(
-            f"A lease for {ttl_s!r} seconds can't be meant; more than 0, and at most {TTL_S_MAX:,} are taken.",
-            "Say for how long it is.",
+            f"Invalid lease time {ttl_s!r}: expected seconds, more than 0 and at most {TTL_S_MAX:,}.",
+            "Pass a time in that range.",
         )
     return rfc3339(now_ns + max(1_000, int(ttl_s * 1_000_000_000)))
 
@@ -172,6 +175,6 @@ def _check_name(what: str, name: object) -> None:
     )
     if not good:
         raise InvalidArgument(
-            f"`{what}` is {name!r}; 1 to {HOLDER_CHARACTERS_MAX} printable characters are expected.",
-            "Say who it is.",
+            f"Invalid `{what}` {name!r}: expected 1 to {HOLDER_CHARACTERS_MAX} printable characters.",
+            "Pass a valid name.",
         )

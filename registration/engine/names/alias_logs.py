@@ -94,6 +94,6 @@ class AliasLogs:
                 return
 
     def close(self) -> None:
-        """Let go of everything. Closing twice is harmless."""
+        """Release everything. Closing twice is harmless."""
         if "store" in self.__dict__:
             self.store.close()

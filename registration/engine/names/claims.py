@@ -86,7 +86,7 @@ class Claims:
 
     @property
     def place(self) -> ClaimPlace:
-        """Where they are kept."""
+        """The store of the deployments."""
         return self._store.claims
 
     def holder(self, full: str) -> StateSnapshot | None:
@@ -202,9 +202,9 @@ class Claims:
 def _taken(full: str, held: StateSnapshot, stream: str) -> NameTaken:
     since = held.facts["named"]["time"]
     return NameTaken(
-        f"The document of {stream!r} calls itself {full!r}, and that name is held by {held.stream!r}, which is "
-        f"{held.state}, since {since}.",
-        "Nothing was written. Give the document another name or version; a name is free again once its holder let go of it.",
+        f"The document of {stream!r} has the name {full!r}, which is held by {held.stream!r} "
+        f"({held.state}) since {since}.",
+        "Nothing was written. Give the document another name or version; a name is free again once its holder releases it.",
         manifest_id=stream,
         name=full,
         holder=held.stream,

@@ -194,11 +194,13 @@ class Names:
         full = f"{name}@{version}"
         if check_name(full) != (name, version):
             bare = version.removeprefix(f"{name}@")
-            remedy = f"Give it without the name: {bare!r}." if bare != version else "Give one that is held."
-            raise InvalidArgument(f"{version!r} is no version.", remedy, version=version)
+            remedy = (
+                f"Pass it without the name: {bare!r}." if bare != version else "Pass a version that is held."
+            )
+            raise InvalidArgument(f"{version!r} is not a version.", remedy, version=version)
         if alias in {split_name(one).version for one in self.claims.place.claims_of(name)}:
             raise InvalidArgument(
-                f"{name!r} has a version that is called {alias!r}.", "Choose another alias.", alias=alias
+                f"{name!r} has a version named {alias!r}.", "Choose another alias.", alias=alias
             )
         target: AliasedVersion | None = None
 
@@ -295,7 +297,7 @@ class Names:
         return self.logs.store.strays()
 
     def close(self) -> None:
-        """Let go of everything. Closing twice is harmless."""
+        """Release everything. Closing twice is harmless."""
         self.logs.close()
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -326,7 +328,7 @@ class Names:
         held = self.claims.holder(str(pointed))
         if held is not None and aliased_version(resolution_of(held)) == target:
             return resolution_of(held, alias=asked.version)
-        why = "which nobody holds any more"
+        why = "which is no longer held"
         if held is not None:
             why = (
                 f"which {held.stream!r} holds now"
@@ -368,7 +370,7 @@ class Names:
     def _check_movable(self, name: str, alias: str) -> None:
         if check_name(name).version is not None:
             raise InvalidArgument(
-                f"{name!r} has a version; aliases are of a name.",
+                f"{name!r} includes a version; aliases belong to a name.",
                 f"Say {split_name(name).name!r}.",
                 name=name,
             )
@@ -388,7 +390,7 @@ class Names:
         if known and asked.version is not None:
             known += self.aliases(asked.name)
             return NotFound(
-                f"Nobody holds {str(asked)!r}.{nearest(asked.version, known)}",
+                f"{str(asked)!r} is not held.{nearest(asked.version, known)}",
                 "List the versions that are held.",
                 Next(operation="names.list", id=asked.name),
                 name=asked.name,
@@ -399,7 +401,7 @@ class Names:
         ]
         return NotFound(
             f"No manifest holds the name {str(asked)!r}.{nearest(asked.name, names)}",
-            "A manifest holds the name that its document gives itself from when it is registered. List the names that are held.",
+            "A manifest holds the name of its document once it is registered. List the names that are held.",
             Next(operation="names.list"),
             name=asked.name,
             version=asked.version,

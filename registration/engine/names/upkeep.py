@@ -33,9 +33,9 @@ def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterat
         other = None if dry_run else names.claims.make_again(state)
         if other is not None:
             found = f"the name {full!r} is held by {other.stream!r} as well"
-            yield RecoveryStep(found, "left as it is: one of them has to let go")
+            yield RecoveryStep(found, "unchanged: one of them must release it")
             return
-        yield RecoveryStep(f"there was no claim for its name {full!r}", "made again")
+        yield RecoveryStep(f"the claim to its name {full!r} was missing", "made again")
         if dry_run:
             return  # where `latest` belongs can't be told without the claim
     yield from _mend_latest(names, split_name(full).name, dry_run=dry_run)
@@ -51,8 +51,8 @@ def recover(names: Names, name: str, *, dry_run: bool = False) -> tuple[Recovery
     steps = list(names.logs.store.recover(name, dry_run=dry_run).steps)
     for full in sorted(names.claims.place.claims_of(name)):
         if names.claims.holder(full) is None and (dry_run or names.claims.settle(full)):
-            found = f"a claim of {full!r} stood there whose manifest does not hold the name"
-            steps.append(RecoveryStep(found, "taken back"))
+            found = f"there was a claim to {full!r}, but its manifest does not hold the name"
+            steps.append(RecoveryStep(found, "removed"))
     return (*steps, *_mend_latest(names, name, dry_run=dry_run))
 
 
@@ -65,12 +65,12 @@ def findings_of(names: Names, state: StateSnapshot) -> Iterator[Finding]:
     claim = decode_claim(names.claims.place.read(full) or b"", full)
     if claim is None or claim.manifest_id == state.stream:
         if claim is None:
-            reason = f"there is no claim for {full!r}, which {state.stream!r} holds"
+            reason = f"the claim to {full!r} is missing, although {state.stream!r} holds it"
             yield Finding("unfinished", path, 0, 0, reason)
         return
     other = names.claims.holder(full)
     if other is None:
-        reason = f"it is not of {state.stream!r}, which holds {full!r}"
+        reason = f"it does not belong to {state.stream!r}, which holds {full!r}"
         yield Finding("unfinished", path, 0, 0, reason)
     else:
         reason = f"the name {full!r} is held by {other.stream!r} and by {state.stream!r}"
@@ -89,9 +89,7 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
         yield from verify_stream(aliases, name, area=layout.ALIASES).findings
     for full in sorted(names.claims.place.claims_of(name)):
         if names.claims.holder(full) is None and names.claims.place.read(full) is not None:
-            reason = (
-                f"a claim of {full!r} whose manifest does not hold the name: a writer died, or is at work"
-            )
+            reason = f"a claim to {full!r} whose manifest does not hold the name: a writer died, or is still running"
             yield Finding("unfinished", layout.claim_path(full), 0, 0, reason)
     if names.move_latest(name, dry_run=True):
         reason = f"`{LATEST}` of {name!r} does not point at its latest version"

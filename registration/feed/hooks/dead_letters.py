@@ -1,7 +1,7 @@
-"""Dead letters: events that a hook could not deliver, kept until somebody delivers or drops them.
+"""Dead letters: events that a hook could not deliver, stored until they are redelivered or dropped.
 
-``feed/dead-letters/<hook>.jsonl``, one JSON object a line, on the disk before the hook goes on to the next event. Changed
-under the lock of its directory, and replaced whole where a letter is taken out.
+``feed/dead-letters/<hook>.jsonl``, one JSON object per line, on the disk before the hook continues with the next event. Changed
+under the lock of its directory, and replaced atomically when a letter is removed.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _SUFFIX = ".jsonl"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that was given up.
+    """An undelivered event.
 
-    event_id, manifest_id, version, action: which one. time: when it was given up. attempts: how often it was tried, with
-    what came of the last one. body: the event, as it is sent.
+    event_id, manifest_id, version, action: identify it. time: when delivery was given up. attempts: the number of attempts, with
+    the error of the last one. body: the event, as it is sent.
     """
 
     hook: str
@@ -65,35 +65,35 @@ class DeadLetters:
         self._disk = segments.disk
 
     def hooks(self) -> list[str]:
-        """The hooks that have any, or had, sorted."""
+        """The hooks that have, or had, dead letters, sorted."""
         with _named("listing"), suppress(FileNotFoundError), self._opened() as directory:
             names = self._disk.names(directory)
             return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
         return []
 
     def of(self, hook: str) -> list[DeadLetter]:
-        """The letters of a hook, oldest first; an event that was given up twice is there once."""
+        """The letters of a hook, oldest first; an event that failed twice is listed once."""
         with _named("reading"), suppress(FileNotFoundError), self._opened() as directory:
             return list(self._read(directory, hook).values())
         return []
 
     def put(self, letter: DeadLetter) -> None:
-        """Keep a letter. When it returns, it is on the disk."""
+        """Store a letter. When this returns, it is on the disk."""
         with _named("writing"), self._locked() as directory:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             name = letter.hook + _SUFFIX
             with given_back(self._disk, self._disk.open(name, flags, dir_fd=directory)) as fd:
-                # What a kill left of a line is ended, so that it takes no other along.
+                # A partial line left by a kill is terminated, so that it does not corrupt the next.
                 write_whole(self._disk, fd, b"\n" + orjson.dumps(asdict(letter)) + b"\n")
                 self._disk.sync(fd)
             self._disk.sync(directory)
 
     def take_out(self, hook: str, event_id: str) -> None:
-        """Forget a letter."""
+        """Delete a letter."""
         self._change(hook, lambda letters: letters.pop(event_id, None))
 
     def change(self, letter: DeadLetter) -> None:
-        """Put a letter in the place of the one of the same event."""
+        """Replace the letter of the same event."""
         self._change(letter.hook, lambda letters: letters.update({letter.event_id: letter}))
 
     def _change(self, hook: str, change: Callable[[dict[str, DeadLetter]], object]) -> None:
@@ -114,7 +114,9 @@ class DeadLetters:
             lines = read_whole(self._disk, fd).splitlines()
         letters = {}
         for line in lines:
-            with suppress(orjson.JSONDecodeError, TypeError):  # an empty line, or what a kill left of one
+            with suppress(
+                orjson.JSONDecodeError, TypeError
+            ):  # an empty line, or a partial one left by a kill
                 letter = DeadLetter(**orjson.loads(line))
                 letters[letter.event_id] = letter
         return letters

@@ -1,7 +1,7 @@
-"""Commands as hooks: a program that is started for one event, gets it on stdin, and ends with 0 when it is done.
+"""Commands as hooks: a program that is started for one event, reads it on stdin, and exits with 0 on success.
 
-No shell. Started in the registry's directory, in a session of its own, so that all that it started can be ended with it
-when its time is up. What it prints on stdout is nobody's; the last of what it says on stderr is kept where it fails.
+No shell. Started in the registry's directory, in its own session, so that it can be killed together with its children
+on timeout. Its stdout is discarded; the end of its stderr is stored if it fails.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SAID_BYTES_MAX = 2_000
 
 
 def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) -> Delivery:
-    """One attempt. told: what goes into its environment besides. root: where it is started."""
+    """One attempt. told: additional environment variables. root: the working directory."""
     program = hook.command[0]
-    # A path is one in the registry; a bare name is looked for as usual.
+    # A path is relative to the registry; a bare name is searched in PATH.
     argv = [os.path.join(root, program) if "/" in program else program, *hook.command[1:]]
     with tempfile.TemporaryFile() as said:
         try:
@@ -44,7 +44,7 @@ def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) 
         try:
             process.communicate(body, timeout=hook.timeout_s)
         except subprocess.TimeoutExpired:
-            return Delivery(f"{program} was not done within {hook.timeout_s:g} s, and was ended")
+            return Delivery(f"{program} timed out after {hook.timeout_s:g} s")
         finally:
             _end(process)
         if process.returncode == 0:
@@ -53,7 +53,7 @@ def run_command(hook: Hook, body: bytes, told: Mapping[str, str], *, root: str) 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what was started, with all that it started, where it still runs."""
+    """Kill the program and its children, if they still run."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -64,7 +64,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(program: str, code: int, said: str) -> str:
-    ended = f"{program} ended with {code}" if code > 0 else f"{program} was ended by signal {-code}"
+    ended = f"{program} exited with {code}" if code > 0 else f"{program} was killed by signal {-code}"
     return f"{ended}: {said}" if said else ended
 
 

@@ -1,20 +1,20 @@
-"""`hooks.toml`: who is told of events, beside `registry.json`; written by people.
+"""`hooks.toml`: the hooks of a registry, in the directory of `registry.json`; written by people.
 
 ::
 
     [[hooks]]
     name = "search-index"
-    command = ["./hooks/index.py", "--quiet"]        # no shell; the event on stdin; 0 means done
-    states = ["REGISTERED"]                          # only events that lead there; a parent state stands for its children
+    command = ["./hooks/index.py", "--quiet"]        # no shell; the event on stdin; exit code 0 means success
+    states = ["REGISTERED"]                          # only events that lead there; a parent state includes its children
 
     [[hooks]]
     name = "ci"
     url = "https://ci.example.com/hooks/registration"
-    secrets = ["env:CI_HOOK_SECRET", "file:hooks/ci.secret"]     # the first is the new one, while another is rotated out
+    secrets = ["env:CI_HOOK_SECRET", "file:hooks/ci.secret"]     # during a rotation, the new one first
     actions = ["approve", "register"]
     types = ["registration.*"]                       # of the event, `*` and `?` as in file names
 
-Parsed once at the edge, and every problem is named with its place in the file.
+Parsed once at the edge; every problem is reported with its position in the file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TIMEOUT_S_MAX = 3_600
 ATTEMPTS_MAX = 100
 WAIT_S_MAX = 7 * 86_400
 DELIVERING = RetryPolicy(attempts_max=12, base_s=5.0, cap_s=3_600.0)
-"""How often an event is tried before it goes to the dead letters, and the waits in between: two to three hours in all."""
+"""The number of attempts before an event becomes a dead letter, and the waits in between: two to three hours in total."""
 
 _MEMBERS = frozenset(
     {
@@ -57,12 +57,12 @@ USUAL_AREAS = (layout.MANIFESTS, layout.ALIASES)
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One hook: a command or an HTTP endpoint, and what it is told of.
+    """One hook: a command or an HTTP endpoint, and the events that it receives.
 
-    states, actions, types: empty where all. areas: of which it is told; sessions hold what people said about themselves, and
-    deployments are many small steps, so both have to be named. timeout_s: for one attempt as a whole. start: where it begins when it is
-    new, `now` or `start`. allow_private: whether the endpoint may be in a private network, and speak plain HTTP there.
-    secrets: ``env:NAME`` or ``file:PATH``; the event is signed with each. ca_file: whom to trust instead of the system's.
+    states, actions, types: empty for all. areas: the areas whose events it receives; sessions contain personal answers, and
+    deployments have many small steps, so both must be named explicitly. timeout_s: for one attempt as a whole. start: where a
+    new hook begins, `now` or `start`. allow_private: whether the endpoint may be in a private network, and use plain HTTP there.
+    secrets: ``env:NAME`` or ``file:PATH``; the event is signed with each. ca_file: trusted instead of the system's CAs.
     """
 
     name: str
@@ -81,11 +81,11 @@ class Hook:
 
     @property
     def consumer(self) -> str:
-        """The name of the consumer that drives it."""
+        """The name of its consumer."""
         return f"hook:{self.name}"
 
     def wants(self, entry: FeedEntry, chart: Chart) -> bool:
-        """Whether it is told of an event."""
+        """Whether it receives an event."""
         event = entry.event
         return (
             entry.area in self.areas
@@ -99,8 +99,8 @@ def read_hooks(root: str, chart: Chart) -> tuple[Hook, ...]:
     """The hooks of a registry.
 
     Raises:
-        NotFound: when there is no file of hooks.
-        InvalidHooks: when it can't be meant; every problem is named.
+        NotFound: when there is no such file.
+        InvalidHooks: when it is invalid; every problem is listed.
         StoreError: when it can't be read.
     """
     path = os.path.join(root, layout.HOOKS_FILE)
@@ -121,15 +121,15 @@ def read_hooks(root: str, chart: Chart) -> tuple[Hook, ...]:
 
 
 def parse_hooks(data: Mapping[str, Any], *, source: str, chart: Chart) -> tuple[Hook, ...]:
-    """The hooks that a file says.
+    """The hooks in a file.
 
     Raises:
         InvalidHooks: as `read_hooks`.
     """
-    problems = [f"{name}: it is unknown; `[[hooks]]` is expected" for name in sorted(set(data) - {"hooks"})]
+    problems = [f"{name}: unknown member; expected `[[hooks]]`" for name in sorted(set(data) - {"hooks"})]
     listed = data.get("hooks", [])
     if type(listed) is not list or not all(type(one) is dict for one in listed):
-        raise InvalidHooks(source, ["hooks: a list of tables is expected: `[[hooks]]`"])
+        raise InvalidHooks(source, ["hooks: expected a list of tables: `[[hooks]]`"])
     hooks = []
     for number, members in enumerate(listed):
         parser = _Parser(members, f"hooks[{number}]", chart)
@@ -137,7 +137,7 @@ def parse_hooks(data: Mapping[str, Any], *, source: str, chart: Chart) -> tuple[
         problems += parser.problems
     names = [hook.name for hook in hooks if hook is not None]
     problems += [
-        f"hooks: two are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1})
+        f"hooks: duplicate name {name!r}" for name in sorted({n for n in names if names.count(n) > 1})
     ]
     if problems:
         raise InvalidHooks(source, problems)
@@ -145,7 +145,7 @@ def parse_hooks(data: Mapping[str, Any], *, source: str, chart: Chart) -> tuple[
 
 
 class _Parser:
-    """One hook's members, and what is wrong with them."""
+    """One hook's members, and their problems."""
 
     def __init__(self, members: Mapping[str, Any], place: str, chart: Chart) -> None:
         self.problems: list[str] = []
@@ -154,9 +154,9 @@ class _Parser:
         self._chart = chart
 
     def hook(self) -> Hook | None:
-        """The hook; None where something is wrong."""
+        """The hook; None if it is invalid."""
         for name in sorted(set(self._members) - _MEMBERS):
-            self._problem(name, "it is unknown")
+            self._problem(name, "unknown member")
         hook = Hook(
             name=self._name(),
             command=self._command(),
@@ -194,7 +194,7 @@ class _Parser:
         value = self._members.get("command", [])
         if type(value) is not list or not all(type(word) is str and "\0" not in word for word in value):
             self._problem(
-                "command", 'a list of words is expected, such as ["./index.py", "--quiet"]: there is no shell'
+                "command", 'expected a list of words, such as ["./index.py", "--quiet"]: there is no shell'
             )
             return ()
         if "command" in self._members and not (value and value[0]):
@@ -204,17 +204,17 @@ class _Parser:
     def _check_kind(self, hook: Hook) -> None:
         has_url = "url" in self._members
         if ("command" in self._members) is has_url:
-            self.problems.append(f"{self._place}: either `command` or `url` is expected")
+            self.problems.append(f"{self._place}: expected either `command` or `url`")
         if not has_url:
             for member in _OF_A_URL:
                 if member in self._members:
-                    self._problem(member, "it is for hooks with a `url`")
+                    self._problem(member, "only hooks with a `url` have it")
             return
         for problem in url_problems(hook.url, allow_private=hook.allow_private):
             self._problem("url", problem)
         if not hook.secrets:
             self._problem(
-                "secrets", "at least one is expected, such as `env:CI_HOOK_SECRET`: every request is signed"
+                "secrets", "expected at least one, such as `env:CI_HOOK_SECRET`: every request is signed"
             )
 
     def _has_action(self, name: str) -> bool:
@@ -223,14 +223,14 @@ class _Parser:
     def _text(self, member: str, default: Any) -> Any:
         value = self._members.get(member, default)
         if value is not default and (type(value) is not str or not value):
-            self._problem(member, "a text is expected")
+            self._problem(member, "expected text")
             return default
         return value
 
     def _texts(self, member: str, what: str, is_one: Callable[[str], object]) -> tuple[str, ...]:
         value = self._members.get(member, [])
         if type(value) is not list:
-            self._problem(member, "a list of texts is expected")
+            self._problem(member, "expected a list of texts")
             return ()
         for one in value:
             if type(one) is not str or not is_one(one):
@@ -240,14 +240,14 @@ class _Parser:
     def _flag(self, member: str) -> bool:
         value = self._members.get(member, False)
         if type(value) is not bool:
-            self._problem(member, "true or false is expected")
+            self._problem(member, "expected true or false")
         return value is True
 
     def _number(self, member: str, default: float, most: float, *, whole: bool = False) -> Any:
         value = self._members.get(member, default)
         if type(value) not in ((int,) if whole else (int, float)) or not 0 < value <= most:
             self._problem(
-                member, f"a{' whole' if whole else ''} number above 0, and at most {most:,}, is expected"
+                member, f"expected {'an integer' if whole else 'a number'} above 0 and at most {most:,}"
             )
             return default
         return value
@@ -262,31 +262,33 @@ class _Parser:
     def _start(self) -> str:
         value = self._members.get("start", "now")
         if value not in ("now", "start"):
-            self._problem("start", "`now` or `start` is expected")
+            self._problem("start", "expected `now` or `start`")
             return "now"
         return str(value)
 
 
 def url_problems(url: str, *, allow_private: bool) -> list[str]:
-    """What is wrong with an endpoint's URL, as far as it can be seen without asking anybody."""
+    """The problems of an endpoint's URL, as far as they show without a lookup."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        return ["it has characters that no URL has; write a name in its ASCII form (xn--…)"]
+        return [
+            "it has characters that are invalid in a URL; write international names in ASCII form (xn--…)"
+        ]
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        return [f"it is no URL: {error}"]
+        return [f"invalid URL: {error}"]
     problems = []
     if parts.scheme not in ("https", "http") or not host:
-        problems.append("an https URL is expected")
+        problems.append("expected an https URL")
     elif parts.scheme == "http" and not allow_private:
-        problems.append("https is expected; plain http only with `allow_private = true`")
+        problems.append("expected https; plain http requires `allow_private = true`")
     if parts.username is not None or parts.password is not None:
-        problems.append("it has a name or a password in it; requests are signed instead")
+        problems.append("it contains a user name or password; requests are signed instead")
     if parts.fragment:
         problems.append("it has a fragment")
     if port == 0:
-        problems.append("0 is no port")
+        problems.append("0 is not a valid port")
     return problems
 
 

@@ -1,9 +1,9 @@
-"""Hooks: events to commands and HTTP endpoints, each driven by a named consumer, ``hook:<name>``.
+"""Hooks: delivery of events to commands and HTTP endpoints, each by a named consumer, ``hook:<name>``.
 
-Each event that a hook wants is delivered at least once, in commit order for each manifest, with the same id in every attempt.
-One that fails is tried again after full-jitter waits, or after what the receiver asked for, and the others wait behind it;
-how often it was tried is kept, so a runner that is ended goes on counting. After the last attempt it goes to the dead letters,
-and the hook goes on. A receiver that answers 410 wants nothing any more: its consumer is blocked until a person says
+Each matching event is delivered at least once, in commit order for each manifest, with the same id in every attempt.
+A failed delivery is retried after full-jitter waits, or after the delay that the receiver asked for, and later events wait;
+the number of attempts is stored, so a restarted runner continues counting. After the last attempt the event becomes a dead
+letter, and the hook continues. A receiver that answers 410 accepts no more events: its consumer is blocked until
 ``consumers retry``. Of several runners, one works for a hook at a time.
 """
 
@@ -49,10 +49,10 @@ _BLOCKED_LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a hook came to with one event.
+    """The result of a delivery, for display.
 
-    what: `delivered`, `failed` (it is tried again at `next_at`), `dead` (given up), `blocked` (only a person goes on) or
-    `busy` (somebody else works for this hook). event_id, entry: which event; None and empty where it is about none.
+    what: `delivered`, `failed` (to be retried at `next_at`), `dead` (given up), `blocked` (a person must act) or
+    `busy` (another process works for this hook). event_id, entry: the event; None and empty if there is none.
     """
 
     hook: str
@@ -70,7 +70,7 @@ Tell = Callable[[Told], object]
 class Hooks:
     """The hooks of one registry.
 
-    tell: is called for whatever becomes of an event, from the hooks' threads. lookup: from names to addresses.
+    tell: called with the result of each delivery, from the hooks' threads. lookup: from names to addresses.
 
     Raises:
         NotFound, InvalidHooks, StoreError: as `registration.feed.hooks.hook_file.read_hooks`.
@@ -108,7 +108,7 @@ class Hooks:
         raise NotFound(f"There is no hook {name!r}.", f"hooks.toml has {names}.", hook=name)
 
     def problems(self, hook: Hook) -> list[str]:
-        """What keeps a hook from working here and now, as far as that shows without calling anybody."""
+        """The problems that would keep a hook from working here, as far as they show without a delivery."""
         found = []
         for where in hook.secrets:
             try:
@@ -117,17 +117,17 @@ class Hooks:
                 found.append(str(error))
         program = hook.command[0] if hook.command else ""
         if "/" in program and not os.access(os.path.join(self._root, program), os.X_OK):
-            found.append(f"{program} can't be started: it is not there, or not executable")
+            found.append(f"{program} can't be started: it is missing or not executable")
         if hook.ca_file is not None and not os.access(os.path.join(self._root, hook.ca_file), os.R_OK):
             found.append(f"{hook.ca_file} can't be read")
         return found
 
     def run(self, *, stop: threading.Event | None = None, once: bool = False) -> bool:
-        """Deliver what there is, and then whatever is committed, until `stop` is set. A thread for each hook.
+        """Deliver pending events, and then new ones, until `stop` is set. One thread for each hook.
 
-        once: every event that is due is tried once, and nothing is waited for. Returns whether all is delivered.
+        once: every event that is due is tried once, without waiting. Returns whether everything is delivered.
 
-        What ends a hook's thread is raised when the others have ended.
+        An error that ends a hook's thread is raised when the others have ended.
         """
         stop = stop or threading.Event()
         runners = [_Runner(self, hook, stop, once=once) for hook in self.hooks]
@@ -136,7 +136,7 @@ class Hooks:
             thread.start()
         for thread in threads:
             while thread.is_alive():
-                thread.join(0.2)  # so that a signal is handled meanwhile
+                thread.join(0.2)  # so that signals are handled in the meantime
         for runner in runners:
             if runner.failure is not None:
                 raise runner.failure
@@ -157,10 +157,10 @@ class Hooks:
         return self.attempt(hook, id, orjson.dumps(event), {"REGISTRATION_ACTION": "test"})
 
     def redeliver(self, name: str) -> Iterator[Told]:
-        """Try every dead letter of a hook once, oldest first; those that get through are taken out.
+        """Try every dead letter of a hook once, oldest first; delivered ones are removed.
 
         Raises (while iterating):
-            ConsumerBusy: when somebody else is at it.
+            ConsumerBusy: when another process works for the hook.
         """
         hook = self.hook(name)
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(self._clock())}
@@ -192,36 +192,36 @@ class Hooks:
     # -- for the runners -------------------------------------------------------------------------------------------
 
     def consumer(self, hook: Hook) -> Consumer:
-        """The consumer that drives a hook."""
+        """The consumer of a hook."""
         return Consumer(self._store, hook.consumer, start=hook.start, clock=self._clock, draw=self._draw)
 
     def watch(self, stop: threading.Event) -> Watch:
-        """What waits for more."""
+        """Waits for more events."""
         return Watch(self._store, stop=stop)
 
     def end(self) -> str:
-        """Where the feed ends."""
+        """The end of the feed."""
         return self._store.feed_end()
 
     def tell(self, told: Told) -> None:
-        """Say what a hook came to."""
+        """Report the result of a delivery."""
         self._tell(told)
 
     def left_s(self, time: str | None) -> float:
-        """How many seconds it is until a time; 0 where it is over, or none was said."""
+        """The seconds until a time; 0 if it is past, or None."""
         return max(0.0, seconds_between(rfc3339(self._clock()), time)) if time else 0.0
 
     def wants(self, hook: Hook, entry: FeedEntry) -> bool:
-        """Whether a hook is told of an entry."""
+        """Whether a hook receives an entry."""
         return hook.wants(entry, self._store.definition.chart)
 
     def wait_s(self, hook: Hook, attempts: int, delivery: Delivery) -> float | None:
-        """How long to wait after that many attempts; None where it was the last."""
+        """The wait after that many attempts; None after the last."""
         wait_s = next(islice(hook.retry.waits_s(self._draw), attempts - 1, None), None)
         return None if wait_s is None else max(wait_s, delivery.retry_after_s or 0.0)
 
     def bury(self, hook: Hook, entry: FeedEntry, attempts: int, error: str) -> None:
-        """Put an event to the dead letters."""
+        """Make an event a dead letter."""
         event = entry.event
         letter = DeadLetter(
             hook=hook.name,
@@ -238,7 +238,7 @@ class Hooks:
 
 
 class _Runner:
-    """One hook at work. is_done: whether everything was delivered. failure: what ended it."""
+    """The thread of one hook. is_done: whether everything was delivered. failure: the error that ended it."""
 
     def __init__(self, hooks: Hooks, hook: Hook, stop: threading.Event, *, once: bool) -> None:
         self.hook = hook
@@ -249,15 +249,15 @@ class _Runner:
         self._once = once
 
     def run(self) -> None:
-        """Work until it is stopped, or once."""
+        """Work until stopped, or once."""
         try:
             while not self._stop.is_set():
                 self._work()
                 if self._once:
                     return
-                # Blocked, or somebody else is at it: whoever helps it on needs its lock.
+                # Blocked, or in use: the process that unblocks it needs its lock.
                 self._stop.wait(_BLOCKED_LOOK_S)
-        except Exception as error:  # whatever it is, it is raised where the thread was started
+        except Exception as error:  # raised in the thread that started this one
             self.is_done = False
             self.failure = error
 
@@ -289,7 +289,7 @@ class _Runner:
         self.is_done = False
 
     def _pass(self, consumer: Consumer) -> float | None:
-        """Deliver what is behind the cursor. How long to wait for the next attempt; None where there is none to be made."""
+        """Deliver the entries after the cursor. Returns the wait before the next attempt; None if none is needed."""
         passed: str | None = None
         try:
             for number, entry in enumerate(consumer, 1):
@@ -309,14 +309,14 @@ class _Runner:
             consumer.note_unreadable(error)
             self._refuse_blocked(consumer)
         except LockTimeout:
-            return 0.0  # a writer that takes its time
+            return 0.0  # a slow writer
         finally:
             if passed is not None and consumer.failing is None:
                 consumer.commit(passed)
         return None
 
     def _deliver(self, consumer: Consumer, entry: FeedEntry) -> float | None:
-        """Try one event once, where it is due. How long to wait for the next attempt; None where it is done with."""
+        """Try one event once, if it is due. Returns the wait before the next attempt; None if it is completed."""
         before = consumer.failing
         if before is not None and before.cursor != entry.cursor:
             before = None
@@ -360,7 +360,7 @@ def _environment_of(entry: FeedEntry) -> dict[str, str]:
 
 
 def _environment(event: dict[str, Any]) -> dict[str, str]:
-    """What a command is told of an event beside the event itself: ids and names, which no shell has to take apart."""
+    """The environment variables for an event: ids and names, so that no shell has to parse the event."""
     data = event.get("data", {})
     told = {
         "REGISTRATION_MANIFEST_ID": event.get("subject"),
@@ -381,5 +381,5 @@ def dead_letters_of(store: Ledger) -> DeadLetters:
 def _on_files(store: Ledger) -> FileBackend:
     backend = store.backend
     if not isinstance(backend, FileBackend):
-        raise InvalidArgument("A registry in memory has no hooks.", "Use handlers: `pipeline.on`.")
+        raise InvalidArgument("An in-memory registry has no hooks.", "Use handlers: `pipeline.on`.")
     return backend

@@ -1,11 +1,11 @@
-"""Webhooks: a signed POST of one event, to an address that was looked at.
+"""Webhooks: a signed POST of one event, to a validated address.
 
 Signed as in Standard Webhooks 1.0.0 (https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md):
 HMAC-SHA256 over ``id.timestamp.body``, in base64, after ``v1,``; one signature for each secret, separated by blanks. The body is
-the event in CloudEvents' structured mode, byte for byte as it stands in the log.
+the event in CloudEvents' structured mode, byte for byte as in the log.
 
-The name is resolved once, the address is checked, and that very address is connected to: a name that answers differently the
-second time gets nowhere. Redirects are not followed. The time-out is for the attempt as a whole.
+The name is resolved once, the address is checked, and that same address is used: DNS rebinding has no
+effect. Redirects are not followed. The timeout is for the attempt as a whole.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Lookup = Callable[[str, int], list[str]]
 class Undeliverable(
     Exception
 ):  # as elsewhere: named for what happened; its text becomes the error of a Delivery
-    """An attempt that can't even be made: a secret that is not there, an address that is refused."""
+    """An attempt that can't be made: a missing secret, a refused address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class Delivery:
 
     @property
     def done(self) -> bool:
-        """Whether the receiver has it."""
+        """Whether it was delivered."""
         return not self.error
 
 
 def sign(secrets: list[bytes], id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`: a signature by each secret."""
+    """The value of `webhook-signature`: one signature for each secret."""
     signed = f"{id}.{timestamp}.".encode() + body
     return " ".join(
         "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
@@ -77,15 +77,15 @@ def sign(secrets: list[bytes], id: str, timestamp: int, body: bytes) -> str:
 
 
 def read_secret(where: str, root: str) -> bytes:
-    """The bytes of a secret: ``env:NAME``, or ``file:PATH`` of a file that nobody else may read.
+    """The bytes of a secret: ``env:NAME``, or ``file:PATH`` of a file that is private to its owner.
 
     Raises:
-        Undeliverable: when it isn't there, is open to others, or is no ``whsec_…`` of 24 to 64 bytes.
+        Undeliverable: when it is missing, readable by others, or not a ``whsec_…`` of 24 to 64 bytes.
     """
     kind, _, name = where.partition(":")
     text = os.environ.get(name) if kind == "env" else _text_of(os.path.join(root, name))
     if text is None:
-        raise Undeliverable(f"the environment variable {name} with the secret is not set")
+        raise Undeliverable(f"the environment variable {name} for the secret is not set")
     try:
         secret = base64.b64decode(text.strip().removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -102,7 +102,7 @@ def _text_of(path: str) -> str:
         with open(path, encoding="ascii") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_IMODE(mode) & 0o077:
-                raise Undeliverable(f"the secret in {path} can be read by others: chmod 600 {path}")
+                raise Undeliverable(f"the secret in {path} is readable by others: chmod 600 {path}")
             return file.read(1024)
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "it is not ASCII"
@@ -110,10 +110,10 @@ def _text_of(path: str) -> str:
 
 
 def why_refused(text: str) -> str | None:
-    """Why an address is not connected to without leave; None where it is in the open Internet."""
+    """The reason that an address needs `allow_private`; None if it is public."""
     address: Address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        # What reaches an IPv4 address by way of IPv6 is that address.
+        # An IPv4 address embedded in IPv6 counts as that address.
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -122,11 +122,11 @@ def why_refused(text: str) -> str | None:
     for kind in ("unspecified", "loopback", "link_local", "multicast", "private"):
         if getattr(address, f"is_{kind}"):
             return f"is {kind.replace('_', '-')}"
-    return None if address.is_global else "is not in the open Internet"
+    return None if address.is_global else "is not a public address"
 
 
 def look_up(host: str, port: int) -> list[str]:
-    """All addresses of a name, as the system gives them."""
+    """All addresses of a name, as the system resolves them."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -140,9 +140,9 @@ def post(
     now_s: Callable[[], float] = time.time,
     lookup: Lookup = look_up,
 ) -> Delivery:
-    """One attempt to deliver an event. Never raises for what the other side does.
+    """One attempt to deliver an event. Never raises for failures of the receiver.
 
-    id: `webhook-id`, the same in every attempt for one event. root: what a secret's path is relative to.
+    id: `webhook-id`, the same in every attempt for one event. root: the base of relative secret paths.
     """
     try:
         secrets = [read_secret(where, root) for where in hook.secrets]
@@ -158,9 +158,9 @@ def post(
     except Undeliverable as error:
         return Delivery(str(error))
     except TimeoutError:
-        return Delivery(f"no answer within {hook.timeout_s:g} s")
+        return Delivery(f"timed out after {hook.timeout_s:g} s")
     except ssl.SSLCertVerificationError as error:
-        return Delivery(f"its certificate is not to be trusted: {error.verify_message}")
+        return Delivery(f"its certificate is not trusted: {error.verify_message}")
     except (OSError, http.client.HTTPException) as error:
         return Delivery(f"{type(error).__name__}: {error}".rstrip(": "))
 
@@ -211,7 +211,7 @@ def _spoken(
 def _refused(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Delivery:
     error = f"HTTP {response.status} {response.reason}".rstrip()
     if 300 <= response.status < 400:
-        error += ": redirects are not followed; write the new URL"
+        error += ": redirects are not followed; use the new URL"
     else:
         with suppress(OSError, http.client.HTTPException):
             said = response.read(_EXCERPT_BYTES).decode("utf-8", "replace").strip()
@@ -222,7 +222,7 @@ def _refused(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> 
 
 
 def _retry_after_s(value: str | None, now_s: Callable[[], float]) -> float | None:
-    """How long a receiver asked to wait: seconds, or a date (RFC 9110, 10.2.3); a day at most."""
+    """The delay that a receiver asked for: seconds, or a date (RFC 9110, 10.2.3); a day at most."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdecimal():
@@ -243,13 +243,13 @@ def _allowed(parts: SplitResult, hook: Hook, lookup: Lookup) -> list[str]:
     refused = {address: why for address in addresses if (why := why_refused(address)) is not None}
     allowed = [address for address in addresses if address not in refused]
     if not allowed:
-        said = ", ".join(f"{address} {why}" for address, why in refused.items()) or "there is none"
+        said = ", ".join(f"{address} {why}" for address, why in refused.items()) or "no address"
         raise Undeliverable(f"the address of {host} is refused ({said}); `allow_private = true` allows it")
     return allowed
 
 
 def _connected(parts: SplitResult, addresses: list[str], deadline_s: float) -> socket.socket:
-    """A connection to the first address that takes one."""
+    """A connection to the first address that accepts one."""
     failure: OSError = TimeoutError()
     for address in addresses:
         left_s = deadline_s - time.monotonic()
@@ -268,9 +268,9 @@ def _port(parts: SplitResult) -> int:
 
 @contextmanager
 def _cut_off(connected: socket.socket, deadline_s: float) -> Iterator[Callable[[], bool]]:
-    """End a connection at a deadline, whatever is going on there: a time-out for each byte would let it last for ever."""
+    """End a connection at a deadline: with a timeout for each byte alone, it could last forever."""
     late = threading.Event()
-    # The descriptor of its own stays that of this connection, whatever becomes of the one that is spoken through.
+    # A duplicate descriptor stays valid for this connection, whatever happens to the original.
     own = connected.dup()
 
     def cut() -> None:

@@ -1,6 +1,6 @@
-"""The wizard `community-onboarding`: chains, assets, tiers, roles and channels, and the manifest that they make.
+"""The wizard `community-onboarding`: chains, assets, tiers, roles and channels, and the resulting manifest.
 
-Data and pure functions: nothing here asks a chain, a server or a clock. Start at `wizard.py`.
+Data and pure functions: nothing here contacts a chain, a server or a clock. Start at `wizard.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses of contracts and mints: checked as far as they can be without asking a chain, and told what is wrong.
+"""Addresses of contracts and mints: validated as far as possible offline, with a message for each problem.
 
 EVM: ``0x`` and 40 hex digits, whose upper and lower case are a checksum
 (EIP-55, https://eips.ethereum.org/EIPS/eip-55). Solana: 32 bytes in base58, with Bitcoin's alphabet; no checksum.
@@ -13,7 +13,7 @@ from registration.onboarding.community.chains import Chain
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 SOLANA_BYTES = 32
 SOLANA_CHARACTERS_MAX = 44
-"""What 32 bytes of ones have; 32 zero bytes have 32 characters."""
+"""The length of 32 bytes of ones; 32 zero bytes have 32 characters."""
 
 _VALUES = {letter: value for value, letter in enumerate(BASE58)}
 _HEX = re.compile(r"[0-9a-fA-F]*")
@@ -57,32 +57,32 @@ def base58_encoded(data: bytes) -> str:
 
 
 def base58_decoded(text: str) -> bytes:
-    """The bytes that `text` stands for.
+    """The bytes that `text` encodes.
 
     Raises:
-        ValueError: when it has a character that base58 hasn't.
+        ValueError: when it has a character that is not in the base58 alphabet.
     """
     number = 0
     for place, letter in enumerate(text, start=1):
         if letter not in _VALUES:
-            raise ValueError(f"it has {letter!r} at character {place}, and base58 has no such letter")
+            raise ValueError(f"it has {letter!r} at character {place}, which is not in the base58 alphabet")
         number = number * 58 + _VALUES[letter]
     zeros = len(text) - len(text.lstrip("1"))
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def canonical(chain: Chain, address: str) -> str:
-    """The one form of an address without a problem: checksummed on EVM chains, as it is on Solana."""
+    """The canonical form of a valid address: checksummed on EVM chains, unchanged on Solana."""
     return checksummed(address) if chain.family == "evm" else address
 
 
 def address_problem(chain: Chain, address: str) -> str | None:
-    """What is wrong with an address on a chain, and what to do about it, as a clause; None where nothing is.
+    """The problem of an address on a chain, with the remedy, as a clause; None if it is valid.
 
-    An EVM address all in lower or all in upper case has no checksum, and passes; `canonical` gives it one.
+    An EVM address all in lower or all in upper case has no checksum, and is accepted; `canonical` adds one.
     """
     if "." in address:
-        return f"{_shown(address)} looks like a name, and names are not looked up; give the address that it stands for"
+        return f"{_shown(address)} looks like a name; names are not resolved, so give the address"
     problem = _evm_problem(address) if chain.family == "evm" else _solana_problem(address)
     if problem is not None and _fits_elsewhere(chain, address):
         other = "Solana" if chain.family == "evm" else "an EVM chain such as Ethereum"
@@ -102,16 +102,16 @@ def _evm_problem(address: str) -> str | None:
     digits = address[2:]
     if not _HEX.fullmatch(digits):
         place, letter = next((at, c) for at, c in enumerate(address, start=1) if at > 2 and not _is_hex(c))
-        return f"{_shown(address)} has {letter!r} at character {place}, which is no hex digit; copy the address again"
+        return f"{_shown(address)} has {letter!r} at character {place}, which is not a hex digit; copy the address again"
     if len(digits) != 40:
-        return f"{_shown(address)} has {_counted(len(digits), 'hex digit')} after 0x, and 40 are expected; copy the address again"
+        return f"{_shown(address)} has {_counted(len(digits), 'hex digit')} after 0x; expected 40; copy the address again"
     if not int(digits, 16):
-        return "the zero address is nobody's contract; give the address of the token or collection"
+        return "the zero address is not a contract; give the address of the token or collection"
     has_checksum = digits not in (digits.lower(), digits.upper())
     if has_checksum and (right := checksummed(address)) != address:
         return (
             f"{address!r} has a wrong checksum (EIP-55): a digit is mistyped, or upper and lower case were changed; "
-            f"if every digit is right, it is written {right}"
+            f"if every digit is right, write {right}"
         )
     return None
 
@@ -119,7 +119,7 @@ def _evm_problem(address: str) -> str | None:
 def _solana_problem(address: str) -> str | None:
     if len(address) > SOLANA_CHARACTERS_MAX:
         return (
-            f"{_shown(address)} has {len(address)} characters, and a Solana address has {SOLANA_CHARACTERS_MAX} at most; "
+            f"{_shown(address)} has {len(address)} characters; a Solana address has at most {SOLANA_CHARACTERS_MAX}; "
             "copy the address again"
         )
     try:
@@ -129,7 +129,7 @@ def _solana_problem(address: str) -> str | None:
             f"{_shown(address)} is not base58: {error} (it leaves out 0, O, I and l); copy the address again"
         )
     if len(data) != SOLANA_BYTES:
-        return f"{_shown(address)} stands for {_counted(len(data), 'byte')}, and a Solana address for {SOLANA_BYTES}; copy the address again"
+        return f"{_shown(address)} decodes to {_counted(len(data), 'byte')}; a Solana address has {SOLANA_BYTES}; copy the address again"
     if not any(data):
         return "that is the address of Solana's system program; give the address of the mint"
     return None

@@ -1,4 +1,4 @@
-"""Amounts: decimal text such as ``0.5``, compared and scaled without ever being a float."""
+"""Amounts: decimal text such as ``0.5``, compared and scaled without floats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from registration.onboarding.community.chains import AMOUNT_BITS, Chain
 
 AMOUNT_CHARACTERS_MAX = 160
-"""The largest amount of the most decimals has 78 digits before the point, and 77 after it."""
+"""The longest amounts have 78 digits before the point, and 77 after it."""
 
 _AMOUNT = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 
@@ -16,7 +16,7 @@ def units(amount: str, decimals: int) -> int:
     """An amount in its smallest units, exactly: ``1.5`` with 6 decimals is 1,500,000.
 
     Raises:
-        ValueError: when it is no amount, or has more digits after the point than that.
+        ValueError: when it is invalid, or has too many decimals.
     """
     found = _AMOUNT.fullmatch(amount)
     after = (found[2] or "").rstrip("0") if found else ""
@@ -26,7 +26,7 @@ def units(amount: str, decimals: int) -> int:
 
 
 def amount_text(number: int, decimals: int) -> str:
-    """The shortest text of an amount given in its smallest units: the one form that is kept."""
+    """The shortest text of an amount given in its smallest units: the form that is stored."""
     whole, part = divmod(number, 10**decimals)
     after = str(part).rjust(decimals, "0").rstrip("0") if part else ""
     return f"{whole}.{after}" if after else str(whole)
@@ -38,14 +38,14 @@ def shortest(amount: str, decimals: int) -> str:
 
 
 def amount_problem(amount: str, *, decimals: int, chain: Chain, of: str) -> str | None:
-    """What is wrong with an amount above zero of an asset, and what to do about it; None where nothing is.
+    """The problem of a positive amount of an asset, with the remedy; None if it is valid.
 
-    of: how the asset is called. decimals: how many digits it has after the point; 0 where only whole ones count.
+    of: the asset's name. decimals: its number of decimals; 0 if only whole ones count.
     """
     shown = repr(amount if len(amount) <= 60 else amount[:60] + "…")
     found = _AMOUNT.fullmatch(amount)
     if not found or len(amount) > AMOUNT_CHARACTERS_MAX:
-        return f"{shown} is not an amount; {_remedy(amount)}"
+        return f"{shown} is an invalid amount; {_remedy(amount)}"
     after = (found[2] or "").rstrip("0")
     if len(after) > decimals:
         if decimals == 0:
@@ -54,15 +54,15 @@ def amount_problem(amount: str, *, decimals: int, chain: Chain, of: str) -> str 
         return f"{shown} has {digits} after the point, and {of} has {decimals} decimals; round it, or correct the decimals"
     number = units(amount, decimals)
     if number == 0:
-        return "an amount of 0 is held by everybody; give one above it"
+        return "everyone holds an amount of 0; give a larger one"
     if number >> AMOUNT_BITS[chain.family]:
         most = amount_text((1 << AMOUNT_BITS[chain.family]) - 1, decimals)
-        return f"{shown} is more than can exist of {of} on {chain.title}, which is {most}; correct the amount, or the decimals"
+        return f"{shown} exceeds the maximum of {of} on {chain.title}, which is {most}; correct the amount, or the decimals"
     return None
 
 
 def _remedy(amount: str) -> str:
-    """What to write instead."""
+    """The suggested correction."""
     bare = amount.strip().replace("_", "").replace("'", "").replace(" ", "")
     if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", bare):
         return f"leave the commas out: {bare.replace(',', '')}"

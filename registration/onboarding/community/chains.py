@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 Family = Literal["evm", "solana"]
-"""How a chain writes addresses: 20 bytes as hex digits, or 32 bytes in base58."""
+"""The address format of a chain: 20 bytes as hex digits, or 32 bytes in base58."""
 
 AMOUNT_BITS = {"evm": 256, "solana": 64}
-"""How wide an amount is in a token's smallest unit: uint256 of ERC-20, u64 of SPL."""
+"""The width of an amount in a token's smallest unit: uint256 of ERC-20, u64 of SPL."""
 
 DECIMALS_MAX = {"evm": 77, "solana": 19}
-"""The most decimals with which one whole token is still an amount."""
+"""The maximum number of decimals with which one whole token still fits."""
 
 DECIMALS_USUAL = {"evm": "most have 18, and USDC has 6", "solana": "most have 6 or 9"}
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain. key: what answers call it. caip2: its id by CAIP-2, which for EVM chains holds the EIP-155 number."""
+    """A chain. key: its name in answers. caip2: its id by CAIP-2, which for EVM chains contains the EIP-155 number."""
 
     key: str
     title: str

@@ -1,6 +1,6 @@
-"""What belongs together: checks across the members of an answer, and across steps.
+"""Consistency checks: across the members of an answer, and across steps.
 
-Each takes answers that are of the right form, gives every problem it finds, and changes nothing. The same checks hold for
+Each takes well-formed answers, yields every problem, and changes nothing. The same checks apply to
 the steps of the wizard and for a whole manifest.
 """
 
@@ -34,25 +34,25 @@ Problems = Iterator[Problem]
 
 
 def chain_problems(answer: Answer) -> Problems:
-    """The chains are different ones."""
+    """The chains are distinct."""
     for at, key in enumerate(answer["chains"]):
         if key in answer["chains"][:at]:
-            yield _at(f"{BY_KEY[key].title} is chosen twice; leave one out", "chains", at)
+            yield _at(f"{BY_KEY[key].title} is chosen twice; remove one", "chains", at)
 
 
 def asset_problems(answer: Answer, chains: Collection[str]) -> Problems:
-    """Each asset is on a chosen chain, has an address of that chain, decimals and a minimum that fit, and is there once."""
+    """Each asset is on a chosen chain, has a valid address, decimals and minimum there, and is unique."""
     seen: dict[tuple[str, str], str] = {}
     keys: set[str] = set()
     for at, asset in enumerate(answer["assets"]):
         chain = BY_KEY[asset["chain"]]
         if asset["key"].casefold() in keys:
-            yield _at(f"two assets are called {asset['key']!r}; call one otherwise", "assets", at, "key")
+            yield _at(f"duplicate asset {asset['key']!r}; rename one", "assets", at, "key")
         keys.add(asset["key"].casefold())
         if chain.key not in chains:
             chosen = ", ".join(BY_KEY[key].title for key in chains)
             yield _at(
-                f"{chain.title} is not among the chosen chains ({chosen}); go back and choose it, or take one of those",
+                f"{chain.title} is not among the chosen chains ({chosen}); go back and choose it, or use one of those",
                 "assets", at, "chain",
             )  # fmt: skip
         if problem := address_problem(chain, asset["address"]):
@@ -61,7 +61,7 @@ def asset_problems(answer: Answer, chains: Collection[str]) -> Problems:
             place = (chain.key, canonical(chain, asset["address"]))
             if place in seen:
                 yield _at(
-                    f"this is the address of {seen[place]!r} already; leave one of the two out",
+                    f"this is also the address of {seen[place]!r}; remove one of them",
                     "assets",
                     at,
                     "address",
@@ -75,8 +75,8 @@ def _number_problems(asset: Asset, at: int) -> Problems:
     decimals, most = decimals_of(asset), DECIMALS_MAX[chain.family]
     if not 0 <= decimals <= most:
         yield _at(
-            f"{decimals} decimals are not possible on {chain.title}: 0 to {most} are, and {DECIMALS_USUAL[chain.family]}; "
-            "look them up at the token",
+            f"{decimals} decimals are invalid on {chain.title}: allowed are 0 to {most}; {DECIMALS_USUAL[chain.family]}; "
+            "look them up in the token",
             "assets", at, "decimals",
         )  # fmt: skip
     elif problem := amount_problem(asset["minimum"], decimals=decimals, chain=chain, of=asset["key"]):
@@ -84,7 +84,7 @@ def _number_problems(asset: Asset, at: int) -> Problems:
 
 
 def eligibility_problems(answer: Answer, assets: Sequence[Asset]) -> Problems:
-    """The assets are known, tiers are there where they are the answer's own, and those are in order without overlap."""
+    """The assets are known; custom tiers are given if the template needs them, in order and without overlap."""
     known = [asset["key"] for asset in assets]
     for place, key in [
         (("asset",), answer["asset"]),
@@ -94,7 +94,7 @@ def eligibility_problems(answer: Answer, assets: Sequence[Asset]) -> Problems:
             yield _at(absence("asset", key, known), *place)
     for at, key in enumerate(answer["also"]):
         if key == answer["asset"] or key in answer["also"][:at]:
-            yield _at(f"{key!r} is asked for already; leave it out here", "also", at)
+            yield _at(f"{key!r} is already required; remove it here", "also", at)
     free = answer["template"] == "free"
     if free and not answer["tiers"]:
         yield _at(
@@ -103,7 +103,7 @@ def eligibility_problems(answer: Answer, assets: Sequence[Asset]) -> Problems:
         )
     if not free and answer["tiers"]:
         yield _at(
-            f"the template {answer['template']!r} brings its own tiers; leave these out, or choose the template 'free'",
+            f"the template {answer['template']!r} has its own tiers; remove these, or choose the template 'free'",
             "tiers",
         )
     elif (asset := asset_of(answer["asset"], assets)) is not None:
@@ -111,12 +111,12 @@ def eligibility_problems(answer: Answer, assets: Sequence[Asset]) -> Problems:
 
 
 def tier_problems(tiers: Sequence[Tier], measure: str, asset: Asset) -> Problems:
-    """Each tier has room for somebody and a name of its own; they are in ascending order, and no two overlap."""
+    """The tiers are not empty and have unique names; they are in ascending order, and no two overlap."""
     spans: dict[int, Span] = {}
     names: set[str] = set()
     for at, tier in enumerate(tiers):
         if tier["name"].casefold() in names:
-            yield _at(f"two tiers are called {tier['name']!r}; call one otherwise", "tiers", at, "name")
+            yield _at(f"duplicate tier {tier['name']!r}; rename one", "tiers", at, "name")
         names.add(tier["name"].casefold())
         found = [
             _at(problem, "tiers", at, end)
@@ -129,8 +129,8 @@ def tier_problems(tiers: Sequence[Tier], measure: str, asset: Asset) -> Problems
         span = span_of(tier, measure, asset)
         if span.high is not None and span.high <= span.low:
             yield _at(
-                f"{tier['name']!r} begins at {tier['at_least']} and ends below {tier['below']}: nobody can be in it; "
-                "let it end higher",
+                f"{tier['name']!r} begins at {tier['at_least']} and ends below {tier['below']}: it is empty; "
+                "raise its end",
                 "tiers", at, "below",
             )  # fmt: skip
             continue
@@ -149,7 +149,7 @@ def _lowest_problem(tiers: Sequence[Tier], spans: Mapping[int, Span], measure: s
     for at, span in spans.items():
         if span.low < minimum:
             yield _at(
-                f"{span.name!r} begins at {tiers[at]['at_least']}, and less than {asset['minimum']} {asset['key']} does not "
+                f"{span.name!r} begins at {tiers[at]['at_least']}, but less than {asset['minimum']} {asset['key']} does not "
                 f"count as holding it; begin at {asset['minimum']}, or lower the minimum of {asset['key']}",
                 "tiers", at, "at_least",
             )  # fmt: skip
@@ -161,7 +161,7 @@ def _order_problems(tiers: Sequence[Tier], spans: Mapping[int, Span]) -> Problem
         if span.low < before.low:
             right = ", ".join(one.name for one in sorted(spans.values(), key=lambda one: one.low))
             yield _at(
-                f"{span.name!r} (from {tiers[at]['at_least']}) stands after {before.name!r}, which begins higher; "
+                f"{span.name!r} (from {tiers[at]['at_least']}) comes after {before.name!r}, which begins higher; "
                 f"put them in ascending order: {right}",
                 "tiers", at,
             )  # fmt: skip
@@ -174,20 +174,20 @@ def _overlap(
     lower, upper = sorted(pair, key=lambda at: (spans[at].low, at))
     low, high = tiers[lower], tiers[upper]
     if spans[lower].low == spans[upper].low:
-        remedy = "let one end where the other begins"
+        remedy = "end one where the other begins"
     else:
-        remedy = f"let {low['name']!r} end below {high['at_least']}"
-        remedy += f", or {high['name']!r} begin at {low['below']}" if low.get("below") is not None else ""
+        remedy = f"end {low['name']!r} below {high['at_least']}"
+        remedy += f", or begin {high['name']!r} at {low['below']}" if low.get("below") is not None else ""
     return _at(
         f"{low['name']!r} ({spoken(low, measure, asset['key'])}) and {high['name']!r} "
         f"({spoken(high, measure, asset['key'])}) overlap: "
-        f"whoever {'has' if measure == 'amount' else 'is at rank'} {high['at_least']} would be in both; {remedy}",
+        f"{'a holder of' if measure == 'amount' else 'rank'} {high['at_least']} would be in both; {remedy}",
         "tiers", pair[1], "at_least",
     )  # fmt: skip
 
 
 def role_problems(answer: Answer, tiers: Sequence[str]) -> Problems:
-    """Each tier has one role, each role a name of its own."""
+    """Each tier has one role, and the names of roles are unique."""
     given: dict[str, str] = {}
     names: set[str] = set()
     for at, role in enumerate(answer["roles"]):
@@ -196,25 +196,27 @@ def role_problems(answer: Answer, tiers: Sequence[str]) -> Problems:
             yield _at(absence("tier", tier, tiers), "roles", at, "tier")
         elif tier in given:
             yield _at(
-                f"{tier!r} has two roles, {given[tier]!r} and {role['name']!r}; leave one out",
+                f"{tier!r} has two roles, {given[tier]!r} and {role['name']!r}; remove one",
                 "roles",
                 at,
                 "tier",
             )
         given.setdefault(tier, role["name"])
         if role["name"].casefold() in names:
-            yield _at(f"two roles are called {role['name']!r}; call one otherwise", "roles", at, "name")
+            yield _at(f"duplicate role {role['name']!r}; rename one", "roles", at, "name")
         names.add(role["name"].casefold())
         for place, permission in enumerate(role["permissions"]):
             if permission in role["permissions"][:place]:
-                yield _at(f"{permission!r} is given twice; leave one out", "roles", at, "permissions", place)
+                yield _at(
+                    f"duplicate permission {permission!r}; remove one", "roles", at, "permissions", place
+                )
     for tier in tiers:
         if tier not in given:
             yield _at(f"{tier!r} has no role; give it one", "roles")
 
 
 def channel_problems(answer: Answer, tiers: Sequence[str]) -> Problems:
-    """Categories are there where they are the answer's own; names are told apart, and access is of tiers that there are."""
+    """Custom categories are given if the template needs them; names are unique, and access refers to existing tiers."""
     categories, free = answer["categories"], answer["template"] == "free"
     if free and not categories:
         yield _at(
@@ -223,7 +225,7 @@ def channel_problems(answer: Answer, tiers: Sequence[str]) -> Problems:
         )
     if not free and categories:
         yield _at(
-            f"The template {answer['template']!r} brings its own channels; leave these out, or choose the template 'free'",
+            f"The template {answer['template']!r} has its own channels; remove these, or choose the template 'free'",
             "categories",
         )
         return
@@ -231,20 +233,20 @@ def channel_problems(answer: Answer, tiers: Sequence[str]) -> Problems:
 
 
 def category_problems(categories: Sequence[Answer], tiers: Sequence[str]) -> Problems:
-    """Names are told apart, and access is of tiers that there are."""
+    """Names are unique, and access refers to existing tiers."""
     places = sum(
         access != "none" for one in categories for c in one["channels"] for access in c["access"].values()
     )
     if places > ACCESS_MAX:
         yield _at(
-            f"{places:,} permissions would have to be set, and at most {ACCESS_MAX:,} can be; leave some out",
+            f"{places:,} permissions are required; at most {ACCESS_MAX:,} are allowed; remove some",
             "categories",
         )
     seen: set[str] = set()
     for at, category in enumerate(categories):
         if category["name"].casefold() in seen:
             yield _at(
-                f"two categories are called {category['name']!r}; call one otherwise",
+                f"duplicate category {category['name']!r}; rename one",
                 "categories",
                 at,
                 "name",
@@ -255,7 +257,7 @@ def category_problems(categories: Sequence[Answer], tiers: Sequence[str]) -> Pro
             where = ("categories", at, "channels", place)
             if channel["name"].casefold() in channels:
                 yield _at(
-                    f"two channels of {category['name']!r} are called {channel['name']!r}; call one otherwise",
+                    f"duplicate channel {channel['name']!r} in {category['name']!r}; rename one",
                     *where,
                     "name",
                 )

@@ -1,8 +1,8 @@
 """Onboarding: the work of the wizard `community-onboarding`. A session at DEPLOY becomes a deployment at a target.
 
-A session's every attempt is a deployment of its own, ``<session>.<attempt>``; which one, and where, stands in the session's
-log before anything is done. So whoever goes on with the session finds the same deployment at the same target, whatever
-is named by then. What the deployment promises is in `registration.onboarding.community.deploying.saga`.
+Each attempt of a session is its own deployment, ``<session>.<attempt>``; its id and target are recorded in the session's
+log before anything is done. So a resumed session finds the same deployment at the same target, whatever target
+is given then. The guarantees of a deployment are in `registration.onboarding.community.deploying.saga`.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from registration.storage.disk import Disk
 
 STEP = "DEPLOY"
-"""The step whose work it is."""
+"""The step that it works on."""
 
 RECORD = "deployment"
 """The key in the session's records: the deployment's `id`, and its `place`."""
 
 
 class CommunityDeployer:
-    """Deploys what sessions come to; a `registration.onboarding.sessions.work.Worker`.
+    """Deploys the result of sessions; a `registration.onboarding.sessions.work.Worker`.
 
-    root: the registry. place: the target's directory; None: ``communities/<name>`` in the registry. open_target: makes the
-    target of a directory. actor: whose name stands in the deployment's log. told: told in words of each step.
+    root: the registry. place: the target's directory; None: ``communities/<name>`` in the registry. open_target: opens the
+    target in a directory. actor: the actor in the deployment's log. told: called with a description of each step.
 
     Raises:
-        InvalidArgument: when `place` is in no directory.
+        InvalidArgument: when the parent directory of `place` does not exist.
     """
 
     def __init__(
@@ -64,32 +64,32 @@ class CommunityDeployer:
         """See `Worker.do`.
 
         Raises:
-            WorkFailed: when a step failed; all was taken back.
-            WorkStuck: when something can't be taken back now.
-            Rejected: when the session is to deploy something else, or began at another target.
+            WorkFailed: when a step failed; everything was rolled back.
+            WorkStuck: when something can't be rolled back now.
+            Rejected: when the session deploys something else, or started at another target.
         """
         if work.document.get("kind") != "community":
             raise Rejected(
-                f"{work.session} comes to no community, so it can't be deployed.",
-                "Go on with the program that does its work: `Sessions(…, workers=…)`.",
+                f"{work.session} does not define a community and can't be deployed.",
+                "Continue it with the program that does its work: `Sessions(…, workers=…)`.",
                 session=work.session,
             )
         id, target = self._begun(work)
         deployments = self._opened()
         try:
-            if deployments.get(id) is None:  # whoever planned it may have been somebody else
+            if deployments.get(id) is None:  # another process may have planned it
                 deployments.start(id, plan_for(work.document))
             done = self._run(deployments, id, target, work.session)
         finally:
             deployments.close()
         if done.is_undone:
-            raise WorkFailed(done.describe(), "See to what failed first.", session=work.session)
+            raise WorkFailed(done.describe(), "Fix the failure first.", session=work.session)
 
     def undo(self, work: Work) -> None:
-        """See `Worker.undo`. Also what is deployed already is taken back.
+        """See `Worker.undo`. A completed deployment is rolled back, too.
 
         Raises:
-            WorkStuck: when something can't be taken back now.
+            WorkStuck: when something can't be rolled back now.
         """
         if RECORD not in work.records:
             return
@@ -97,7 +97,7 @@ class CommunityDeployer:
         deployments = self._opened()
         try:
             if deployments.get(id) is not None:
-                deployments.give_up(id, "its session is given up")
+                deployments.give_up(id, "its session was abandoned")
                 self._run(deployments, id, target, work.session)
         finally:
             deployments.close()
@@ -114,7 +114,7 @@ class CommunityDeployer:
         if not done.has_ended:
             raise WorkStuck(
                 done.describe(),
-                "Fix what stands in the way, then resume the session.",
+                "Fix the cause, then resume the session.",
                 Next(operation="sessions.resume", id=session),
                 session=session,
             )
@@ -130,8 +130,8 @@ class CommunityDeployer:
         directory = os.path.join(os.path.realpath(self._root), said["place"])
         if self._place not in (None, directory):
             raise Rejected(
-                f"{work.session} began to deploy at {directory}, and {self._place} was named now.",
-                "Go on without naming a target: it is remembered.",
+                f"{work.session} is being deployed to {directory}, but {self._place} was given.",
+                "Continue without a target: it is stored in the session.",
                 session=work.session,
                 place=directory,
             )
@@ -147,7 +147,7 @@ class CommunityDeployer:
             ensure_directory(self._disk, layout.COMMUNITIES, dir_fd=directory)
 
     def _tell(self, now: Deployment) -> None:
-        """In words what an event has come to, where a step is over by it."""
+        """A description of an event that completes a step."""
         if self._told is None:
             return
         facts, steps = now.snapshot.facts, now.plan.steps
@@ -155,15 +155,15 @@ class CommunityDeployer:
         if now.state == "READY":
             self._told(f"{done}/{len(steps)}  {steps[done - 1].title}")
         elif now.state == "RETURNING":
-            self._told(f"going back: {facts['back']} of {len(steps)} steps are left to take back")
+            self._told(f"rolling back: {facts['back']} of {len(steps)} steps left")
 
 
 def _real(place: str) -> str:
     real = os.path.realpath(place)
     if not os.path.isdir(os.path.dirname(real)):
         raise InvalidArgument(
-            f"The target {place!r} is in no directory: {os.path.dirname(real)} is none.",
-            "Make that directory, or name another target.",
+            f"The target {place!r} can't be created: there is no directory {os.path.dirname(real)}.",
+            "Create that directory, or choose another target.",
             place=place,
         )
     return real

@@ -1,6 +1,6 @@
-"""What is asked: the form of each step, as pydantic models.
+"""The form of each step, as pydantic models.
 
-They say which members there are, of which type and within which bounds. What belongs together across members and steps is
+They define the members, their types and bounds. Consistency across members and steps is
 checked in `registration.onboarding.community.checks`.
 """
 
@@ -21,12 +21,12 @@ ASSETS_MAX = 20
 TIERS_MAX = 25
 CATEGORIES_MAX = 20
 CHANNELS_MAX = 50
-"""In one category."""
+"""The maximum number of channels in one category."""
 ACCESS_MAX = 1_000
-"""How many tiers in how many channels, in all."""
+"""The maximum number of permissions: tiers times channels."""
 
 PERMISSIONS = {
-    "view_channels": "see the channels that the tier has access to",
+    "view_channels": "see the channels that the tier can access",
     "read_history": "read what was written before",
     "send_messages": "write",
     "create_threads": "open threads",
@@ -35,13 +35,13 @@ PERMISSIONS = {
     "attach_files": "attach files",
     "connect": "join voice channels",
     "speak": "speak in voice channels",
-    "mention_everyone": "call everybody at once",
-    "manage_messages": "remove and pin what others wrote",
+    "mention_everyone": "notify everyone at once",
+    "manage_messages": "remove and pin messages of others",
 }
-"""What a role may allow. Nothing that would let a tier change roles or channels."""
+"""The permissions of roles. None of them lets a tier change roles or channels."""
 
 ELIGIBILITY_TEMPLATES = {
-    "holders": "One tier: whoever holds at least the minimum.",
+    "holders": "One tier: holders of at least the minimum.",
     "steps": "Three tiers: at 1, 10 and 100 times the minimum.",
     "ranks": "Three tiers: the 10, 50 and 100 largest holders.",
     "free": "Your own tiers.",
@@ -49,13 +49,13 @@ ELIGIBILITY_TEMPLATES = {
 
 CHANNEL_TEMPLATES = {
     "plain": "One category with announcements, a general channel and a voice channel.",
-    "by-tier": "The same, and a channel of its own for each tier; higher tiers see those of lower ones.",
-    "full": "Information, community, support, and a channel of its own for each tier.",
+    "by-tier": "The same, plus one channel for each tier; higher tiers see those of lower ones.",
+    "full": "Information, community, support, and one channel for each tier.",
     "free": "Your own categories and channels.",
 }
 
 CHANNEL_KINDS = ("text", "voice", "announcement", "forum")
-ACCESS = {"none": "it can't be seen", "read": "it can be read", "write": "it can be written in"}
+ACCESS = {"none": "hidden", "read": "read only", "write": "read and write"}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9][a-z0-9.-]*)*")
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
@@ -63,7 +63,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def absence(what: str, name: str, known: Sequence[str]) -> str:
-    """That there is nothing of that name, which is nearest, and what there is; a clause."""
+    """The problem of an unknown name, with the closest and all known ones; a clause."""
     return f"there is no {what} {name!r}{_there(name, known)}"
 
 
@@ -79,7 +79,7 @@ def _known(what: str, names: Iterable[str]) -> Callable[[str], str]:
 
     def check(name: str) -> str:
         if name not in known:
-            raise ValueError(f"it is no {what}{_there(name, known)}")
+            raise ValueError(f"it is an unknown {what}{_there(name, known)}")
         return name
 
     return check
@@ -88,16 +88,16 @@ def _known(what: str, names: Iterable[str]) -> Callable[[str], str]:
 def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError(
-            "it has a line break or another character that can't be shown in one line; leave it out"
+            "it has a line break or another character that can't be shown in one line; remove it"
         )
     if text != text.strip():
-        raise ValueError("it begins or ends with a space; leave that out")
+        raise ValueError("it begins or ends with a space; remove it")
     return text
 
 
 def _text_not_number(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f'an amount is text, so that no digit gets lost: write "{value}"')  # noqa: TRY004  # pydantic lets a TypeError through
+        raise ValueError(f'an amount is text, so that no digit is lost: write "{value}"')  # noqa: TRY004  # pydantic lets a TypeError through
     return value
 
 
@@ -131,11 +131,11 @@ Amount = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_text
 Address = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ChainKey = Annotated[str, AfterValidator(_known("chain", [chain.key for chain in CHAINS]))]
 AssetKey = Annotated[Key, Field(description="A short name for the other steps, such as HONEY.")]
-AssetChain = Annotated[ChainKey, Field(description="One of those that were chosen.")]
+AssetChain = Annotated[ChainKey, Field(description="One of the chosen chains.")]
 AssetAddress = Annotated[
     Address,
     Field(
-        description="Of the contract, on Solana of the mint, or of the collection: copy it, with its upper and lower case."
+        description="The address of the contract (on Solana: of the mint) or collection; copy it exactly, including upper and lower case."
     ),
 ]
 Permission = Annotated[str, AfterValidator(_known("permission", PERMISSIONS))]
@@ -147,13 +147,13 @@ Measure = Literal["amount", "rank"]
 
 
 class Form(BaseModel):
-    """The ground of all forms: nothing unknown, nothing converted, nothing changed afterwards."""
+    """The base of all forms: no unknown members, no conversion, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Community(Form):
-    """What the community is called. name, version: what its manifest is registered under."""
+    """The community's names. name, version: those of its manifest."""
 
     name: Annotated[
         str,
@@ -166,9 +166,9 @@ class Community(Form):
     version: Annotated[str, AfterValidator(_version), Field(description="Three numbers, such as 1.0.0.")] = (
         "1.0.0"
     )
-    title: Annotated[Line, Field(description="What people read, in one line.")]
+    title: Annotated[Line, Field(description="The title for people, in one line.")]
     description: Annotated[
-        str, StringConstraints(max_length=1000), Field(description="What the community is for.")
+        str, StringConstraints(max_length=1000), Field(description="The purpose of the community.")
     ] = ""
 
 
@@ -182,7 +182,7 @@ class ChosenChains(Form):
 
 
 class Token(Form):
-    """A fungible token. key: what the other answers call it. minimum: how much counts as holding it, as decimal text."""
+    """A fungible token. key: its name in other answers. minimum: the amount that counts as holding it, as decimal text."""
 
     kind: Literal["token"]
     key: AssetKey
@@ -190,25 +190,25 @@ class Token(Form):
     address: AssetAddress
     decimals: Annotated[
         int,
-        Field(
-            description="Digits behind the point, as the contract or the mint says: mostly 18, or 9 on Solana."
-        ),
+        Field(description="The number of decimals of the contract or mint: usually 18, or 9 on Solana."),
     ]
-    minimum: Annotated[Amount, Field(description="How much counts as holding it: 100, or 0.5.")]
+    minimum: Annotated[
+        Amount, Field(description="The minimum amount that counts as holding it: 100, or 0.5.")
+    ]
 
 
 class NftCollection(Form):
-    """A collection of NFTs. minimum: how many count as holding it, as text."""
+    """A collection of NFTs. minimum: the number that counts as holding it, as text."""
 
     kind: Literal["nft"]
     key: AssetKey
     chain: AssetChain
     address: AssetAddress
-    minimum: Annotated[Amount, Field(description="How many count as holding it.")] = "1"
+    minimum: Annotated[Amount, Field(description="The minimum number that counts as holding it.")] = "1"
 
 
 class Assets(Form):
-    """What members hold."""
+    """The assets that members hold."""
 
     assets: Annotated[
         list[Annotated[Token | NftCollection, Field(discriminator="kind")]],
@@ -217,36 +217,34 @@ class Assets(Form):
 
 
 class Tier(Form):
-    """A tier: from `at_least`, up to but not including `below`; without `below`, upwards without an end."""
+    """A tier: from `at_least`, up to but not including `below`; without `below`, unbounded."""
 
-    name: Annotated[Key, Field(description="What its members are called.")]
+    name: Annotated[Key, Field(description="The name of its members.")]
     at_least: Annotated[
         Amount, Field(description="From this amount on, or from this rank on, 1 being the largest holder.")
     ]
     below: Annotated[
-        Amount | None, Field(description="Up to, but not including this; without it, upwards without an end.")
+        Amount | None, Field(description="The exclusive upper bound; without it, unbounded.")
     ] = None
 
 
 class Tiers(Form):
-    """Who belongs to the community, and where in it.
+    """The members of the community, and their tiers.
 
-    asset: the one that is measured, by its key. measure: the amount that somebody holds, or the rank among all holders,
-    1 being the largest. also: other assets of which every member has to hold the minimum. tiers: for the template `free`,
+    asset: the asset that is measured, by its key. measure: the amount held, or the rank among all holders,
+    1 being the largest. also: other assets of which every member must hold the minimum. tiers: for the template `free`,
     in ascending order.
     """
 
     template: Annotated[EligibilityTemplate, Field(description="How the tiers are made.")]
-    asset: Annotated[Key, Field(description="The one that is measured.")]
+    asset: Annotated[Key, Field(description="The asset that is measured.")]
     also: Annotated[
         list[Key],
-        Field(max_length=ASSETS_MAX, description="Others of which every member has to hold the minimum."),
+        Field(max_length=ASSETS_MAX, description="Other assets of which every member must hold the minimum."),
     ] = []
     measure: Annotated[
         Measure,
-        Field(
-            description="The amount that somebody holds, or the rank among all holders, 1 being the largest."
-        ),
+        Field(description="The amount held, or the rank among all holders, 1 being the largest."),
     ] = "amount"
     tiers: Annotated[
         list[Tier],
@@ -257,15 +255,16 @@ class Tiers(Form):
 
 
 class Role(Form):
-    """The role that a tier gives. colour: ``#RRGGBB``."""
+    """The role of a tier. colour: ``#RRGGBB``."""
 
-    tier: Annotated[Key, Field(description="Whose role it is: one for each tier.")]
-    name: Annotated[Line, Field(description="What it is called where people see it.")]
+    tier: Annotated[Key, Field(description="The tier of this role: one role for each tier.")]
+    name: Annotated[Line, Field(description="The displayed name.")]
     colour: Annotated[
         str, AfterValidator(_colour), Field(description="# and six hex digits, such as #F1C40F.")
     ]
     permissions: Annotated[
-        list[Permission], Field(max_length=len(PERMISSIONS), description="What it allows; none with -.")
+        list[Permission],
+        Field(max_length=len(PERMISSIONS), description="The permissions that it grants; - for none."),
     ]
 
 
@@ -276,25 +275,25 @@ class Roles(Form):
 
 
 class Channel(Form):
-    """A channel. access: by tier; a tier that is not named can't see it."""
+    """A channel. access: by tier; other tiers can't see it."""
 
-    name: Annotated[Line, Field(description="What it is called.")]
-    kind: Annotated[ChannelKind, Field(description="What it is for.")] = "text"
+    name: Annotated[Line, Field(description="The name.")]
+    kind: Annotated[ChannelKind, Field(description="The purpose.")] = "text"
     access: Annotated[
         dict[Key, Access],
-        Field(description="What each tier may: none, read or write; who isn't named can't see it."),
+        Field(description="The access of each tier: none, read or write; other tiers can't see it."),
     ]
 
 
 class Category(Form):
-    """Channels that stand together."""
+    """A group of channels."""
 
-    name: Annotated[Line, Field(description="What stands above its channels.")]
+    name: Annotated[Line, Field(description="The heading above its channels.")]
     channels: Annotated[list[Channel], Field(min_length=1, max_length=CHANNELS_MAX)]
 
 
 class Channels(Form):
-    """Where people talk. categories: for the template `free`."""
+    """The channels. categories: for the template `free`."""
 
     template: Annotated[ChannelTemplate, Field(description="How the channels are made.")]
     categories: Annotated[

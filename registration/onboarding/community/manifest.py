@@ -1,6 +1,6 @@
-"""The manifest of a community: the document that the wizard ends in, and that becomes a DRAFT in the registry.
+"""The manifest of a community: the document that the wizard produces, and that becomes a DRAFT in the registry.
 
-It stands by itself: templates are resolved, addresses are in their one form, amounts have no needless zeros. The same answers
+It is self-contained: templates are resolved, addresses are canonical, amounts have no needless zeros. The same answers
 give the same document, byte for byte.
 """
 
@@ -53,7 +53,7 @@ class ManifestChain(Form):
 
 
 class Eligibility(Form):
-    """Who belongs to the community: see `registration.onboarding.community.forms.Tiers`."""
+    """The members of the community: see `registration.onboarding.community.forms.Tiers`."""
 
     asset: Key
     also: Annotated[list[Key], Field(max_length=ASSETS_MAX)]
@@ -62,9 +62,9 @@ class Eligibility(Form):
 
 
 class CommunityManifest(Community):
-    """A community as a document: `kind` and `format` tell what it is.
+    """A community as a document, identified by `kind` and `format`.
 
-    Build one by `from_answers` or `from_document`: both check what belongs together.
+    Build one by `from_answers` or `from_document`: both check its consistency.
     """
 
     kind: Literal["community"] = "community"
@@ -80,40 +80,38 @@ class CommunityManifest(Community):
 
     @classmethod
     def from_answers(cls, answers: Mapping[str, Mapping[str, Any]]) -> Self:
-        """The manifest that the answers of a whole session come to. answers: by step.
+        """The manifest of the answers of a whole session. answers: by step.
 
         Raises:
-            InvalidDocument: when an answer is missing, or doesn't fit the others; every problem is named.
+            InvalidDocument: when an answer is missing or inconsistent; every problem is listed.
         """
         try:
             document = _assembled(answers)
         except (LookupError, ValueError):
-            # Nothing that a session accepted comes here: each of its steps was checked against those before it.
-            raise InvalidDocument(
-                "The community", ["its answers are not complete, or don't fit each other"]
-            ) from None
+            # Not reachable through a session: each of its steps was checked against those before it.
+            raise InvalidDocument("The community", ["its answers are incomplete or inconsistent"]) from None
         return cls.from_document(document, source="The community")
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], *, source: str = "The community's manifest") -> Self:
-        """The manifest that a document is.
+        """The manifest in a document.
 
         Raises:
-            InvalidDocument: when it isn't one; every problem is named, with its JSON Pointer.
+            InvalidDocument: when it is invalid; every problem is listed, with its JSON Pointer.
         """
         if problems := document_problems(document):
             raise InvalidDocument(source, [str(problem) for problem in problems])
         return cls.model_validate(document)
 
     def as_document(self) -> dict[str, Any]:
-        """The JSON object, in the order in which people read it."""
+        """The JSON object, in reading order."""
         document = self.model_dump(mode="json", exclude_none=True)
         first = ("kind", "format", "name", "version", "title", "description")
         return {name: document[name] for name in (*first, *(name for name in document if name not in first))}
 
 
 def document_problems(document: Mapping[str, Any]) -> list[Problem]:
-    """All that keeps a document from being a community's manifest; those of its form first, and alone."""
+    """The problems of a document as a community's manifest; problems of form hide all others."""
     value, problems = ModelForm(CommunityManifest, size_bytes_max=DOCUMENT_BYTES_MAX).check(document)
     if problems:
         return problems
@@ -131,7 +129,7 @@ def document_problems(document: Mapping[str, Any]) -> list[Problem]:
         ),
         *(assets := list(asset_problems(value, keys))),
     ]
-    if not assets:  # tiers are measured in them
+    if not assets:  # tiers depend on them
         found = eligibility_problems(eligibility, value["assets"])
         problems += [Problem(f"/eligibility{one.at}", one.problem) for one in found]
     return [*problems, *role_problems(value, tiers), *category_problems(value["categories"], tiers)]
@@ -172,7 +170,7 @@ def _asset(asset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remarks(document: Mapping[str, Any]) -> list[str]:
-    """What is allowed in a manifest and may not be meant: gaps between tiers, channels that nobody sees, and the like."""
+    """Warnings: allowed, but perhaps unintended: gaps between tiers, channels that no tier sees, and the like."""
     eligibility, found = document["eligibility"], []
     asset = asset_of(eligibility["asset"], document["assets"])
     assert asset is not None
@@ -182,12 +180,12 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
     ):
         if low.high != high.low:
             found.append(
-                f"Between {before['name']} and {after['name']} is a gap: nobody from {before['below']} to below "
-                f"{after['at_least']} has a tier."
+                f"Between {before['name']} and {after['name']} is a gap: no tier from {before['below']} to below "
+                f"{after['at_least']}."
             )
     used = {one["chain"] for one in document["assets"]}
     unused = [BY_KEY[chain["key"]].title for chain in document["chains"] if chain["key"] not in used]
-    found += [f"{chain} is chosen, and no asset is on it." for chain in unused]
+    found += [f"{chain} is chosen, but no asset is on it." for chain in unused]
     seen: set[str] = set()
     for category in document["categories"]:
         for channel in category["channels"]:
@@ -195,5 +193,5 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
             seen |= readers
             if not readers:
                 found.append(f"No tier can see {channel['name']!r} in {category['name']!r}.")
-    found += [f"{tier['name']} sees no channel." for tier in tiers if tier["name"] not in seen]
+    found += [f"{tier['name']} can't see any channel." for tier in tiers if tier["name"] not in seen]
     return found

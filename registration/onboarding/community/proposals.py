@@ -1,4 +1,4 @@
-"""What is proposed: a role for each tier, and the channels of each template."""
+"""Suggested answers: a role for each tier, and the channels of each template."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from registration.onboarding.community.tiers import highest_first, tier_names
 
 COLOURS = ("#F1C40F", "#95A5A6", "#CD7F32", "#3498DB", "#2ECC71", "#9B59B6", "#E67E22", "#1ABC9C")
-"""For the highest tier and those below it, again from the start where there are more."""
+"""From the highest tier down; repeated if there are more."""
 
 _USUAL = [
     "view_channels",
@@ -22,7 +22,7 @@ _USUAL = [
 
 
 def proposed_roles(eligibility: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A role for each tier, named like it; the highest may attach files and open threads as well."""
+    """A role for each tier, with its name; the highest may also attach files and open threads."""
     ranking = highest_first(eligibility)
     roles = []
     for name in tier_names(eligibility):
@@ -40,7 +40,7 @@ def proposed_roles(eligibility: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def categories_of(channels: Mapping[str, Any], eligibility: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The categories that an answer comes to, those of its template where it names one."""
+    """The categories of an answer, or of its template."""
     if channels["template"] == "free":
         return [dict(category) for category in channels["categories"]]
     ranking = highest_first(eligibility)

@@ -1,4 +1,4 @@
-"""The review: the whole community in words, as people say it, with what may not be meant."""
+"""The review: the whole community in words, with warnings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Section = tuple[str, Sequence[str]]
 
 
 def summary_of(document: Mapping[str, Any]) -> list[Section]:
-    """A community's manifest as titled lines, in the order of the steps; remarks last, where there are any."""
+    """A community's manifest as titled lines, in the order of the steps; warnings last, if any."""
     sections: list[Section] = [
         ("Community", [f"{document['title']} ({document['name']}@{document['version']})"]),
         ("Chains", [BY_KEY[chain["key"]].title for chain in document["chains"]]),
@@ -23,7 +23,7 @@ def summary_of(document: Mapping[str, Any]) -> list[Section]:
         ("Channels", [line for category in document["categories"] for line in _category(category)]),
     ]
     if found := remarks(document):
-        sections.append(("Look again", found))
+        sections.append(("Warnings", found))
     return sections
 
 
@@ -57,5 +57,5 @@ def _category(category: Mapping[str, Any]) -> list[str]:
             for access in ("write", "read")
         }
         told = [f"{access}: {', '.join(tiers)}" for access, tiers in by_access.items() if tiers]
-        lines.append(f"  {channel['name']} ({channel['kind']}) {'; '.join(told) or 'seen by nobody'}")
+        lines.append(f"  {channel['name']} ({channel['kind']}) {'; '.join(told) or 'hidden from everyone'}")
     return lines

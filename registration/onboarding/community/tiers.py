@@ -18,26 +18,26 @@ Tier = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A tier in whole units: from `low` up to but not including `high`; None: without an end."""
+    """A tier in whole units: from `low` up to but not including `high`; None: unbounded."""
 
     name: str
     low: int
     high: int | None
 
     def overlaps(self, other: Span) -> bool:
-        """Whether somebody could be in both."""
+        """Whether the two overlap."""
         return (self.high is None or other.low < self.high) and (other.high is None or self.low < other.high)
 
 
 def measure_of(eligibility: Mapping[str, Any]) -> str:
-    """What an answer measures: ``amount`` or ``rank``."""
+    """The measure of an answer: ``amount`` or ``rank``."""
     if eligibility["template"] == "free":
         return str(eligibility["measure"])
     return "rank" if eligibility["template"] == "ranks" else "amount"
 
 
 def tier_names(eligibility: Mapping[str, Any]) -> list[str]:
-    """The names of the tiers that an answer comes to, in ascending order of what is measured."""
+    """The names of an answer's tiers, in ascending order of the measure."""
     template = eligibility["template"]
     if template == "free":
         return [tier["name"] for tier in eligibility["tiers"]]
@@ -49,7 +49,7 @@ def tier_names(eligibility: Mapping[str, Any]) -> list[str]:
 
 
 def tiers_of(eligibility: Mapping[str, Any], asset: Asset) -> list[dict[str, Any]]:
-    """The tiers that an answer comes to, those of its template where it names one. asset: the one that it measures."""
+    """The tiers of an answer, or of its template. asset: the one that is measured."""
     template, names = eligibility["template"], tier_names(eligibility)
     if template == "free":
         return [
@@ -69,17 +69,17 @@ def tiers_of(eligibility: Mapping[str, Any], asset: Asset) -> list[dict[str, Any
 
 
 def asset_of(key: str, assets: Sequence[Asset]) -> Asset | None:
-    """The asset of that key; None where there is none."""
+    """The asset of that key; None if there is none."""
     return next((asset for asset in assets if asset["key"] == key), None)
 
 
 def decimals_of(asset: Asset) -> int:
-    """How many digits after the point an amount of it can have: none for NFTs."""
+    """The decimals of an asset's amounts: 0 for NFTs."""
     return int(asset.get("decimals", 0))
 
 
 def bound_problem(text: str, measure: str, asset: Asset) -> str | None:
-    """What is wrong with one end of a tier; None where nothing is."""
+    """The problem of one bound of a tier; None if it is valid."""
     if measure == "amount":
         chain = BY_KEY[asset["chain"]]
         return amount_problem(text, decimals=decimals_of(asset), chain=chain, of=asset["key"])
@@ -89,7 +89,7 @@ def bound_problem(text: str, measure: str, asset: Asset) -> str | None:
 
 
 def span_of(tier: Tier, measure: str, asset: Asset) -> Span:
-    """A tier whose ends have no problem, in whole units."""
+    """A tier with valid bounds, in whole units."""
     decimals = decimals_of(asset) if measure == "amount" else 0
     high = tier.get("below")
     return Span(
@@ -98,7 +98,7 @@ def span_of(tier: Tier, measure: str, asset: Asset) -> Span:
 
 
 def spans_of(tiers: Sequence[Tier], measure: str, asset: Asset) -> list[Span]:
-    """Tiers whose ends have no problem, in whole units."""
+    """Tiers with valid bounds, in whole units."""
     return [span_of(tier, measure, asset) for tier in tiers]
 
 
@@ -113,6 +113,6 @@ def spoken(tier: Tier, measure: str, asset_key: str) -> str:
 
 
 def highest_first(eligibility: Mapping[str, Any]) -> list[str]:
-    """The names of tiers, the one that is hardest to reach first: the largest amount, or the first ranks."""
+    """The names of tiers, hardest to reach first: the largest amount, or the first ranks."""
     names = tier_names(eligibility)
     return names if measure_of(eligibility) == "rank" else names[::-1]

@@ -1,7 +1,7 @@
-"""The wizard: ten states, from nothing to a community that is registered as a DRAFT and deployed.
+"""The wizard: ten states, from nothing to a community that is created as a DRAFT and deployed.
 
-INIT, CHAIN_SELECT, ASSET_CONFIG, ELIGIBILITY_RULES, ROLE_MAPPING and CHANNEL_STRUCTURE ask, REVIEW shows, DEPLOY works;
-COMPLETE and FAILED are ends. What DEPLOY does is in `registration.onboarding.community.deployer`.
+INIT, CHAIN_SELECT, ASSET_CONFIG, ELIGIBILITY_RULES, ROLE_MAPPING and CHANNEL_STRUCTURE are forms, REVIEW is the review, DEPLOY is work;
+COMPLETE and FAILED are ends. The work of DEPLOY is in `registration.onboarding.community.deployer`.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _explained(known: Mapping[str, str]) -> list[Option]:
 
 COMMUNITY = Wizard(
     name="community-onboarding",
-    title="Bring a community in",
-    help="Who belongs to it, what they may do, and where they talk; then it is made.",
+    title="A community",
+    help="Members, permissions and channels; then the community is created.",
     steps=(
         WizardStep(
             "INIT",
@@ -135,7 +135,7 @@ COMMUNITY = Wizard(
         WizardStep(
             "ELIGIBILITY_RULES",
             "Tiers",
-            "Who belongs, and where. A tier begins at `at_least`, and ends before `below`; the last one may have no end. Give "
+            "The tiers of members. A tier begins at `at_least`, and ends before `below`; the last one may have no end. Give "
             "them in ascending order.",
             form=ModelForm(Tiers),
             options=_eligibility_options,
@@ -156,7 +156,7 @@ COMMUNITY = Wizard(
         WizardStep(
             "CHANNEL_STRUCTURE",
             "Channels",
-            "Categories of channels, and which tier can read or write in each. A tier that isn't named can't see it.",
+            "Categories of channels, and which tier can read or write in each. Other tiers can't see it.",
             form=ModelForm(Channels),
             options={
                 "/template": _explained(CHANNEL_TEMPLATES),
@@ -168,12 +168,12 @@ COMMUNITY = Wizard(
             needs=("ELIGIBILITY_RULES",),
         ),
         WizardStep(
-            "REVIEW", "Review", "Is all of this meant? What follows is made at the target.", kind="review"
+            "REVIEW", "Review", "Check everything: the next step creates it at the target.", kind="review"
         ),
         WizardStep(
             "DEPLOY",
             "Deployment",
-            "The roles, channels and permissions are made, all of them or none.",
+            "Creates the roles, channels and permissions, all or none.",
             kind="work",
         ),
     ),

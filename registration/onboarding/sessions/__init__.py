@@ -1,1 +1,1 @@
-"""Guided sessions: one person on the way through a wizard, over days if need be. Start at `registration.onboarding.sessions.sessions`."""
+"""Guided sessions: one person's progress through a wizard, over days if necessary. Start at `registration.onboarding.sessions.sessions`."""

@@ -89,7 +89,7 @@ class LedgerBacking:
         if not isinstance(found, dict) or not isinstance(found.get("name"), str):
             path = layout.log_path(session, layout.SESSIONS)
             raise StoreError(
-                f"{path} is damaged in line 1: it doesn't say which wizard it is of.",
+                f"{path} is damaged in line 1: its wizard is missing.",
                 "Nothing was changed. Look for a backup, or delete the session.",
                 Next(operation="sessions.delete", id=session),
             )

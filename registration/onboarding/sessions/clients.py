@@ -64,7 +64,7 @@ def _read(disk: Disk, directory: int) -> bytes | None:
         return None
     if not _KEY.fullmatch(raw):
         raise StoreError(
-            f"{layout.CLIENT_KEY_FILE} is not a key: 64 hex digits and a line feed are expected.",
-            "Put it back from a backup: sessions that are bound to a client can't be gone on with otherwise.",
+            f"{layout.CLIENT_KEY_FILE} is not a key: expected 64 hex digits and a line feed.",
+            "Restore it from a backup: sessions that are bound to a client can't continue without it.",
         )
     return raw[:-1]

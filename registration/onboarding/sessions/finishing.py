@@ -1,8 +1,8 @@
 """The end of a session: its answers become a manifest, a DRAFT in the registry.
 
-The manifest comes first, and then the session says that it is complete and which manifest that is. Killed in between, the
-session is where it was, and ending it again finds its own manifest: the same document gives the same answer, and another one
-revises it, for as long as it is a DRAFT.
+The manifest is created first, and then the session records that it is complete and names the manifest. Killed in between, the
+session is where it was, and completing it again finds its own manifest: the same document returns the same result, and a
+different one revises it, as long as it is a DRAFT.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class Manifests(Protocol):
 
 
 def finish(registry: Manifests, session: str, actor: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """See to it that the session's manifest is there, with this document. Gives its `id`, `version` and `digest`.
+    """Create the session's manifest with this document, unless it exists. Returns its `id`, `version` and `digest`.
 
     Raises:
-        AlreadyExists: when somebody else's manifest has the id.
+        AlreadyExists: when another manifest has the id.
         Rejected: when the registry's rules refuse it.
     """
     checked = check_document(dict(document), size_bytes_max=registry.document_bytes_max)
@@ -89,10 +89,10 @@ def finish(registry: Manifests, session: str, actor: str, document: Mapping[str,
 
 
 def check_free(registry: Manifests, session: str, document: Mapping[str, Any]) -> None:
-    """See to it that the id of a session's manifest isn't somebody else's, before work is done for it.
+    """Check that the id of a session's manifest is not taken, before work is done for it.
 
     Raises:
-        AlreadyExists: when it is.
+        AlreadyExists: when it is taken.
         Rejected: when the document has no id, or is too large.
     """
     id = id_from_document(check_document(dict(document), size_bytes_max=registry.document_bytes_max).value)
@@ -103,7 +103,7 @@ def check_free(registry: Manifests, session: str, document: Mapping[str, Any]) -
 def _taken(error: AlreadyExists) -> AlreadyExists:
     return AlreadyExists(
         error.problem,
-        "Answer what it is called, or its version, in another way: go back, and on again.",
+        "Change the answer for its name or version: go back, then forward again.",
         **error.details,
     )
 

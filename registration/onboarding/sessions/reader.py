@@ -1,4 +1,4 @@
-"""The reading half of `Sessions`: sessions as of now, by id, by owner, by what they are; their histories and wizards."""
+"""The read operations of `Sessions`: by id, by owner, by filter; histories and wizards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A wizard at work: its sessions' engine and store."""
+    """An open wizard: the engine and store of its sessions."""
 
     wizard: Wizard
     engine: Engine
@@ -41,7 +41,7 @@ class Run:
 
 
 class SessionReader:
-    """What can be asked of the sessions of one registry. See `registration.onboarding.sessions.sessions.Sessions` for the arguments."""
+    """The read operations on the sessions of one registry. See `registration.onboarding.sessions.sessions.Sessions` for the arguments."""
 
     def __init__(
         self,
@@ -72,12 +72,12 @@ class SessionReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of everything. Closing twice is harmless."""
+        """Release everything. Closing twice is harmless."""
         for run in self._runs.values():
             run.store.close()
 
     def get(self, id: str) -> Session:
-        """A session as of now. Renews nothing.
+        """A session as of now. Does not renew it.
 
         Raises:
             NotFound: when there is none.
@@ -85,16 +85,16 @@ class SessionReader:
         return self._look(self._known(id), id)
 
     def get_active(self, scope: str, user: str) -> Session | None:
-        """The active session of an owner (of a scope, where there is one for each); None where there is none.
+        """The active session of an owner (or of a scope, if there is one for each); None if there is none.
 
-        What it costs doesn't grow with the number of sessions.
+        The cost does not grow with the number of sessions.
         """
         return self._active(self.backing.claims.holder(key_of(self.backing.settings.active, scope, user)))
 
     def get_last(self, scope: str, user: str) -> Session | None:
-        """The session that an owner began or started again last, whether it is active or over; None where there is none.
+        """The session that an owner started or restarted last, whether active or ended; None if there is none.
 
-        Costs what `get_active` does.
+        Costs as much as `get_active`.
         """
         id = self.backing.claims.holder(key_of(self.backing.settings.active, scope, user))
         run = self.run_of(id) if id is not None else None
@@ -123,9 +123,9 @@ class SessionReader:
         older_than_s: float | None = None,
         problems: list[RegistrationError] | None = None,
     ) -> Iterator[Session]:
-        """The sessions that are all of that, in the order in which they were begun.
+        """The sessions that match all of these, in the order of their start.
 
-        older_than_s: since their last event. problems: where those that can't be read are put; None: they are raised.
+        older_than_s: since their last event. problems: collects the errors of unreadable sessions; None: they are raised.
         """
         for id in self.backing.ids():
             try:
@@ -148,23 +148,23 @@ class SessionReader:
                 yield session
 
     def stats(self, scope: str | None = None) -> Stats:
-        """How many sessions there are, by state and by wizard, and how many of those that ended are complete."""
+        """The number of sessions by state and by wizard, and the share of ended ones that are complete."""
         return stats_of(self, scope)
 
     def health(self) -> AreaVerification:
-        """Whether all sessions' files are what was written; see `registration.onboarding.sessions.upkeep`."""
+        """Verify the files of all sessions; see `registration.onboarding.sessions.upkeep`."""
         return health_of(self)
 
     def wizard(self, name: str) -> Wizard:
-        """The wizard of that name: the program's own, or one that comes along.
+        """The wizard of that name: one of the program, or a shipped one.
 
         Raises:
-            NotFound: when there is none; the nearest is suggested.
+            NotFound: when there is none; the closest one is suggested.
         """
         return self._wizards.get(name) or shipped(name)
 
     def expire(self, id: str) -> bool:
-        """Record that a session has expired, where it has; whether it did by this call."""
+        """Record that a session has expired, if it has; returns whether this call did."""
         run = self.run_of(check_session_id(id))
         return run is not None and self._tick(run, id)
 
@@ -181,14 +181,14 @@ class SessionReader:
         return rfc3339(self._clock())
 
     def is_older(self, session: Session, seconds: float) -> bool:
-        """Whether nothing happened in a session for that long."""
+        """Whether a session has been idle for that long."""
         return session.updated_at <= self._ago(seconds)
 
     def _ago(self, seconds: float) -> str:
         return rfc3339(max(0, self._clock() - int(seconds * 1e9)))
 
     def _run(self, wizard: Wizard) -> Run:
-        """A wizard at work; made once."""
+        """The open wizard; opened once."""
         key = (wizard.name, wizard.identity.get("digest"))
         with self._mutex:
             known = self._runs.get(key)
@@ -205,7 +205,7 @@ class SessionReader:
             return run
 
     def run_of(self, id: str) -> Run | None:
-        """The wizard that a session was begun with, at work; None where it was never begun."""
+        """The open wizard of a session; None if the session was never started."""
         begun = self.backing.begun_with(id)
         if begun is None:
             return None
@@ -241,7 +241,7 @@ class SessionReader:
             return self._run(self.wizard(name))
         except NotFound:
             raise NotFound(
-                f"{id} is a session of the wizard {name!r}, which isn't here.",
+                f"{id} is a session of the wizard {name!r}, which is not available here.",
                 "Open it with the program that has that wizard: `Sessions(…, wizards=…)`.",
             ) from None
 

@@ -1,4 +1,4 @@
-"""What sessions refuse, and in which words: what is wrong, and the command to type next."""
+"""The refusals of sessions: the problem, and the next command."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 
 
 def not_yours(session: Session, by: Caller) -> NotYours:
-    """The error that says whose a session is."""
+    """The error for an actor who is not the owner."""
     return NotYours(
         f"{session.id} belongs to {session.user!r} in the scope {session.scope!r}, not to {by.user!r} in {by.scope!r}.",
-        "Only its owner may act on it. Begin one of your own.",
+        "Only its owner may act on it. Start your own.",
         Next(operation="sessions.start", missing=("wizard",)),
         session=session.id,
     )
 
 
 def wrong_client(session: Session) -> NotYours:
-    """The error that says that a session is bound."""
+    """The error for another client than the one that the session is bound to."""
     return NotYours(
         f"{session.id} is bound to another client.",
-        "Go on from the client that it was bound to.",
+        "Continue from the client that it is bound to.",
         Next(operation="sessions.resume", id=session.id, missing=("client",)),
         session=session.id,
     )
 
 
 def active_already(other: Session, active: Active) -> SessionActive:
-    """The error that says which session is in the way of a second one."""
+    """The error that another session is active."""
     if active == "user":
-        problem = f"{other.user!r} has an active session in the scope {other.scope!r} already: {other.id}, at {other.state}."
+        problem = f"{other.user!r} already has an active session in the scope {other.scope!r}: {other.id}, at {other.state}."
     else:
-        problem = f"The scope {other.scope!r} has an active session already: {other.id}, of {other.user!r}, at {other.state}."
+        problem = f"The scope {other.scope!r} already has an active session: {other.id}, of {other.user!r}, at {other.state}."
     return SessionActive(
         problem,
-        "Go on with it, or end it.",
+        "Continue it, or end it.",
         Next(operation="sessions.resume", id=other.id),
         Next(operation="sessions.cancel", id=other.id),
         session=other.id,
@@ -64,10 +64,10 @@ def active_already(other: Session, active: Active) -> SessionActive:
 
 
 def no_way(session: Session, what: str) -> Rejected:
-    """The error that says that the wizard has no such way from where the session is."""
+    """The error that the wizard has no such transition from the session's step."""
     return Rejected(
-        f"{session.id} stands at {session.state}, and can't {what} from there.",
-        "Look where it can go.",
+        f"{session.id} is at {session.state}, and can't {what} from there.",
+        "See the possible steps.",
         Next(operation="sessions.show", id=session.id),
         session=session.id,
         state=session.state,
@@ -75,17 +75,17 @@ def no_way(session: Session, what: str) -> Rejected:
 
 
 def no_jump(session: Session, step: str, review: str) -> Rejected:
-    """The error that says from where one jumps."""
+    """The error that the session can't jump from its step."""
     return Rejected(
-        f"{session.id} stands at {session.state}, and there is no jump to {step} from there.",
-        f"Jump to {review} first, where all is answered; otherwise go back and on, step by step.",
+        f"{session.id} is at {session.state}, and can't jump to {step} from there.",
+        f"If everything is answered, jump to {review} first; otherwise go back and forward step by step.",
         session=session.id,
         state=session.state,
     )
 
 
 def in_words(refusal: GuardRefused, session: str, at: str | None = None) -> RegistrationError:
-    """What guards said, in the words of sessions. at: where the session stands."""
+    """Translate the refusal of a guard. at: the session's step."""
     wrong = {one["guard"]: one for one in refusal.details["verdicts"] if not one["agrees"]}
     for guard in ("owner", "client"):
         if guard in wrong:
@@ -102,7 +102,7 @@ def in_words(refusal: GuardRefused, session: str, at: str | None = None) -> Regi
 
 
 def check_step(wizard: Wizard, name: str) -> None:
-    """Raises InvalidArgument unless the wizard has a step of that name; the nearest is suggested."""
+    """Raises InvalidArgument unless the wizard has a step of that name; the closest one is suggested."""
     if not wizard.has_step(name):
         known = [step.name for step in wizard.steps]
         raise InvalidArgument(
@@ -114,10 +114,10 @@ def check_step(wizard: Wizard, name: str) -> None:
 
 
 def invalid(session: str, found: Mapping[str, list[Problem]], at: str | None = None) -> InvalidAnswer:
-    """The error that names all that is wrong with answers. at: where the session stands."""
+    """The error that lists all problems of answers. at: the session's step."""
     listed = [f"{step}{one.at}: {one.problem}" for step, problems in found.items() for one in problems]
     return InvalidAnswer(
-        f"{session} can't take that: {'; '.join(listed)}.",
+        f"Invalid answer for {session}: {'; '.join(listed)}.",
         "Correct it and answer again." if at is None or at in found else "Go back there and answer again.",
         session=session,
         problems=listed,
@@ -130,17 +130,19 @@ def invalid(session: str, found: Mapping[str, list[Problem]], at: str | None = N
 
 
 def ended(session: Session) -> SessionEnded:
-    """The error that says how a session is over, and what can be done."""
+    """The error that a session has ended, with the remedy."""
     kind = SessionExpired if session.state == EXPIRED else SessionEnded
     stopped = session.stopped or {}
     if session.state == EXPIRED:
-        how = f"has expired: it was left alone at {stopped.get('at')} until {session.expires_at or session.updated_at}"
+        how = f"has expired: it was idle at {stopped.get('at')} until {session.expires_at or session.updated_at}"
     else:
-        how = f"is over: it is {session.state}" + (f" ({stopped['reason']})" if stopped.get("reason") else "")
-    next_step, step = "Begin another one.", Next(operation="sessions.start", missing=("wizard",))
+        how = f"has ended: it is {session.state}" + (
+            f" ({stopped['reason']})" if stopped.get("reason") else ""
+        )
+    next_step, step = "Start another one.", Next(operation="sessions.start", missing=("wizard",))
     if session.can_restart:
         next_step, step = (
-            "Start it again, with its answers.",
+            "Restart it, with its answers.",
             Next(operation="sessions.restart", id=session.id),
         )
     facts = {"session": session.id, "state": session.state, "stopped": dict(stopped)}
@@ -148,21 +150,21 @@ def ended(session: Session) -> SessionEnded:
 
 
 def elsewhere(session: Session, step: str) -> InvalidAnswer:
-    """The error that says that the session is at another step than the answer."""
+    """The error that the answer is for another step than the session's."""
     return InvalidAnswer(
-        f"{session.id} stands at {session.state}, and the answer is to {step}.",
-        "It was continued meanwhile. Look where it is.",
+        f"{session.id} is at {session.state}, but the answer is for {step}.",
+        "It was continued elsewhere. See its current step.",
         Next(operation="sessions.show", id=session.id),
         session=session.id,
-        problems=[f"{step}: the session stands at {session.state}"],
+        problems=[f"{step}: the session is at {session.state}"],
     )
 
 
 def not_found(id: str) -> NotFound:
-    """The error that says that there is no such session."""
+    """The error that there is no such session."""
     return NotFound(
         f"There is no session {id!r}.",
-        "List those that there are.",
+        "See the list of existing ones.",
         Next(operation="sessions.list"),
         session=id,
     )

@@ -1,4 +1,4 @@
-"""One session as it stands, who acts on it, and its id."""
+"""One session, the caller who acts on it, and its id."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who acts. user: the one that sessions belong to. scope: what they belong to besides, such as a community's server.
+    """The caller. user: the owner of sessions. scope: a group that they also belong to, such as a community's server.
 
-    client: an address or a fingerprint; only a keyed hash of it is ever kept.
+    client: an address or a fingerprint; only a keyed hash of it is stored.
     """
 
     user: str
@@ -34,12 +34,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it stood after `version` events, and as of the time of the call: past `expires_at` it is EXPIRED.
+    """A session after `version` events, as of the time of the call: past `expires_at` it is EXPIRED.
 
-    wizard: the one that it runs. scope, user, community, created_at: never change. attempt: which run through the steps it
-    is, from 1. answers: by step. draft: by step, what was answered of it so far. expires_at: RFC 3339; None where it doesn't expire. client: the keyed hash of the one that it is bound to.
-    stopped: where it failed or expired (`at`), and why (`reason`). work: what was last recorded of each thing that is done
-    outside, by key, in order. manifest: `id`, `version` and `digest` of the one that it ended in.
+    wizard: its wizard. scope, user, community, created_at: never change. attempt: the number of times that it was started,
+    from 1. answers: by step. draft: by step, the incomplete answer. expires_at: RFC 3339; None if it does not expire.
+    client: the keyed hash of the client that it is bound to.
+    stopped: the step at which it failed or expired (`at`), and the `reason`. work: by key, in order, the last record of each
+    external action. manifest: `id`, `version` and `digest` of the resulting manifest.
     """
 
     id: str
@@ -62,7 +63,7 @@ class Session:
 
     @property
     def is_active(self) -> bool:
-        """Whether it can go on: it isn't complete, failed, expired or cancelled."""
+        """Whether it can continue: it is not complete, failed, expired or cancelled."""
         return self.state not in ENDED
 
     @property
@@ -72,22 +73,22 @@ class Session:
 
     @property
     def can_restart(self) -> bool:
-        """Whether it can be started again."""
+        """Whether it can be restarted."""
         return self.state in (FAILED, EXPIRED)
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """Its progress."""
         return progress_of(self.wizard, self.state, self.answers, (self.stopped or {}).get("at"))
 
     @property
     def title(self) -> str:
-        """How people call where it is."""
+        """The title of its step."""
         return display_name(self.wizard, self.state)
 
 
 def session_of(wizard: Wizard, state: StateSnapshot, now: str) -> Session:
-    """The session that a stream's state says. now: RFC 3339; what is due by then counts as recorded."""
+    """The session of a stream's state. now: RFC 3339; time-outs due by then count as recorded."""
     facts = state.detached().facts
     owner = facts.get("owner") or {}
     expires_at = facts.get("due", {}).get("expire")
@@ -126,15 +127,15 @@ def new_session_id(unix_ns: int, randomness: bytes) -> str:
 
 
 def check_session_id(text: object) -> str:
-    """Give `text` back where it is a session's id.
+    """Return `text` if it is a valid session id.
 
     Raises:
-        InvalidArgument: when it isn't.
+        InvalidArgument: when it is invalid.
     """
     if not isinstance(text, str) or not _ID.fullmatch(text):
         raise InvalidArgument(
-            f"{text if isinstance(text, str) and len(text) < 80 else type(text).__name__!r} is not a session's id.",
-            "It looks like wiz_20261121093000123_0a1b2c3d4e5f6g7h. List those that there are.",
+            f"{text if isinstance(text, str) and len(text) < 80 else type(text).__name__!r} is an invalid session id.",
+            "It looks like wiz_20261121093000123_0a1b2c3d4e5f6g7h. See the list of existing ones.",
             Next(operation="sessions.list"),
         )
     return text

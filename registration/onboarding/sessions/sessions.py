@@ -1,16 +1,16 @@
-"""`Sessions`: guided sessions of a registry. Begun, answered step by step, left, resumed, and ended in a manifest.
+"""`Sessions`: guided sessions of a registry. Started, answered step by step, left, resumed, and completed with a manifest.
 
-The façade. A session is a stream on the same engine as manifests, so it has its history, its recovery and its conflicts for
-nothing; what may be done in it is decided by the lifecycle of its wizard (`registration.onboarding.wizards.statechart`), on the state
-that its log says, also where two processes act at once.
+The façade. A session is a stream on the same engine as manifests, so history, recovery and conflict detection come for
+free; the lifecycle of its wizard (`registration.onboarding.wizards.statechart`) decides what is allowed, on the state
+in its log, even if two processes act at once.
 
-What it promises besides:
+Further guarantees:
 
-- Only the owner acts on a session; where it is bound to a client, only from there.
-- An owner has at most one active session (or a scope has, by the settings), whoever begins several at once.
-- A session that was left alone for too long is EXPIRED, whether anybody recorded that or not. Every act of its owner renews
-  its time. It can be started again, with its answers.
-- What was answered is on the disk when a call returns.
+- Only the owner acts on a session; if it is bound to a client, only from there.
+- An owner has at most one active session (or a scope has, by the settings), even if several are started at once.
+- A session that was idle for too long is EXPIRED, whether that was recorded or not. Every act of its owner renews
+  its time. It can be restarted, with its answers.
+- Answers are on the disk when a call returns.
 """
 
 from __future__ import annotations
@@ -110,17 +110,17 @@ class Sessions(SessionReader):
         community: str | None = None,
         answers: Answers | None = None,
     ) -> Session:
-        """Begin a session. The same id again, with the same request, gives the session that it began.
+        """Start a session. The same id again, with the same request, returns the same session.
 
-        session: its id; None: a new one. community: what it is about. answers: by step, what to propose; each is looked at
+        session: its id; None: a new one. community: its subject. answers: by step, suggested answers; each is validated
         when its step is answered.
 
         Raises:
             SessionActive: when there is an active one; `details["session"]` is its id.
-            Rejected: when a library that the wizard needs is not installed; so from `resume` and `process` too.
-            AlreadyExists: when the id is somebody else's.
+            Rejected: when a library that the wizard needs is not installed; also from `resume` and `process`.
+            AlreadyExists: when the id belongs to another session.
             NotFound: when there is no such wizard.
-            LockTimeout: when somebody else was beginning one all the time.
+            LockTimeout: when waiting for another start timed out.
         """
         run = self._run(wizard if isinstance(wizard, Wizard) else self.wizard(wizard))
         run.wizard.require_installed()
@@ -136,11 +136,11 @@ class Sessions(SessionReader):
             return self._begin(run, id, by, community, answers)
 
     def resume(self, id: str, by: Caller) -> Session:
-        """Go on with a session of one's own; its time is renewed.
+        """Continue one's own session; its time is renewed.
 
         Raises:
-            NotYours: when it is somebody else's, or bound to another client.
-            SessionExpired, SessionEnded: when it is over.
+            NotYours: when it belongs to another user, or is bound to another client.
+            SessionExpired, SessionEnded: when it has ended.
         """
         run, session = self._opened(id, by)
         run.wizard.require_installed()
@@ -149,7 +149,7 @@ class Sessions(SessionReader):
         return self._act(run, session, "extend", by)
 
     def resume_active(self, by: Caller) -> Session:
-        """Go on with the active session of an owner.
+        """Continue the active session of an owner.
 
         Raises:
             NotFound: when there is none.
@@ -159,7 +159,7 @@ class Sessions(SessionReader):
         if found is None:
             raise NotFound(
                 f"{by.user!r} has no active session in the scope {by.scope!r}.",
-                "Begin one.",
+                "Start one.",
                 Next(operation="sessions.start", missing=("wizard",)),
             )
         return self.resume(found.id, by)
@@ -174,13 +174,13 @@ class Sessions(SessionReader):
         expected_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> Session:
-        """Answer the step that a session stands at, and go on to the next one. The review, and work, are answered by ``{}``.
+        """Answer the current step of a session, and continue to the next one. The review, and work, are answered by ``{}``.
 
-        step: where the answer belongs; it is refused where the session is elsewhere by now. At the end, the answers become a
+        step: the step of the answer; refused if the session is at another one. At the end, the answers become a
         manifest. At work, the work is done.
 
         Raises:
-            InvalidAnswer: when something is wrong with the answer, or with earlier ones by now; all of it is named.
+            InvalidAnswer: when the answer is invalid, or an earlier one has become so; all problems are listed.
             NotYours, SessionExpired, SessionEnded: as `resume`.
             VersionConflict: when it is not at the expected version.
             WorkFailed: when the work failed and was undone, or the registry refused the manifest after it; the session is FAILED.
@@ -205,7 +205,7 @@ class Sessions(SessionReader):
         if onward is None:
             context |= self._manifest(run, session, by)
         elif wizard.step(at).kind == "review" and self._registry is not None and wizard.result is not None:
-            check_free(self._registry, id, wizard.document(session.answers))  # before work is done for it
+            check_free(self._registry, id, wizard.document(session.answers))  # before any work is done
         return self._act(
             run,
             session,
@@ -217,7 +217,7 @@ class Sessions(SessionReader):
         )
 
     def back(self, id: str, by: Caller) -> Session:
-        """Go back to the step before; what was answered stays.
+        """Go back to the previous step; answers are kept.
 
         Raises:
             Rejected: when there is none.
@@ -230,12 +230,12 @@ class Sessions(SessionReader):
         return self._act(run, session, action_to(run.wizard, session.state, "back", target), by)
 
     def goto(self, id: str, step: str, by: Caller) -> Session:
-        """From the review to any step; or from any step to the review, once all is answered.
+        """Jump from the review to any step; or from any step to the review, once everything is answered.
 
         Raises:
             InvalidArgument: when there is no such step.
-            InvalidAnswer: when something is missing for the review, or wrong by now.
-            Rejected: when there is no way there from here.
+            InvalidAnswer: when an answer is missing for the review, or has become invalid.
+            Rejected: when there is no transition to it.
             NotYours, SessionExpired, SessionEnded: as `resume`.
         """
         run, session = self._opened(id, by)
@@ -249,10 +249,10 @@ class Sessions(SessionReader):
         return self._act(run, session, f"goto_{step}", by)
 
     def update(self, id: str, step: str, answer: Answer, by: Caller) -> Session:
-        """Correct what was answered to any step, staying where the session is.
+        """Correct the answer of any step, without moving the session.
 
         Raises:
-            InvalidAnswer: when something is wrong with the answer.
+            InvalidAnswer: when the answer is invalid.
             InvalidArgument, NotYours, SessionExpired, SessionEnded: as `goto`.
         """
         run, session = self._opened(id, by)
@@ -264,10 +264,10 @@ class Sessions(SessionReader):
         return self._act(run, session, "update", by, context={"answers": {step: kept}})
 
     def draft(self, id: str, answer: Answer, by: Caller) -> Session:
-        """Keep what was answered of a step so far. It needn't be whole, and isn't looked at, but for secrets.
+        """Store an incomplete answer of a step. It is not validated, except for secrets.
 
         Raises:
-            InvalidAnswer: when it is no JSON object of at most 64 KiB, or may hold a secret.
+            InvalidAnswer: when it is not a JSON object of at most 64 KiB, or may contain a secret.
             NotYours, SessionExpired, SessionEnded: as `resume`.
         """
         run, session = self._opened(id, by)
@@ -281,7 +281,7 @@ class Sessions(SessionReader):
         return self.resume(id, by)
 
     def bind(self, id: str, by: Caller) -> Session:
-        """Bind a session to the caller's client, once and for good.
+        """Bind a session to the caller's client, permanently.
 
         Raises:
             InvalidArgument: when the caller has no client.
@@ -290,18 +290,18 @@ class Sessions(SessionReader):
         """
         run, session = self._opened(id, by)
         if not by.client:
-            raise InvalidArgument("No client was named to bind the session to.", "Give `Caller(client=…)`.")
+            raise InvalidArgument("No client was given to bind the session to.", "Give `Caller(client=…)`.")
         return self._act(run, session, "bind", by)
 
     # -- ending ----------------------------------------------------------------------------------------------
 
     def cancel(self, id: str, by: Caller) -> Session:
-        """End a session for good. Raises: as `resume`; and Rejected while work is being done."""
+        """End a session permanently. Raises: as `resume`; and Rejected while work is being done."""
         run, session = self._opened(id, by)
         return self._act(run, session, "cancel", by)
 
     def fail(self, id: str, reason: str, by: Caller) -> Session:
-        """Give a session up, saying why; it can be started again. What work has done is undone first.
+        """Mark a session as failed, with a reason; it can be restarted. Completed work is undone first.
 
         Raises:
             InvalidArgument: when no reason is given.
@@ -310,27 +310,27 @@ class Sessions(SessionReader):
         """
         run, session = self._opened(id, by)
         if not reason.strip():
-            raise InvalidArgument("A session fails for a reason, and none was given.", "Say why.")
+            raise InvalidArgument("Failing a session requires a reason.", "Give the reason.")
         if run.wizard.step(session.state).kind == "work":
             self._worker(session).undo(self._order(run, session, by))
             session = self._look(run, id)
         return self._act(run, session, "fail", by, reason=reason)
 
     def restart(self, id: str, by: Caller, *, keep_answers: bool = True) -> Session:
-        """Start a session that failed or expired again, at its first step.
+        """Restart a failed or expired session, at its first step.
 
-        keep_answers: whether what was answered is proposed again.
+        keep_answers: whether the answers become suggestions.
 
         Raises:
-            SessionActive: when another one is active by now.
-            SessionEnded: when it is complete or cancelled. Rejected: when it is going on.
+            SessionActive: when another one has become active.
+            SessionEnded: when it is complete or cancelled. Rejected: when it is active.
             NotYours: as `resume`.
         """
         run, session = self._opened(id, by, over=True)
         run.wizard.require_installed()
         if session.is_active:
             raise Rejected(
-                f"{id} is going on: it stands at {session.state}.",
+                f"{id} is active: it is at {session.state}.",
                 "Resume it.",
                 Next(operation="sessions.resume", id=id),
             )
@@ -343,9 +343,9 @@ class Sessions(SessionReader):
             return self._act(run, session, "restart", by, context=context)
 
     def delete(self, id: str, by: Caller | None = None) -> bool:
-        """Remove a session for good, its history included; False where there is none. The manifest that it ended in stays.
+        """Delete a session, including its history; False if there is none. Its manifest stays.
 
-        by: only its owner may; None: whoever keeps the registry, who may also remove one that can't be read.
+        by: only the owner may; None: the operator of the registry, who may also delete an unreadable one.
 
         Raises:
             NotYours: as `resume`.
@@ -363,13 +363,13 @@ class Sessions(SessionReader):
         return run.store.delete(id)
 
     def delete_scope(self, scope: str) -> int:
-        """Remove all sessions of a scope, as its keeper. How many there were."""
+        """Delete all sessions of a scope, as its operator. Returns their number."""
         return sum(self.delete(session.id) for session in self.query(scope=scope))
 
     # -- upkeep ----------------------------------------------------------------------------------------------
 
     def cleanup_expired(self, *, delete_after_s: float | None = None) -> Cleanup:
-        """Record all that has expired, and remove what ended that long ago; see `registration.onboarding.sessions.upkeep`."""
+        """Record all expiries, and delete sessions that ended that long ago; see `registration.onboarding.sessions.upkeep`."""
         return cleanup_expired(self, delete_after_s=delete_after_s)
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ class Sessions(SessionReader):
         return new_session_id(self._clock(), randomness)
 
     def _opened(self, id: str, by: Caller, *, over: bool = False) -> tuple[Run, Session]:
-        """A session of the caller's, to act on. over: also where it has ended. What is due is recorded."""
+        """A session of the caller, to act on. over: even if it has ended. Due time-outs are recorded."""
         run = self._known(id)
         session = self._look(run, id)
         self._check_owner(session, by)
@@ -389,15 +389,15 @@ class Sessions(SessionReader):
             raise ended(session)
         if session.is_active and not run.wizard.has_step(session.state):
             raise Rejected(
-                f"{id} stands at {session.state}, which its wizard {run.wizard.name!r} doesn't have any more.",
-                "Delete it, and begin another.",
+                f"{id} is at {session.state}, which its wizard {run.wizard.name!r} no longer has.",
+                "Delete it, and start another.",
             )
         return run, session
 
     def _check_owner(self, session: Session, by: Caller) -> None:
-        """Before anything is said of the session. The guards of its lifecycle have the last word, on its latest state."""
+        """Checked before anything about the session is revealed. The guards of its lifecycle decide finally, on its latest state."""
         if (session.scope, session.user) != (by.scope, by.user):
-            _log.warning("%s: refused to %r in scope %r, whose it isn't", session.id, by.user, by.scope)
+            _log.warning("%s: refused to %r in scope %r: not the owner", session.id, by.user, by.scope)
             raise not_yours(session, by)
         if session.bound and session.client != self._client(session.id, by):
             _log.warning("%s: refused to %r: it is bound to another client", session.id, by.user)
@@ -407,7 +407,7 @@ class Sessions(SessionReader):
         return None if by.client is None else client_hash(self.backing.client_key(), id, by.client)
 
     def _refuse_second(self, holder: str | None, id: str) -> None:
-        """Under the claim's lock: nobody begins another one, and what has expired is recorded, so that it stays so."""
+        """Under the lock of the key: no other session is started, and expiry is recorded, so that it is final."""
         if holder is None or holder == id:
             return
         self.expire(holder)
@@ -445,8 +445,8 @@ class Sessions(SessionReader):
     ) -> Session:
         session = self.get(id)
         if begun != run.wizard.identity or (session.scope, session.user) != (by.scope, by.user):
-            raise AlreadyExists(f"{id} was begun already, for another wizard or owner.", "Choose another id.")
-        with suppress(AlreadyExists):  # its key was forgotten by now: it is the very session all the same
+            raise AlreadyExists(f"{id} already exists, for another wizard or owner.", "Choose another id.")
+        with suppress(AlreadyExists):  # its idempotency key has been dropped: it is the same session anyway
             self._begin(run, id, by, community, answers)
         return self.get(id)
 
@@ -481,7 +481,7 @@ class Sessions(SessionReader):
         except IllegalTransition:
             now = self._look(run, session.id)
             if not now.is_active and session.is_active:
-                raise ended(now) from None  # it ended while this was being decided
+                raise ended(now) from None  # it ended in the meantime
             raise no_way(now, action.partition("_")[0]) from None
 
     def _command(
@@ -496,7 +496,7 @@ class Sessions(SessionReader):
         return session_of(run.wizard, result.state, self._now())
 
     def _manifest(self, run: Run, session: Session, by: Caller) -> dict[str, Any]:
-        """What a session ends in. Where the registry refuses it after work was done, that is undone, and the session fails."""
+        """Create the manifest of a session. If the registry refuses it after work was done, that is undone, and the session fails."""
         if self._registry is None or run.wizard.result is None:
             return {}
         document = run.wizard.document(session.answers)
@@ -512,8 +512,8 @@ class Sessions(SessionReader):
     def _worker(self, session: Session) -> Worker:
         if session.state not in self._workers:
             raise Rejected(
-                f"{session.id} stands at {session.state}, and nobody here does that work.",
-                "Go on with the program that does: `Sessions(…, workers=…)`.",
+                f"{session.id} is at {session.state}, and this program has no worker for it.",
+                "Continue it with the program that has one: `Sessions(…, workers=…)`.",
                 session=session.id,
             )
         return self._workers[session.state]
@@ -528,7 +528,7 @@ class Sessions(SessionReader):
         return Work(session.id, session.state, session.attempt, answers, document, dict(session.work), write)
 
     def _work(self, run: Run, session: Session, by: Caller) -> Session:
-        """Do the work of the step that a session stands at. Where it fails, the session does."""
+        """Do the work of the current step of a session. If it fails, the session fails."""
         try:
             self._worker(session).do(self._order(run, session, by))
         except WorkFailed as failure:
@@ -536,9 +536,9 @@ class Sessions(SessionReader):
         return self._look(run, session.id)
 
     def _failed(self, run: Run, session: Session, by: Caller, failure: WorkFailed) -> WorkFailed:
-        """Let a session fail for what its work failed for; the failure, with what to do next."""
+        """Fail a session for the reason of its work; returns the error, with the next step."""
         self._act(run, session, "fail", by, reason=failure.problem)
-        failure.next_step = "Start it again, with its answers."
+        failure.next_step = "Restart it, with its answers."
         failure.next = (Next(operation="sessions.restart", id=session.id),)
         return failure
 
@@ -546,7 +546,5 @@ class Sessions(SessionReader):
 def _proposed(step: str, answer: Answer) -> dict[str, Any]:
     kept, problems = as_json(answer)
     if problems:
-        raise InvalidArgument(
-            f"What is proposed for {step} can't be kept: {problems[0]}.", "Propose a JSON object."
-        )
+        raise InvalidArgument(f"The draft for {step} can't be stored: {problems[0]}.", "Pass a JSON object.")
     return kept

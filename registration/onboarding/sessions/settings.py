@@ -1,15 +1,15 @@
-"""What a registry says of its sessions, in `sessions.toml`, written by people: how long they live, how many may be active.
+"""The session settings of a registry, in `sessions.toml`, written by people: time to live, and active sessions.
 
 ::
 
-    time_to_live = "24h"          # how long a session may be left alone; 15m, or what its wizard says, where it isn't said
+    time_to_live = "24h"          # how long a session may be idle; default: that of its wizard, or 15m
     active = "user"               # one active session for each "user" of a scope, or one for each "scope"
 
     [wizards.mcp-server]
     time_to_live = "2h"
 
-It is read when a registry's sessions are opened. A session that goes on under another time to live has it from its next
-event on; `active` counts for what is begun from then on.
+It is read when a registry's sessions are opened. A changed time to live applies to a session from its next
+event on; `active` applies to sessions that are started from then on.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Active = Literal["user", "scope"]
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """time_to_live: instead of the wizards' own. active: whose one active session there is. by_wizard: as `time_to_live`.
+    """time_to_live: overrides the wizards' own. active: the scope of the one active session. by_wizard: as `time_to_live`.
 
     Raises:
-        InvalidArgument: when a time is none, or `active` is another word.
+        InvalidArgument: when a duration or `active` is invalid.
     """
 
     time_to_live: str | None = None
@@ -46,7 +46,7 @@ class SessionSettings:
         times = {"time_to_live": self.time_to_live}
         times |= {f"wizards.{name}.time_to_live": said for name, said in self.by_wizard.items()}
         problems = [
-            f"{path}: {said!r} is no time; {DURATION_FORM}"
+            f"{path}: invalid duration {said!r}; {DURATION_FORM}"
             for path, said in times.items()
             if said is not None and (not isinstance(said, str) or duration_s(said) is None)
         ]
@@ -61,11 +61,11 @@ class SessionSettings:
 
 
 def read_settings(disk: Disk, root: str) -> SessionSettings:
-    """What the registry at `root` says.
+    """The settings of the registry at `root`.
 
     Raises:
-        InvalidArgument: when it can't be meant; every problem is named.
-        StoreError: when it can't be read.
+        InvalidArgument: when they are invalid; every problem is listed.
+        StoreError: when they can't be read.
     """
     path = f"{root}/{layout.SESSION_SETTINGS_FILE}"
     try:
@@ -85,15 +85,11 @@ def read_settings(disk: Disk, root: str) -> SessionSettings:
 
 def _meant(said: Mapping[str, Any]) -> SessionSettings:
     wizards = said.get("wizards", {})
-    problems = [
-        f"{name}: there is no such member" for name in said.keys() - {"time_to_live", "active", "wizards"}
-    ]
+    problems = [f"{name}: unknown member" for name in said.keys() - {"time_to_live", "active", "wizards"}]
     if not isinstance(wizards, Mapping) or not all(isinstance(one, Mapping) for one in wizards.values()):
-        problems, wizards = [*problems, "wizards: a table for each wizard is expected"], {}
+        problems, wizards = [*problems, "wizards: expected a table for each wizard"], {}
     for name, one in wizards.items():
-        problems += [
-            f"wizards.{name}.{other}: there is no such member" for other in one.keys() - {"time_to_live"}
-        ]
+        problems += [f"wizards.{name}.{other}: unknown member" for other in one.keys() - {"time_to_live"}]
     if problems:
         raise _wrong(sorted(problems))
     times = {name: one["time_to_live"] for name, one in wizards.items() if "time_to_live" in one}
@@ -102,7 +98,7 @@ def _meant(said: Mapping[str, Any]) -> SessionSettings:
 
 def _wrong(problems: list[str]) -> InvalidArgument:
     return InvalidArgument(
-        f"The settings of sessions can't be meant: {'; '.join(problems)}.",
-        f"Mend {layout.SESSION_SETTINGS_FILE}.",
+        f"Invalid session settings: {'; '.join(problems)}.",
+        f"Fix {layout.SESSION_SETTINGS_FILE}.",
         problems=problems,
     )

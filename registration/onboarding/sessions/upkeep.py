@@ -1,6 +1,6 @@
-"""What a registry's keeper asks of its sessions: how many there are, what has expired, whether all is what was written.
+"""Maintenance of sessions: statistics, expiry, deletion and verification.
 
-All of it goes through every session, once. A session that can't be read is told of, and ends nothing.
+Each reads every session once. An unreadable session is reported, and does not stop the others.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts. by_state, by_wizard: most first. completed_percent: of those that ended, how many are complete.
+    """Counts. by_state, by_wizard: most first. completed_percent: the share of ended sessions that are complete.
 
-    oldest_active: when the one that was left alone for longest was last acted on; RFC 3339. unreadable: how many can't be read.
+    oldest_active: the last activity of the longest idle session; RFC 3339. unreadable: the number of unreadable sessions.
     """
 
     total: int
@@ -39,7 +39,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """What cleaning up came to. expired: the ids of those whose expiry was recorded. deleted: of those that were removed."""
+    """The result of a cleanup. expired: the ids of sessions whose expiry was recorded. deleted: of those that were deleted."""
 
     looked_at: int
     expired: tuple[str, ...]
@@ -71,9 +71,9 @@ def stats_of(sessions: SessionReader, scope: str | None = None) -> Stats:
 
 
 def cleanup_expired(sessions: Sessions, *, delete_after_s: float | None = None) -> Cleanup:
-    """Record the expiry of every session that has expired, and remove what ended longer ago than that, in seconds.
+    """Record the expiry of every expired session, and delete sessions that ended more than that many seconds ago.
 
-    Nothing depends on it: a session expires by itself, whether that is recorded or not.
+    Optional: a session expires by itself, whether that is recorded or not.
     """
     problems: list[RegistrationError] = []
     expired, deleted, looked_at = [], [], 0
@@ -89,7 +89,7 @@ def cleanup_expired(sessions: Sessions, *, delete_after_s: float | None = None) 
                 and sessions.delete(session.id)
             ):
                 deleted.append(session.id)
-        except RegistrationError as problem:  # said, and the others are looked at
+        except RegistrationError as problem:  # reported, and the others are checked
             problems.append(problem)
     return Cleanup(looked_at, tuple(expired), tuple(deleted), tuple(problems))
 

@@ -1,7 +1,7 @@
-"""Work: what a wizard does outside of its session, after the review; a deployment, say. Recorded step by step.
+"""Work: the external actions of a wizard after the review, such as a deployment. Recorded step by step.
 
-A worker records what it is about to do, and that it is done, in the session's own log. So whoever goes on after a crash
-knows how far it came, and the keys it records things under keep anything from being done twice.
+A worker records each action before and after it, in the session's own log. So after a crash it is
+known how far it got, and the keys of the records keep anything from being done twice.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Work:
-    """What is to be done. session, step: where. attempt: which run through the session's steps it is, from 1.
+    """The work to do. session, step: its origin. attempt: the session's attempt, from 1.
 
-    answers: those that count. document: what they come to. records: by key, in order, what was last recorded.
+    answers: without skipped steps. document: the resulting manifest. records: by key, in order, the last record.
     """
 
     session: str
@@ -30,7 +30,7 @@ class Work:
     _write: Callable[[str, Mapping[str, Any]], None]
 
     def record(self, key: str, **said: Any) -> None:
-        """Record something under a key, on the disk: the last that was recorded under it is what `records` has.
+        """Record something under a key, durably: `records` has the last record of each key.
 
         Raises:
             VersionConflict, StoreError: as any write to the session.
@@ -40,10 +40,10 @@ class Work:
 
 
 class Worker(Protocol):
-    """Who does the work of a step."""
+    """Does the work of a step."""
 
     def do(self, work: Work) -> None:
-        """Do all of it, going on from what is recorded; done twice, it is done once.
+        """Do all of it, continuing from the records; idempotent.
 
         Raises:
             WorkFailed: when it can't be done, and everything was undone.
@@ -51,7 +51,7 @@ class Worker(Protocol):
         """
 
     def undo(self, work: Work) -> None:
-        """Undo all that is recorded as done, going on from where that was left.
+        """Undo everything that is recorded as done, continuing where an earlier call stopped.
 
         Raises:
             WorkStuck: when that can't be done now.

@@ -1,1 +1,1 @@
-"""Wizards: guided questions as data, whose answers end in a manifest. Start at `registration.onboarding.wizards.wizard`."""
+"""Wizards: guided questions as data, whose answers become a manifest. Start at `registration.onboarding.wizards.wizard`."""

@@ -1,6 +1,6 @@
 """The wizard ``agent-card``: questions for an A2A agent card of protocol version 0.3.0.
 
-Each answer is looked at by the rules for agent cards as it is given (`registration.rules.guards.a2a`), and all of them together at
+Each answer is checked against the rules for agent cards as it is given (`registration.rules.guards.a2a`), and all of them together at
 the review. The form is that of the specification's ``AgentCard`` at tag v0.3.0.
 """
 
@@ -29,31 +29,31 @@ class _Form(BaseModel):
 
 
 class _Identity(_Form):
-    name: Annotated[_Text, Field(description="How people call the agent.")]
-    description: Annotated[_Long, Field(description="What it does, and for whom.")]
+    name: Annotated[_Text, Field(description="The agent's name for people.")]
+    description: Annotated[_Long, Field(description="Its purpose and audience.")]
     version: Annotated[_Text, Field(description="The agent's own version.")] = "1.0.0"
 
 
 class _Provider(_Form):
-    organization: Annotated[_Text | None, Field(description="Who offers it.")] = None
-    url: Annotated[str | None, Field(description="Their page: https://…")] = None
+    organization: Annotated[_Text | None, Field(description="The provider.")] = None
+    url: Annotated[str | None, Field(description="The provider's page: https://…")] = None
 
 
 class _Endpoint(_Form):
-    url: Annotated[str, Field(description="Where the agent answers: https://…")]
-    transport: Annotated[str, Field(description="How it is talked to there.")] = "JSONRPC"
+    url: Annotated[str, Field(description="The agent's endpoint: https://…")]
+    transport: Annotated[str, Field(description="The transport protocol of the endpoint.")] = "JSONRPC"
 
 
 class _Abilities(_Form):
-    streaming: Annotated[bool, Field(description="Whether it sends results as they come.")] = False
+    streaming: Annotated[bool, Field(description="Whether it streams results.")] = False
     push_notifications: Annotated[
-        bool, Field(description="Whether it tells a client's own address of news.")
+        bool, Field(description="Whether it sends push notifications to clients.")
     ] = False
-    input_modes: Annotated[list[_Mode], Field(min_length=1, description="Media types that it takes.")] = (
-        Field(default=["text/plain"])
+    input_modes: Annotated[list[_Mode], Field(min_length=1, description="Accepted media types.")] = Field(
+        default=["text/plain"]
     )
-    output_modes: Annotated[list[_Mode], Field(min_length=1, description="Media types that it gives.")] = (
-        Field(default=["text/plain"])
+    output_modes: Annotated[list[_Mode], Field(min_length=1, description="Returned media types.")] = Field(
+        default=["text/plain"]
     )
 
 
@@ -61,46 +61,46 @@ class _Skill(_Form):
     id: Annotated[
         str, Field(pattern="^[A-Za-z0-9._-]{1,64}$", description="A short name, such as plan-berth.")
     ]
-    name: Annotated[_Text, Field(description="How people call it.")]
-    description: Annotated[_Long, Field(description="What it does.")]
-    tags: Annotated[list[_Text], Field(min_length=1, description="Words to find it by.")]
-    examples: Annotated[list[_Long], Field(description="What one could ask.")] = Field(default_factory=list)
+    name: Annotated[_Text, Field(description="Its name for people.")]
+    description: Annotated[_Long, Field(description="Its description.")]
+    tags: Annotated[list[_Text], Field(min_length=1, description="Search keywords.")]
+    examples: Annotated[list[_Long], Field(description="Example requests.")] = Field(default_factory=list)
 
 
 class _Skills(_Form):
-    skills: Annotated[list[_Skill], Field(min_length=1, description="What the agent can do.")]
+    skills: Annotated[list[_Skill], Field(min_length=1, description="The agent's skills.")]
 
 
 class _Security(_Form):
     scheme: Annotated[
-        Literal["none", "bearer", "api-key"], Field(description="How clients prove who they are.")
+        Literal["none", "bearer", "api-key"], Field(description="How clients authenticate.")
     ] = "none"
-    header: Annotated[str | None, Field(description="Of an API key: the header that it is sent in.")] = None
+    header: Annotated[str | None, Field(description="For an API key: the header that carries it.")] = None
 
 
 def _endpoint(answer: Answer, _answers: Answers) -> Iterator[Problem]:
     if host_of(answer["url"]) is None:
-        yield Problem("/url", f"it has to be an http or https URL, not {answer['url'][:80]!r}")
+        yield Problem("/url", f"it must be an http or https URL, not {answer['url'][:80]!r}")
 
 
 def _provider(answer: Answer, _answers: Answers) -> Iterator[Problem]:
     if (answer["organization"] is None) is not (answer["url"] is None):
-        yield Problem("", "an organization and its page are said together, or neither")
+        yield Problem("", "an organization and its page go together")
     elif answer["url"] is not None and host_of(answer["url"]) is None:
-        yield Problem("/url", f"it has to be an http or https URL, not {answer['url'][:80]!r}")
+        yield Problem("/url", f"it must be an http or https URL, not {answer['url'][:80]!r}")
 
 
 def _skills(answer: Answer, _answers: Answers) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, one in enumerate(answer["skills"]):
         if one["id"] in seen:
-            yield Problem(f"/skills/{index}/id", f"another skill has the id {one['id']!r}")
+            yield Problem(f"/skills/{index}/id", f"duplicate skill id {one['id']!r}")
         seen.add(one["id"])
 
 
 def _security(answer: Answer, _answers: Answers) -> Iterator[Problem]:
     if (answer["scheme"] == "api-key") is (answer["header"] is None):
-        yield Problem("/header", "an API key has a header, and nothing else has")
+        yield Problem("/header", "a header is required for an API key, and not allowed otherwise")
 
 
 def _result(answers: Answers) -> dict[str, Any]:
@@ -148,42 +148,44 @@ WIZARD = Wizard(
     title="An A2A agent card",
     help="Questions for the card of an agent that speaks A2A, protocol version 0.3.0.",
     steps=(
-        WizardStep(
-            "IDENTITY", "What it is", "How the agent is called, and what it does.", form=form_of(_Identity)
-        ),
+        WizardStep("IDENTITY", "Identity", "The agent's name and description.", form=form_of(_Identity)),
         WizardStep(
             "PROVIDER",
-            "Who offers it",
-            "Who is behind the agent; may be left out.",
+            "Provider",
+            "The organization behind the agent; optional.",
             form=form_of(_Provider),
             validate=_provider,
         ),
         WizardStep(
             "ENDPOINT",
-            "Where it answers",
-            "The address that clients talk to.",
+            "Endpoint",
+            "The address that clients connect to.",
             form=form_of(_Endpoint),
             options={"/transport": [Option("JSONRPC"), Option("HTTP+JSON"), Option("GRPC")]},
             validate=_endpoint,
         ),
         WizardStep(
             "ABILITIES",
-            "What it can besides",
+            "Capabilities",
             "Streaming, notifications, media types.",
             form=form_of(_Abilities),
         ),
         WizardStep(
-            "SKILLS", "Skills", "What the agent can do, one by one.", form=form_of(_Skills), validate=_skills
+            "SKILLS", "Skills", "The agent's skills, one by one.", form=form_of(_Skills), validate=_skills
         ),
         WizardStep(
             "SECURITY",
-            "Who may use it",
-            "How clients prove who they are. No key is asked for.",
+            "Authentication",
+            "How clients authenticate. No key is asked for.",
             form=form_of(_Security),
             validate=_security,
         ),
         WizardStep(
-            "REVIEW", "Review", "All of it, before it becomes a draft.", kind="review", validate=_whole
+            "REVIEW",
+            "Review",
+            "Check everything before the draft is created.",
+            kind="review",
+            validate=_whole,
         ),
     ),
     result=_result,

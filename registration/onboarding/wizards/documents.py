@@ -1,4 +1,4 @@
-"""What a guard on documents says of a manifest that is still being asked for: the same rules, before there is one."""
+"""Guards on documents, applied to answers: the same rules, before there is a manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def problems_by(guard: Guard, document: Mapping[str, Any], *below: str) -> Iterator[Problem]:
-    """What a guard finds wrong with a document: everywhere, or only below these JSON Pointers."""
+    """The problems that a guard finds in a document: all, or only those below these JSON Pointers."""
     try:
         brought = check_document(dict(document))
     except InvalidDocument as error:
@@ -32,5 +32,5 @@ def problems_by(guard: Guard, document: Mapping[str, Any], *below: str) -> Itera
 
 
 def without_empty(members: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that say something: not those that are null, nor empty lists and objects."""
+    """The members without null, empty lists and empty objects."""
     return {name: value for name, value in members.items() if value is not None and value not in ([], {})}

@@ -1,7 +1,7 @@
-"""What a session is the fold of: owner, answers, attempt, what was done outside. It reads events, never a wizard.
+"""The fold of a session: owner, answers, attempt, external work. It reads events, never a wizard.
 
-So a session folds for ever, whatever became of the wizard that it was begun with. All that is kept stands in the
-`context` of events; see `registration.onboarding.wizards.statechart` for who writes it.
+So a session folds forever, whatever became of its wizard. All facts come from the
+`context` of events; see `registration.onboarding.wizards.statechart` for their origin.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 CREATED = ("wizard", "owner", "community")
-"""What a session is created with, and what never changes."""
+"""The facts that a session is created with, and that never change."""
 
 
 def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 
-    wizard: name, version and, of one that was read from data, its digest. owner: `scope` and `user`. community: an id or
-    None. answers: by step; draft: by step, what was answered of it so far. attempt: which run through the steps this is, from 1. client: the keyed hash of the one that the
-    session is bound to. work: by key, what was last recorded of it, in order. manifest: `id`, `version` and `digest` of the
-    one that it ended in. stopped: where it stood when it failed or expired, and the reason. due: by time-out, when.
+    wizard: name, version and, for a wizard from data, its digest. owner: `scope` and `user`. community: an id or
+    None. answers: by step; draft: by step, the incomplete answer. attempt: the number of times it was started, from 1.
+    client: the keyed hash of the client that the
+    session is bound to. work: by key, the last record, in order. manifest: `id`, `version` and `digest` of the
+    resulting manifest. stopped: the step at which it failed or expired, and the reason. due: by time-out, its due time.
     """
     if "lost" in event.data:  # a repair: nothing was decided
         return facts
@@ -43,7 +44,7 @@ def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     if "work" in said:
         record = _copy(said["work"])
         kept["work"] = {**kept.get("work", {}), record.pop("key"): record}
-    if event.action == "bind":  # other events only say who acted
+    if event.action == "bind":  # other events only name the client that acted
         kept["client"] = said["client"]
     if "manifest" in said:
         kept["manifest"] = _copy(said["manifest"])
@@ -51,7 +52,7 @@ def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
 
 
 def _moved(facts: Mapping[str, Any], event: Event, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from where the event led: a beginning, another attempt, an end, and when it expires."""
+    """The facts that follow from the event's target: a start, another attempt, an end, and the expiry."""
     kept = dict(facts)
     if event.from_state is None:
         kept = {name: _copy(said.get(name)) for name in CREATED} | {"attempt": 1, "answers": {}}
@@ -68,7 +69,7 @@ def _moved(facts: Mapping[str, Any], event: Event, said: Mapping[str, Any]) -> d
 
 
 def _copy(value: Any) -> Any:
-    """A JSON value that shares nothing: callers get events, and may change theirs."""
+    """A deep copy of a JSON value: callers receive events, and may mutate them."""
     if type(value) is dict:
         return {name: _copy(item) for name, item in value.items()}
     return [_copy(item) for item in value] if type(value) is list else value

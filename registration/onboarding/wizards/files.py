@@ -1,4 +1,4 @@
-"""Wizard files: a wizard as TOML or JSON, written by people, checked once, all problems at once.
+"""Wizard files: a wizard as TOML or JSON, written by people, validated once; all problems are reported at once.
 
 ::
 
@@ -15,8 +15,8 @@
     name = "OWNERS"
     title = "Who looks after it"
     needs = ["START"]
-    skip_if = { "/START/kind" = "person" }          # by pointer into the answers; all have to hold
-    options_from = { "/first" = "/START/names/*" }  # what stands at a place of earlier answers
+    skip_if = { "/START/kind" = "person" }          # by pointer into the answers; all must match
+    options_from = { "/first" = "/START/names/*" }  # the values at a pointer into earlier answers
     form = { type = "object", properties = { first = { type = "string" } } }
 
     [[steps]]
@@ -24,12 +24,13 @@
     title = "All of it"
     kind = "review"
 
-    [result]                                        # without it, a session ends in its answers
-    name = { answer = "/START/name" }               # what stands at a place of the answers; left out where nothing does
+    [result]                                        # without it, a session ends with its answers
+    name = { answer = "/START/name" }               # the value at a pointer into the answers; omitted if missing
     version = "1.0.0"
 
-A form is a JSON Schema of an object; people are asked in the order of the file. What the rest means is in `registration.onboarding.wizards.wizard`. A session keeps the wizard that
-it was begun with by its digest, so a file may change, or go, while it is under way.
+A form is a JSON Schema of an object; people are asked in the order of the file. The other members are documented in
+`registration.onboarding.wizards.wizard`. A session stores the digest of the wizard that it was started with, so a file may
+change, or be deleted, in the meantime.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class _File(_Strict):
 
 
 def parse_wizard(raw: bytes, *, source: str, form: Literal["toml", "json"]) -> Wizard:
-    """The wizard that a file says. source: what to call the file.
+    """The wizard in a file. source: the file's name in errors.
 
     Raises:
         InvalidWizard: listing every problem, each with its path in the file.
@@ -98,7 +99,7 @@ def parse_wizard(raw: bytes, *, source: str, form: Literal["toml", "json"]) -> W
 
 
 def wizard_of(value: Mapping[str, Any], *, source: str) -> Wizard:
-    """The same of values that were read already.
+    """As `parse_wizard`, of values that were read already.
 
     Raises:
         InvalidWizard: as `parse_wizard`.
@@ -108,7 +109,7 @@ def wizard_of(value: Mapping[str, Any], *, source: str) -> Wizard:
     except ValidationError as error:
         raise InvalidWizard(source, [_told(wrong) for wrong in error.errors(include_url=False)]) from None
     problems = [
-        f"steps[{index}].{member}: {place!r} is of no step in `needs`"
+        f"steps[{index}].{member}: {place!r} belongs to no step in `needs`"
         for index, step in enumerate(said.steps)
         for member, places in (("skip_if", step.skip_if or {}), ("options_from", step.options_from.values()))
         for place in places
@@ -129,7 +130,7 @@ def wizard_of(value: Mapping[str, Any], *, source: str) -> Wizard:
 
 
 def _in_order(value: Any) -> Any:
-    """The same, with the order in which each form asks."""
+    """The same, with the order of each form's fields."""
     steps = value.get("steps")
     if not isinstance(steps, list):
         return value
@@ -183,7 +184,7 @@ def _result(template: Mapping[str, Any]) -> Callable[[Answers], Mapping[str, Any
 
 
 def _filled(template: Any, answers: Answers) -> Any:
-    """A template with what stands in the answers in the place of each ``{"answer": "/…"}``."""
+    """A template with each ``{"answer": "/…"}`` replaced by the value in the answers."""
     if isinstance(template, Mapping):
         if template.keys() == {"answer"} and isinstance(template["answer"], str):
             return at_pointer(answers, template["answer"])
@@ -199,6 +200,6 @@ def _told(wrong: Any) -> str:
     if wrong["type"] == "missing":
         return f"{path}: it is missing"
     if wrong["type"] == "extra_forbidden":
-        return f"{path}: there is no such member"
+        return f"{path}: unknown member"
     said = wrong["msg"].removeprefix("Input ")
     return f"{path}: it {said} (found {shown(wrong['input'])})"

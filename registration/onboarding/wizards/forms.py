@@ -1,14 +1,14 @@
-"""Forms: what an answer has to look like, as a pydantic model or a JSON Schema. All problems at once, each with its place.
+"""Forms: the schema of an answer, as a pydantic model or a JSON Schema. All problems are reported at once, each with its pointer.
 
-- Nothing is converted: a number is no text, and text is no number.
-- A field that nobody knows is refused, also inside. A model has to say so itself (``extra="forbid"``); in a schema an object
-  that names its properties takes no others, unless it says `additionalProperties`.
-- What is left out and has a default is kept with the default.
+- Nothing is converted: a number is not accepted as text, nor text as a number.
+- Unknown fields are rejected, at every level. A model must declare that itself (``extra="forbid"``); in a schema an object
+  that lists its properties accepts no others, unless it sets `additionalProperties`.
+- A missing field with a default is stored with the default.
 - No secrets: a field that is marked as one (`writeOnly`, the format ``password``, pydantic's `SecretStr`, or ``secret: true``)
-  is refused when the form is defined. With ``secret: "reference"`` it takes where the secret is kept, and never the secret:
+  is rejected when the form is defined. With ``secret: "reference"`` it accepts a reference to the secret, never the secret:
   ``env:WEATHER_API_KEY``, ``vault:kv/weather#key``.
 
-This is one of the users of pydantic; JSON Schemas need the extra ``schema``.
+This module imports pydantic; JSON Schemas need the extra ``schema``.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from registration.values.documents import check_document
 from registration.values.pointers import pointer
 
 ANSWER_BYTES_MAX = 64 * 1024
-"""How large the answer to one step may be, as JSON."""
+"""The maximum size of the answer of one step, as JSON."""
 
 REFERENCE_SCHEMES = ("env", "file", "keyring", "kms", "op", "vault")
-"""Where a secret may be kept: what stands before the colon of a reference to it."""
+"""The schemes of references to secrets: the part before the colon."""
 
 _REFERENCE = re.compile(rf"(?:{'|'.join(REFERENCE_SCHEMES)}):[!-~]{{1,500}}", re.ASCII)
 _NOT_CLOSED_IN = ("allOf", "if", "then", "else", "not", "dependentSchemas")
@@ -45,7 +45,7 @@ def form_of(given: type[BaseModel] | Mapping[str, Any]) -> Form:
 
 
 class ModelForm:
-    """A form from a pydantic model. size_bytes_max: how large an answer may be, as JSON."""
+    """A form from a pydantic model. size_bytes_max: the maximum size of an answer, as JSON."""
 
     def __init__(self, model: type[BaseModel], *, size_bytes_max: int = ANSWER_BYTES_MAX) -> None:
         self.model = model
@@ -66,7 +66,7 @@ class ModelForm:
         if problems:
             return taken, problems
         try:
-            # As JSON, so that strict means what it means there: text for a choice or a date, but for no number.
+            # As JSON, in which strict mode accepts text for a choice or a date, but not for a number.
             read = self.model.model_validate_json(orjson.dumps(taken), strict=True)
         except ValidationError as error:
             return taken, [_told(taken, wrong) for wrong in error.errors(include_url=False)]
@@ -82,7 +82,7 @@ class ModelForm:
         yield from _secret_flaws(self.schema)
         for place, one in _objects(self.schema):
             if one.get("properties") and one.get("additionalProperties", True) is True:
-                yield f'{place}: it takes unknown fields; give the model `extra="forbid"`'
+                yield f'{place}: it accepts unknown fields; set `extra="forbid"` on the model'
 
 
 class SchemaForm:
@@ -112,7 +112,7 @@ class SchemaForm:
     def flaws(self) -> Iterator[str]:
         """See `Form.flaws`."""
         if self.given.get("type") != "object":
-            yield '.type: an answer is an object, so its schema says `type` "object"'
+            yield '.type: an answer is an object, so its schema must have `type` "object"'
         found = [f": {flaw}" for flaw in check_schema(dict(self.schema))]
         yield from found
         if not found:
@@ -120,7 +120,7 @@ class SchemaForm:
 
 
 def secrets_of(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every place that is marked as a secret, with what its schema says of that."""
+    """Every position that is marked as a secret, with its mark."""
     for place, one in _places(schema, schema, "", 0):
         if "secret" in one and one["secret"] is not False:
             yield place, one["secret"]
@@ -129,7 +129,7 @@ def secrets_of(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema with what its `$ref` refers to within `root`; what it says beside that counts more."""
+    """A schema with its `$ref` within `root` resolved; its own keywords take precedence."""
     for _ in range(_DEPTH_MAX):
         reference = schema.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#"):
@@ -144,7 +144,7 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 
 def as_json(answer: Answer, size_bytes_max: int = ANSWER_BYTES_MAX) -> tuple[dict[str, Any], list[Problem]]:
-    """An answer as JSON values of its own; what is wrong with it where it can't be, and it is then empty."""
+    """An answer as a copy of JSON values, or empty with its problems if it is invalid."""
     try:
         given = dict(answer) if isinstance(answer, Mapping) else answer
         return check_document(given, source="The answer", size_bytes_max=size_bytes_max).value, []
@@ -163,7 +163,7 @@ def _split(problem: str) -> Problem:
 
 
 def _told(answer: Any, wrong: Any) -> Problem:
-    """What pydantic found, with a pointer into the answer: it also names which alternative of a union it tried."""
+    """A problem that pydantic found, with a pointer into the answer, without the alternatives of unions that it adds."""
     path: list[str | int] = []
     steps = list(wrong["loc"])
     for index, step in enumerate(steps):
@@ -175,9 +175,9 @@ def _told(answer: Any, wrong: Any) -> Problem:
             path.append(step)
             answer = answer[step]
     if wrong["type"] == "missing":
-        return Problem(pointer(path), "it is required, and isn't there")
+        return Problem(pointer(path), "it is required but missing")
     if wrong["type"] == "extra_forbidden":
-        return Problem(pointer(path), "nothing of this name is asked")
+        return Problem(pointer(path), "unknown field")
     said = wrong["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")
     return Problem(
         pointer(path),
@@ -194,8 +194,8 @@ def _no_references(answer: Answer, places: list[str]) -> Iterator[Problem]:
                 # The value itself is not shown: it may be the secret.
                 yield Problem(
                     at,
-                    f"a secret is never given here, only where it is kept: {', '.join(REFERENCE_SCHEMES)}, a colon, and its "
-                    "name there, such as env:API_KEY",
+                    f"secrets are not stored here, only references to them: {', '.join(REFERENCE_SCHEMES)}, a colon, and its "
+                    "name, such as env:API_KEY",
                 )
 
 
@@ -203,7 +203,7 @@ def _secret_flaws(schema: Mapping[str, Any]) -> Iterator[str]:
     for place, secret in secrets_of(schema):
         if secret != "reference":  # noqa: S105  # it is none
             yield (
-                f'{place}: it asks for a secret, and a session keeps none; ask where it is kept, with `secret` "reference"'
+                f'{place}: it asks for a secret, and sessions store none; ask for a reference, with `secret` "reference"'
             )
 
 
@@ -214,7 +214,7 @@ def _objects(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
 def _places(
     schema: Mapping[str, Any], root: Mapping[str, Any], place: str, depth: int
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every place that a schema speaks of, each with what is said there; ``*`` stands for any item or member."""
+    """Every position in a schema, with its subschema; ``*`` matches any item or member."""
     if depth > _DEPTH_MAX:
         return
     said = resolved(schema, root)
@@ -230,7 +230,7 @@ def _places(
 
 
 def _closed(schema: Any) -> Any:
-    """A schema whose objects take no other properties than those that they name, unless they say so."""
+    """A schema whose objects accept only the properties that they list, unless they say otherwise."""
     if isinstance(schema, list | tuple):
         return [_closed(one) for one in schema]
     if not isinstance(schema, Mapping):

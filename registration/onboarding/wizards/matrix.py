@@ -1,4 +1,4 @@
-"""The whole transition matrix of a wizard, from its chart: from every state, where every kind of action leads."""
+"""The whole transition matrix of a wizard, from its chart: the targets of every kind of action from every state."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _KIND = {"process": "on", "complete": "on", "start": "on"}
 
 
 def matrix_of(wizard: Wizard) -> dict[str, dict[str, tuple[str, ...]]]:
-    """By state (``(none)``: before it is begun), and by kind of action, where it can lead; empty where it can't.
+    """By state (``(none)``: before the start), and by kind of action, the possible targets; empty if there are none.
 
-    Where a way on or back has several ends, the answers tell which: steps that have nothing to ask are passed over.
+    If there are several targets, the answers decide: steps without questions are skipped.
     """
     chart = chart_of(wizard, wizard.time_to_live)
     found: dict[str, dict[str, tuple[str, ...]]] = {}

@@ -1,10 +1,10 @@
-"""The wizard ``mcp-server``: questions for a ``server.json`` of the Model Context Protocol, as the public registry takes one.
+"""The wizard ``mcp-server``: questions for a ``server.json`` of the Model Context Protocol, as accepted by the public registry.
 
-Each answer is looked at by the rules of that registry as it is given (`registration.rules.guards.mcp`), and all of them together
+Each answer is checked against the rules of that registry as it is given (`registration.rules.guards.mcp`), and all of them together
 at the review. The form is that of the schema of 2025-12-11 (https://static.modelcontextprotocol.io/schemas/).
 
-No secret is asked for: of an environment variable or a header it is asked whether it is one, and whoever runs the server
-gives it there.
+No secret is asked for: an environment variable or a header is only marked as secret, and the operator of the server
+sets its value.
 """
 
 from __future__ import annotations
@@ -38,86 +38,86 @@ class _Form(BaseModel):
 
 class _Identity(_Form):
     name: Annotated[
-        str, Field(description="namespace/name, such as io.github.acme/weather: a domain from its end.")
+        str,
+        Field(
+            description="namespace/name, such as io.github.acme/weather: a reversed domain, a slash and a name."
+        ),
     ]
-    title: Annotated[_Text | None, Field(description="How people call it; up to 100 characters.")] = None
-    description: Annotated[_Text, Field(description="What it does, in up to 100 characters.")]
-    version: Annotated[str, Field(description="One version, such as 1.0.0; no range.")] = "1.0.0"
+    title: Annotated[_Text | None, Field(description="Its title for people, up to 100 characters.")] = None
+    description: Annotated[_Text, Field(description="Its description, up to 100 characters.")]
+    version: Annotated[str, Field(description="One version, such as 1.0.0, not a range.")] = "1.0.0"
 
 
 class _Repository(_Form):
-    url: Annotated[
-        str, Field(description="Where its source can be read, such as https://github.com/acme/weather.")
-    ]
-    source: Annotated[Literal["github", "gitlab"], Field(description="Who hosts it.")] = "github"
-    subfolder: Annotated[
-        str | None, Field(description="Where in the repository it is, where not at its top.")
-    ] = None
+    url: Annotated[str, Field(description="The URL of its source, such as https://github.com/acme/weather.")]
+    source: Annotated[Literal["github", "gitlab"], Field(description="The host of the repository.")] = (
+        "github"
+    )
+    subfolder: Annotated[str | None, Field(description="Its path in the repository, if not the root.")] = None
 
 
 class _Links(_Form):
     repository: Annotated[_Repository | None, Field(description="The repository of its source.")] = None
-    website: Annotated[str | None, Field(description="A page about it: https://…")] = None
+    website: Annotated[str | None, Field(description="Its website: https://…")] = None
 
 
 class _Offer(_Form):
-    offered: Annotated[str, Field(description="How it is reached.")] = "packages"
+    offered: Annotated[str, Field(description="How it is offered.")] = "packages"
 
 
 class _Package(_Form):
-    type: Annotated[str, Field(description="Where it is packaged for.")]
+    type: Annotated[str, Field(description="The package registry.")]
     identifier: Annotated[
         str,
         Field(
-            min_length=1, description="Its name there; of an image with its tag; of mcpb the URL of the file."
+            min_length=1,
+            description="Its name there; for an image with its tag; for mcpb the URL of the file.",
         ),
     ]
     version: Annotated[
-        str | None, Field(description="Its version there, as usual that of the server; an image has none.")
+        str | None, Field(description="Its version there, by default that of the server; an image has none.")
     ] = None
-    sha256: Annotated[str | None, Field(description="SHA-256 of the file, 64 hex digits; mcpb needs it.")] = (
-        None
+    sha256: Annotated[
+        str | None, Field(description="SHA-256 of the file, 64 hex digits; required for mcpb.")
+    ] = None
+    transport: Annotated[Literal["stdio", "streamable-http", "sse"], Field(description="The transport.")] = (
+        "stdio"
     )
-    transport: Annotated[
-        Literal["stdio", "streamable-http", "sse"], Field(description="How a client talks to it.")
-    ] = "stdio"
     url: Annotated[
         str | None,
-        Field(description="Where it listens, unless it talks by stdio: http://localhost:8080/mcp."),
+        Field(description="Its URL, unless the transport is stdio: http://localhost:8080/mcp."),
     ] = None
 
 
 class _Packages(_Form):
-    packages: Annotated[list[_Package], Field(min_length=1, description="What can be installed and run.")]
+    packages: Annotated[list[_Package], Field(min_length=1, description="The packages.")]
 
 
 class _Argument(_Form):
-    package: Annotated[str, Field(description="Of which package.")]
-    kind: Annotated[
-        Literal["named", "positional"], Field(description="With a flag before it, or without.")
-    ] = "named"
+    package: Annotated[str, Field(description="The package.")]
+    kind: Annotated[Literal["named", "positional"], Field(description="With or without a flag.")] = "named"
     name: Annotated[
-        _Text, Field(description="The flag with its dashes (--port), or what stands there (file_path).")
+        _Text, Field(description="The flag with its dashes (--port), or the name of the value (file_path).")
     ]
-    description: Annotated[_Long | None, Field(description="What it is for.")] = None
+    description: Annotated[_Long | None, Field(description="The purpose.")] = None
     required: bool = False
-    secret: Annotated[bool, Field(description="Whether it is a password, a token or a key.")] = False
-    default: Annotated[str | None, Field(description="What it is where nobody says.")] = None
+    secret: Annotated[bool, Field(description="Whether it is secret: a password, token or key.")] = False
+    default: Annotated[str | None, Field(description="The default value.")] = None
 
 
 class _Arguments(_Form):
-    arguments: Annotated[list[_Argument], Field(description="Arguments on its command line.")] = Field(
+    arguments: Annotated[list[_Argument], Field(description="Command-line arguments.")] = Field(
         default_factory=list
     )
 
 
 class _Variable(_Form):
-    package: Annotated[str, Field(description="Of which package.")]
+    package: Annotated[str, Field(description="The package.")]
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", description="Such as WEATHER_API_KEY.")]
-    description: Annotated[_Long | None, Field(description="What it is for.")] = None
+    description: Annotated[_Long | None, Field(description="The purpose.")] = None
     required: bool = True
-    secret: Annotated[bool, Field(description="Whether it is a password, a token or a key.")] = False
-    default: Annotated[str | None, Field(description="What it is where nobody says.")] = None
+    secret: Annotated[bool, Field(description="Whether it is secret: a password, token or key.")] = False
+    default: Annotated[str | None, Field(description="The default value.")] = None
 
 
 class _Environment(_Form):
@@ -128,23 +128,23 @@ class _Environment(_Form):
 
 class _Header(_Form):
     name: Annotated[str, Field(min_length=1, description="Such as Authorization.")]
-    description: Annotated[_Long | None, Field(description="What it is for.")] = None
+    description: Annotated[_Long | None, Field(description="The purpose.")] = None
     required: bool = True
-    secret: Annotated[bool, Field(description="Whether it is a password, a token or a key.")] = False
+    secret: Annotated[bool, Field(description="Whether it is secret: a password, token or key.")] = False
 
 
 class _Remote(_Form):
-    type: Annotated[Literal["streamable-http", "sse"], Field(description="How a client talks to it.")] = (
+    type: Annotated[Literal["streamable-http", "sse"], Field(description="The transport.")] = (
         "streamable-http"
     )
-    url: Annotated[str, Field(description="Where it is: https://weather.acme.example/mcp.")]
-    headers: Annotated[list[_Header], Field(description="HTTP headers that it needs.")] = Field(
+    url: Annotated[str, Field(description="Its URL: https://weather.acme.example/mcp.")]
+    headers: Annotated[list[_Header], Field(description="Required HTTP headers.")] = Field(
         default_factory=list
     )
 
 
 class _Remotes(_Form):
-    remotes: Annotated[list[_Remote], Field(min_length=1, description="Where it runs already.")]
+    remotes: Annotated[list[_Remote], Field(min_length=1, description="The URLs of running servers.")]
 
 
 def _identity(answer: Answer, _answers: Answers) -> Iterator[Problem]:
@@ -161,7 +161,9 @@ def _links(answer: Answer, _answers: Answers) -> Iterator[Problem]:
 def _packages(answer: Answer, _answers: Answers) -> Iterator[Problem]:
     for index, one in enumerate(answer["packages"]):
         if (one["transport"] == "stdio") is (one["url"] is not None):
-            yield Problem(f"/packages/{index}/url", "what talks by stdio has no url, and all else has one")
+            yield Problem(
+                f"/packages/{index}/url", "a url is required unless the transport is stdio, which has none"
+            )
     found = problems_by(
         mcp_server, {"packages": [_package(one, {}) for one in answer["packages"]]}, "/packages"
     )
@@ -175,11 +177,11 @@ def _packages(answer: Answer, _answers: Answers) -> Iterator[Problem]:
 
 
 def _no_secret_values(answer: Answer, _answers: Answers) -> Iterator[Problem]:
-    """What is secret is only marked so: whoever runs the server says it, there."""
+    """Secrets are only marked: the operator of the server sets them."""
     for member, items in answer.items():
         for index, one in enumerate(items):
             if one["secret"] and one["default"] is not None:
-                yield Problem(f"/{member}/{index}/default", "a secret has no default: leave it out")
+                yield Problem(f"/{member}/{index}/default", "a secret has no default: remove it")
 
 
 def _remotes(answer: Answer, _answers: Answers) -> Iterator[Problem]:
@@ -189,8 +191,8 @@ def _remotes(answer: Answer, _answers: Answers) -> Iterator[Problem]:
 def _offers(_answers: Answers) -> Options:
     return {
         "/offered": (
-            Option("packages", help="It is installed and run by whoever uses it."),
-            Option("remotes", help="It runs somewhere already, and is reached there."),
+            Option("packages", help="Users install and run it."),
+            Option("remotes", help="It is already running, and is accessed remotely."),
             Option("both", help="Both."),
         )
     }
@@ -205,7 +207,7 @@ def _of_packages(member: str) -> Any:
 
 
 def _result(answers: Answers) -> dict[str, Any]:
-    """The ``server.json`` that answers come to, as far as they go."""
+    """The ``server.json`` of possibly incomplete answers."""
     identity = answers.get("IDENTITY", {})
     settings = {
         name: {
@@ -269,7 +271,7 @@ def _remote(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _input(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a value that somebody else gives later."""
+    """The description of a value that is set later."""
     found = {"description": said["description"], "default": said.get("default")}
     found |= {"isRequired": said["required"] or None, "isSecret": said["secret"] or None}
     return without_empty(found)
@@ -295,35 +297,35 @@ def _summary(answers: Answers) -> Iterator[tuple[str, str]]:
 WIZARD = Wizard(
     name="mcp-server",
     title="An MCP server",
-    help="Questions for a server.json of the Model Context Protocol, valid as the public registry takes one.",
+    help="Questions for a server.json of the Model Context Protocol, valid for the public registry.",
     steps=(
         WizardStep(
             "IDENTITY",
-            "What it is",
-            "How the server is called, what it does, and in which version.",
+            "Identity",
+            "The server's name, description and version.",
             form=form_of(_Identity),
             validate=_identity,
             by_field=True,
         ),
         WizardStep(
             "LINKS",
-            "Where to read about it",
-            "Its repository and a page about it; both may be left out.",
+            "Links",
+            "Its repository and website; both are optional.",
             form=form_of(_Links),
             validate=_links,
             by_field=True,
         ),
         WizardStep(
             "OFFER",
-            "How it is offered",
-            "As packages that people run, as a remote server, or as both.",
+            "Distribution",
+            "As packages to run, as a remote server, or both.",
             form=form_of(_Offer),
             options=_offers,
         ),
         WizardStep(
             "PACKAGES",
             "Packages",
-            "What can be installed and run, and where it is published.",
+            "The packages to install, and where they are published.",
             form=form_of(_Packages),
             options={"/packages/*/type": [Option(type) for type in TYPES]},
             validate=_packages,
@@ -333,7 +335,7 @@ WIZARD = Wizard(
         WizardStep(
             "ARGUMENTS",
             "Arguments",
-            "What can be said on the command lines of its packages.",
+            "The command-line arguments of its packages.",
             form=form_of(_Arguments),
             options=_of_packages("arguments"),
             validate=_no_secret_values,
@@ -343,7 +345,7 @@ WIZARD = Wizard(
         WizardStep(
             "ENVIRONMENT",
             "Environment variables",
-            "What its packages read from the environment. Secrets are marked, and never given here.",
+            "The environment variables of its packages. Secrets are marked, and never entered here.",
             form=form_of(_Environment),
             options=_of_packages("variables"),
             validate=_no_secret_values,
@@ -353,14 +355,18 @@ WIZARD = Wizard(
         WizardStep(
             "REMOTES",
             "Remote servers",
-            "Where it runs already.",
+            "The URLs of running servers.",
             form=form_of(_Remotes),
             validate=_remotes,
             needs=("OFFER",),
             skip_if=lambda answers: answers["OFFER"]["offered"] == "packages",
         ),
         WizardStep(
-            "REVIEW", "Review", "All of it, before it becomes a draft.", kind="review", validate=_whole
+            "REVIEW",
+            "Review",
+            "Check everything before the draft is created.",
+            kind="review",
+            validate=_whole,
         ),
     ),
     result=_result,

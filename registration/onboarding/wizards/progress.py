@@ -1,4 +1,4 @@
-"""How far a session is, from its state and its answers: next steps, step number, share done, names, a bar as text."""
+"""The progress of a session, from its state and its answers: next steps, step number, percentage, titles, a text bar."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TITLES = {COMPLETE: "Complete", FAILED: "Failed", EXPIRED: "Expired", CANCELLED
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a session is. number: of the step, from 1; of: how many there are, those that are skipped left out.
+    """The progress of a session. number: of the step, from 1; of: the number of steps, without skipped ones.
 
-    percent: how much is done, from 0 to 100; 100 only when all is.
+    percent: from 0 to 100; 100 only when everything is done.
     """
 
     number: int
@@ -26,33 +26,33 @@ class Progress:
     percent: int
 
     def bar(self, width: int = 20) -> str:
-        """The same as text: ``[########------------] 3/8``. width: how many characters are between the brackets."""
+        """The same as text: ``[########------------] 3/8``. width: the number of characters between the brackets."""
         done = width * self.percent // 100
         return f"[{'#' * done}{'-' * (width - done)}] {self.number}/{self.of}"
 
 
 def progress_of(wizard: Wizard, state: str, answers: Answers, stopped_at: str | None = None) -> Progress:
-    """How far a session is. stopped_at: where it was when it failed or expired."""
+    """The progress of a session. stopped_at: the step at which it failed or expired."""
     asked = [step.name for step in wizard.steps if not wizard.is_skipped(step.name, answers)]
     if state == COMPLETE:
         return Progress(len(asked), len(asked), 100)
     at = state if wizard.has_step(state) else stopped_at
     if at is None or not wizard.has_step(at):
         return Progress(1, len(asked), 0)
-    # One that is skipped by now counts as the one that comes after it.
+    # A step that has become skipped counts as the one after it.
     before = sum(1 for name in asked if wizard.place(name) < wizard.place(at))
     return Progress(min(before + 1, len(asked)), len(asked), 100 * before // len(asked))
 
 
 def display_name(wizard: Wizard, state: str) -> str:
-    """How people call a state."""
+    """The title of a state."""
     return wizard.step(state).title if wizard.has_step(state) else _TITLES.get(state, state)
 
 
 def next_steps(wizard: Wizard, state: str, answers: Answers) -> dict[str, str]:
-    """By action, where a session can go on or back from here, by the answers that it has.
+    """By action, the targets to continue or go back to, given the session's answers.
 
-    `process` counts the answer of this step as it stands, or as not given. Failing, cancelling and what stays are left out.
+    `process` uses the current answer of this step, if any. Failing, cancelling and actions that stay are left out.
     """
     if not wizard.has_step(state):
         return {"restart": wizard.steps[0].name} if state in (FAILED, EXPIRED) else {}

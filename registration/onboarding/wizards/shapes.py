@@ -1,6 +1,6 @@
-"""What a JSON Schema asks for at one place, in the words of somebody who has to ask: text, a number, a choice, a list.
+"""The shape of a JSON Schema for an interactive form: text, a number, a choice, a list.
 
-Not all that a schema can say: what has no shape is asked for as JSON, and whatever is answered, the form has the last word.
+Not all schemas have a shape: others are asked for as JSON. In any case the form validates the answer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SCHEMAS = frozenset({"items", "additionalProperties", "anyOf", "oneOf", "allOf"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One thing to ask.
+    """One question.
 
-    name: how it is called; help: what is meant. required: whether it has to be said. default: what it is where it isn't said, or
-    `ABSENT`. options: for a choice, or for the items of a list. members: of an object, by name. item: of a list, and of a table,
-    which is an object with names of one's own. variants: of which one is meant. value: of what is fixed. at_least: how many items.
+    name: its name; help: its description. required: whether it must be answered. default: the default value, or
+    `ABSENT`. options: of a choice, or of the items of a list. members: of an object, by name. item: of a list, and of a table,
+    which is an object with arbitrary names. variants: the alternatives. value: a constant. at_least: the minimum number of items.
     """
 
     kind: Kind
@@ -91,7 +91,7 @@ class _Shaper:
         )
 
     def _plain(self, schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-        """A schema without its references, and without the null that it also takes."""
+        """A schema with its references resolved, and without null as an alternative."""
         said = resolved(schema, self._root)
         nullable = False
         for word in ("anyOf", "oneOf"):
@@ -151,9 +151,9 @@ def summary_of(value: Any, characters_max: int = 60) -> str:
 
 
 def with_order(schema: Any) -> Any:
-    """A schema that says of each object in which order its members stand, under `ORDER`.
+    """A schema that records the order of each object's members, under `ORDER`.
 
-    An object's members have no order in JSON, nor in what is kept of a wizard; people are asked in the order of the file.
+    Members have no order in JSON, nor in a stored wizard; but people are asked in the order of the file.
     """
     if not isinstance(schema, Mapping):
         return schema
@@ -177,7 +177,7 @@ def _in_order(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _title(said: Mapping[str, Any], otherwise: str) -> str:
-    """What a variant is called: the word that tells it from the others, or its title."""
+    """The name of a variant: its discriminator, or its title."""
     for one in said.get("properties", {}).values():
         if isinstance(one, Mapping) and isinstance(one.get("const"), str):
             return str(one["const"])
@@ -193,5 +193,5 @@ def _escaped(name: str) -> str:
 
 
 def item_names(items: Sequence[Any]) -> list[str]:
-    """Each item of a list in a short line."""
+    """Each item of a list as a short line."""
     return [summary_of(item) for item in items]

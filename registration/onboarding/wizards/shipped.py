@@ -1,4 +1,4 @@
-"""The wizards that come with the package, by name, each loaded when it is asked for."""
+"""The shipped wizards, by name, each loaded on demand."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SHIPPED = {
     "mcp-server": "registration.onboarding.wizards.mcp_server",
     "agent-card": "registration.onboarding.wizards.agent_card",
 }
-"""By name, the module whose `WIZARD` it is."""
+"""By name, the module that contains its `WIZARD`."""
 
 
 def shipped(name: str) -> Wizard:
     """The wizard of that name.
 
     Raises:
-        NotFound: when none of that name comes along; the nearest is suggested.
+        NotFound: when there is none of that name; the closest one is suggested.
     """
     if name not in SHIPPED:
         raise NotFound(
             f"There is no wizard {name!r}.{nearest(name, SHIPPED)}",
-            f"Name a file, or one of: {', '.join(SHIPPED)}.",
+            f"Pass a file, or one of: {', '.join(SHIPPED)}.",
         )
     wizard: Wizard = import_module(SHIPPED[name]).WIZARD
     return wizard

@@ -1,4 +1,4 @@
-"""From a wizard to the lifecycle that its sessions run: the chart, its guards and its fold.
+"""From a wizard to the lifecycle of its sessions: the chart, its guards and its fold.
 
 =========================  ===============================  =====================  ========================
 from                       action                           to                     event
@@ -14,14 +14,14 @@ a form, the review         ``extend``, ``bind``             (stays)             
 work                       ``record``                       (stays)                ``work_recorded``
 every step                 ``fail`` (a reason is required)  FAILED                 ``session_failed``
 a form, the review         ``cancel``                       CANCELLED              ``session_cancelled``
-a form, the review         (left alone for too long)        EXPIRED                ``session_expired``
+a form, the review         (idle for too long)              EXPIRED                ``session_expired``
 =========================  ===============================  =====================  ========================
 
-A statechart's action leads to one place from each state, so a way past steps that may be skipped is an action of its own
-(``process_to_X``, ``back_to_X``), and guards see to it that the answers lead there. All ways are in the chart, so its table
-is the whole truth.
+An action of a statechart has one target from each state, so skipping optional steps needs separate actions
+(``process_to_X``, ``back_to_X``), and guards check that the answers lead there. All transitions are in the chart, so its
+table is complete.
 
-Work doesn't expire, and can't be cancelled: what was begun outside is finished, or undone and failed.
+Work doesn't expire, and can't be cancelled: external actions are finished, or undone and failed.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ _PAST = {
     "fail": "session_failed",
     "cancel": "session_cancelled",
 }
-"""By action, or by what stands before its ``_to_X``, the word of its event."""
+"""By action, without its ``_to_X``, the word of its event."""
 
 _SHARED = frozenset({"step_completed", "state_changed"})
 _OWN = (GuardUse("owner"), GuardUse("client"))
 
 
 def definition_of(wizard: Wizard, time_to_live: str | None = None) -> Definition:
-    """The lifecycle of a wizard's sessions. time_to_live: instead of the wizard's own, as text such as ``24h``.
+    """The lifecycle of a wizard's sessions. time_to_live: overrides the wizard's own, as text such as ``24h``.
 
     Raises:
-        InvalidDefinition: when that is no time.
+        InvalidDefinition: when that is not a duration.
     """
     return Definition(
         chart=chart_of(wizard, time_to_live or wizard.time_to_live),
         guards=guards_of(wizard),
         evolve=keep_session,
         version=wizard.version,
-        # Another version of the wizard may have, or have had, steps of another kind.
+        # Another version of the wizard may have steps of another kind.
         earlier=frozenset(f"{wizard.name}.{past}.v1" for past in (*_PAST.values(), EXPIRED_PAST)),
     )
 
@@ -121,7 +121,7 @@ def chart_of(wizard: Wizard, time_to_live: str) -> Chart:
 
 @dataclass(slots=True)
 class _Built:
-    """A chart's actions and transitions, as they come."""
+    """Collects a chart's actions and transitions."""
 
     actions: dict[str, Action] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
@@ -134,7 +134,7 @@ class _Built:
 
 
 def _ways_on(built: _Built, wizard: Wizard, step: WizardStep) -> None:
-    """Answering a step: to the next one, past those that may be skipped, or to the end."""
+    """Answering a step: to the next one, to one after optional ones, or to the end."""
     answered = [*_OWN, GuardUse("answered", {"step": step.name})]
     if step.kind != "form":
         answered.append(GuardUse("all_answered"))
@@ -160,7 +160,7 @@ def _ways_back(built: _Built, wizard: Wizard, step: WizardStep) -> None:
 
 
 def _as_far_as_asked(steps: tuple[WizardStep, ...]) -> Iterator[WizardStep]:
-    """The steps that can be the next one: those that may be skipped, and the first that may not."""
+    """The steps that can be next: the optional ones, and the first that is not optional."""
     for step in steps:
         yield step
         if step.skip_if is None:

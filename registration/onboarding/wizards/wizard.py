@@ -1,18 +1,18 @@
-"""A wizard as data: steps in order, each with a form, choices, checks, and what it needs from earlier ones.
+"""A wizard as data: steps in order, each with a form, choices, checks, and its dependencies on earlier ones.
 
 A session of a wizard is a stream of events under the lifecycle that `registration.onboarding.wizards.statechart` makes of it: a step
-is a state, and answering it leads to the next one that isn't skipped. Three kinds of steps:
+is a state, and answering it leads to the next one that is not skipped. Three kinds of steps:
 
-- ``form``: asks. Its answer is a JSON object that its form takes, with values among its options, and that `validate`
-  finds nothing wrong with.
-- ``review``: shows all answers, and is where one jumps back from. There is one, after all forms.
-- ``work``: does something outside of the session, such as a deployment; after the review. Nobody goes back from there.
+- ``form``: asks. Its answer is a JSON object that its form accepts, with values among its options, and in which `validate`
+  finds no problem.
+- ``review``: shows all answers, and allows jumps back to any step. There is one, after all forms.
+- ``work``: acts outside of the session, such as a deployment; after the review. There is no way back from it.
 
-All functions of a wizard are pure: the same answers give the same result, for ever. They get the answers of the steps
-that are named in `needs` and no others, so what an answer rests on is told by the data. None of them is asked about answers
-that aren't there: `needs` names earlier steps.
+All functions of a wizard are pure: the same answers give the same result, forever. They get the answers of the steps
+that are named in `needs` and no others, so the dependencies of an answer are data. None of them is called with missing
+answers: `needs` names earlier steps.
 
-What a wizard never holds is a secret; see `registration.onboarding.wizards.forms`, which makes forms of pydantic models and of JSON
+A wizard never contains a secret; see `registration.onboarding.wizards.forms`, which makes forms of pydantic models and of JSON
 Schemas.
 """
 
@@ -32,16 +32,16 @@ from registration.values.times import DURATION_FORM, duration_s
 
 COMPLETE, FAILED, EXPIRED, CANCELLED = "COMPLETE", "FAILED", "EXPIRED", "CANCELLED"
 ENDED = frozenset({COMPLETE, FAILED, EXPIRED, CANCELLED})
-"""The states in which nothing is asked any more. From FAILED and EXPIRED a session can be started again."""
+"""The end states. From FAILED and EXPIRED a session can be restarted."""
 
 IN_PROGRESS = "IN_PROGRESS"
-"""The parent of all steps that ask: what can be left alone until it expires, and be cancelled."""
+"""The parent of all forms and the review: the steps that can expire and be cancelled."""
 
 STEPS_MAX = 60
 
 Answer = Mapping[str, Any]
 Answers = Mapping[str, Mapping[str, Any]]
-"""By step, what was answered there."""
+"""The answers, by step."""
 
 _STEP_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,40}", re.ASCII)
 _OWN_NAMES = ENDED | {IN_PROGRESS}
@@ -49,7 +49,7 @@ _OWN_NAMES = ENDED | {IN_PROGRESS}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with an answer. at: a JSON Pointer into it. problem: what was expected, and found, as a clause."""
+    """A problem in an answer. at: a JSON Pointer into it. problem: expected and found values, as a clause."""
 
     at: str
     problem: str
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can be chosen. value: a JSON value. title: how people call it. help: what choosing it means."""
+    """One choice. value: a JSON value. title: its name for people. help: its meaning."""
 
     value: Any
     title: str = ""
@@ -68,37 +68,37 @@ class Option:
 
 
 Options = Mapping[str, Sequence[Option]]
-"""By place in the answer, what can be chosen there. A place is a JSON Pointer in which ``*`` stands for any item: ``/chain``,
-``/tiers/*/role``. A value that stands there has to be one of them; None may stand in the place of any."""
+"""By position in the answer, its choices. A position is a JSON Pointer in which ``*`` matches any item: ``/chain``,
+``/tiers/*/role``. A value there must be one of them; None is always allowed."""
 
 
 class Form(Protocol):
-    """What a step asks for; see `registration.onboarding.wizards.forms`."""
+    """The form of a step; see `registration.onboarding.wizards.forms`."""
 
     @property
     def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of an answer: what a terminal asks by."""
+        """The JSON Schema of an answer, from which a terminal derives its questions."""
 
     def check(self, answer: Answer) -> tuple[dict[str, Any], list[Problem]]:
-        """The answer as it is kept, with what it left out where there are defaults; and all that is wrong with it."""
+        """The normalized answer, with defaults filled in; and all its problems."""
 
     def leaks(self, answer: Answer) -> Iterator[Problem]:
-        """What may be a secret in an answer that needn't be whole yet; it is told without being shown."""
+        """Possible secrets in a possibly incomplete answer; reported without the value."""
 
     def flaws(self) -> Iterator[str]:
-        """What is wrong with the form itself."""
+        """The problems of the form itself."""
 
 
 @dataclass(frozen=True)
 class WizardStep:
     """One step.
 
-    name: that of its state, in capitals. title: how people call it. help: what is asked for, and why. form: None for a
-    review or work. options: what can be chosen, or how to tell from earlier answers. suggest: what to propose where nothing
-    was answered yet. validate: what is wrong with an answer that the form takes. needs: the earlier steps whose answers
-    `options`, `suggest`, `validate` and `skip_if` are given, as the last argument; a review, and work, are given all.
-    skip_if: whether nothing has to be asked. by_field: whether `validate` can be asked about an answer that isn't whole yet, so
-    that a terminal tells after each field what is wrong with it.
+    name: that of its state, in capitals. title: its name for people. help: its purpose. form: None for a
+    review or work. options: the choices, or a function of earlier answers. suggest: the suggested answer if there is
+    none yet. validate: the problems of an answer that the form accepts. needs: the earlier steps whose answers
+    `options`, `suggest`, `validate` and `skip_if` receive, as the last argument; a review, and work, receive all.
+    skip_if: whether there is nothing to ask. by_field: whether `validate` accepts incomplete answers, so
+    that a terminal can report problems after each field.
     """
 
     name: str
@@ -119,13 +119,13 @@ class Wizard:
     """A whole wizard.
 
     name: that of its lifecycle, the first part of its event types. steps: in order, forms first, then one review, then work.
-    version: from 1. time_to_live: how long a session may be left alone, as text (``15m``). result: from the answers, those of
-    skipped steps left out, to the manifest that the session ends in; None: it ends in its answers. summary: for the review,
-    what to show, each with its title; None: all answers. data: where the wizard was read from data, that data. missing: what
-    is not installed that its checks need, as a sentence; None: nothing. extra: the extra of this package that installs it.
+    version: from 1. time_to_live: how long a session may be idle, as text (``15m``). result: from the answers, without
+    skipped steps, to the resulting manifest; None: a session ends with its answers. summary: for the review,
+    titled texts; None: all answers. data: the source data of a wizard from data. missing: a sentence that names a required
+    library that is not installed; None if all are. extra: the extra of this package that installs it.
 
     Raises:
-        InvalidWizard: when it contradicts itself; all its problems are named.
+        InvalidWizard: when it contradicts itself; all problems are listed.
     """
 
     name: str
@@ -156,12 +156,12 @@ class Wizard:
         return name in self._places
 
     def place(self, name: str) -> int:
-        """Which step it is, from 0. Raises KeyError when there is none."""
+        """The index of a step, from 0. Raises KeyError when there is none."""
         return self._places[name]
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """What a session says of the wizard that it was begun with: its name and version, and the digest of its data."""
+        """The wizard as sessions name it: its name and version, and the digest of its data."""
         said: dict[str, Any] = {"name": self.name, "version": self.version}
         return said if self.data is None else said | {"digest": digest_of(self.data)}
 
@@ -189,7 +189,7 @@ class Wizard:
     # -- ways ----------------------------------------------------------------------------------------------
 
     def is_skipped(self, name: str, answers: Answers) -> bool:
-        """Whether a step has nothing to ask, by these answers. Not before all that it needs is answered, or skipped."""
+        """Whether a step is skipped, given these answers. Only once all that it needs is answered or skipped."""
         step = self.step(name)
         if step.skip_if is None:
             return False
@@ -198,12 +198,12 @@ class Wizard:
         return bool(step.skip_if(self.seen_by(name, answers)))
 
     def onward(self, name: str, answers: Answers) -> str | None:
-        """The step after this one that isn't skipped; None where this is the last."""
+        """The next step that is not skipped; None after the last."""
         following = self.steps[self.place(name) + 1 :]
         return next((step.name for step in following if not self.is_skipped(step.name, answers)), None)
 
     def backward(self, name: str, answers: Answers) -> str | None:
-        """The step before this one that isn't skipped; None where this is the first, or work."""
+        """The previous step that is not skipped; None for the first, and for work."""
         if self.step(name).kind == "work":
             return None
         before = self.steps[: self.place(name)]
@@ -212,7 +212,7 @@ class Wizard:
     # -- answers -------------------------------------------------------------------------------------------
 
     def seen_by(self, name: str, answers: Answers) -> Answers:
-        """Of these answers, those that a step's functions are given."""
+        """The answers that a step's functions receive."""
         step = self.step(name)
         if step.kind != "form":
             return self.counted(answers)
@@ -221,7 +221,7 @@ class Wizard:
         }
 
     def counted_steps(self, answers: Answers) -> list[str]:
-        """The forms that aren't skipped, in order."""
+        """The forms that are not skipped, in order."""
         return [
             step.name
             for step in self.steps
@@ -229,21 +229,21 @@ class Wizard:
         ]
 
     def counted(self, answers: Answers) -> Answers:
-        """The answers that count, in the order of the steps: those of skipped steps don't."""
+        """The answers in the order of the steps, without those of skipped steps."""
         return {name: answers[name] for name in self.counted_steps(answers) if name in answers}
 
     def options_at(self, name: str, answers: Answers) -> Options:
-        """By place in a step's answer, what can be chosen there."""
+        """By position in a step's answer, the choices."""
         options = self.step(name).options
         if callable(options):
             return options(self.seen_by(name, answers))
         return options or {}
 
     def check(self, name: str, answer: Answer, answers: Answers) -> tuple[dict[str, Any], list[Problem]]:
-        """A step's answer as it is kept, and all that is wrong with it, given those of the other steps."""
+        """A step's normalized answer, and all its problems, given those of the other steps."""
         step = self.step(name)
         if step.form is None:
-            kept, problems = dict(answer), [Problem("", "nothing is asked here")] if answer else []
+            kept, problems = dict(answer), [Problem("", "this step has no form")] if answer else []
         else:
             kept, problems = step.form.check(answer)
         if not problems:
@@ -253,7 +253,7 @@ class Wizard:
         return kept, problems
 
     def check_so_far(self, name: str, answer: Answer, answers: Answers) -> list[Problem]:
-        """What is wrong with an answer that isn't whole yet: with what is there, and what is missing by its form."""
+        """The problems of an incomplete answer: of its fields, and the missing ones."""
         step = self.step(name)
         problems = self.check(name, answer, answers)[1]
         if problems and step.by_field and step.validate is not None:
@@ -263,16 +263,16 @@ class Wizard:
         return problems
 
     def problems(self, answers: Answers) -> dict[str, list[Problem]]:
-        """By step, in order, all that stands in the way of the end: answers that are missing, or wrong by now.
+        """By step, in order, everything that prevents completion: missing answers, and those that have become invalid.
 
-        What a review's own `validate` finds is looked for when nothing else is wrong.
+        A review's own `validate` is only called if there is no other problem.
         """
         found: dict[str, list[Problem]] = {}
         for step in self.steps:
             if step.kind == "form" and not self.is_skipped(step.name, answers):
                 answer = answers.get(step.name)
                 if answer is None:
-                    found[step.name] = [Problem("", "it isn't answered yet")]
+                    found[step.name] = [Problem("", "it is not answered yet")]
                 elif problems := self.check(step.name, answer, answers)[1]:
                     found[step.name] = problems
         review = self.review
@@ -282,25 +282,25 @@ class Wizard:
         return found
 
     def document(self, answers: Answers) -> Mapping[str, Any]:
-        """The manifest that these answers come to. Only of answers without `problems`."""
+        """The manifest of these answers. Only for answers without `problems`."""
         counted = self.counted(answers)
         return self.result(counted) if self.result is not None else counted
 
 
 def _not_offered(answer: Answer, options: Options) -> Iterator[Problem]:
-    """A problem for every value that isn't one of those that can be chosen in its place."""
+    """A problem for every value that is not one of its choices."""
     for place, offered in options.items():
         for at, value in values_at(answer, place):
-            # By type as well: Python takes 1 and True for the same.
+            # By type as well: in Python 1 and True are equal.
             if value is not None and not any(
                 type(one.value) is type(value) and one.value == value for one in offered
             ):
-                listed = ", ".join(str(one.value) for one in offered) or "none that could be chosen"
-                yield Problem(at, f"{value!r} can't be chosen; there is {listed}")
+                listed = ", ".join(str(one.value) for one in offered) or "nothing"
+                yield Problem(at, f"invalid choice {value!r}; choose from {listed}")
 
 
 def values_at(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """What stands at a place, each with its JSON Pointer; ``*`` stands for any item or member."""
+    """The values at a position, each with its JSON Pointer; ``*`` matches any item or member."""
     found: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     for raw in place.split("/")[1:]:
         name = raw.replace("~1", "/").replace("~0", "~")
@@ -321,14 +321,14 @@ def _problems_of(wizard: Wizard) -> Iterator[str]:
     if type(wizard.version) is not int or wizard.version < 1:
         yield f"version: {wizard.version!r} is not a number from 1"
     if duration_s(wizard.time_to_live) is None:
-        yield f"time_to_live: {wizard.time_to_live[:80]!r} is no time; {DURATION_FORM}"
+        yield f"time_to_live: {wizard.time_to_live[:80]!r} is not a duration; {DURATION_FORM}"
     if len(wizard.steps) > STEPS_MAX:
-        yield f"steps: there are {len(wizard.steps)}; at most {STEPS_MAX} are taken"
+        yield f"steps: there are {len(wizard.steps)}; at most {STEPS_MAX} are allowed"
         return
     kinds = [step.kind for step in wizard.steps]
     order = sorted(kinds, key=("form", "review", "work").index)
     if kinds != order or kinds.count("review") != 1 or kinds[0] != "form":
-        yield "steps: there has to be a form or more, then one review, then work, if any"
+        yield "steps: expected one form or more, then one review, then optional work"
     for index, step in enumerate(wizard.steps):
         yield from _step_problems(step, wizard.steps[:index])
 
@@ -338,15 +338,15 @@ def _step_problems(step: WizardStep, before: Sequence[WizardStep]) -> Iterator[s
     if not _STEP_NAME.fullmatch(step.name):
         yield f"{path}.name: it is not a capital letter followed by up to 40 of A-Z, 0-9 and _"
     if step.name in _OWN_NAMES:
-        yield f"{path}.name: every wizard has a state of that name already"
+        yield f"{path}.name: the name is reserved"
     if any(other.name == step.name for other in before):
-        yield f"{path}.name: another step has it"
+        yield f"{path}.name: duplicate name"
     if (step.form is None) is (step.kind == "form"):
-        yield f"{path}.form: a form step has one, and no other has"
+        yield f"{path}.form: only a form step has a form, and must have one"
     if step.form is not None:
         yield from (f"{path}.form{flaw}" for flaw in step.form.flaws())
     for needed in step.needs:
         if not any(other.name == needed and other.kind == "form" for other in before):
-            yield f"{path}.needs: {needed!r} is no form before it"
+            yield f"{path}.needs: {needed!r} is not an earlier form"
     if step.skip_if is not None and (step.kind != "form" or not step.needs):
-        yield f"{path}.skip_if: only a form is skipped, and by what it needs"
+        yield f"{path}.skip_if: only a form can be skipped, depending on the steps in `needs`"

@@ -56,9 +56,9 @@ async def following(
     after: str | None,
     watch: AsyncWatch,
 ) -> AsyncGenerator[FeedEntry, None]:
-    """The entries behind a cursor, and then whatever is committed, until the watch is stopped.
+    """The entries after a cursor, and then every new commit, until the watch is stopped.
 
-    A writer that holds its lock for too long is waited for; whatever else goes wrong is raised.
+    Waits for a writer that holds its lock for too long; other errors are raised.
     """
     cursor = await feed_end() if after == "now" else after
     while not watch.stop.is_set():

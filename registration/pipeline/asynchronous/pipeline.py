@@ -73,8 +73,8 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     ) -> None:
         if type(threads) is not int or threads < 1:
             raise InvalidArgument(
-                f"`threads` is {threads!r}; a number of threads, 1 or more, is expected.",
-                "16 do for most programs.",
+                f"Invalid `threads` {threads!r}: expected 1 or more.",
+                "16 are enough for most programs.",
             )
         self._make = partial(
             RegistrationPipeline, root, store=store, create=create, lifecycle=lifecycle, policy=policy, guards=guards,

@@ -30,7 +30,7 @@ def registry(root: str, registry_id: str, definition: Definition, *, made: bool)
 
 
 def state(snapshot: StateSnapshot) -> dict[str, Any]:
-    """The state of one manifest."""
+    """Print the state of one manifest."""
     return {
         "manifest_id": snapshot.manifest_id,
         "state": snapshot.state,
@@ -53,7 +53,7 @@ def manifest(snapshot: StateSnapshot, aliases: Sequence[str], claim: Lease | Non
 
 
 def transition(result: TransitionResult) -> dict[str, Any]:
-    """What a command came to."""
+    """Print the result of a command."""
     event = result.event
     return {
         "manifest_id": result.manifest_id,

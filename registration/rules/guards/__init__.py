@@ -1,1 +1,1 @@
-"""Guards: what can be demanded before an action is taken. Pure functions; see `registration.core.policy`."""
+"""Guards: preconditions of actions. Pure functions; see `registration.core.policy`."""

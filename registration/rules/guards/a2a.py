@@ -1,16 +1,16 @@
-"""Guards on A2A agent cards: what a card has to say, and what a revised one must not take back.
+"""Guards on A2A agent cards: required members, and compatibility of a revised card with the previous one.
 
 The ids are those of the rules of a2aproject/A2A (``specification/a2a.proto`` for v1.0, ``specification/json/a2a.json`` at
 tag v0.3.0, ``docs/specification.md``) and of Apicurio Registry (``assembly-a2a-features.adoc``):
 
-- A1: what is required. A card of v1.0 has `supportedInterfaces`; one of v0.3 has `protocolVersion` and `url` instead.
-- A2: signatures have the form of a JWS. Whether they are good needs the key, and isn't asked.
-- A3: a protocol version is Major.Minor. That of a whole card may have a patch where it is 0.MINOR: the schema of v0.3.0
-  itself says ``0.3.0``, and so do most cards of that time. That of an interface, which is new in v1.0, may not.
+- A1: required members. A card of v1.0 has `supportedInterfaces`; one of v0.3 has `protocolVersion` and `url` instead.
+- A2: signatures have the form of a JWS. Verifying them needs the key, and is not done here.
+- A3: a protocol version is Major.Minor. That of a whole card may have a patch if it is 0.MINOR: the schema of v0.3.0
+  itself uses ``0.3.0``, and so do most cards of that time. That of an interface, which is new in v1.0, may not.
 - A6: a revised card removes nothing that clients may rely on (`registration.rules.guards.a2a_offers`).
 
-A list may be empty, except that of the interfaces: the sources say that it has to be there. Where a card is found and
-whether its agent answers (A5) needs the network.
+A list may be empty, except that of the interfaces: the sources require its presence. Where a card is served and
+whether its agent answers (A5) can only be checked over the network.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _FLAGS = ("streaming", "pushNotifications", "stateTransitionHistory", "extendedA
 
 
 def a2a_agent_card(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
-    """The document is an A2A agent card, of v1.0 or v0.3 (A1, A2, A3; see the head of this module).
+    """The document is an A2A agent card, of v1.0 or v0.3 (A1, A2, A3; see the module docstring).
 
-    Parameter `kinds`: the kinds of document that are asked about (all of them).
+    Parameter `kinds`: the kinds of document that are checked (default: all).
     """
     document, digest = looked_at(state, command)
     verdict = excused(policy, document)
@@ -68,18 +68,18 @@ def a2a_agent_card(state: StateSnapshot | None, command: Command, policy: Policy
 
 
 def a2a_card_compatible(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
-    """The agent card that the command brings removes nothing that the one before it offers (A6).
+    """The agent card of the command removes nothing that the previous one offers (A6).
 
-    That is skills, capabilities, interfaces with their protocol versions, security schemes, input and output modes. In the
-    evidence, `at` is where something stood in the card before. Where no card is brought, or there was none, it agrees.
+    This covers skills, capabilities, interfaces with their protocol versions, security schemes, input and output modes. In the
+    evidence, `at` is the position in the previous card. Without a new card, or without a previous one, the guard agrees.
 
-    Parameter `kinds`: the kinds of document that are asked about (all of them).
+    Parameter `kinds`: the kinds of document that are checked (default: all).
     """
     brought = command.document
     before = state.document if state is not None else None
     if brought is None or before is None:
         said = "brings no card" if brought is None else "brings the first card"
-        return Verdict(agrees=True, reason=f"nothing is taken back: the command {said}")
+        return Verdict(agrees=True, reason=f"nothing is removed: the command {said}")
     verdict = excused(policy, brought.value)
     if verdict is not None:
         return verdict
@@ -87,14 +87,14 @@ def a2a_card_compatible(state: StateSnapshot | None, command: Command, policy: P
     return judged(
         taken_back(before, brought.value),
         command,
-        rules="rule that a revised agent card takes nothing back",
+        rules="rule that a revised agent card removes nothing",
         evidence=evidence,
         remedy="Put back what `problems` lists, or register the card as another one.",
     )
 
 
 def _shape(card: Mapping[str, Any]) -> str:
-    """Which version a card is meant for: by its interfaces, then by the version that it says, then by its `url`."""
+    """The version of a card: by its interfaces, then by its `protocolVersion`, then by its `url`."""
     if "supportedInterfaces" in card:
         return "v1.0"
     said = card.get("protocolVersion")
@@ -131,17 +131,17 @@ def _version_problems(
         and isinstance(said, str)
         and not (_VERSION.fullmatch(said) or (early and early.fullmatch(said)))
     ):
-        problem = f"`protocolVersion` has to be Major.Minor, such as '1.0', not {shown(said)}"
+        problem = f"`protocolVersion` must be Major.Minor, such as '1.0', not {shown(said)}"
         wrong.append(Finding(f"{at}/protocolVersion", "A3", problem))
     yield from wrong
 
 
 def _interface_problems(card: Mapping[str, Any], name: str, binding: str) -> Iterator[Finding]:
-    """The interfaces of v1.0, which are required and have versions of their own, or those of v0.3."""
+    """The interfaces of v1.0, which are required and have their own versions, or those of v0.3."""
     latest = name == "supportedInterfaces"
     if latest and card.get(name, []) == []:
-        found = "isn't there" if name not in card else "is empty"
-        yield Finding(f"/{name}", "A1", f"`{name}` has to name at least one interface, and {found}")
+        found = "it is missing" if name not in card else "it is empty"
+        yield Finding(f"/{name}", "A1", f"`{name}` must name at least one interface, but {found}")
     for at, interface in listed(card, name, "", "A1"):
         if isinstance(interface, Finding):
             yield interface
@@ -156,29 +156,29 @@ def _url_problems(owner: Mapping[str, Any], name: str, at: str) -> Iterator[Find
     url = owner.get(name, ABSENT)
     if host_of(url) is None:
         yield Finding(
-            f"{at}/{name}", "A1", f"`{name}` has to be an absolute http or https URL, not {shown(url)}"
+            f"{at}/{name}", "A1", f"`{name}` must be an absolute http or https URL, not {shown(url)}"
         )
 
 
 def _texts_problems(owner: Mapping[str, Any], name: str, at: str) -> Iterator[Finding]:
     value = owner.get(name, ABSENT)
     if not isinstance(value, list):
-        yield Finding(f"{at}/{name}", "A1", f"`{name}` has to be an array of texts, not {shown(value)}")
+        yield Finding(f"{at}/{name}", "A1", f"`{name}` must be an array of texts, not {shown(value)}")
         return
     for index, item in enumerate(value):
         if not isinstance(item, str):
-            yield Finding(f"{at}/{name}/{index}", "A1", f"it has to be text, not {shown(item)}")
+            yield Finding(f"{at}/{name}/{index}", "A1", f"it must be text, not {shown(item)}")
 
 
 def _capability_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
     capabilities = card.get("capabilities", ABSENT)
     if not isinstance(capabilities, Mapping):
-        problem = f"`capabilities` has to be an object, not {shown(capabilities)}"
+        problem = f"`capabilities` must be an object, not {shown(capabilities)}"
         yield Finding("/capabilities", "A1", problem)
         return
     for name in _FLAGS:
         if not isinstance(capabilities.get(name, False), bool):
-            problem = f"`{name}` has to be true or false, not {shown(capabilities[name])}"
+            problem = f"`{name}` must be true or false, not {shown(capabilities[name])}"
             yield Finding(f"/capabilities/{name}", "A1", problem)
     for at, extension in listed(capabilities, "extensions", "/capabilities", "A1"):
         if isinstance(extension, Finding):
@@ -189,7 +189,7 @@ def _capability_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _skill_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
     if "skills" not in card:
-        yield Finding("/skills", "A1", "`skills` is required, and isn't there")
+        yield Finding("/skills", "A1", "`skills` is required but missing")
     first: dict[str, str] = {}
     for at, skill in listed(card, "skills", "", "A1"):
         if isinstance(skill, Finding):
@@ -200,7 +200,7 @@ def _skill_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _texts_problems(skill, "tags", at)
         id = skill.get("id")
         if isinstance(id, str) and first.setdefault(id, at) != at:
-            problem = f"each skill has an `id` of its own, and {shown(id)} is that of {first[id]} already"
+            problem = f"each skill has an `id` of its own, and {shown(id)} is already that of {first[id]}"
             yield Finding(f"{at}/id", "A1", problem)
 
 
@@ -209,7 +209,7 @@ def _provider_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
         return
     provider = card["provider"]
     if not isinstance(provider, Mapping):
-        yield Finding("/provider", "A1", f"`provider` has to be an object, not {shown(provider)}")
+        yield Finding("/provider", "A1", f"`provider` must be an object, not {shown(provider)}")
         return
     yield from text_problems(provider, "organization", "/provider", "A1")
     yield from _url_problems(provider, "url", "/provider")
@@ -222,18 +222,18 @@ def _signature_problems(card: Mapping[str, Any]) -> Iterator[Finding]:
             continue
         for name in ("protected", "signature"):
             if not (isinstance(signature.get(name), str) and _BASE64URL.fullmatch(signature[name])):
-                problem = f"`{name}` has to be base64url, not {shown(signature.get(name, ABSENT))}"
+                problem = f"`{name}` must be base64url, not {shown(signature.get(name, ABSENT))}"
                 yield Finding(f"{at}/{name}", "A2", problem)
             elif name == "protected" and not _is_jws_header(signature[name]):
-                problem = "`protected` has to be the base64url of a JSON object that names `alg` and `kid`"
+                problem = "`protected` must be the base64url of a JSON object that names `alg` and `kid`"
                 yield Finding(f"{at}/{name}", "A2", problem)
         if not isinstance(signature.get("header", {}), Mapping):
-            problem = f"`header` has to be an object, not {shown(signature['header'])}"
+            problem = f"`header` must be an object, not {shown(signature['header'])}"
             yield Finding(f"{at}/header", "A2", problem)
 
 
 def _is_jws_header(text: str) -> bool:
-    """Whether a protected header is one (RFC 7515; A2A, section 8.4.2): `alg`, which isn't ``none``, and `kid`."""
+    """Whether a protected header is valid (RFC 7515; A2A, section 8.4.2): `alg`, other than ``none``, and `kid`."""
     try:
         header = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, RecursionError):

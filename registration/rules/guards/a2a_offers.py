@@ -1,7 +1,7 @@
-"""What an A2A agent card offers to clients, of v1.0 or v0.3, and what another one doesn't offer any more.
+"""Offers of an A2A agent card to clients, of v1.0 or v0.3, and those that a revised card no longer makes.
 
-Skills go by their id, extensions by their URI, security schemes and capabilities by their name, interfaces by URL and
-protocol binding. What can't be read, since it has another form, offers nothing: `registration.rules.guards.a2a` says so.
+Skills are identified by id, extensions by URI, security schemes and capabilities by name, interfaces by URL and
+protocol binding. A member of an unexpected form offers nothing: `registration.rules.guards.a2a` reports it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _Item = tuple[str, str]
-"""Something that a card offers: where it stands, and what it is."""
+"""An offer of a card: its JSON Pointer, and its name."""
 
 
 def taken_back(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the card before offers and the one after doesn't (A6); `at` is where it stands in the one before."""
+    """The offers of the previous card that the new one lacks (A6); `at` is the position in the previous one."""
     for what, offered in (
         ("the skill", _skills),
         ("the capability", _capabilities),
@@ -69,7 +69,7 @@ def _named(owner: Mapping[str, Any], name: str, at: str, key: str) -> Iterator[_
 
 
 def _capabilities(card: Mapping[str, Any]) -> Iterator[_Item]:
-    """Those that are true: one that is turned off is removed."""
+    """The capabilities that are true: one that is turned off counts as removed."""
     capabilities = card.get("capabilities")
     if isinstance(capabilities, Mapping):
         yield from (
@@ -90,7 +90,7 @@ def _modes(card: Mapping[str, Any], name: str) -> Iterator[_Item]:
 
 
 def _interfaces(card: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Place, URL, binding and protocol version of each interface, of cards of either version."""
+    """Pointer, URL, binding and protocol version of each interface, of cards of either version."""
     own = card.get("protocolVersion")
     if isinstance(card.get("url"), str):
         binding = card.get("preferredTransport", "JSONRPC")
@@ -104,5 +104,5 @@ def _interfaces(card: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _major_minor(version: object) -> str:
-    """A protocol version without its patch, which changes nothing; empty where there is none."""
+    """A protocol version without its patch, which changes nothing; empty if there is none."""
     return ".".join(version.split(".")[:2]) if isinstance(version, str) else ""

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
-    """The command says why."""
+    """The command gives a reason."""
     if command.reason:
         return Verdict(agrees=True, reason="a reason is given", evidence={"reason": command.reason})
     return Verdict(
         agrees=False,
-        reason="a reason is required, and none was given",
+        reason="a reason is required but missing",
         remedy="Give a reason.",
         needs={"reason": "TEXT"},
     )
@@ -35,7 +35,7 @@ def role(_state: StateSnapshot | None, command: Command, policy: Policy) -> Verd
     if set(wanted) & set(has):
         return Verdict(agrees=True, reason=f"{command.actor!r} is {listed}", evidence=evidence)
     actors = sorted({actor for one in wanted for actor in policy.roles.get(one, ())})
-    who = f"It takes one of {', '.join(actors)}" if actors else f"Nobody is {listed} yet: say who is"
+    who = f"It takes one of {', '.join(actors)}" if actors else f"No {listed} is assigned yet: assign one"
     return Verdict(
         agrees=False,
         reason=f"{_named(command.actor)} is not {listed}",
@@ -46,10 +46,10 @@ def role(_state: StateSnapshot | None, command: Command, policy: Policy) -> Verd
 
 
 def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
-    """Four eyes: the actor is not who brought the document.
+    """Four eyes: the actor did not submit the document.
 
-    Parameter `scope`: ``document`` (as usual) looks at who brought the one that stands; ``manifest`` at everybody who
-    ever brought one. Who brings a document with this very command is its author as well, so nobody can do that alone.
+    Parameter `scope`: ``document`` (default) compares with the author of the current one; ``manifest`` with everyone who
+    ever submitted one. The actor of a command with a document is its author as well, so no one can do that alone.
     """
     authors: list[str | None] = list(state.facts.get("authors", ())) if state else []
     if command.document is not None and command.actor is not None:
@@ -58,12 +58,10 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
     looked_at = authors if whole else authors[-1:]
     evidence = {"actor": command.actor, "authors": looked_at}
     if command.actor is None or not authors or None in looked_at:
-        missing = (
-            "nobody is named as its author" if command.actor is not None else "nobody is named as the actor"
-        )
+        missing = "its author is unknown" if command.actor is not None else "the actor is unknown"
         return Verdict(
             agrees=False,
-            reason=f"it can't be told that this is not the author: {missing}",
+            reason=f"can't rule out that the actor is the author: {missing}",
             evidence=evidence,
             remedy="Name the actor, also when the document is submitted; `revise` submits it again.",
             needs={"actor": "NAME"} if command.actor is None else {},
@@ -72,19 +70,19 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
         return Verdict(agrees=True, reason=f"{command.actor!r} is not the author", evidence=evidence)
     return Verdict(
         agrees=False,
-        reason=f"{command.actor!r} brought the document, and somebody else has to do this",
+        reason=f"{command.actor!r} submitted this document; another person must {command.action} it",
         evidence=evidence,
-        remedy="Have another person do it.",
+        remedy="Ask another person to do it.",
         needs={"actor": "NAME"},
     )
 
 
 def approvals(state: StateSnapshot | None, _command: Command, policy: Policy) -> Verdict:
-    """The document as it stands is approved by enough people, under the rules in force.
+    """The current document is approved by enough people, under the rules in force.
 
-    Parameters: `count`, how many (1 as usual); `roles`, by role how many of them had it when they approved; `action`, the
-    one that approves, for the advice (``approve`` as usual). Each person counts once. An approval counts where it
-    is of this very document, and was given under the policy that is in force now.
+    Parameters: `count`, how many (default 1); `roles`, by role how many approvers had it when they approved; `action`, the
+    approving action, for the advice (default ``approve``). Each person counts once. An approval counts if it
+    is of this document, and was given under the policy that is in force now.
     """
     count = policy.parameters.get("count", 1)
     by_role: Mapping[str, int] = policy.parameters.get("roles", {})
@@ -117,16 +115,16 @@ def approvals(state: StateSnapshot | None, _command: Command, policy: Policy) ->
         "roles": dict(by_role),
     }
     if not missing:
-        return Verdict(agrees=True, reason=f"{len(counted)} approved this very document", evidence=evidence)
+        return Verdict(agrees=True, reason=f"{len(counted)} approved this document", evidence=evidence)
     passed_over = f" ({len(not_counted)} not counted: {not_counted[0]['why']})" if not_counted else ""
     return Verdict(
         agrees=False,
-        reason=f"this very document has {' and '.join(missing)}{passed_over}",
+        reason=f"this document has {' and '.join(missing)}{passed_over}",
         evidence=evidence,
-        remedy="Have it approved by those who are missing.",
+        remedy="Get the missing approvals.",
         needs={"action": str(policy.parameters.get("action", "approve"))},
     )
 
 
 def _named(actor: str | None) -> str:
-    return "nobody named" if actor is None else repr(actor)
+    return "the unnamed actor" if actor is None else repr(actor)

@@ -1,4 +1,4 @@
-"""What guards find wrong with documents: which one they look at, and the verdict that names every problem at once."""
+"""Findings of guards about documents: the document that is checked, and the verdict that lists every problem at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from registration.values.snapshots import StateSnapshot
 
 PROBLEMS_MAX = 100
-"""How many problems of one document are listed. A hostile one has as many as it has bytes."""
+"""The maximum number of problems listed for one document. A hostile one can have one per byte."""
 SHOWN_CHARACTERS_MAX = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """at: a JSON Pointer into the document. rule: the id of the rule that is broken. problem: what was expected, and found."""
+    """at: a JSON Pointer into the document. rule: the id of the violated rule. problem: expected and found values."""
 
     at: str
     rule: str
@@ -35,14 +35,14 @@ class Finding:
 
 
 def looked_at(state: StateSnapshot | None, command: Command) -> tuple[Mapping[str, Any] | None, str | None]:
-    """The document that a guard looks at, and its digest: the one that the command brings, or the one that stands."""
+    """The document that a guard checks, and its digest: the command's, or the current one."""
     if command.document is not None:
         return command.document.value, command.document.digest
     return (state.document, state.digest) if state is not None else (None, None)
 
 
 def excused(policy: Policy, document: Mapping[str, Any] | None) -> Verdict | None:
-    """The verdict on a document that a guard isn't asked for: of none of the kinds in the parameter `kinds`."""
+    """The verdict on a document to which a guard does not apply: of none of the kinds in the parameter `kinds`."""
     kinds = policy.parameters.get("kinds")
     if kinds is None:
         return None
@@ -58,11 +58,11 @@ def excused(policy: Policy, document: Mapping[str, Any] | None) -> Verdict | Non
 
 
 def no_document() -> Verdict:
-    """The verdict where there is nothing to look at."""
+    """The verdict if there is no document."""
     return Verdict(
         agrees=False,
-        reason="there is no document to look at",
-        remedy="Bring one, with an action that takes a document.",
+        reason="there is no document to check",
+        remedy="Submit one, with an action that takes a document.",
     )
 
 
@@ -75,20 +75,20 @@ def judged(
     remedy: str | None = None,
     ids: bool = True,
 ) -> Verdict:
-    """The verdict on what was found. rules: what the document keeps or breaks, as in ``rules for MCP servers``.
+    """The verdict on a list of findings. rules: the name of the rule set, as in ``rules for MCP servers``.
 
-    remedy: where there is a better one than to correct the document. ids: whether the rules have ids that tell more than
-    their number.
+    remedy: advice, if there is better advice than correcting the document. ids: whether the rule ids are shown in the
+    reason, not only their number.
 
-    At most `PROBLEMS_MAX` problems are taken; where there are more, the evidence says `more`.
+    At most `PROBLEMS_MAX` problems are listed; if there are more, the evidence has `more`.
     """
     found = list(islice(problems, PROBLEMS_MAX + 1))
     if not found:
-        return Verdict(agrees=True, reason=f"the document keeps the {rules}", evidence=evidence)
+        return Verdict(agrees=True, reason=f"the document complies with the {rules}", evidence=evidence)
     listed = found[:PROBLEMS_MAX]
     more = len(found) > PROBLEMS_MAX
     reason = (
-        f"the document breaks the {rules} in {f'more than {PROBLEMS_MAX}' if more else len(found)} places"
+        f"the document violates the {rules} in {f'more than {PROBLEMS_MAX}' if more else len(found)} places"
     )
     if ids:
         reason += f" ({', '.join(sorted({problem.rule for problem in listed}, key=_in_order))})"
@@ -97,29 +97,29 @@ def judged(
         reason=str(found[0]) if len(found) == 1 else reason,
         evidence={**evidence, "problems": [asdict(problem) for problem in listed]}
         | ({"more": True} if more else {}),
-        remedy=remedy or "Correct the document in every place that `problems` lists, and bring it again.",
-        # A command that brings the document is given again; otherwise another document has to come first.
+        remedy=remedy or "Correct every problem listed, and submit the document again.",
+        # A command with a document is repeated with a corrected one; otherwise another document must be submitted first.
         needs={} if command.document is not None else {"action": "revise"},
     )
 
 
 def text_problems(owner: Mapping[str, Any], name: str, at: str, rule: str) -> Iterator[Finding]:
-    """A problem unless a member is there and is text with more in it than blanks. at: the pointer of its owner."""
+    """A problem unless a member is present and is text that is not blank. at: the pointer of its parent."""
     value = owner.get(name)
     if name not in owner:
-        yield Finding(f"{at}/{name}", rule, f"`{name}` is required, and isn't there")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` is required but missing")
     elif not isinstance(value, str):
-        yield Finding(f"{at}/{name}", rule, f"`{name}` has to be text, not {shown(value)}")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` must be text, not {shown(value)}")
     elif not value.strip():
-        yield Finding(f"{at}/{name}", rule, f"`{name}` has to say something, and is {shown(value)}")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` must not be blank, but is {shown(value)}")
 
 
 def listed(
     owner: Mapping[str, Any], name: str, at: str, rule: str
 ) -> Iterator[tuple[str, Mapping[str, Any] | Finding]]:
-    """The objects in an array, each with its pointer; a problem stands where something else does.
+    """The objects in an array, each with its pointer; a problem in the place of anything else.
 
-    An array that isn't there has no objects. name: the member's, a plain word.
+    A missing array has no objects. name: the member's, a plain word.
     """
     if name not in owner:
         return
@@ -127,17 +127,17 @@ def listed(
     if not isinstance(value, list):
         yield (
             f"{at}/{name}",
-            Finding(f"{at}/{name}", rule, f"`{name}` has to be an array, not {shown(value)}"),
+            Finding(f"{at}/{name}", rule, f"`{name}` must be an array, not {shown(value)}"),
         )
         return
     for index, item in enumerate(value):
         place = f"{at}/{name}/{index}"
         good = isinstance(item, Mapping)
-        yield place, item if good else Finding(place, rule, f"it has to be an object, not {shown(item)}")
+        yield place, item if good else Finding(place, rule, f"it must be an object, not {shown(item)}")
 
 
 def shown(value: Any) -> str:
-    """A JSON value, or `ABSENT`, as a sentence can hold it: short, on one line."""
+    """A JSON value, or `ABSENT`, for use in a sentence: short, on one line."""
     if value is ABSENT:
         return "nothing"
     if isinstance(value, str):
@@ -152,7 +152,7 @@ def shown(value: Any) -> str:
 
 
 def shortened(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
-    """Text of bounded length; what was cut is a `…`."""
+    """Text of bounded length; a `…` marks a cut."""
     return text if len(text) <= characters_max else text[:characters_max] + "…"
 
 

@@ -1,4 +1,4 @@
-"""The guard on MCP servers: the rules of the MCP registry, as far as a ``server.json`` shows whether it keeps them.
+"""The guard on MCP servers: the rules of the MCP registry, as far as a ``server.json`` alone can show compliance.
 
 The ids are those of the rules of modelcontextprotocol/registry (``internal/validators/validators.go`` at 7c446e7 of
 2026-04-24, ``docs/reference/server-json`` and ``docs/modelcontextprotocol-io/package-types.mdx``):
@@ -6,17 +6,17 @@ The ids are those of the rules of modelcontextprotocol/registry (``internal/vali
 - M1: `name` is ``namespace/name``.
 - M4: `version`, and that of each package, is one version.
 - M10: `description`, `title`, `websiteUrl`, `icons`, `repository`.
-- M11: `_meta`, and how much a publisher may say there.
+- M11: `_meta`, and the size of publisher metadata.
 - M12: a package of the type mcpb is a release asset on GitHub or GitLab, with its SHA-256.
-- M13: how packages of each type are named, and where they may come from, as far as the parameter `hosts` says it
+- M13: the names of packages of each type, and their allowed hosts, if the parameter `hosts` lists them
   (`registration.rules.guards.mcp_packages`).
 - M14: `$schema`.
 - M15: remotes, and the variables in URLs.
 
-What a document can't show isn't asked: that the namespace is proved (M2) needs the proof; that the version is new (M3) is
-what the guard `name` is for; which version is the latest, how many there are and whether a remote is another server's
-(M5, M6, M7) are known to a whole registry only; a status (M8) and an edit (M9) are of a lifecycle, not of a document;
-and that packages say whose they are (the rest of M12) needs the network.
+Rules that a document alone can't show are not checked: ownership of the namespace (M2) needs a proof; a new version (M3) is
+checked by the guard `name`; the latest version, the number of versions and remotes of other servers (M5, M6, M7) are known
+to a whole registry only; status (M8) and edits (M9) belong to a lifecycle, not to a document;
+and ownership of packages (the rest of M12) needs the network.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ _REPOSITORIES = {
 
 
 def mcp_server(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
-    """The document is an MCP server as the MCP registry takes one (see the table of this module).
+    """The document is an MCP server that the MCP registry accepts (see the table of this module).
 
-    Parameters: `publish`, whether it also has to keep what only the public registry demands (false): a `$schema` that is
-    known, a namespace that could be proved (a domain from its end, such as ``com.example`` or ``io.github.user``), a
+    Parameters: `publish`, whether it must also comply with the rules of the public registry alone (default false): a known
+    `$schema`, a namespace that could be proved (a reversed domain, such as ``com.example`` or ``io.github.user``), a
     repository on GitHub or GitLab, remotes by https at public addresses, and nothing in `_meta` that would be
-    dropped; `hosts`, which packages and images may come from (any; one that begins with a dot stands for all below it);
-    `kinds`, the kinds of document that are asked about (all of them).
+    dropped; `hosts`, the allowed hosts of packages and images (default: any; a leading dot matches all subdomains);
+    `kinds`, the kinds of document that are checked (default: all).
     """
     document, digest = looked_at(state, command)
     verdict = excused(policy, document)
@@ -117,16 +117,16 @@ def _name_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Fi
     if not fewest <= len(name) <= most:
         yield Finding("/name", "M1", f"`name` has {fewest} to {most} characters, not {len(name):,}")
     elif name.count("/") != 1:
-        problem = f"`name` has to be namespace/name with one slash, not {shown(name)}"
+        problem = f"`name` must be namespace/name with one slash, not {shown(name)}"
         yield Finding("/name", "M1", problem)
     elif not _NAMESPACE.fullmatch(namespace):
-        problem = f"the namespace has to be two or more of A-Z a-z 0-9 . - and begin and end with a letter or digit, not {namespace!r}"
+        problem = f"the namespace must be two or more of A-Z a-z 0-9 . - and begin and end with a letter or digit, not {namespace!r}"
         yield Finding("/name", "M1", problem)
     elif not _NAME.fullmatch(rest):
-        problem = f"the name after the slash has to be two or more of A-Z a-z 0-9 . _ - and begin and end with a letter or digit, not {rest!r}"
+        problem = f"the name after the slash must be two or more of A-Z a-z 0-9 . _ - and begin and end with a letter or digit, not {rest!r}"
         yield Finding("/name", "M1", problem)
     elif publish and not _is_domain(namespace):
-        problem = f"the namespace has to be a domain from its end, such as com.example or io.github.user, not {namespace!r}"
+        problem = f"the namespace must be a domain from its end, such as com.example or io.github.user, not {namespace!r}"
         yield Finding("/name", "M2", problem)
 
 
@@ -141,10 +141,10 @@ def _schema_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[
         if publish:
             yield Finding("/$schema", "M14", f"`$schema` is required, such as {SCHEMAS_KNOWN[-1]}")
     elif host_of(schema) is None:
-        yield Finding("/$schema", "M14", f"`$schema` has to be the URL of a schema, not {shown(schema)}")
+        yield Finding("/$schema", "M14", f"`$schema` must be the URL of a schema, not {shown(schema)}")
     elif publish and schema not in SCHEMAS_KNOWN:
         problem = (
-            f"`$schema` has to be one that was published, such as {SCHEMAS_KNOWN[-1]}, not {shown(schema)}"
+            f"`$schema` must be one that was published, such as {SCHEMAS_KNOWN[-1]}, not {shown(schema)}"
         )
         yield Finding("/$schema", "M14", problem)
 
@@ -172,7 +172,7 @@ def _link_problems(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _https_problems(url: object, at: str, name: str) -> Iterator[Finding]:
     if host_of(url, ("https",)) is None:
-        yield Finding(at, "M10", f"`{name}` has to be an https URL, not {shown(url)}")
+        yield Finding(at, "M10", f"`{name}` must be an https URL, not {shown(url)}")
 
 
 def _repository_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
@@ -180,24 +180,24 @@ def _repository_problems(document: Mapping[str, Any], *, publish: bool) -> Itera
     if repository is None:
         return
     if not isinstance(repository, Mapping):
-        yield Finding("/repository", "M10", f"`repository` has to be an object, not {shown(repository)}")
+        yield Finding("/repository", "M10", f"`repository` must be an object, not {shown(repository)}")
         return
     url, source, subfolder = (repository.get(name, ABSENT) for name in ("url", "source", "subfolder"))
     if subfolder not in (ABSENT, "") and not _is_clean(subfolder):
-        problem = f"`subfolder` has to be a path from the top of the repository without . and .., not {shown(subfolder)}"
+        problem = f"`subfolder` must be a path from the top of the repository without . and .., not {shown(subfolder)}"
         yield Finding("/repository/subfolder", "M10", problem)
     if url in (ABSENT, "") and source in (ABSENT, ""):
-        return  # the registry takes an empty repository for none
+        return  # the registry treats an empty repository as none
     if not isinstance(source, str) or not source or (publish and source not in _REPOSITORIES):
         wanted = "github or gitlab" if publish else "named, such as github"
-        problem = f"the source of a repository has to be {wanted}, not {shown(source)}"
+        problem = f"the source of a repository must be {wanted}, not {shown(source)}"
         yield Finding("/repository/source", "M10", problem)
     pattern = _REPOSITORIES.get(source) if isinstance(source, str) else None
     if pattern is not None and not (isinstance(url, str) and pattern.fullmatch(url)):
-        problem = f"the URL of a repository on {source} has to be https://{source}.com/OWNER/REPOSITORY, not {shown(url)}"
+        problem = f"the URL of a repository on {source} must be https://{source}.com/OWNER/REPOSITORY, not {shown(url)}"
         yield Finding("/repository/url", "M10", problem)
     elif host_of(url) is None:
-        yield Finding("/repository/url", "M10", f"the URL of a repository has to be one, not {shown(url)}")
+        yield Finding("/repository/url", "M10", f"the URL of a repository must be one, not {shown(url)}")
 
 
 def _is_clean(path: object) -> bool:
@@ -211,16 +211,14 @@ def _is_clean(path: object) -> bool:
 def _meta_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[Finding]:
     meta = document.get("_meta", {})
     if not isinstance(meta, Mapping):
-        yield Finding("/_meta", "M11", f"`_meta` has to be an object, not {shown(meta)}")
+        yield Finding("/_meta", "M11", f"`_meta` must be an object, not {shown(meta)}")
         return
     said = meta.get(PUBLISHER_KEY, {})
     at = "/_meta/" + PUBLISHER_KEY.replace("/", "~1")
     if not isinstance(said, Mapping):
-        yield Finding(at, "M11", f"what a publisher provides has to be an object, not {shown(said)}")
+        yield Finding(at, "M11", f"publisher-provided metadata must be an object, not {shown(said)}")
     elif (size_bytes := len(orjson.dumps(said))) > PUBLISHER_BYTES_MAX:
-        problem = (
-            f"what a publisher provides has at most {PUBLISHER_BYTES_MAX:,} bytes as JSON, not {size_bytes:,}"
-        )
+        problem = f"publisher-provided metadata has at most {PUBLISHER_BYTES_MAX:,} bytes as JSON, not {size_bytes:,}"
         yield Finding(at, "M11", problem)
     dropped = [name for name in meta if name != PUBLISHER_KEY]
     if publish and dropped:
@@ -237,7 +235,7 @@ def _remote_problems(document: Mapping[str, Any], *, publish: bool) -> Iterator[
             continue
         type = remote.get("type", ABSENT)
         if type not in ("streamable-http", "sse"):
-            problem = f"the type of a remote has to be streamable-http or sse, not {shown(type)}"
+            problem = f"the type of a remote must be streamable-http or sse, not {shown(type)}"
             yield Finding(f"{at}/type", "M15", problem)
         variables = remote.get("variables")
         declared = set(variables) if isinstance(variables, Mapping) else set()

@@ -1,4 +1,4 @@
-"""What the MCP registry demands of the packages of a server, and of URLs with variables. See `registration.rules.guards.mcp`."""
+"""Rules of the MCP registry for the packages of a server, and for URLs with variables. See `registration.rules.guards.mcp`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TYPES = ("npm", "pypi", "nuget", "cargo", "go", "oci", "mcpb")
-"""The types of packages. Which hosts they may come from is for the policy to say: parameter `hosts`."""
+"""The types of packages. Their allowed hosts are set by the policy: parameter `hosts`."""
 
-# Every character of these can be matched in one way only, so that no text takes long.
+# Every character of these matches in one way only, so that matching is linear.
 _IMAGE_PATH = re.compile(r"[a-z0-9_./-]{2,255}")
 _IMAGE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _IMAGE_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -33,9 +33,9 @@ _RELEASES = {
 
 
 def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = None) -> Iterator[Finding]:
-    """What is wrong with the packages of a server (M4, M12, M13, M15).
+    """The problems of the packages of a server (M4, M12, M13, M15).
 
-    hosts: those that packages may come from; one that begins with a dot stands for all below it. None: any.
+    hosts: the allowed hosts of packages; a leading dot matches all subdomains. None: any.
     """
     for at, package in listed(document, "packages", "", "M13"):
         if isinstance(package, Finding):
@@ -47,26 +47,28 @@ def package_problems(document: Mapping[str, Any], hosts: Sequence[str] | None = 
 def url_problems(
     owner: Mapping[str, Any], at: str, declared: set[str], *, remote: bool, publish: bool = False
 ) -> Iterator[Finding]:
-    """What is wrong with the member `url` of a transport (M15). declared: the variables that may stand in it."""
+    """The problems of the member `url` of a transport (M15). declared: the variables that it may use."""
     url, place = owner.get("url", ABSENT), f"{at}/url"
     host = host_of(_filled(url))
     if host is None or not isinstance(url, str):
-        yield Finding(place, "M15", f"`url` has to be an http or https URL, not {shown(url)}")
+        yield Finding(place, "M15", f"`url` must be an http or https URL, not {shown(url)}")
         return
     if remote and is_local(host):
-        yield Finding(place, "M15", f"`url` has to lead to another machine, not to {shown(url)}")
+        yield Finding(place, "M15", f"`url` must lead to another machine, not to {shown(url)}")
     elif publish and not (is_public(host) and host_of(_filled(url), ("https",))):
-        yield Finding(place, "M15", f"`url` has to lead to a public address by https, not to {shown(url)}")
+        yield Finding(place, "M15", f"`url` must lead to a public address by https, not to {shown(url)}")
     for name in dict.fromkeys(_VARIABLE.findall(url)):
         if name not in declared:
-            yield Finding(place, "M15", f"`url` has the variable {{{shortened(name)}}}, which isn't declared")
+            yield Finding(
+                place, "M15", f"`url` has the variable {{{shortened(name)}}}, which is not declared"
+            )
 
 
 def _package_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | None) -> Iterator[Finding]:
     type = package.get("registryType", ABSENT)
     yield from text_problems(package, "identifier", at, "M13")
     if not isinstance(type, str) or type not in TYPES:
-        problem = f"`registryType` has to be one of {', '.join(TYPES)}, not {shown(type)}"
+        problem = f"`registryType` must be one of {', '.join(TYPES)}, not {shown(type)}"
         yield Finding(f"{at}/registryType", "M13", problem)
     elif type == "oci":
         yield from _image_problems(package, at, hosts)
@@ -84,7 +86,7 @@ def _registry_problems(
     if base:
         host, place = host_of(base, ("https",)), f"{at}/registryBaseUrl"
         if host is None:
-            problem = f"`registryBaseUrl` has to be an https URL, not {shown(base)}"
+            problem = f"`registryBaseUrl` must be an https URL, not {shown(base)}"
             yield Finding(place, "M13", problem)
         else:
             yield from _foreign(host, hosts, place)
@@ -108,18 +110,18 @@ def _image_problems(package: Mapping[str, Any], at: str, hosts: Sequence[str] | 
     )
     if not good:
         problem = (
-            f"`identifier` has to be an image, such as docker.io/owner/image:1.0.0, not {shown(identifier)}"
+            f"`identifier` must be an image, such as docker.io/owner/image:1.0.0, not {shown(identifier)}"
         )
         yield Finding(place, "M13", problem)
         return
     yield from _foreign(host, hosts, place)
     if tag is None and digest is None:
-        problem = f"`identifier` has to carry the version of an image (:TAG or @sha256:DIGEST), and {shown(identifier)} doesn't"
+        problem = f"`identifier` must carry the version of an image (:TAG or @sha256:DIGEST), and {shown(identifier)} doesn't"
         yield Finding(place, "M13", problem)
 
 
 def _foreign(host: str, hosts: Sequence[str] | None, place: str) -> Iterator[Finding]:
-    """A host that the policy does not name, or that is no other machine."""
+    """A host that the policy does not allow, or that is the local machine."""
     if is_local(host.partition(":")[0]):
         yield Finding(place, "M13", f"packages come from another machine, not from {shown(host)}")
     elif hosts is not None and not any(
@@ -130,7 +132,7 @@ def _foreign(host: str, hosts: Sequence[str] | None, place: str) -> Iterator[Fin
 
 
 def _image(identifier: str) -> tuple[str, str, str | None, str | None]:
-    """Host, path, tag and digest of ``host/path:tag@digest``; without a host it is Docker's."""
+    """Host, path, tag and digest of ``host/path:tag@digest``; the default host is Docker's."""
     named, at_sign, digest = identifier.partition("@")
     first, slash, rest = named.partition("/")
     if slash and (first == "localhost" or "." in first or ":" in first):
@@ -147,7 +149,7 @@ def _bundle_problems(package: Mapping[str, Any], at: str) -> Iterator[Finding]:
         yield from version_problems(package, at)
     checksum = package.get("fileSha256", ABSENT)
     if not isinstance(checksum, str) or not _SHA256.fullmatch(checksum):
-        problem = f"`fileSha256` of a package of the type mcpb has to be 64 hex digits, not {shown(checksum)}"
+        problem = f"`fileSha256` of a package of the type mcpb must be 64 hex digits, not {shown(checksum)}"
         yield Finding(f"{at}/fileSha256", "M12", problem)
     identifier = package.get("identifier")
     if not isinstance(identifier, str) or not identifier.strip():
@@ -156,18 +158,18 @@ def _bundle_problems(package: Mapping[str, Any], at: str) -> Iterator[Finding]:
     asset = _RELEASES.get(host)
     if asset is None or not asset.fullmatch(urlsplit(identifier).path):
         problem = (
-            f"`identifier` has to be a release asset on GitHub or GitLab, by https, not {shown(identifier)}"
+            f"`identifier` must be a release asset on GitHub or GitLab, by https, not {shown(identifier)}"
         )
         yield Finding(f"{at}/identifier", "M12", problem)
     elif "mcp" not in identifier.lower():
-        problem = f"`identifier` has to have mcp in it, and {shown(identifier)} hasn't"
+        problem = f"`identifier` must have mcp in it, and {shown(identifier)} hasn't"
         yield Finding(f"{at}/identifier", "M12", problem)
 
 
 def _transport_problems(package: Mapping[str, Any], at: str) -> Iterator[Finding]:
     transport, place = package.get("transport", ABSENT), f"{at}/transport"
     if not isinstance(transport, Mapping):
-        yield Finding(place, "M15", f"`transport` has to be an object, not {shown(transport)}")
+        yield Finding(place, "M15", f"`transport` must be an object, not {shown(transport)}")
         return
     type = transport.get("type", ABSENT)
     if type == "stdio":
@@ -175,12 +177,12 @@ def _transport_problems(package: Mapping[str, Any], at: str) -> Iterator[Finding
     elif type in ("streamable-http", "sse"):
         yield from url_problems(transport, place, _declared(package), remote=False)
     else:
-        problem = f"the type of a transport has to be stdio, streamable-http or sse, not {shown(type)}"
+        problem = f"the type of a transport must be stdio, streamable-http or sse, not {shown(type)}"
         yield Finding(f"{place}/type", "M15", problem)
 
 
 def _declared(package: Mapping[str, Any]) -> set[str]:
-    """What a URL of a package can have as variables: environment variables, and arguments by name and hint."""
+    """The variables of a package's URLs: environment variables, and arguments by name and hint."""
     found = set()
     for member in ("environmentVariables", "runtimeArguments", "packageArguments"):
         for _, one in listed(package, member, "", "M15"):
@@ -193,11 +195,11 @@ def _unexpected(
     owner: Mapping[str, Any], at: str, name: str, what: str, rule: str = "M13"
 ) -> Iterator[Finding]:
     if owner.get(name):
-        yield Finding(f"{at}/{name}", rule, f"`{name}` has no place in {what}")
+        yield Finding(f"{at}/{name}", rule, f"`{name}` is not allowed in {what}")
 
 
 def _filled(url: object) -> object:
-    """A URL with something in the place of each variable, so that it can be read."""
+    """A URL with a placeholder for each variable, so that it can be parsed."""
     if not isinstance(url, str):
         return url
     return _VARIABLE.sub(lambda found: "http" if found[1] in ("scheme", "protocol") else "1", url)

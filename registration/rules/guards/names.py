@@ -1,6 +1,6 @@
-"""Guards on how a document calls itself: its name, and its version.
+"""Guards on the name and version of a document.
 
-What a version must not be is M4 of the rules that real registries have (modelcontextprotocol/registry,
+The rule for versions is M4 of real registries (modelcontextprotocol/registry,
 ``internal/validators``); Semantic Versioning 2.0.0 is at https://semver.org.
 """
 
@@ -43,12 +43,12 @@ _NUMBER = re.compile(r"v?\d+", re.ASCII | re.IGNORECASE)
 
 
 def name_well_formed(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
-    """The document has a name, and the manifest's id is the one that the document gives itself.
+    """The document has a name, and the manifest's id is the one derived from the document.
 
-    An id is taken once only, so a name and a version can be registered once only, too (M3).
+    An id can only be taken once, so a name and a version can only be registered once, too (M3).
 
-    Parameters: `pattern`, a regular expression that the whole name has to match; `characters_min` (1) and
-    `characters_max` (200); `kinds`, the kinds of document that are asked about (all of them).
+    Parameters: `pattern`, a regular expression that the whole name must match; `characters_min` (1) and
+    `characters_max` (200); `kinds`, the kinds of document that are checked (default: all).
     """
     document, digest = looked_at(state, command)
     verdict = excused(policy, document)
@@ -69,10 +69,10 @@ def name_well_formed(state: StateSnapshot | None, command: Command, policy: Poli
 
 
 def version_well_formed(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
-    """The document has a version, and it is one: neither `latest` nor a range (M4).
+    """The document has one version: neither `latest` nor a range (M4).
 
-    Parameters: `semver`, whether it has to be Semantic Versioning 2.0.0 as well (false); `kinds`, the kinds of document
-    that are asked about (all of them).
+    Parameters: `semver`, whether it must be Semantic Versioning 2.0.0 as well (default false); `kinds`, the kinds of
+    document that are checked (default: all).
     """
     document, digest = looked_at(state, command)
     verdict = excused(policy, document)
@@ -86,7 +86,7 @@ def version_well_formed(state: StateSnapshot | None, command: Command, policy: P
 
 
 def version_problems(owner: Mapping[str, Any], at: str = "", *, semver: bool = False) -> Iterator[Finding]:
-    """What is wrong with the member `version` of a document, or of a part of it. at: the pointer of that part."""
+    """The problems of the member `version` of a document, or of a part of it. at: the pointer of that part."""
     missing = list(text_problems(owner, "version", at, "M4"))
     if missing:
         yield from missing
@@ -97,25 +97,25 @@ def version_problems(owner: Mapping[str, Any], at: str = "", *, semver: bool = F
         yield Finding(place, "M4", problem)
     elif version.strip().casefold() == "latest":
         yield Finding(
-            place, "M4", f"`version` has to name one version, and {version!r} names whichever is last"
+            place, "M4", f"`version` must name one version, and {version!r} names whichever is last"
         )
     elif (range_of := _range_in(version.strip())) is not None:
-        problem = f"`version` has to name one version, and {shown(version)} is a range ({range_of})"
+        problem = f"`version` must name one version, and {shown(version)} is a range ({range_of})"
         yield Finding(place, "M4", problem)
     elif semver and not SEMVER.fullmatch(version):
-        problem = f"`version` has to be Semantic Versioning 2.0.0, such as '1.0.2', not {shown(version)}"
+        problem = f"`version` must be Semantic Versioning 2.0.0, such as '1.0.2', not {shown(version)}"
         yield Finding(place, "semver", problem)
 
 
 def _range_in(version: str) -> str | None:
-    """What makes a version a range; None where nothing does."""
+    """The reason that a version is a range; None if it is not."""
     if "||" in version:
         return "it has `||`"
     if _COMPARED.search(version):
         return "it compares"
     if _FROM_TO.match(version):
         return "it goes from one version to another"
-    # `1.2.3-x.7` is a pre-release by the name of x.7: only what comes before it can stand for any number.
+    # `1.2.3-x.7` is a pre-release named x.7: only the part before it can contain a wildcard.
     core = re.split(r"[-+]", version, maxsplit=1)[0].split(".")
     stands_for_any = "*" in version or (
         any(part in ("x", "X") for part in core) and (core[0] in ("x", "X") or _NUMBER.fullmatch(core[0]))
@@ -135,15 +135,15 @@ def _name_problems(document: Mapping[str, Any], asked: Mapping[str, Any]) -> Ite
         yield Finding("/name", "name", problem)
     # The pattern comes last: over a text without bounds it could take long.
     elif pattern is not None and not re.fullmatch(pattern, name):
-        problem = f"`name` has to match {shortened(pattern)} as a whole, and {shown(name)} doesn't"
+        problem = f"`name` must match {shortened(pattern)} as a whole, and {shown(name)} doesn't"
         yield Finding("/name", "name", problem)
 
 
 def _own_id(document: Mapping[str, Any], manifest_id: str) -> tuple[str | None, list[Finding]]:
-    """The id that a document gives itself, None where it gives none; and what is wrong with that."""
+    """The id derived from a document, None if there is none; and its problems."""
     name = document.get("name")
     if not isinstance(name, str) or not name.strip():
-        return None, []  # that is a problem of the name already
+        return None, []  # reported as a problem of the name
     try:
         said = id_from_document(document)
     except InvalidDocument as error:
@@ -155,6 +155,6 @@ def _own_id(document: Mapping[str, Any], manifest_id: str) -> tuple[str | None, 
 
 
 def _evident(document: Mapping[str, Any], name: str) -> Any:
-    """A member for the evidence: text whole unless it is long, and nothing else."""
+    """A member for the evidence: text, truncated if it is long, and nothing else."""
     value = document.get(name)
     return shortened(value) if isinstance(value, str) else None

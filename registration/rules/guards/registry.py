@@ -1,10 +1,10 @@
-"""The guards by their names: those that are built in, those that a program gives, and those that are installed.
+"""The guards by name: built-in guards, guards passed by a program, and installed guards.
 
-An installed guard is an entry point of the group ``registration.guards``. Nothing is loaded before it is asked for, neither
-a guard's module nor the list of what is installed.
+An installed guard is an entry point of the group ``registration.guards``. Nothing is loaded before it is needed, neither
+a guard's module nor the list of installed packages.
 
-A guard of either kind may carry an attribute `parameters`, by name what each has to be (`Parameter`), and a use of it is
-checked against that. One that carries none is used with any parameters.
+A guard of either kind may have an attribute `parameters`, a `Parameter` by name, and each use of it is
+validated against that. A guard without one accepts any parameters.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ENTRY_POINTS = "registration.guards"
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a parameter has to be.
+    """The type of a parameter.
 
-    type: ``flag`` is true or false; ``count`` an integer from `least`; ``text`` isn't empty; ``pattern`` is a regular
-    expression of Python; ``texts`` is a list of texts, at least one; ``counts`` is a table from text to integers from
-    `least`. choices: the only texts there are, where there are any. default: what stands where nothing is said.
+    type: ``flag`` is true or false; ``count`` an integer from `least`; ``text`` is not empty; ``pattern`` is a Python
+    regular expression; ``texts`` is a list of texts, at least one; ``counts`` is a table from text to integers from
+    `least`. choices: the allowed texts, if restricted. default: the value if it is not given.
     """
 
     type: Literal["flag", "count", "text", "pattern", "texts", "counts"]
@@ -45,7 +45,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class GuardKind:
-    """A guard that is built in. guard: ``module:function``, loaded when it is asked for. summary: one line for people."""
+    """A built-in guard. guard: ``module:function``, loaded on demand. summary: one line for people."""
 
     guard: str
     summary: str
@@ -55,7 +55,7 @@ class GuardKind:
 _KINDS = {"kinds": Parameter("texts")}
 
 BUILTIN: Mapping[str, GuardKind] = {
-    "reason_given": GuardKind("registration.rules.guards.builtin:reason_given", "somebody says why"),
+    "reason_given": GuardKind("registration.rules.guards.builtin:reason_given", "a reason is given"),
     "role": GuardKind(
         "registration.rules.guards.builtin:role",
         "the actor has one of the roles in `any`",
@@ -63,12 +63,12 @@ BUILTIN: Mapping[str, GuardKind] = {
     ),
     "not_the_author": GuardKind(
         "registration.rules.guards.builtin:not_the_author",
-        "the actor is not who brought the document, or any document of the manifest",
+        "the actor did not submit the document, or any document of the manifest",
         {"scope": Parameter("text", choices=("document", "manifest"), default="document")},
     ),
     "approvals": GuardKind(
         "registration.rules.guards.builtin:approvals",
-        "enough people approved this very document, in all and by role",
+        "enough people approved this document, in total and by role",
         {
             "count": Parameter("count", default=1),
             "roles": Parameter("counts"),
@@ -82,7 +82,7 @@ BUILTIN: Mapping[str, GuardKind] = {
     ),
     "name": GuardKind(
         "registration.rules.guards.names:name_well_formed",
-        "the document has a name, and gives itself the id that the manifest has",
+        "the document has a name, and it matches the manifest's id",
         {
             "pattern": Parameter("pattern"),
             "characters_min": Parameter("count", default=1),
@@ -97,7 +97,7 @@ BUILTIN: Mapping[str, GuardKind] = {
     ),
     "mcp_server": GuardKind(
         "registration.rules.guards.mcp:mcp_server",
-        "the document is an MCP server as the MCP registry takes one",
+        "the document is an MCP server that the MCP registry accepts",
         {"publish": Parameter("flag", default=False), "hosts": Parameter("texts"), **_KINDS},
     ),
     "a2a_agent_card": GuardKind(
@@ -107,17 +107,17 @@ BUILTIN: Mapping[str, GuardKind] = {
     ),
     "a2a_card_compatible": GuardKind(
         "registration.rules.guards.a2a:a2a_card_compatible",
-        "a revised A2A agent card takes nothing back",
+        "a revised A2A agent card removes nothing",
         _KINDS,
     ),
 }
 
 
 def guard_of(name: str, extra: Mapping[str, Guard] | None = None) -> Guard:
-    """The guard of a name: one that is built in, then one of `extra`, then one that is installed.
+    """The guard of a name: a built-in one, then one of `extra`, then an installed one.
 
     Raises:
-        InvalidArgument: when there is none, when it can't be loaded, or when two that are installed have this name.
+        InvalidArgument: when there is none, when it can't be loaded, or when two installed guards have this name.
     """
     if name in BUILTIN:
         module, _, function = BUILTIN[name].guard.partition(":")
@@ -128,7 +128,7 @@ def guard_of(name: str, extra: Mapping[str, Guard] | None = None) -> Guard:
 
 
 def known_names(extra: Mapping[str, Guard] | None = None) -> list[str]:
-    """The names of all guards, sorted; this looks through what is installed, and takes as long."""
+    """The names of all guards, sorted; this scans all installed packages, which is slow."""
     from importlib.metadata import entry_points  # noqa: PLC0415  # what is installed is looked through on request only
 
     installed = {point.name for point in entry_points(group=ENTRY_POINTS)}
@@ -136,7 +136,7 @@ def known_names(extra: Mapping[str, Guard] | None = None) -> list[str]:
 
 
 def kind_of(name: str) -> GuardKind:
-    """What there is to tell of a guard that is built in or installed; of the latter, what it says of itself.
+    """The description of a built-in or installed guard; of the latter, its own docstring.
 
     Raises:
         InvalidArgument: as `guard_of`.
@@ -144,7 +144,7 @@ def kind_of(name: str) -> GuardKind:
     if name in BUILTIN:
         return BUILTIN[name]
     guard = guard_of(name)
-    told = (getattr(guard, "__doc__", None) or "it doesn't say what it does").strip().splitlines()[0]
+    told = (getattr(guard, "__doc__", None) or "no description").strip().splitlines()[0]
     known = getattr(guard, "parameters", None)
     parameters = {str(said): one for said, one in known.items()} if isinstance(known, Mapping) else {}
     return GuardKind(f"{getattr(guard, '__module__', '')}:{name}", told, parameters)
@@ -153,9 +153,9 @@ def kind_of(name: str) -> GuardKind:
 def problems_of_use(
     name: str, parameters: Mapping[str, Any], extra: Mapping[str, Guard] | None = None
 ) -> list[str]:
-    """What is wrong with a use of a guard, all of it; nothing where it can be asked with these parameters.
+    """All problems of a use of a guard; empty if it can be asked with these parameters.
 
-    Each begins with the place in the use: ``guard:``, or the name of a parameter.
+    Each begins with its position in the use: ``guard:``, or the name of a parameter.
     """
     if name in BUILTIN:
         known: object = BUILTIN[name].parameters
@@ -173,7 +173,7 @@ def problems_of_use(
     ]
     for said, parameter in known.items():
         if not isinstance(parameter, Parameter):
-            found.append(f"{said}: the guard {name!r} says what this has to be without a `Parameter`")
+            found.append(f"{said}: the guard {name!r} declares this without a `Parameter`")
         elif said in parameters:
             found += _problems_of(said, parameters[said], parameter)
         elif parameter.required:
@@ -195,7 +195,7 @@ def _installed(name: str, extra: Mapping[str, Guard] | None) -> Guard:
         )
     if len(points) > 1:
         raise InvalidArgument(
-            f"There is more than one guard {name!r} installed: {', '.join(sorted(points))}.",
+            f"More than one guard {name!r} is installed: {', '.join(sorted(points))}.",
             "Uninstall all but one.",
             guard=name,
             found=sorted(points),
@@ -203,15 +203,15 @@ def _installed(name: str, extra: Mapping[str, Guard] | None) -> Guard:
     ((value, point),) = points.items()
     try:
         guard = point.load()
-    except Exception as error:  # whatever somebody else's module does when it is loaded
+    except Exception as error:  # loading runs foreign code
         raise InvalidArgument(
             f"The guard {name!r} can't be loaded from {value!r}: {type(error).__name__}: {error}.",
-            "Mend the package that it is of, or install it again.",
+            "Fix its package, or reinstall it.",
             guard=name,
             found=value,
         ) from error
     if not callable(guard):
-        raise InvalidArgument(f"The guard {name!r} is no function: {value!r}.", guard=name, found=value)
+        raise InvalidArgument(f"The guard {name!r} is not a function: {value!r}.", guard=name, found=value)
     return cast("Guard", guard)
 
 
@@ -222,12 +222,12 @@ def _those_there_are(known: Iterable[str]) -> str:
 
 def _problems_of(name: str, value: Any, parameter: Parameter) -> list[str]:
     if not _is_of(value, parameter):
-        return [f"{name}: it has to be {_expected(parameter)}, not {shortened(repr(value))}"]
+        return [f"{name}: it must be {_expected(parameter)}, not {shortened(repr(value))}"]
     if parameter.type == "pattern":
         try:
             re.compile(value)
         except re.error as error:
-            return [f"{name}: {shortened(repr(value))} is no regular expression of Python: {error}"]
+            return [f"{name}: {shortened(repr(value))} is not a valid Python regular expression: {error}"]
     return []
 
 
@@ -250,7 +250,7 @@ def _is_of(value: Any, parameter: Parameter) -> bool:
 
 
 def _is_count(value: object, least: int) -> bool:
-    # True is an integer to Python, and nobody means 1 by it.
+    # True is an integer to Python, but is never meant as 1.
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -272,7 +272,7 @@ def _expected(parameter: Parameter) -> str:
 
 
 def _crossed(parameters: Mapping[str, Any], known: Mapping[str, Parameter]) -> list[str]:
-    """Bounds that leave nothing: a parameter ``…_min`` above its ``…_max``, as given or as it is by default."""
+    """Bounds that exclude everything: a parameter ``…_min`` above its ``…_max``, as given or by default."""
     found = []
     for lower, bound in known.items():
         upper = lower.removesuffix("_min") + "_max"

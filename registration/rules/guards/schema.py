@@ -1,8 +1,8 @@
-"""The guard that checks a document against the JSON Schema of its kind, and the check of a schema itself.
+"""The guard that checks a document against the JSON Schema of its kind, and the validation of a schema itself.
 
 The library is jsonschema (https://python-jsonschema.readthedocs.io), of the extra ``schema``; it is loaded when the
 guard is first asked. Nothing is ever fetched: a reference that leads out of the schema, other than to the meta-schemas of
-JSON Schema itself, is refused. `format` says what a text is meant to be and isn't asserted, as is usual since 2019-09.
+JSON Schema itself, is rejected. `format` is an annotation and is not asserted, the default since 2019-09.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 VALIDATORS_MAX = 64
 VERDICTS_MAX = 1024
-"""How many schemas are kept ready, and for how many documents what is wrong with them is remembered."""
+"""The number of cached schemas, and of documents whose problems are cached."""
 
 _WITHOUT_ID = "urn:registration:schema"
 _NEARER_MAX = 5
@@ -38,18 +38,18 @@ _POINTER_CHARACTERS_MAX = 2000
 _SAYS_ENOUGH = frozenset(
     {None, "type", "enum", "const", "pattern", "required", "additionalProperties", "not", "uniqueItems"}
 )
-"""Keywords of which the library's message tells what was expected; a schema that is `false` has none."""
+"""Keywords whose message in the library names the expected value; a schema that is `false` has none."""
 
 
 class _Unusable(Exception):
-    """A schema that no document can be checked against. The text is a clause that says why."""
+    """An unusable schema. The text is a clause with the reason."""
 
 
 def document_valid(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
     """The document is valid against the JSON Schema of its kind.
 
-    Parameter `required`: whether a document without one, of no kind or of a kind without a schema, is refused
-    (false). In the evidence, a problem's `rule` is the way through the schema to the keyword, references left out.
+    Parameter `required`: whether a document without a schema, because it has no kind or a kind without one, is refused
+    (default false). In the evidence, a problem's `rule` is the path in the schema to the keyword, without references.
     """
     document, digest = looked_at(state, command)
     kind = policy.kind_of(document)
@@ -59,7 +59,7 @@ def document_valid(state: StateSnapshot | None, command: Command, policy: Policy
     evidence = {"digest": digest, "kind": kind.name, "schema": kind.schema, "pointer": kind.schema_pointer}
     try:
         if kind.schema not in policy.schemas:
-            raise _Unusable("it isn't there")
+            raise _Unusable("it is missing")
         found = _remembered(digest, kind.schema, kind.schema_pointer)
         if not found:
             validator = _validator(policy.schemas[kind.schema], kind.schema, kind.schema_pointer)
@@ -69,18 +69,18 @@ def document_valid(state: StateSnapshot | None, command: Command, policy: Policy
     except _Unusable as error:
         return Verdict(
             agrees=False,
-            reason=f"the JSON Schema of {kind.name} can't be used: {error}",
+            reason=f"the JSON Schema of {kind.name} is invalid: {error}",
             evidence=evidence,
-            remedy="Have the schema mended that the policy names for this kind (`[kinds]`).",
+            remedy="Fix the schema that the policy names for this kind (`[kinds]`).",
         )
     return judged(found[0], command, rules=f"JSON Schema of {kind.name}", evidence=evidence, ids=False)
 
 
 def check_schema(value: object, schema_pointer: str = "") -> list[str]:
-    """What is wrong with a JSON Schema itself, and with the pointer to a definition in it; nothing where it can be used.
+    """The problems of a JSON Schema itself, and of the pointer to a definition in it; empty if it can be used.
 
-    It has to be valid against its meta-schema, of a dialect that is known; its references have to lead somewhere without
-    being fetched; its patterns have to be regular expressions of Python.
+    It must be valid against its meta-schema, of a known dialect; its references must resolve without
+    fetching; its patterns must be Python regular expressions.
     """
     try:
         validator = _dialect(value)
@@ -101,7 +101,7 @@ def check_schema(value: object, schema_pointer: str = "") -> list[str]:
 
 
 def schema_problems(value: Any, schema: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """What is wrong with a JSON value by a schema; a schema that can't be used is a problem as well."""
+    """The problems of a JSON value under a schema; an unusable schema is a problem as well."""
     try:
         return _problems_of(value, _validator(dict(schema), digest_of(schema), ""))
     except _Missing:
@@ -111,7 +111,7 @@ def schema_problems(value: Any, schema: Mapping[str, Any]) -> tuple[Finding, ...
 
 
 class _Missing(Exception):
-    """The library isn't installed."""
+    """The library is not installed."""
 
 
 def _unchecked(kind: Kind | None, digest: str | None, *, required: bool) -> Verdict:
@@ -135,14 +135,14 @@ def _not_installed(evidence: Mapping[str, Any]) -> Verdict:
 
 @lru_cache(maxsize=VERDICTS_MAX)
 def _remembered(_document: str, _schema: str, _pointer: str) -> list[tuple[Finding, ...]]:
-    """Where the problems of a document are kept, by digests; empty until they are known."""
-    # The values themselves would be kept as long if they were arguments.
+    """The cache of a document's problems, by digests; empty until they are known."""
+    # Arguments of a cached function would be kept alive as long as their result.
     return []
 
 
 @lru_cache(maxsize=VALIDATORS_MAX)
 def _compiled(_schema: str, _pointer: str) -> list[Any]:
-    """Where the validator of a schema is kept; empty until there is one."""
+    """The cache of a schema's validator; empty until there is one."""
     return []
 
 
@@ -168,7 +168,7 @@ def _compile(schema: Any, schema_pointer: str) -> Any:
 
 
 def _dialect(schema: object) -> Any:
-    """The validator class that a schema asks for; that of 2020-12 where it doesn't say."""
+    """The validator class of a schema's `$schema`; that of 2020-12 by default."""
     validators = _module("jsonschema.validators")
     if not isinstance(schema, dict | bool):
         raise _Unusable(f"a JSON Schema is an object, true or false, not {shown(schema)}")
@@ -177,20 +177,20 @@ def _dialect(schema: object) -> Any:
     said = schema["$schema"]
     found = validators.validator_for(schema, default=None) if isinstance(said, str) else None
     if found is None:
-        raise _Unusable(f"its `$schema` {shown(said)} is no dialect that is known")
+        raise _Unusable(f"its `$schema` {shown(said)} is an unknown dialect")
     return found
 
 
 def _no_definition(schema: object, schema_pointer: str) -> str | None:
-    """What stands at a pointer instead of a schema; None where there is one."""
+    """The problem of a pointer that does not lead to a schema; None if it does."""
     definition = at_pointer(schema, schema_pointer)
     if isinstance(definition, Mapping | bool):
         return None
-    return f"at {schema_pointer}: a schema is expected there, not {shown(definition)}"
+    return f"at {schema_pointer}: expected a schema, found {shown(definition)}"
 
 
 def _registry() -> Any:
-    """The meta-schemas, and nothing else: this registry fetches nothing, unlike the library's own."""
+    """The meta-schemas only: this registry fetches nothing, unlike the library's default."""
     return _module("jsonschema_specifications").REGISTRY
 
 
@@ -213,22 +213,22 @@ def _problems_of(document: Mapping[str, Any], validator: Any) -> tuple[Finding, 
     try:
         errors = list(islice(validator.iter_errors(document), PROBLEMS_MAX + 1))
     except RecursionError:
-        # How deep is too deep depends on how much of the stack is in use already, so this isn't remembered.
+        # The depth limit depends on how much of the stack is in use, so this is not cached.
         raise _Unusable(
             "it, or the document, is nested too deep, or it refers to itself without end"
         ) from None
     except unresolvable as error:
         anchor = f"#{error.anchor}" if hasattr(error, "anchor") else ""
         raise _Unusable(
-            f"its reference {shown(error.ref + anchor)} leads nowhere, and nothing is fetched"
+            f"its reference {shown(error.ref + anchor)} does not resolve, and nothing is fetched"
         ) from None
-    except Exception as error:  # whatever a schema that isn't one makes the library stumble over
+    except Exception as error:  # an invalid schema can raise anything in the library
         raise _Unusable(shortened(f"{type(error).__name__}: {error}")) from error
     return tuple(_problem(error) for error in sorted(errors, key=_place))
 
 
 def _place(error: Any) -> tuple[list[tuple[int, int, str]], list[str]]:
-    """Where an error stands, for sorting: indices by number, members by name."""
+    """The position of an error, for sorting: indices by number, members by name."""
     steps = [(0, step, "") if isinstance(step, int) else (1, 0, step) for step in error.absolute_path]
     return steps, [str(step) for step in error.absolute_schema_path]
 
@@ -247,7 +247,7 @@ def _at(path: Iterable[str | int]) -> str:
 
 
 def _said(error: Any, nearer_max: int) -> str:
-    """What was expected and what was found, in a bounded number of characters."""
+    """The expected and the found value, in a bounded number of characters."""
     said = error.message
     if len(said) > _SAID_CHARACTERS_MAX // 2:
         found = repr(error.instance)
@@ -262,7 +262,7 @@ def _said(error: Any, nearer_max: int) -> str:
 
 
 def _nearest(error: Any) -> Any:
-    """Of the alternatives of an `anyOf` or `oneOf`, the first error of the one that was meant most likely."""
+    """Of the alternatives of an `anyOf` or `oneOf`, the first error of the most likely one."""
     branches: dict[Any, list[Any]] = {}
     for one in error.context or ():
         branches.setdefault(one.relative_schema_path[0], []).append(one)
@@ -270,19 +270,19 @@ def _nearest(error: Any) -> Any:
         return None
 
     def strangeness(errors: list[Any]) -> tuple[int, int]:
-        """What has another type, or another word where there is a choice of words, was meant to be something else."""
+        """A value of another type, or another word in an enumeration, was most likely meant for another alternative."""
         return sum(one.validator in ("type", "const", "enum") for one in errors), len(errors)
 
     return min(branches.values(), key=strangeness)[0]
 
 
 def _loose_ends(schema: Any, validator: Any) -> Iterator[str]:
-    """References that lead nowhere, and patterns that are none, anywhere in a schema and in what it refers to."""
+    """Unresolved references and invalid patterns, anywhere in a schema and in the schemas that it refers to."""
     root = _resource(schema, validator)
     unresolvable = _module("referencing.exceptions").Unresolvable
     waiting = [(root, _registry().resolver_with_root(root))]
     seen: set[int] = set()
-    for resource, resolver in waiting:  # it grows while it is gone through
+    for resource, resolver in waiting:  # it grows during the iteration
         contents = resource.contents
         if id(contents) in seen or not isinstance(contents, Mapping):
             continue
@@ -294,7 +294,7 @@ def _loose_ends(schema: Any, validator: Any) -> Iterator[str]:
             try:
                 led = resolver.lookup(reference)
             except unresolvable:
-                yield f"the reference {shown(reference)} leads nowhere, and nothing is fetched"
+                yield f"the reference {shown(reference)} does not resolve, and nothing is fetched"
             else:
                 waiting.append((_resource(led.contents, validator), led.resolver))
         yield from _bad_patterns(contents)
@@ -308,4 +308,4 @@ def _bad_patterns(contents: Mapping[str, Any]) -> Iterator[str]:
             try:
                 re.compile(pattern)
             except re.error as error:
-                yield f"the pattern {shown(pattern)} is no regular expression of Python: {error}"
+                yield f"the pattern {shown(pattern)} is not a valid Python regular expression: {error}"

@@ -1,4 +1,4 @@
-"""URLs in documents: what is one, and where it leads. Nothing is resolved, nothing is fetched."""
+"""URLs in documents: their syntax and host. Nothing is resolved, nothing is fetched."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-# `urlsplit` drops line breaks and takes a backslash for a letter, and browsers do neither: not every reader would
-# go to the same host.
+# `urlsplit` drops line breaks and treats a backslash as a letter, and browsers do neither: readers would
+# disagree about the host.
 _IN_NO_URL = re.compile(r"[\s\x00-\x1f\x7f\\]")
 
 
 def host_of(url: object, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
-    """The host of an absolute URL, in lower case and without a last dot; None where it is no URL of these schemes."""
+    """The host of an absolute URL, in lower case and without a trailing dot; None if it is not a URL of these schemes."""
     if not isinstance(url, str) or _IN_NO_URL.search(url):
         return None
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return None
     return (parts.hostname or "").removesuffix(".") or None if parts.scheme in schemes else None

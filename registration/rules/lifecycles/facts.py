@@ -1,7 +1,7 @@
-"""What a lifecycle keeps in a snapshot besides state and document: approvals, authors, history, time-outs.
+"""The facts of a lifecycle in a snapshot, in addition to state and document: approvals, authors, history, time-outs.
 
-The fold of every lifecycle that is given as data. It reads events only, never a chart, so a log folds for ever,
-whatever became of the lifecycle that it was written under. What it keeps it shares with no event.
+This is the fold of every lifecycle that is given as data. It reads events only, never a chart, so a log folds forever,
+whatever became of the lifecycle it was written under. It shares nothing with the events: it copies.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 AUTHORS_KEPT_MAX = 64
-"""How many of those who brought a document are remembered: the latest."""
+"""The number of authors that are kept: the latest ones."""
 
 APPROVALS_KEPT_MAX = 256
-"""How many approvals of one document are remembered: the latest."""
+"""The number of approvals of one document that are kept: the latest ones."""
 
 
 EVOLVES_ON = frozenset({"document", "lapsed", "approval", "history", "due"})
-"""Where neither an event nor the facts have one of these, `keep_facts` changes nothing."""
+"""If neither an event nor the facts have one of these, `keep_facts` changes nothing."""
 
 
 def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 
-    approvals: of the document as it stands, in order: `actor`, `time`, `version`, `digest`, and where it was recorded
-    `policy`, `lifecycle`, `head` and `roles`. Another document lapses them, and every action that says so.
-    authors: who brought documents, the latest last; None for somebody who wasn't named. history: see `registration.core.interpreter`. due: by time-out, when.
+    approvals: of the current document, in order: `actor`, `time`, `version`, `digest`, and if recorded
+    `policy`, `lifecycle`, `head` and `roles`. A new document lapses them, and so does every action with `lapses`.
+    authors: who submitted documents, the latest last; None for an unnamed actor. history: see `registration.core.interpreter`. due: by time-out, its due time.
     """
     data = event.data
     if "lost" in data:  # a repair: nothing was decided

@@ -1,7 +1,7 @@
-"""The bytes of a lifecycle file as JSON values, and how its problems are told. What the values mean is in `files`.
+"""The bytes of a lifecycle file as JSON values, and the form of its problems. The meaning of the values is in `files`.
 
-Whatever the bytes are, reading them ends soon: their number is bounded before anything is parsed, and so is how deep
-they are nested.
+Reading ends quickly, whatever the bytes are: their number is bounded before anything is parsed, and so is
+the nesting depth.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from registration.values.documents import check_document, parse_document
 FILE_BYTES_MAX = 256 * 1024
 
 DOTS_MAX = 32
-"""How many dots a line of TOML may have. What a dotted key costs `tomllib` grows with the square of its parts."""
+"""The maximum number of dots in a line of TOML. A dotted key costs `tomllib` quadratic time in its parts."""
 
 _VALUES_BYTES_MAX = 4 * FILE_BYTES_MAX
-"""What TOML says is longer as JSON; this is more than a file within its bounds can come to."""
+"""A bound on the JSON form, which is longer than the TOML: no file within its own bounds exceeds it."""
 
 
 def read_json(raw: bytes, source: str) -> object:
     """The values of a JSON file.
 
     Raises:
-        InvalidDefinition: when it is too large or no JSON; a key that stands there twice is a problem as well.
+        InvalidDefinition: when it is too large or not JSON; a duplicate key is a problem as well.
     """
     _check_size(raw, source)
     try:
@@ -40,11 +40,11 @@ def read_toml(raw: bytes, source: str) -> object:
     """The values of a TOML file.
 
     Raises:
-        InvalidDefinition: when it is too large or no TOML.
+        InvalidDefinition: when it is too large or not TOML.
     """
     _check_size(raw, source)
     if raw.startswith(b"\xef\xbb\xbf"):
-        raise refused(source, ["it begins with a byte order mark; save it as UTF-8 without one"])
+        raise refused(source, ["it begins with a byte order mark; save it as UTF-8 without a BOM"])
     try:
         text = raw.decode("utf-8")
         for number, line in enumerate(text.split("\n"), start=1):
@@ -59,16 +59,16 @@ def read_toml(raw: bytes, source: str) -> object:
         problem = "it is nested too deep"
     except InvalidDefinition:
         raise
-    except ValueError:  # Python converts no integer of thousands of digits, since that takes too long
+    except ValueError:  # Python refuses to convert integers of thousands of digits
         problem = "it has a number of thousands of digits"
     raise refused(source, [problem])
 
 
 def taken(value: object, source: str) -> dict[str, Any]:
-    """The values, checked: they are what JSON can say, in a table. TOML has dates and infinities besides.
+    """The values, validated: JSON values in a table. TOML also has dates and infinities.
 
     Raises:
-        InvalidDefinition: listing every value that isn't.
+        InvalidDefinition: listing every other value.
     """
     try:
         return check_document(value, source=source, size_bytes_max=_VALUES_BYTES_MAX).value
@@ -77,12 +77,12 @@ def taken(value: object, source: str) -> dict[str, Any]:
 
 
 def path_of(steps: Iterable[int | str]) -> str:
-    """Where something stands in a file: ``actions.approve.guards[0].count``."""
+    """A position in a file: ``actions.approve.guards[0].count``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
 
 
 def shown(value: object) -> str:
-    """A value that was found, as a file says it; shortened."""
+    """A found value, as a file would contain it; shortened."""
     if value is True or value is False:
         return str(value).lower()
     text = {dict: "a table", list: "a list", type(None): "null"}.get(type(value)) or repr(value)
@@ -90,7 +90,7 @@ def shown(value: object) -> str:
 
 
 def refused(source: str, problems: list[str]) -> InvalidDefinition:
-    """The error that tells the problems of a file, as far as anybody reads on."""
+    """The error with the problems of a file; a very long list is cut."""
     told = [in_one_line(problem) for problem in problems[:PROBLEMS_MAX]]
     return InvalidDefinition(source, told + ["and more"] * (len(problems) > PROBLEMS_MAX))
 
@@ -106,7 +106,7 @@ def _not_taken(source: str, error: InvalidDocument) -> InvalidDefinition:
 
 
 def _with_path(problem: str) -> str:
-    """A problem that begins with a JSON Pointer, with a path of this format in its place."""
+    """A problem that begins with a JSON Pointer, with the pointer replaced by a path of this format."""
     where, found, what = problem.partition(": ")
     if not found or not where.startswith("at /"):
         return problem

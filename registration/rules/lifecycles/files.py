@@ -1,4 +1,4 @@
-"""Lifecycle files: a chart as TOML or JSON, written by people, checked once, all problems at once.
+"""Lifecycle files: a chart as TOML or JSON, written by people, validated once; all problems are reported at once.
 
 ::
 
@@ -25,13 +25,13 @@
     after = "14d"
     to = "DONE"
 
-An action that leads to several states has ``moves = [{ from = …, to = …, guards = … }, …]`` in the place of `from`, `to`
-and `guards`. Arrays of tables with a `name` each are taken as well, so what `registration.core.chart_data.as_data` gives
-can be read again. What the members mean is in `registration.core.chart`.
+An action that leads to several states has ``moves = [{ from = …, to = …, guards = … }, …]`` instead of `from`, `to`
+and `guards`. Arrays of tables with a `name` each are accepted as well, so the output of
+`registration.core.chart_data.as_data` can be read again. The members are documented in `registration.core.chart`.
 
-Every problem has its path in the file. They come in four layers, and the next is looked at when one is sound: the
-syntax, JSON values, the form, and then the chart with its guards. A hostile file ends in a refusal, soon. This is one
-of the users of pydantic; nothing that only reads a registry imports it.
+Every problem has its path in the file. There are four layers of checks, each applied if the previous one passes: the
+syntax, JSON values, the form, and then the chart with its guards. A hostile file is refused quickly. This module imports
+pydantic; nothing that only reads a registry imports it.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def parse_lifecycle(
     form: Literal["toml", "json"],
     guards: Mapping[str, Guard] | None = None,
 ) -> dict[str, Any]:
-    """The lifecycle that a file says, in the data form of `registration.core.chart_data`.
+    """The lifecycle in a file, in the data form of `registration.core.chart_data`.
 
-    source: what to call the file. guards: those of the program, by name, besides the built-in and the installed ones.
+    source: the file's name in errors. guards: those of the program, by name, besides the built-in and the installed ones.
 
     Raises:
         InvalidDefinition: listing every problem, each with its path in the file.
@@ -78,7 +78,7 @@ def parse_lifecycle(
 def check_lifecycle(
     value: object, *, source: str, guards: Mapping[str, Guard] | None = None
 ) -> dict[str, Any]:
-    """The same of a lifecycle that was read already: dicts, lists, text, numbers and booleans.
+    """As `parse_lifecycle`, of values that were read already: dicts, lists, text, numbers and booleans.
 
     Raises:
         InvalidDefinition: as for `parse_lifecycle`.
@@ -186,7 +186,7 @@ _TABLES: dict[str, type[_Strict]] = {"states": _State, "actions": _Action, "time
 
 
 def _formed(value: dict[str, Any]) -> tuple[_File | None, list[str]]:
-    """The file in its form, or everything that is wrong with that."""
+    """The validated file, or all problems of its form."""
     problems: list[str] = []
     tables = {what: _by_name(what, value[what], problems) for what in _TABLES if what in value}
     problems += _ambiguities(value.get("name"), tables.get("actions"))
@@ -199,25 +199,25 @@ def _formed(value: dict[str, Any]) -> tuple[_File | None, list[str]]:
 
 
 def _by_name(what: str, value: object, problems: list[str]) -> object:
-    """An array of tables with a `name` each as a table of tables; anything else as it is."""
+    """An array of tables with a `name` each as a table of tables; anything else unchanged."""
     if not isinstance(value, list):
         return value
     found: dict[str, Any] = {}
     for index, item in enumerate(value):
         name = item.get("name") if isinstance(item, dict) else None
         if not isinstance(item, dict):
-            problems.append(f"{what}[{index}]: it has to be a table, not {shown(item)}")
+            problems.append(f"{what}[{index}]: it must be a table, not {shown(item)}")
         elif not isinstance(name, str):
-            problems.append(f"{what}[{index}].name: it has to be text")
+            problems.append(f"{what}[{index}].name: it must be text")
         elif name in found:
-            problems.append(f"{what}.{name}: the name is given twice")
+            problems.append(f"{what}.{name}: duplicate name")
         else:
             found[name] = {member: said for member, said in item.items() if member != "name"}
     return found
 
 
 def _ambiguities(lifecycle: object, actions: object) -> Iterator[str]:
-    """What is said of an action in two ways, or in none."""
+    """Members of an action that are given in two forms, or in none."""
     for name, action in actions.items() if isinstance(actions, dict) else ():
         if not isinstance(action, dict):
             continue
@@ -226,12 +226,12 @@ def _ambiguities(lifecycle: object, actions: object) -> Iterator[str]:
             [f"`{member}`" for member in ("from", "to", "guards") if member in action],
         )
         if "moves" in action and besides:
-            yield f"{path}.moves: there is {' and '.join(besides)} besides; say it in one way"
+            yield f"{path}.moves: there is {' and '.join(besides)} as well; use one form only"
         if "moves" not in action and "to" not in action:
-            yield f"{path}.to: it is missing; say where the action leads, or give it `moves`"
-        # What is printed has it where it is above 1, and can be read again.
+            yield f"{path}.to: it is missing; give the target state, or `moves`"
+        # The printed form contains it if it is above 1, and can be read again.
         if "schema" in action and action["schema"] != _schema(lifecycle, action.get("past")):
-            yield f"{path}.schema: it is not for files; leave it out"
+            yield f"{path}.schema: it is not allowed in files; leave it out"
 
 
 _EXPECTED = {
@@ -248,11 +248,11 @@ _EXPECTED = {
 
 
 def _what(wrong: Any) -> str:
-    """What is wrong, in our words."""
+    """A problem that pydantic found, in our words."""
     kind, found = wrong["type"], shown(wrong["input"])
     if kind == "extra_forbidden":
         known = _members(wrong["loc"])
-        return f"there is no such member.{nearest(str(wrong['loc'][-1]), known)} There are {', '.join(known)}"
+        return f"unknown member.{nearest(str(wrong['loc'][-1]), known)} There are {', '.join(known)}"
     if kind == "missing":
         return "it is missing"
     if kind == "too_short":
@@ -261,12 +261,12 @@ def _what(wrong: Any) -> str:
         return f"it has more than {TITLE_CHARACTERS_MAX} characters"
     expected = _EXPECTED.get(kind) or _EXPECTED.get(f"{kind} {wrong['loc'][-1]}")
     if expected is not None:
-        return f"it has to be {expected}, not {found}"
+        return f"it must be {expected}, not {found}"
     return f"{wrong['msg'].removeprefix('Value error, ')} (found {found})"
 
 
 def _members(loc: tuple[int | str, ...]) -> list[str]:
-    """The members that a table may have, as they are called in a file."""
+    """The members that a table may have, as named in a file."""
     model: type[_Strict] = _File
     if len(loc) > 2:
         model = _Move if len(loc) > 3 else _TABLES[str(loc[0])]
@@ -294,10 +294,10 @@ def _guard_problems(moves: _Moves, guards: Mapping[str, Guard] | None) -> Iterat
     found: dict[str, list[str]] = {}
     placed = [one for those in moves.values() for one in those]
     if sum(len(move.guards) for _, move in placed) > GUARDS_MAX:
-        return  # the chart is refused for that
+        return  # reported when the chart is built
     for path, move in placed:
         for index, use in enumerate(move.guards):
-            # A name that isn't known is looked for in all that is installed, which takes its time: once is enough.
+            # An unknown name is looked up among all installed packages, which is slow: once is enough.
             asked = repr((use.guard, use.model_extra))
             if asked not in found:
                 found[asked] = problems_of_use(use.guard, dict(use.model_extra or {}), guards)
@@ -305,7 +305,7 @@ def _guard_problems(moves: _Moves, guards: Mapping[str, Guard] | None) -> Iterat
 
 
 def _schema(lifecycle: object, past: object) -> int:
-    """The schema of an event: those that are called as the package's own are have its schema of today."""
+    """The schema of an event: one that has a name of the package's own events has their current schema."""
     own = {action.past: action.schema for action in CHART.actions} if lifecycle == CHART.name else {}
     return own.get(str(past), 1)
 

@@ -1,7 +1,7 @@
-"""Lifecycles from their data form: those that a registry keeps, and those that come with the package.
+"""Lifecycles from their data form: those that a registry stores, and those shipped with the package.
 
-Opening a registry needs this, so it is light: no pydantic. The form itself is taken for granted here; what somebody wrote
-is checked by `registration.rules.lifecycles.files`.
+Every opening of a registry needs this, so it is light: no pydantic. The form is not validated again; files by people
+are validated by `registration.rules.lifecycles.files`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard
 
 SHIPPED: Mapping[str, str] = {
-    "registration": "draft, review, approve, register; what is registered stays so",
-    "registration-upkeep": "the same, and what comes after: deprecate, suspend, withdraw, and back again",
+    "registration": "draft, review, approve, register; REGISTERED is final",
+    "registration-upkeep": "the same, and then deprecate, suspend, withdraw, and back again",
 }
-"""The lifecycles that come with the package, by name, each in a line for people."""
+"""The shipped lifecycles, by name, with a summary of one line."""
 
 
 def shipped(name: str) -> dict[str, Any]:
-    """The data form of a lifecycle that comes with the package.
+    """The data form of a shipped lifecycle.
 
     Raises:
         InvalidArgument: when there is none of that name.
@@ -61,13 +61,13 @@ def definition_of(
     guards: Mapping[str, Guard] | None = None,
     earlier: frozenset[str] = frozenset(),
 ) -> Definition:
-    """The definition of a lifecycle in its data form; where it is the built-in one, that itself.
+    """The definition of a lifecycle in its data form; for the built-in one, the shared definition.
 
     guards: those of the program, by name, besides the built-in and the installed ones. earlier: event types that were
     written under earlier versions.
 
     Raises:
-        InvalidDefinition: when the chart contradicts itself, or one of its guards is not there.
+        InvalidDefinition: when the chart contradicts itself, or one of its guards is unknown.
     """
     if digest_of(data) == REGISTRATION.identity["digest"]:
         return REGISTRATION if earlier <= REGISTRATION.event_types else replace(REGISTRATION, earlier=earlier)
@@ -94,7 +94,7 @@ def definition_of(
 
 
 def _upcasters(chart: Chart, earlier: frozenset[str]) -> Mapping[str, Upcaster]:
-    """Those of the built-in lifecycle, for another version of it, as far as there are events in a later schema."""
+    """The upcasters of the built-in lifecycle, for another version of it, as far as it has the events."""
     if chart.name != REGISTRATION.name:
         return {}
     written = {f"{chart.name}.{action.past}.v{action.schema}" for action in chart.actions} | earlier

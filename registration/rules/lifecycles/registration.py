@@ -11,8 +11,8 @@ REVIEWED, APPROVED     reject                DRAFT (a reason is required)
 APPROVED               register              REGISTERED (final)
 =====================  ====================  ==============================
 
-REVIEWED and APPROVED are children of IN_REVIEW, which owns `reject`. What is APPROVED can be approved by others
-as well; `register` asks that the approvals are of this very document, under the policy that is in force.
+REVIEWED and APPROVED are children of IN_REVIEW, which owns `reject`. An APPROVED manifest can be approved by others
+as well; `register` requires approvals of the current document, under the policy in force.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class LifecycleState(StrEnum):
-    """The states that a manifest can stand in. Each is its own name as text."""
+    """The states of a manifest. The value of each is its name."""
 
     DRAFT = "DRAFT"
     REVIEWED = "REVIEWED"
@@ -68,15 +68,15 @@ CHART = Chart(
 
 
 def _approved_v2(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Version 1 said no more of an approval than which document it was of.
+    """Version 1 recorded only which document an approval was of.
 
-    A lifecycle that people wrote calls its events version 1 and says all of it: that stays.
+    A lifecycle written by people calls its events version 1 and has all members: those stay.
     """
     return {"approval": {"digest": data.get("digest")}, **data}
 
 
 def _rejected_v2(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Version 1 left it to the reader that a rejection lapses all approvals."""
+    """In version 1, that a rejection lapses all approvals was implicit."""
     return {"lapsed": [], **data}
 
 

@@ -1,7 +1,7 @@
-"""Deploying: a plan of small steps carried out at a target, wholly or not at all.
+"""Deploying: a plan of small steps that is executed at a target, all or nothing.
 
-`plans.py` is what is to be done, `target.py` the protocol of where, `lifecycle.py` the statechart of a deployment,
-`saga.py` the runner, `json_target.py` a target that keeps a community as one JSON file.
+`plans.py` defines the steps, `target.py` the protocol of a target, `lifecycle.py` the statechart of a deployment,
+`saga.py` the runner, `json_target.py` a target that stores a community as one JSON file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A target on plain files: a community as one JSON document, `actual.json`, in a directory of its own.
+"""A target on plain files: a community as one JSON document, `actual.json`, in its own directory.
 
-For trying deployments without a server, and the measure of what a target has to promise. Community and ledger (what was
-done for which key) are one record, replaced whole under its lock, so neither is ever there without the other. ::
+For trying deployments without a server, and a reference for the guarantees of targets. Community and ledger (the calls
+done, by key) are one record, replaced atomically under its lock, so neither is ever there without the other. ::
 
     {
       "format": 1,
@@ -11,7 +11,7 @@ done for which key) are one record, replaced whole under its lock, so neither is
       "ledger":      {"made": 2, "keys": {"wiz_1.1:0": {"did": "create_role", ...}}}
     }
 
-Failures can be planned: which call, before or after it has its effect, refused or without an answer.
+Failures can be injected: by call, before or after it takes effect, refused or without an answer.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Community = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PlannedFailure:
-    """One call that is going to fail.
+    """One injected failure.
 
     operation: the name of a method. nth: which call of it, from 1, counted in one `JsonTarget`; times: how many from there.
-    when: before it has its effect, or after, where only the answer gets lost. refused: whether the target says no, which
-    it can only before; otherwise nobody knows what became of it.
+    when: before the call takes effect, or after it, with only the answer lost. refused: whether the target refuses, which
+    is only possible before; otherwise the outcome is unknown to the caller.
     """
 
     operation: str
@@ -55,13 +55,13 @@ class PlannedFailure:
 
 
 class JsonTarget:
-    """A `Target` that keeps a community as `actual.json` in `directory`, which is made where it is missing.
+    """A `Target` that stores a community as `actual.json` in `directory`, which is created if it is missing.
 
-    Safe to share between threads and processes. failures: what is going to fail. lock_timeout_s: how long to wait for others.
+    Safe to share between threads and processes. failures: the injected failures. lock_timeout_s: how long to wait for the lock.
 
-    All calls can raise, besides what `Target` says:
-        LockTimeout: when others were at it all the time. Nothing was done.
-        StoreError: when `actual.json` is not what was written.
+    All calls can raise, in addition to those of `Target`:
+        LockTimeout: when waiting for the lock timed out. Nothing was done.
+        StoreError: when `actual.json` is corrupt.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class JsonTarget:
             entry = community["ledger"]["keys"].get(key)
             if entry is None:
                 return None
-            actual.write(_encoded(community))  # what is reported must not be lost with the power
+            actual.write(_encoded(community))  # durable before it is reported
             return Done(entry["did"], entry["id"], entry["undone"])
 
     # -- roles -----------------------------------------------------------------------------------------------
@@ -138,8 +138,8 @@ class JsonTarget:
                 return "nothing"
             if inside := [one["name"] for one in channels.values() if one["category"] == id]:
                 raise TargetRefused(
-                    f"The category {channels[id]['name']!r} has channels that others made: {', '.join(inside)}.",
-                    "Move them elsewhere.",
+                    f"The category {channels[id]['name']!r} has channels created by others: {', '.join(inside)}.",
+                    "Move them to another category.",
                     channels=inside,
                 )
             del channels[id]
@@ -187,7 +187,7 @@ class JsonTarget:
         said: Mapping[str, Any],
         make: Callable[[Community], tuple[str, Any]],
     ) -> str:
-        """Do something once for a key. make: changes the community; the new id, and what stood there before."""
+        """Do something once for a key. make: changes the community; returns the new id, and the previous value."""
         with self._planned(operation), self._held() as actual:
             community = self._decoded(actual.read())
             keys = community["ledger"]["keys"]
@@ -196,7 +196,7 @@ class JsonTarget:
                 id, before = make(community)
                 keys[key] = {"did": operation, "asked": digest, "id": id, "before": before, "undone": False}
             elif entry["undone"]:
-                raise TargetRefused(f"{key!r} was taken back, and is closed.", "Use a new key.", key=key)
+                raise TargetRefused(f"{key!r} was rolled back and is closed.", "Use a new key.", key=key)
             elif entry["asked"] != digest:
                 raise IdempotencyMismatch(
                     f"The key {key!r} was used for another request: {entry['did']}.",
@@ -205,13 +205,13 @@ class JsonTarget:
                 )
             else:
                 id = entry["id"]
-            actual.write(_encoded(community))  # also where it was done before: see `find`
+            actual.write(_encoded(community))  # even if it was done before: see `find`
             return str(id)
 
     def _undo(
         self, key: str, operation: str, take: Callable[[Community, Mapping[str, Any]], Undoing]
     ) -> Undoing:
-        """Take back what was done for a key, and close the key, whether anything was done for it or not."""
+        """Undo the call of a key, if there was one, and close the key in any case."""
         with self._planned(operation), self._held() as actual:
             community = self._decoded(actual.read())
             keys = community["ledger"]["keys"]
@@ -227,7 +227,7 @@ class JsonTarget:
 
     @contextmanager
     def _planned(self, operation: str) -> Iterator[None]:
-        """Let a call fail where that was planned."""
+        """Raise an injected failure, if there is one."""
         number = self._calls[operation] = self._calls.get(operation, 0) + 1
         due = {
             one.when: one
@@ -240,7 +240,7 @@ class JsonTarget:
             raise TargetUnavailable(f"{operation} got no answer, as planned.", "Plan no failure.")
         yield
         if "after" in due:
-            raise TargetUnavailable(f"The answer to {operation} got lost, as planned.", "Plan no failure.")
+            raise TargetUnavailable(f"The answer to {operation} was lost, as planned.", "Plan no failure.")
 
     @contextmanager
     def _held(self) -> Iterator[Cell]:
@@ -261,8 +261,8 @@ class JsonTarget:
         if not sound:
             path = f"{self.directory}/{ACTUAL_FILE}"
             raise StoreError(
-                f"{path} is no community of format {FORMAT}: somebody else changed it.",
-                "Put back what stood there, from a copy.",
+                f"{path} is not a community of format {FORMAT}: another program changed it.",
+                "Restore it from a backup.",
                 path=path,
             )
         return dict(community)
@@ -273,7 +273,7 @@ def _encoded(community: Community) -> bytes:
 
 
 def _nobody() -> Community:
-    """A community before anything was made in it."""
+    """An empty community."""
     return {
         "format": FORMAT,
         "roles": {},
@@ -291,7 +291,7 @@ def _next_id(community: Community, letter: str) -> str:
 def _refuse_twin(
     those: Mapping[str, Mapping[str, Any]], name: str, what: str, beside: Callable[[Mapping[str, Any]], bool]
 ) -> None:
-    """Refuse a second one of a name, upper and lower case aside, among those that stand beside it."""
+    """Refuse a duplicate name, ignoring case, among siblings."""
     if any(one["name"].casefold() == name.casefold() and beside(one) for one in those.values()):
         raise TargetRefused(
             f"There is a {what} {name!r} already.", "Rename that one, or choose another name.", name=name
@@ -299,7 +299,7 @@ def _refuse_twin(
 
 
 def _forget(community: Community, channel: str, role: str) -> None:
-    """Let a role have no permission of its own in a channel."""
+    """Remove a role's own permission in a channel."""
     given = community["permissions"].get(channel, {})
     given.pop(role, None)
     if not given:

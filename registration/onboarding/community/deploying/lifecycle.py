@@ -1,25 +1,25 @@
-"""The lifecycle of a deployment, as a statechart: forward a step at a time, and back in reverse.
+"""The lifecycle of a deployment, as a statechart: forward step by step, and back in reverse.
 
 =========  ===========  =========  ==============================================
 from       action       to
 =========  ===========  =========  ==============================================
 (none)     plan         READY      the document is the plan
-READY      begin        DOING      a step is going to be done
-DOING      finish       READY      it was done, and this is its id
-DOING      fail         RETURNING  it was not, or nobody knows: all goes back
-READY      give_up      RETURNING  somebody doesn't want it any more
-DOING      give_up      RETURNING  the same; the step that was begun goes back as well
-DEPLOYED   give_up      RETURNING  the same, though every step was done
-RETURNING  begin_undo   UNDOING    a step is going to be taken back
-UNDOING    finish_undo  RETURNING  it was taken back
-UNDOING    fail_undo    STUCK      it could not be; somebody has to look
-STUCK      retry        RETURNING  and on from where it was
+READY      begin        DOING      a step is about to be done
+DOING      finish       READY      it was done; records its id
+DOING      fail         RETURNING  it failed, or the outcome is unknown: roll back
+READY      give_up      RETURNING  the deployment was abandoned
+DOING      give_up      RETURNING  the same; the step in progress is rolled back, too
+DEPLOYED   give_up      RETURNING  the same, after every step was done
+RETURNING  begin_undo   UNDOING    a step is about to be undone
+UNDOING    finish_undo  RETURNING  it was undone
+UNDOING    fail_undo    STUCK      it could not be undone; a person must look
+STUCK      retry        RETURNING  continue where it stopped
 READY      complete     DEPLOYED   every step was done
 RETURNING  close        UNDONE     no step is left
 =========  ===========  =========  ==============================================
 
-What is recorded before and after each call at the target is which step it is, in `context`: ``step``, its number, and
-``key``. So whoever comes after a crash knows which call may have been on its way.
+Before and after each call at the target, the step is recorded in `context`: ``step``, its number, and
+``key``. So after a crash it is known which call may have been in progress.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ CHART = Chart(
     states=(
         State("READY", title="ready for the next step"),
         State("DOING", title="doing a step"),
-        State("RETURNING", title="going back"),
-        State("UNDOING", title="taking a step back"),
-        State("STUCK", title="stuck on the way back"),
+        State("RETURNING", title="rolling back"),
+        State("UNDOING", title="rolling back a step"),
+        State("STUCK", title="rollback failed"),
         State("DEPLOYED", title="deployed"),
-        State("UNDONE", final=True, title="taken back"),
+        State("UNDONE", final=True, title="rolled back"),
     ),
     actions=(
         Action("plan", "planned", document=True),
@@ -86,10 +86,10 @@ CHART = Chart(
 def keep_progress(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 
-    ids: what the target calls what each finished step made, in order. back: on the way back, how many steps are left to
-    take back. failure: why it goes back: `step` (None where somebody gave up) and `reason`. stuck: which undo failed last:
-    `step` and `reason`; gone when that step was taken back. left: the steps whose work stays, since somebody else has
-    changed it.
+    ids: the target's id for each finished step, in order. back: during a rollback, the number of steps left to
+    undo. failure: the reason for the rollback: `step` (None if it was abandoned) and `reason`. stuck: the undo that failed last:
+    `step` and `reason`; absent once that step was undone. left: the steps whose effects stay, since others have
+    changed them.
     """
     data = event.data
     if "lost" in data:  # a repair: nothing was decided
@@ -100,10 +100,10 @@ def keep_progress(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
         case "finish":
             kept["ids"] = [*facts.get("ids", ()), said["id"]]
         case "fail":
-            kept["back"] = said["step"] + 1  # what failed may have been done all the same
+            kept["back"] = said["step"] + 1  # the failed call may have taken effect
             kept["failure"] = {"step": said["step"], "reason": data["reason"]}
         case "give_up":
-            begun = event.from_state == "DOING"  # it may have been done all the same
+            begun = event.from_state == "DOING"  # the call may have taken effect
             kept["back"] = len(facts.get("ids", ())) + begun
             kept["failure"] = {"step": None, "reason": data["reason"]}
         case "finish_undo":
@@ -117,7 +117,7 @@ def keep_progress(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
 
 
 def turn_of(state: StateSnapshot) -> int | None:
-    """The step whose turn it is: forward the next one, on the way back the last one that is left; None where none is."""
+    """The current step: forward the next one, during a rollback the last one left; None if there is none."""
     assert state.document is not None
     if "back" in state.facts:
         back: int = state.facts["back"]
@@ -127,7 +127,7 @@ def turn_of(state: StateSnapshot) -> int | None:
 
 
 def in_turn(state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
-    """The step that is spoken of is the one whose turn it is; an end is spoken of where there is none."""
+    """The command names the current step, or an end if there is none."""
     assert state is not None
     expected, found = turn_of(state), (command.context or {}).get("step")
     evidence = {"expected": expected, "found": found}
@@ -136,7 +136,7 @@ def in_turn(state: StateSnapshot | None, command: Command, _policy: Policy) -> V
     told = "no step is left" if expected is None else f"it is the turn of step {expected}"
     return Verdict(
         agrees=False,
-        reason=f"{told}, and {'an end' if found is None else f'step {found}'} was spoken of",
+        reason=f"{told}, and {'an end' if found is None else f'step {found}'} was given",
         evidence=evidence,
     )
 

@@ -1,6 +1,6 @@
-"""Plans: what a deployment does, in order, as data.
+"""Plans: the steps of a deployment, in order, as data.
 
-A step names an operation of a target and what to call it with; where that is something that an earlier step makes, the step's
+A step names an operation of a target and its arguments; an argument that an earlier step creates is given by that step's
 number, since its id is not known before. A plan is a JSON document, and the same manifest gives the same plan.
 """
 
@@ -19,15 +19,15 @@ _ARGUMENTS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "create_channel": (frozenset({"name", "kind"}), frozenset({"category"})),
     "set_permission": (frozenset({"access"}), frozenset({"channel", "role"})),
 }
-"""By operation, what it is called with, and what of it are ids that earlier steps give."""
+"""By operation, its arguments, and those that are ids from earlier steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStep:
     """One call at the target.
 
-    title: how people call it. arguments: JSON values to call it with. refers: by argument, the number of the earlier
-    step whose id is meant, from 0; None: no id.
+    title: its name for people. arguments: JSON values. refers: by argument, the number of the earlier
+    step that provides the id, from 0; None: no id.
     """
 
     operation: Operation
@@ -38,7 +38,7 @@ class DeploymentStep:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPlan:
-    """Steps in order. name: of what is deployed."""
+    """Steps in order. name: of the community that is deployed."""
 
     name: str
     steps: tuple[DeploymentStep, ...]
@@ -62,13 +62,13 @@ class DeploymentPlan:
 
 
 def plan_from(document: Mapping[str, Any]) -> DeploymentPlan:
-    """The plan that a document is.
+    """The plan in a document.
 
     Raises:
-        InvalidDocument: when it is none, or a step refers to one that is not before it.
+        InvalidDocument: when it is invalid, or a step refers to one that is not before it.
     """
     if document.get("kind") != "deployment" or document.get("format") != FORMAT:
-        raise InvalidDocument("The plan", [f"it is no deployment of format {FORMAT}"])
+        raise InvalidDocument("The plan", [f"it is not a deployment of format {FORMAT}"])
     try:
         steps = tuple(
             DeploymentStep(one["do"], one["title"], one["with"], one["refers"]) for one in document["steps"]
@@ -78,7 +78,7 @@ def plan_from(document: Mapping[str, Any]) -> DeploymentPlan:
             f"at /steps/{at}: {problem}" for at, step in enumerate(steps) if (problem := _problem(step, at))
         ]
     except (LookupError, TypeError, AttributeError):
-        raise InvalidDocument("The plan", ["it has a step without its members"]) from None
+        raise InvalidDocument("The plan", ["a step lacks members"]) from None
     if problems:
         raise InvalidDocument("The plan", problems)
     return plan
@@ -86,18 +86,18 @@ def plan_from(document: Mapping[str, Any]) -> DeploymentPlan:
 
 def _problem(step: DeploymentStep, at: int) -> str | None:
     if step.operation not in get_args(Operation):
-        return f"a target has no {step.operation!r}"
+        return f"unknown operation {step.operation!r}"
     arguments, references = _ARGUMENTS[step.operation]
     if step.arguments.keys() != arguments or step.refers.keys() != references:
-        return f"{step.operation} is called with {', '.join(sorted(arguments | references))}"
+        return f"{step.operation} takes {', '.join(sorted(arguments | references))}"
     beyond = [number for number in step.refers.values() if number is not None and not 0 <= number < at]
     return f"it refers to step {beyond[0]}, which is not before it" if beyond else None
 
 
 def plan_for(manifest: Mapping[str, Any]) -> DeploymentPlan:
-    """What makes the community of a manifest: its roles, then its categories and their channels, then who may do what there.
+    """The plan for a manifest: its roles, then its categories and their channels, then the permissions there.
 
-    A tier that can't see a channel needs no step: nobody can where nothing is set.
+    A tier that can't see a channel needs no step: channels are hidden by default.
     """
     steps: list[DeploymentStep] = []
     roles: dict[str, int] = {}

@@ -1,19 +1,18 @@
-"""The saga: a plan carried out at a target a step at a time, to its end or back to where it began.
+"""The saga: a plan that is executed at a target step by step, to its end or rolled back.
 
-What is promised, whatever fails and whenever the process dies:
+The guarantees, whatever fails and whenever the process dies:
 
-- Before each call at the target an event says that it is going to be made, and after it one says what it came to. Both are
+- Before each call at the target an event records the intent, and after it another one the result. Both are
   on the disk before anything else is done.
-- Where a step fails, all that was done is taken back in reverse, the failed step first, since nobody may know whether it
-  was done.
-- Where taking back fails, that is recorded with its reason, told, and tried again by the next `run`. Nothing is skipped.
-- `run` goes on from wherever an earlier one was, in this process or another. Each call carries a key made of the
+- If a step fails, all steps are undone in reverse, the failed one first, since its outcome may be unknown.
+- If undoing fails, that is recorded with its reason, reported, and retried by the next `run`. Nothing is skipped.
+- `run` continues from wherever an earlier one stopped, in this process or another. Each call carries a key made of the
   deployment's id and the step's number, so that the target does nothing twice; see `registration.onboarding.community.deploying.target`.
-- Several that run the same deployment at once do no harm: each event is written on the version that it was decided on, and
-  a call that comes too late meets a key that is closed.
+- Concurrent runs of one deployment are harmless: each event is written on the version that it was decided on, and
+  a call that arrives too late finds its key closed.
 
-A deployment is a stream of its own, in the area `deployments/` of a registry, on the engine and under the statechart of
-`registration.onboarding.community.deploying.lifecycle`. A saga is by Garcia-Molina and Salem ("Sagas", SIGMOD 1987).
+A deployment is its own stream, in the area `deployments/` of a registry, on the engine and under the statechart of
+`registration.onboarding.community.deploying.lifecycle`. Source: Garcia-Molina and Salem, "Sagas", SIGMOD 1987.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ AREA = layout.DEPLOYMENTS
 REASON_CHARACTERS_MAX = 1000
 
 Told = Callable[["Deployment"], None]
-"""Told of a deployment after each event that a run records."""
+"""Called with the deployment after each event that a run records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What comes next: an action to record, and whether a call at the target comes before it.
+    """The next move: an action to record, and whether a call at the target comes before it.
 
-    step: the number of the step that it is about; None for an end.
+    step: the number of its step; None for an end.
     """
 
     kind: Literal["record", "do", "undo"]
@@ -65,7 +64,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment as it stands; a view of its snapshot."""
+    """The current state of a deployment; a view of its snapshot."""
 
     snapshot: StateSnapshot
 
@@ -81,7 +80,7 @@ class Deployment:
 
     @property
     def plan(self) -> DeploymentPlan:
-        """What it carries out."""
+        """The plan that it executes."""
         assert self.snapshot.document is not None
         return plan_from(self.snapshot.document)
 
@@ -92,7 +91,7 @@ class Deployment:
 
     @property
     def is_undone(self) -> bool:
-        """Whether it was taken back."""
+        """Whether it was rolled back."""
         return self.state == "UNDONE"
 
     @property
@@ -102,55 +101,51 @@ class Deployment:
 
     @property
     def failure(self) -> Mapping[str, Any] | None:
-        """Why it goes or went back: `step` (from 0; None where somebody gave up) and `reason`; None where it doesn't."""
+        """The reason for its rollback: `step` (from 0; None if it was abandoned) and `reason`; None if there is none."""
         found: Mapping[str, Any] | None = self.snapshot.facts.get("failure")
         return found
 
     @property
     def stuck(self) -> Mapping[str, Any] | None:
-        """Which undo failed last, and why: `step` and `reason`; None where none is left that did."""
+        """The undo that failed last: `step` and `reason`; None if none is pending."""
         found: Mapping[str, Any] | None = self.snapshot.facts.get("stuck")
         return found
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The titles of steps whose work stays though all was taken back: somebody else has changed it since."""
+        """The titles of steps whose effects stay after a rollback, because others have changed them."""
         steps = self.plan.steps
         return tuple(steps[number].title for number in self.snapshot.facts.get("left", ()))
 
     def describe(self) -> str:
-        """Where it stands, for people: what was done, what failed, and what to do next."""
+        """Its status for people: progress, failures, and the next step."""
         steps = self.plan.steps
         total, facts = len(steps), self.snapshot.facts
         done, failure, stuck = len(facts.get("ids", ())), self.failure, self.stuck
         if self.is_deployed:
-            return f"{self.plan.name} is deployed: {total} steps were done."
+            return f"{self.plan.name} is deployed: {total} steps done."
         if failure is None:
             turn = turn_of(self.snapshot)
             doing = f"; next: {steps[turn].title}" if turn is not None else ""
-            return f"{self.plan.name} is being deployed: {done} of {total} steps were done{doing}."
-        what = "it was given up" if failure["step"] is None else f"{steps[failure['step']].title} failed"
+            return f"{self.plan.name} is being deployed: {done} of {total} steps done{doing}."
+        what = "it was abandoned" if failure["step"] is None else f"{steps[failure['step']].title} failed"
         why = f"{what}: {failure['reason'].rstrip('.')}."
         if self.is_undone:
             stays = (
-                f" Somebody else has changed this since, and it stays: {'; '.join(self.left)}."
-                if self.left
-                else ""
+                f" Changed by others since, and left in place: {'; '.join(self.left)}." if self.left else ""
             )
-            return f"{self.plan.name} is not deployed, and what was done was taken back: {why}{stays}"
-        back = (
-            f"{self.plan.name} is not deployed: {why} {facts['back']} of {total} steps are left to take back"
-        )
+            return f"{self.plan.name} is not deployed; all completed steps were rolled back: {why}{stays}"
+        back = f"{self.plan.name} is not deployed: {why} {facts['back']} of {total} steps left to roll back"
         if stuck is None:
             return f"{back}."
         return (
-            f"{back}, and taking back this one failed: {steps[stuck['step']].title}: {stuck['reason'].rstrip('.')}. "
-            "See to that, then run the deployment again: it goes on from there."
+            f"{back}; the rollback of this step failed: {steps[stuck['step']].title}: {stuck['reason'].rstrip('.')}. "
+            "Fix that, then run the deployment again: it continues from there."
         )
 
 
 def next_move(state: StateSnapshot) -> Move | None:
-    """What comes next for a deployment; None where it has ended. Pure."""
+    """The next move of a deployment; None if it has ended. Pure."""
     turn = turn_of(state)
     match state.state:
         case "READY":
@@ -183,28 +178,28 @@ class Deployments:
 
     @property
     def store(self) -> Ledger:
-        """Where they are kept."""
+        """The store of the deployments."""
         return self._engine.store
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self._engine.store.close()
 
     def get(self, id: str) -> Deployment | None:
-        """A deployment as it stands; None where there is none."""
+        """A deployment; None if there is none."""
         state = self._engine.store.load(check_id(id))
         return None if state is None else Deployment(state)
 
     def start(self, id: str, plan: DeploymentPlan, *, actor: str | None = None) -> Deployment:
-        """Record what is to be done. Nothing is done yet; see `run`. The same id with the same plan gives what there is.
+        """Record a plan. Nothing is done yet; see `run`. The same id with the same plan returns the existing deployment.
 
         Raises:
-            InvalidArgument: when the plan is empty, or `id` is no id.
-            InvalidDocument: when the plan can't be kept, such as when it is too large.
+            InvalidArgument: when the plan is empty, or `id` is invalid.
+            InvalidDocument: when the plan can't be stored, for example because it is too large.
             IdempotencyMismatch: when the id was used for another plan.
         """
         if not plan.steps:
-            raise InvalidArgument(f"The plan of {plan.name!r} has no steps.", "Give it something to do.")
+            raise InvalidArgument(f"The plan of {plan.name!r} has no steps.", "Add at least one step.")
         document = check_document(
             plan.as_document(), source="The plan", size_bytes_max=self.store.document_bytes_max
         )
@@ -222,9 +217,9 @@ class Deployments:
         return found
 
     def give_up(self, id: str, reason: str, *, actor: str | None = None) -> Deployment:
-        """Don't go on: the next `run` takes back what was done, also where all of it was.
+        """Abandon it: the next `run` undoes all steps, even after a completed deployment.
 
-        A deployment that goes back already, or has gone back, stays as it is. A step that was begun goes back too: a call that is still on its way for it finds its key closed.
+        A deployment that is or was rolled back stays as it is. A step in progress is undone, too: a call still in flight finds its key closed.
 
         Raises:
             NotFound: when there is no such deployment.
@@ -243,17 +238,17 @@ class Deployments:
                 )
                 return Deployment(self._engine.execute(command).state)
             except VersionConflict:
-                continue  # somebody runs it: the state that they left decides
+                continue  # another process runs it: decide on the new state
 
     def run(self, id: str, target: Target, *, told: Told | None = None) -> Deployment:
-        """Go on from wherever it is, to its end, or to an undo that fails. Gives where it stands then.
+        """Continue to its end, or to a failing undo. Returns its state then.
 
-        A STUCK one is tried again once. told: called after each event, outside every lock; what it raises ends the run,
-        and the next one goes on.
+        A STUCK one is retried once. told: called after each event, outside every lock; an exception from it ends the run,
+        and the next one continues.
 
         Raises:
             NotFound: when there is no such deployment.
-            LockTimeout, StoreError, CorruptLog: as `registration.engine.engine.Engine.execute`; run again to go on.
+            LockTimeout, StoreError, CorruptLog: as `registration.engine.engine.Engine.execute`; run again to continue.
         """
         state = self._load(id)
         plan = Deployment(state).plan
@@ -268,8 +263,8 @@ class Deployments:
                     )
                 ).state
             except VersionConflict:
-                # Somebody else runs it as well, and was first: on from what they left. No call is lost by that, since
-                # what it did stands under its key.
+                # Another process runs it as well, and was first: continue from its state. No call is lost by that, since
+                # its result is stored under its key.
                 state = self._load(id)
                 continue
             _log.info("%s: %s", id, action)
@@ -286,7 +281,7 @@ class Deployments:
     def _carried_out(
         self, move: Move, state: StateSnapshot, plan: DeploymentPlan, target: Target
     ) -> tuple[str, dict[str, Any]]:
-        """Make the call that a move stands for; the action to record then, and what to say of it."""
+        """Make the call of a move; returns the action to record, and its context."""
         if move.step is None:
             return move.action, {}
         context: dict[str, Any] = {"step": move.step, "key": key_of(state.stream, move.step)}
@@ -306,7 +301,7 @@ def open_deployments(
     disk: Disk | None = None,
     **engine: Any,
 ) -> Deployments:
-    """The deployments of the registry at `root`, which must be there. engine: what `Engine` takes, such as a clock.
+    """The deployments of the registry at `root`, which must exist. engine: arguments of `Engine`, such as a clock.
 
     Raises:
         NotFound: when there is no registry.
@@ -317,7 +312,7 @@ def open_deployments(
 
 
 def _arguments(step: DeploymentStep, ids: list[str]) -> dict[str, Any]:
-    """What a step calls the target with: the ids of earlier steps in the place of their numbers."""
+    """The arguments of a step's call, with the ids of earlier steps in place of their numbers."""
     referred = {name: None if number is None else ids[number] for name, number in step.refers.items()}
     return {**step.arguments, **referred}
 
@@ -328,9 +323,9 @@ def _do(
     key = context["key"]
     try:
         made: str = getattr(target, step.operation)(key, **arguments)
-    except Exception as error:  # a target is foreign code over a network: whatever it raises, all goes back
+    except Exception as error:  # a target is foreign code over a network: any exception means rollback
         _log.info("%s: %s failed: %s", key, step.title, error)
-        # No is no. Otherwise only the answer may have been lost: what was done is not taken back for that.
+        # A refusal is final. Otherwise only the answer may have been lost: that alone is no reason for a rollback.
         done = None if isinstance(error, Rejected) else _found(target, key)
         if done is None or done.undone or done.id is None:
             return "fail", {"context": context, "reason": _told(error)}
@@ -339,19 +334,19 @@ def _do(
 
 
 def _found(target: Target, key: str) -> Done | None:
-    """What a call came to whose answer got lost; None where that can't be had: taking it back is right in any case."""
+    """The result of a call whose answer was lost; None if it is unknown: undoing is right in any case."""
     try:
         return target.find(key)
     except Exception as error:  # as above
-        _log.info("%s: it can't be told whether it was done: %s", key, error)
+        _log.info("%s: the outcome is unknown: %s", key, error)
         return None
 
 
 def _undo(step: DeploymentStep, context: dict[str, Any], target: Target) -> tuple[str, dict[str, Any]]:
     try:
         came_to = getattr(target, UNDO_OF[step.operation])(context["key"])
-    except Exception as error:  # as above; recorded, told, and tried again by the next run
-        _log.info("%s: taking back failed (%s): %s", context["key"], step.title, error)
+    except Exception as error:  # as above; recorded, reported, and retried by the next run
+        _log.info("%s: rolling back failed (%s): %s", context["key"], step.title, error)
         return "fail_undo", {"context": context, "reason": _told(error)}
     return "finish_undo", {"context": {**context, "came_to": came_to}}
 

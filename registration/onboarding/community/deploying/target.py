@@ -1,13 +1,13 @@
-"""A target: where a community is made. The protocol that a deployment speaks, and what it asks of whoever implements it.
+"""A target: the platform on which a community is created. The protocol of a deployment, and its requirements.
 
-Each call that changes something carries a *key*. The target remembers what it did for which key, and that is what a
-deployment rests on:
+Each call that changes something carries a *key*. The target remembers the result of each key, and deployments
+rely on that:
 
-- The same key again changes nothing, and gives the first answer again.
-- Taking back is by the key of what was done. Taking it back again changes nothing.
-- A key that was taken back is closed for good, also where nothing had been done for it: a call that was on its way for a
-  long time and arrives after it was taken back is refused, and leaves nothing behind.
-- What a call did and that it was done for its key are there together, also after a crash, or neither is.
+- The same key again changes nothing, and returns the first result again.
+- Undoing is by the key of the call. Undoing twice changes nothing.
+- A key that was undone is closed forever, even if nothing had been done for it: a delayed call that arrives after its
+  undo is refused, and leaves nothing behind.
+- The effect of a call and its record under the key are atomic, also across a crash.
 
 `registration.testing.TargetContract` tries all of it.
 """
@@ -25,18 +25,18 @@ UNDO_OF: Mapping[Operation, str] = {
     "create_channel": "delete_channel",
     "set_permission": "restore_permission",
 }
-"""By operation, what takes it back."""
+"""By operation, its undo."""
 
 Undoing = Literal["undone", "nothing", "left"]
-"""What taking back came to: it was undone; there was nothing to undo; or somebody else has changed it since, and it stays."""
+"""The result of an undo: it was undone; there was nothing to undo; or others have changed it since, and it stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done for a key.
+    """The result of a key.
 
-    operation: None where nothing was done before the key was closed. id: what the target calls what was made.
-    undone: whether it was taken back.
+    operation: None if nothing was done before the key was closed. id: the target's id of the created object.
+    undone: whether it was undone.
     """
 
     operation: Operation | None
@@ -45,34 +45,34 @@ class Done:
 
 
 class Target(Protocol):
-    """One community, somewhere.
+    """One community on some platform.
 
     All calls can raise:
-        TargetRefused: when the target says no. Nothing was done, and the same call will be refused again.
-        TargetUnavailable: when it can't be told whether it was done: ask `find`.
+        TargetRefused: when the target refuses. Nothing was done, and the same call will be refused again.
+        TargetUnavailable: when the outcome is unknown: ask `find`.
     Any other error counts as the latter.
     """
 
     def find(self, key: str) -> Done | None:
-        """What was done for a key; None where nothing was, nor was it taken back."""
+        """The result of a key; None if it was neither used nor closed."""
 
     def create_role(self, key: str, *, name: str, colour: str, permissions: Sequence[str]) -> str:
-        """Make a role; its id. Refused where there is one of that name."""
+        """Create a role; returns its id. Refused if the name is taken."""
 
     def delete_role(self, key: str) -> Undoing:
-        """Take back `create_role`; what the role could do anywhere goes with it."""
+        """Undo `create_role`, together with all permissions of the role."""
 
     def create_channel(self, key: str, *, name: str, kind: str, category: str | None) -> str:
-        """Make a channel, or a category, which is a channel of the kind ``category``; its id.
+        """Create a channel, or a category, which is a channel of the kind ``category``; returns its id.
 
-        category: the id of the one that it is in. Refused where that has a channel of that name.
+        category: the id of its category. Refused if that already has a channel of this name.
         """
 
     def delete_channel(self, key: str) -> Undoing:
-        """Take back `create_channel`. Refused where it is a category that has channels."""
+        """Undo `create_channel`. Refused for a category that has channels."""
 
     def set_permission(self, key: str, *, channel: str, role: str, access: str) -> str:
-        """Let a role read or write in a channel, both by id, in the place of what it could do there; an id of the two."""
+        """Set the access of a role to a channel, both by id, replacing the previous access; returns an id of the pair."""
 
     def restore_permission(self, key: str) -> Undoing:
-        """Take back `set_permission`: what the role could do in the channel before holds again."""
+        """Undo `set_permission`: the previous access of the role to the channel is restored."""
