@@ -106,9 +106,9 @@ if TYPE_CHECKING:
     from registration.storage.reports import FeedEntry as FeedEntry
     from registration.values.commands import Command as Command
     from registration.values.events import Event as Event
+    from registration.values.events import StateSnapshot as StateSnapshot
     from registration.values.leases import Lease as Lease
-    from registration.values.retry import RetryPolicy as RetryPolicy
-    from registration.values.snapshots import StateSnapshot as StateSnapshot
+    from registration.values.times import RetryPolicy as RetryPolicy
 
 __version__ = "0.1.0"
 
@@ -198,8 +198,8 @@ _HOME_OF = {
     "Command": "registration.values.commands",
     "Event": "registration.values.events",
     "Lease": "registration.values.leases",
-    "RetryPolicy": "registration.values.retry",
-    "StateSnapshot": "registration.values.snapshots",
+    "RetryPolicy": "registration.values.times",
+    "StateSnapshot": "registration.values.events",
 }
 """Where each public name lives; a test holds this against the imports above, which the type checker reads."""
 

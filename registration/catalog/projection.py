@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.policy import Policy
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 KIND_UNKNOWN = ""
 """Marks a kind that has not been determined yet: it needs the policy, and few queries use it."""

@@ -14,7 +14,7 @@ import click
 from registration.core.decider import nearest
 from registration.errors import Next, NotFound, RegistrationError
 from registration.storage import layout
-from registration.values.retry import LOCK_TIMEOUT_S_MAX
+from registration.values.times import LOCK_TIMEOUT_S_MAX
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from registration.values.events import Event, NewEvent
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import Event, NewEvent, Position, StateSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -42,8 +42,7 @@ from registration.errors import (
     UnknownEvent,
 )
 from registration.values.documents import digest_of
-from registration.values.events import Event, NewEvent
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.times import duration_s, later
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from registration.core.policy import Answer, Guard, Policy, Verdict
 from registration.errors import InvalidDefinition
 from registration.values.commands import Command
 from registration.values.documents import digest_of
-from registration.values.events import Event
+from registration.values.events import Event, StateSnapshot
 from registration.values.leases import Lease
-from registration.values.snapshots import StateSnapshot
 
 SAID_CHARACTERS_MAX = 500
 """How much of what a guard's failure says, or a caller said, is said again."""

@@ -19,7 +19,7 @@ from registration.errors import Next
 if TYPE_CHECKING:
     from registration.core.chart import Action, Chart
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 CANDIDATES_MAX = 100
 """The number of actors that are tried when looking for those who could act."""

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from registration.core.chart import Chart, Timeout
     from registration.values.commands import Command
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 TAGGING: Mapping[str, Action] = {
     "tag": Action("tag", past="tagged"),

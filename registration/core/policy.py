@@ -17,8 +17,8 @@ from typing import Any, Literal
 from registration.core.chart import GuardUse
 from registration.values.commands import Command
 from registration.values.documents import digest_of
+from registration.values.events import StateSnapshot
 from registration.values.pointers import ABSENT, at_pointer
-from registration.values.snapshots import StateSnapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ import orjson
 from registration.core.codec import SEAL_BEGIN, SEAL_BYTES, SEAL_END
 from registration.core.decider import KEYS_KEPT_MAX
 from registration.core.facts import FENCE, LABELS, keep_labels, with_fence
-from registration.values.events import Event
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import Event, Position, StateSnapshot
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition

@@ -44,11 +44,9 @@ from registration.errors import (
     VersionConflict,
 )
 from registration.storage.ports import NOTHING_GIVEN
-from registration.values.events import Event, NewEvent
+from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.ids import uuid7
-from registration.values.retry import RetryPolicy
-from registration.values.snapshots import Position, StateSnapshot
-from registration.values.times import Clock, rfc3339, system_clock
+from registration.values.times import Clock, RetryPolicy, rfc3339, system_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

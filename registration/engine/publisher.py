@@ -29,8 +29,7 @@ from registration.errors import LockTimeout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 _log = logging.getLogger("registration")
 

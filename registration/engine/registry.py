@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.storage.ledger import Ledger
     from registration.values.commands import Command
+    from registration.values.events import StateSnapshot
     from registration.values.leases import Lease
-    from registration.values.retry import RetryPolicy
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.times import RetryPolicy
 
 _log = logging.getLogger("registration")
 

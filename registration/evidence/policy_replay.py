@@ -22,8 +22,7 @@ from registration.values.documents import Document
 if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Policy
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 
 Fell = Literal["accepted", "refused"]

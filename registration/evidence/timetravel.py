@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from registration.core.chart import Chart
     from registration.core.definition import Definition
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 _TIME = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"

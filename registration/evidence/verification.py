@@ -23,7 +23,7 @@ from registration.errors import (
 )
 from registration.storage import layout
 from registration.values.documents import check_document
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import Position, StateSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -34,8 +34,7 @@ from registration.feed.watching import Watch
 from registration.storage.ledger import Ledger
 from registration.storage.notes import NOW, START, parse_cursor
 from registration.storage.reports import FeedEntry
-from registration.values.retry import RetryPolicy
-from registration.values.times import Clock, rfc3339, seconds_between, system_clock
+from registration.values.times import Clock, RetryPolicy, rfc3339, seconds_between, system_clock
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,7 +14,7 @@ from registration.feed.watching import LOOK_S, LOOK_S_MAX
 if TYPE_CHECKING:
     from registration.core.chart import Chart
     from registration.storage.ledger import Ledger
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 SPOTS_MAX = 10_000
 """The number of places that are searched for a path; beyond that, a path is assumed."""

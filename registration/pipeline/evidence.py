@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from registration.evidence.policy_replay import Decision
     from registration.evidence.receipts import ReceiptCheck
     from registration.evidence.verification import Verification
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 
 class EvidencePart(Part[M]):

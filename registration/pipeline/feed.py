@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registration.feed.hooks.hooks import Hooks, Tell
     from registration.feed.watching import Watch
     from registration.storage.reports import FeedEntry
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 
 class FeedPart(Part[M]):

@@ -30,15 +30,15 @@ from registration.errors import (
     RegistrationError,
 )
 from registration.values.commands import command
+from registration.values.events import Position
 from registration.values.ids import check_id, id_from_document, uuid7
-from registration.values.snapshots import Position
 from registration.values.times import rfc3339, system_clock
 
 if TYPE_CHECKING:
     from registration.pipeline.many import Work
     from registration.pipeline.pipeline import RegistrationPipeline
     from registration.values.documents import Document
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 SUBMIT = "submit_for_review"
 

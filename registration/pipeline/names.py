@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from registration.engine.names.answers import AliasedVersion, NameStatus, Resolution
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 
 class AliasWords(TypedDict, total=False):

@@ -20,8 +20,7 @@ from registration.pipeline.areas import OTHERS
 from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Document, parse_document
 from registration.values.ids import check_id, id_from_document, uuid7
 from registration.values.names import check_tags
-from registration.values.retry import LOCK_TIMEOUT_S_MAX
-from registration.values.times import Clock, rfc3339, system_clock
+from registration.values.times import LOCK_TIMEOUT_S_MAX, Clock, rfc3339, system_clock
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,9 +45,8 @@ if TYPE_CHECKING:
     from registration.pipeline.work import WorkPart
     from registration.storage.ledger import Ledger
     from registration.values.commands import CreateWords, ReachWords, RejectWords, Words
-    from registration.values.events import Event
-    from registration.values.retry import RetryPolicy
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
+    from registration.values.times import RetryPolicy
 
 C = TypeVar("C", bound="CreateItem | Mapping[str, Any]")
 S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")

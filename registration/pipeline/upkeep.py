@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from registration.evidence.verification import Finding, Verification
     from registration.storage.ledger import Ledger
     from registration.storage.reports import Loss, RecoveryStep
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 _log = logging.getLogger("registration")
 

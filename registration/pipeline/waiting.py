@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from registration.engine.registry import OpenRegistry
     from registration.pipeline.part import Direct
     from registration.pipeline.results import Summary
+    from registration.values.events import StateSnapshot
     from registration.values.leases import Lease
-    from registration.values.snapshots import StateSnapshot
 
 LOOKED_AT_MAX = 1_000
 """How many manifests the rules are asked about, at most: those that wait longest."""

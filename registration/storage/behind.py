@@ -21,7 +21,7 @@ from weakref import WeakSet
 from registration.errors import RegistrationError
 
 if TYPE_CHECKING:
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 QUIET_S = 0.25
 """How long a stream is left alone after its last commit, in seconds."""

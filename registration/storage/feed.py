@@ -21,12 +21,11 @@ from registration.storage.notes import NOW, START, Commit, check_limit, decode_c
 from registration.storage.ports import TAIL_BYTES, Entry
 from registration.storage.recovery import corrupt
 from registration.storage.reports import Backlog, FeedEntry
-from registration.values.snapshots import Position
+from registration.values.events import Position
 
 if TYPE_CHECKING:
     from registration.storage.ports import Backend
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 _LINES_AHEAD_MAX = 256
 _BYTES_AHEAD_MAX = 4 * 1024 * 1024

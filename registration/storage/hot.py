@@ -15,7 +15,7 @@ import orjson
 
 if TYPE_CHECKING:
     from registration.storage.ports import Mark
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 ENTRIES_MAX = 1024
 BYTES_MAX = 32 * 1024 * 1024

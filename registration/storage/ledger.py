@@ -35,7 +35,7 @@ from registration.storage.ports import NOTHING_GIVEN, Doubtful, Mark, Moved, Not
 from registration.storage.recovery import Witness, corrupt, witness
 from registration.storage.settling import Settling, mark_of
 from registration.values.documents import DOCUMENT_BYTES_MAX, canonical, digest_of_bytes
-from registration.values.snapshots import Position
+from registration.values.events import Position
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -53,8 +53,7 @@ if TYPE_CHECKING:
         RepairEvent,
         Stray,
     )
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 Snapshots = Literal["each", "idle"]
 """When a snapshot is replaced: within each commit, or in the background after it."""

@@ -15,7 +15,7 @@ from registration.core.replay import replay
 from registration.errors import CorruptLog
 from registration.storage import layout
 from registration.storage.reports import Files, Loss, RecoveryStep
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import Position, StateSnapshot
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from registration.values.events import Event, NewEvent
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, NewEvent, StateSnapshot
 
 
 @dataclass(frozen=True, slots=True)

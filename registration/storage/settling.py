@@ -30,13 +30,13 @@ from registration.storage.recovery import (
     witness,
 )
 from registration.storage.reports import Files, Loss, Recovered, RecoveryStep
-from registration.values.snapshots import Position
+from registration.values.events import Position
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.storage.ports import Backend, HeldLog
     from registration.storage.reports import RepairEvent
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 _log = logging.getLogger("registration")
 

@@ -33,9 +33,8 @@ from registration.storage.layout import MANIFESTS, RULE_KINDS
 from registration.storage.ledger import Ledger
 from registration.storage.reports import Backlog
 from registration.values.documents import digest_of
-from registration.values.events import Event, NewEvent
+from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.ids import name_of, uuid7
-from registration.values.snapshots import Position, StateSnapshot
 from registration.values.times import rfc3339
 
 OpenStore = Callable[[], Ledger]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -63,3 +64,33 @@ def later(time: str, seconds: int) -> str:
 def seconds_between(earlier: str, later: str) -> float:
     """The seconds between two times, both as text; negative if the first is the later one."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+LOCK_TIMEOUT_S_MAX = 86_400
+"""The longest lock timeout that is accepted: a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """A bounded schedule of waits.
+
+    attempts_max: total number of attempts, ≥ 1. base_s: ceiling of the first wait. cap_s: ceiling of every wait.
+    """
+
+    attempts_max: int = 20
+    base_s: float = 0.001
+    cap_s: float = 0.100
+
+    def __post_init__(self) -> None:
+        if not (self.attempts_max >= 1 and self.base_s >= 0 and self.cap_s >= 0):  # so that NaN is rejected
+            raise ValueError(f"a retry policy needs attempts_max ≥ 1 and waits ≥ 0, not {self}")
+
+    def waits_s(self, random: Callable[[], float]) -> Iterator[float]:
+        """The waits between the attempts, in seconds: one fewer than there are attempts.
+
+        random: evenly distributed in [0, 1). The same draws give the same waits.
+        """
+        ceiling = self.base_s
+        for _ in range(self.attempts_max - 1):
+            yield random() * min(ceiling, self.cap_s)
+            ceiling *= 2

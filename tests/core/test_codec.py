@@ -36,8 +36,7 @@ from registration.core.codec import (
 )
 from registration.core.decider import fold
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.values.events import NewEvent
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import NewEvent, Position, StateSnapshot
 from tests.kit.builders import (
     ELSEWHERE,
     SOURCE,
@@ -840,7 +839,7 @@ import sys
 from registration.core.codec import encode_snapshot, scan
 from registration.core.decider import fold
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.values.snapshots import Position
+from registration.values.events import Position
 stream, source = sys.argv[1:]
 found = scan(sys.stdin.buffer.read(), stream=stream, source=source, after=Position())
 sys.stdout.buffer.write(encode_snapshot(fold(REGISTRATION, None, found.events)))

@@ -24,9 +24,8 @@ from registration.core.policy import Verdict
 from registration.errors import InvalidDefinition, UnknownEvent
 from registration.rules.lifecycles.facts import APPROVALS_KEPT_MAX, AUTHORS_KEPT_MAX, keep_facts
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.values.events import Event
+from registration.values.events import Event, Position
 from registration.values.ids import id_of
-from registration.values.snapshots import Position
 from tests.kit.builders import Log, forge, members_of, registered, tries, weather
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -14,7 +14,7 @@ from registration.core.replay import replay
 from registration.engine.opening import open_registry
 from registration.errors import UnknownEvent
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.values.snapshots import Position
+from registration.values.events import Position
 from tests.kit.builders import (
     SOURCE,
     STREAM,

@@ -30,7 +30,7 @@ from registration.rules.lifecycles.registration import CHART, REGISTRATION
 from registration.storage.disk import PosixDisk
 from registration.storage.files.records import FileRecords
 from registration.testing import FakeClock
-from registration.values.snapshots import Position
+from registration.values.events import Position
 from tests.kit.builders import WATCH
 
 ID = "acme/weather@1.0"

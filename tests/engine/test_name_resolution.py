@@ -42,8 +42,8 @@ from registration.rules.guards.builtin import role
 from registration.rules.lifecycles.loading import definition_of, shipped
 from registration.storage import layout
 from registration.testing import FakeClock
+from registration.values.events import Position
 from registration.values.ids import id_of
-from registration.values.snapshots import Position
 from tests.conftest import check_store
 from tests.kit.builders import tries
 from tests.kit.disks import tree

@@ -26,7 +26,7 @@ from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.files.backend import open_files
 from registration.storage.files.feed.keeping import ConsumerFiles
 from registration.testing import FakeClock
-from registration.values.retry import RetryPolicy
+from registration.values.times import RetryPolicy
 from tests.kit.builders import SOURCE
 from tests.kit.disks import ScriptedDisk
 

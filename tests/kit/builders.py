@@ -25,9 +25,8 @@ from registration.rules.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
 from registration.values.commands import Command
 from registration.values.documents import INTEGER_MAX, Document, check_document
-from registration.values.events import Event, NewEvent
+from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.ids import uuid7
-from registration.values.snapshots import Position, StateSnapshot
 from registration.values.times import rfc3339
 
 STREAM = "io.github.acme/weather@1.2.0"

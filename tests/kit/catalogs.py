@@ -19,8 +19,7 @@ from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.reports import Backlog
 from registration.testing import FakeClock
 from registration.values.documents import check_document
-from registration.values.events import Event
-from registration.values.snapshots import StateSnapshot
+from registration.values.events import Event, StateSnapshot
 from tests.kit.builders import Log
 
 IDS = ("a/x", "a-x", "b", "b:1", "c@1.0", "zürich".replace("ü", "u"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registration.values.documents import check_document
-from registration.values.snapshots import StateSnapshot
+from registration.values.events import StateSnapshot
 from tests.kit.builders import SOURCE, STREAM, asked, weather
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "shared" / "manifests"

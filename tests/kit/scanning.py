@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from registration.core.chart import Chart
     from registration.core.policy import Policy
     from registration.storage.ledger import Ledger
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 
 @dataclass(frozen=True, slots=True)

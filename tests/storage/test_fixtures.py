@@ -18,8 +18,8 @@ from registration.rules.lifecycles.loading import SHIPPED, definition_of, shippe
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.ledger import Ledger
 from registration.values.documents import parse_document
+from registration.values.events import Position
 from registration.values.ids import id_from_document, id_of
-from registration.values.snapshots import Position
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 REGISTRIES = sorted(path.parent for path in FIXTURES.glob("registries/*/registry.json"))

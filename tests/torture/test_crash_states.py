@@ -35,8 +35,7 @@ from registration.storage.ledger import Ledger, Snapshots
 from registration.testing import FakeClock
 from registration.testing.simulated_disk import Fault, PowerCut, SimulatedDisk
 from registration.values.documents import digest_of
-from registration.values.events import NewEvent
-from registration.values.snapshots import Position, StateSnapshot
+from registration.values.events import NewEvent, Position, StateSnapshot
 from tests.conftest import check_rules, rules_named
 from tests.kit.builders import WATCH, is_thorough
 from tests.kit.choice import sampled

@@ -22,8 +22,7 @@ from registration.values.ids import (
     name_of,
     uuid7,
 )
-from registration.values.retry import RetryPolicy
-from registration.values.times import rfc3339, system_clock
+from registration.values.times import RetryPolicy, rfc3339, system_clock
 from tests.kit.builders import tries
 
 ID_ALPHABET = string.ascii_letters + string.digits + "._~:/@+-"

@@ -12,8 +12,7 @@ from registration.engine.engine import Engine, Random
 from registration.engine.names.answers import AliasedVersion, aliased_versions
 from registration.errors import VersionConflict
 from registration.storage import layout
-from registration.values.retry import RetryPolicy
-from registration.values.times import Clock, system_clock
+from registration.values.times import Clock, RetryPolicy, system_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from registration.values.names import Name, Rank, split_name, version_rank
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 
 @dataclass(frozen=True, slots=True)

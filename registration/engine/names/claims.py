@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from registration.storage.claims_over import ClaimPlace
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Cell, Key
-    from registration.values.snapshots import Position, StateSnapshot
+    from registration.values.events import Position, StateSnapshot
 
 FORMAT = 1
 

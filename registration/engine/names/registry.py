@@ -61,8 +61,7 @@ if TYPE_CHECKING:
     from registration.engine.names.alias_logs import AliasLogs
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Key
-    from registration.values.events import Event
-    from registration.values.snapshots import Position, StateSnapshot
+    from registration.values.events import Event, Position, StateSnapshot
 
 _log = logging.getLogger("registration")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from registration.engine.names.registry import Names
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 
 def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterator[RecoveryStep]:

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 from registration.errors import InvalidArgument, InvalidHooks, NotFound, StoreError
 from registration.feed.consumers import check_name
 from registration.storage import layout
-from registration.values.retry import RetryPolicy
+from registration.values.times import RetryPolicy
 
 if TYPE_CHECKING:
     from registration.core.chart import Chart

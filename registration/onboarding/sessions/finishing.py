@@ -17,8 +17,7 @@ from registration.values.ids import id_from_document
 if TYPE_CHECKING:
     from registration.engine.publisher import StateChange
     from registration.values.documents import Document
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 
 class Manifests(Protocol):

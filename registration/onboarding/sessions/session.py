@@ -14,7 +14,7 @@ from registration.onboarding.wizards.wizard import ENDED, EXPIRED, FAILED
 
 if TYPE_CHECKING:
     from registration.onboarding.wizards.wizard import Wizard
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 _ID = re.compile(r"wiz_[0-9]{17}_[0-9a-v]{16}", re.ASCII)
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"

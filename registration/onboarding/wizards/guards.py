@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from registration.onboarding.wizards.wizard import Problem, Wizard
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 PROBLEMS_MAX = 100
 

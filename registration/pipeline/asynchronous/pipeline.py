@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from registration.onboarding.sessions.sessions import Sessions
     from registration.pipeline.part import Awaited
     from registration.storage.ledger import Ledger
-    from registration.values.retry import RetryPolicy
+    from registration.values.times import RetryPolicy
 
 
 class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):

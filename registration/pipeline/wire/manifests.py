@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from registration.pipeline.results import Summary
     from registration.pipeline.wire.reasons import Wording
     from registration.storage.reports import FeedEntry
-    from registration.values.events import Event
+    from registration.values.events import Event, StateSnapshot
     from registration.values.leases import Lease
-    from registration.values.snapshots import StateSnapshot
 
 
 def registry(root: str, registry_id: str, definition: Definition, *, made: bool) -> dict[str, Any]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from registration.core.policy import Policy
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 _VERSION = re.compile(r"\d+\.\d+", re.ASCII)
 _EARLY_VERSION = re.compile(r"0\.\d+(\.\d+)?", re.ASCII)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from registration.core.policy import Policy
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 
 def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:

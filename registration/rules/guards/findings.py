@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from registration.core.policy import Policy
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 PROBLEMS_MAX = 100
 """The maximum number of problems listed for one document. A hostile one can have one per byte."""

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from registration.core.policy import Policy, Verdict
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 NAME_CHARACTERS = (3, 200)
 TEXT_CHARACTERS_MAX = 100

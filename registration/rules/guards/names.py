@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from registration.core.policy import Policy
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 CHARACTERS_MIN = 1
 CHARACTERS_MAX = 200

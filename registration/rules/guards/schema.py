@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from registration.core.policy import Kind, Policy
     from registration.values.commands import Command
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 VALIDATORS_MAX = 64
 VERDICTS_MAX = 1024

@@ -25,7 +25,7 @@ from registration.storage import layout
 from registration.storage.disk import given_back, let_go_by_children, write_whole
 from registration.storage.files.tally import Lines, Tally
 from registration.storage.notes import Commit, Header
-from registration.values.snapshots import Position
+from registration.values.events import Position
 
 if TYPE_CHECKING:
     from registration.storage.files.journal import Journal

@@ -35,8 +35,7 @@ from registration.rules.guards.builtin import reason_given
 if TYPE_CHECKING:
     from registration.core.policy import Policy
     from registration.values.commands import Command
-    from registration.values.events import Event
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 _TURN, _WHY = GuardUse("in_turn"), GuardUse("reason_given")
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from registration.storage.disk import Disk
     from registration.storage.ledger import Ledger
-    from registration.values.snapshots import StateSnapshot
+    from registration.values.events import StateSnapshot
 
 _log = logging.getLogger("registration")
 
