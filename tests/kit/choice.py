@@ -44,7 +44,8 @@ class Choice:
                 item.add_marker(pytest.mark.torture)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        self._left_out += sum(any(map(item.get_closest_marker, MARKED)) for item in items)
+        if items and items[0].config.option.markexpr == BY_DEFAULT:
+            self._left_out += sum(any(map(item.get_closest_marker, MARKED)) for item in items)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(session.config, "workeroutput", None)
