@@ -2,11 +2,11 @@
 
 Taking away the last name of a file frees its blocks then and there, which can take longer than everything else that replacing
 it takes, where the file system tells the disk which blocks are free (``discard``) above all: a transition takes a quarter to a
-half longer without this. A file that is still open keeps its blocks: so whoever replaces one opens it before, and a thread
-closes it a moment later. Nothing depends on it: when a process ends, however it does, its files are closed.
+half longer without this. An open file keeps its blocks: so a file is opened before it is replaced, and a thread closes it a
+moment later. Nothing depends on it: when a process ends, its files are closed.
 
-The descriptors are the process's, and few are taken of them: a place is taken before a file is opened, and where there is none,
-the file is replaced without this.
+Descriptors are scarce, so few are held: a place is reserved before a file is opened, and without one the file is replaced
+as usual.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHARE = 32
 """Of how many descriptors that a process may have, one may be a replaced file's."""
 
 PAUSE_S = 0.02
-"""How often the thread looks, in seconds: it costs whoever commits nothing to have it woken."""
+"""How often the thread looks, in seconds: commits never have to wake it."""
 
 IDLE_S = 1.0
 """For how long the thread stays when there is nothing to do, in seconds."""
@@ -42,7 +42,7 @@ class Freeing:
         self._thread: threading.Thread | None = None
 
     def take_place(self) -> bool:
-        """Take a place for one more file; False where there is none. Whoever got one gives it back, by `add` or `give_back`."""
+        """Reserve a place for one more file; False if there is none. `add` or `give_back` returns it."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = HELD_MAX if limit == resource.RLIM_INFINITY else min(HELD_MAX, limit // SHARE)
         with self._changing:

@@ -3,6 +3,9 @@
 Each line is a complete CloudEvents 1.0 event in the JSON format
 (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). `registration.core.codec`
 alone knows the bytes; this is their shape in Python.
+
+A snapshot is the state of one manifest at one version, as the fold of its log. It proves nothing: it is a cache that can always be
+rebuilt from the log, and names the log that it is the fold of.
 """
 
 from __future__ import annotations
