@@ -50,7 +50,7 @@ class Definition:
     them, so that a replay can skip it; None if there are no such names.
     version: of the lifecycle, from 1; a later one of the same name replaces it. upcasters: by event type, from that schema
     to the next; an event is brought to the current schema before it is folded. earlier: event types that were written
-    under earlier versions of the lifecycle.
+    under earlier versions of the lifecycle. name: the chart's.
 
     Raises:
         InvalidDefinition: when the chart names an unknown guard, when an upcaster is missing between two schemas,
@@ -65,8 +65,10 @@ class Definition:
     upcasters: Mapping[str, Upcaster] = field(default_factory=dict)
     earlier: frozenset[str] = frozenset()
     event_types: frozenset[str] = field(init=False)
+    name: str = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.chart.name)
         unknown = {
             f"actions.{move.action}.guards: there is no guard {use.name!r}; there are {', '.join(sorted(self.guards))}"
             for move in self.chart.transitions
@@ -90,11 +92,6 @@ class Definition:
         tagged = {self.event_type(action) for action in TAGGING}
         known = {*written, *older, *self.earlier, self.repaired, self.claim_broken, *tagged}
         object.__setattr__(self, "event_types", frozenset(known))
-
-    @property
-    def name(self) -> str:
-        """The chart's name."""
-        return self.chart.name
 
     @property
     def repaired(self) -> str:

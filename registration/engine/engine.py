@@ -49,7 +49,7 @@ from registration.values.ids import uuid7
 from registration.values.times import Clock, RetryPolicy, rfc3339, system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from registration.storage.ledger import Ledger
@@ -86,7 +86,7 @@ class Reservations(Protocol):
     def held_for(
         self, stream: str, after: Position, events: Sequence[Event]
     ) -> AbstractContextManager[Mapping[Key, bytes | None]]:
-        """Hold it for the block, in which the events are appended to a log that ends at `after`.
+        """Hold it for the block, in which events that speak of names are appended to a log that ends at `after`.
 
         Yields the records that have to be unchanged at the commit; see `registration.storage.ports.Logs.append`.
 
@@ -227,11 +227,12 @@ class Engine:
         in the store's queue as well, as do this engine's next commands for the manifest, while it is contended.
         """
         so_far = _Try()
-        waits = self._retry.waits_s(self._random.random)
+        waits: Iterator[float] | None = None
         while True:
             try:
                 return self._in_turn(stream, attempt, so_far)
             except VersionConflict as conflict:
+                waits = waits or self._retry.waits_s(self._random.random)
                 wait_s = None if pinned else next(waits, None)
                 if wait_s is None:
                     raise self._with_found(conflict, so_far.attempts) from None
@@ -393,6 +394,7 @@ class Engine:
             reserved = (
                 self.reservations.held_for(stream, after, events)
                 if self.reservations
+                and any("claimed" in one.data or "released" in one.data for one in events)
                 else nullcontext(NOTHING_GIVEN)
             )
             with reserved as given:

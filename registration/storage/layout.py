@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 from registration.errors import InvalidArgument
 from registration.values.ids import check_id, id_of, name_of
@@ -61,6 +62,9 @@ COMMUNITIES = "communities"
 ACTIVE = "active"
 ACTIVE_FILE = "session.json"
 CLIENT_KEY_FILE = "clients.key"
+
+_NAMES_KEPT = 4096
+"""How many keys of leases are remembered: each command looks for the lease on its manifest."""
 
 _AREA = re.compile(r"[a-z]{1,32}")
 _KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
@@ -149,11 +153,13 @@ def is_rule_file(name: str) -> bool:
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
 def lease_key(id: str, area: str = MANIFESTS) -> str:
     """The key of the lease on a stream: ``manifests/io.github.acme/weather@1.2.0``."""
     return f"{area}/{id}"
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
 def lease_record(key: str) -> tuple[str, str, str]:
     """The key of the record of a lease: `leases/`, a directory in it, and the name in that.
 

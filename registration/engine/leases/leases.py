@@ -76,7 +76,10 @@ class Leases:
 
     def find(self, key: str) -> Lease | None:
         """See `LeaseKeeper.find`."""
-        return self._read(key).held(rfc3339(self._clock()))
+        raw = self._records.read(layout.lease_record(key))
+        if raw is None:  # the usual case, on the way of every command
+            return None
+        return decode_record(raw, key=key).held(rfc3339(self._clock()))
 
     def keys(self, area: str | None = None) -> Iterator[str]:
         """The keys that have, or had, a lease, sorted. area: only those of that area."""

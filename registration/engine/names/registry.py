@@ -39,7 +39,6 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
-from registration.storage.ports import NOTHING_GIVEN
 from registration.storage.reports import Stray
 from registration.values.commands import Command
 from registration.values.ids import name_of, own_name
@@ -87,9 +86,6 @@ class Names:
         self, stream: str, after: Position, events: Sequence[Event]
     ) -> Iterator[Mapping[Key, bytes | None]]:
         """See `Reservations.held_for`. What follows from the events is done before it ends, where it can be."""
-        if not any("claimed" in event.data or "released" in event.data for event in events):
-            yield NOTHING_GIVEN
-            return
         claimed = {event.data["claimed"]: event for event in events if "claimed" in event.data}
         with ExitStack() as held:
             # In one order, so that two who want the same ones don't wait for each other.
