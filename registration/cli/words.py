@@ -141,5 +141,17 @@ def told_of(error: RegistrationError) -> str:
     return error.next_step if isinstance(error, GuardRefused) else advice(error.next_step, error.next)
 
 
-SHELL = Wording(step=line, advice=advice)
+class Shell(Wording):
+    """Next steps as lines for a shell."""
+
+    def step(self, step: Next) -> str:
+        """See `line`."""
+        return line(step)
+
+    def advice(self, sentence: str, steps: Sequence[Next]) -> str:
+        """See `advice`."""
+        return advice(sentence, steps)
+
+
+SHELL = Shell()
 """How everything that the command line prints is worded, JSON included."""

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registration.errors import GuardRefused
 from registration.pipeline.wire.locks import lease_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from registration.core.explanation import Explanation
     from registration.errors import Next, RegistrationError
     from registration.pipeline.waiting import Choice, Waiting
 
 
-@dataclass(frozen=True, slots=True)
 class Wording:
-    """How an interface words what to do next.
+    """How what to do next is worded. These are the library's own words; an interface has a subclass for its users."""
 
-    step: one step, as its users would take it. advice: a sentence of the library, and the steps that do what it says.
-    """
+    def step(self, step: Next) -> str:
+        """One step, as the users of the interface take it."""
+        return str(step)
 
-    step: Callable[[Next], str]
-    advice: Callable[[str, Sequence[Next]], str]
+    def advice(self, sentence: str, _steps: Sequence[Next]) -> str:
+        """What to do, as the library says it, with the steps that do it."""
+        return sentence
 
 
-NEUTRAL = Wording(step=str, advice=lambda sentence, _steps: sentence)
-"""The library's own words, for where nothing is known of the interface."""
+NEUTRAL = Wording()
+"""For where nothing is known of the interface."""
 
 
 def error(found: RegistrationError, wording: Wording) -> dict[str, Any]:
