@@ -132,7 +132,7 @@ def name_status(context: Context, name: str) -> None:
         echo(f"{found.full_name} is free.")
         if found.unfinished:
             say(
-                "There is an unfinished claim: a registration is in progress, or crashed. `registration recover` settles it."
+                "It is reserved: a registration is in progress, or crashed. `registration recover` settles it."
             )
     else:
         echo(found.full_name)

@@ -60,7 +60,7 @@ def recover_command(context: Context, id: str | None, dry_run: bool) -> None:
     """Recover from a crash: replay each log from its first byte, and rewrite its snapshot.
 
     Bytes of a write that was never acknowledged are moved to quarantine/. Damage is reported and left alone: see
-    `registration repair`. Stale claims to names are removed, missing ones restored.
+    `registration repair`. Stale reservations of names are removed, missing ones restored.
     Sessions and deployments are recovered as well. Other processes may keep writing.
     """
     manifests = 0

@@ -95,7 +95,7 @@ class EvidencePart(Part[M]):
 
     @call
     def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
-        """Check a manifest's files from the first byte, and the claim of the name that it holds, changing nothing.
+        """Check a manifest's files from the first byte, and the reservation of the name that it holds, changing nothing.
 
         quick: only the snapshot, and the size of the log.
 

@@ -111,7 +111,7 @@ class UpkeepPart(Part[M]):
     def recover(self, manifest_id: str, *, dry_run: bool = False) -> Recovered:
         """Replay the whole log, checking the chain from the first byte, and write the snapshot anew, saying what was set right.
 
-        Without a state where nothing was acknowledged. The claim of the name that the manifest holds is made again where it is
+        Without a state where nothing was acknowledged. The reservation of the name that the manifest holds is made again where it is
         missing. dry_run: change nothing, and say what would be done.
 
         Raises:
@@ -221,7 +221,7 @@ class UpkeepPart(Part[M]):
 
     @call
     def recover_name(self, name: str, *, dry_run: bool = False) -> tuple[RecoveryStep, ...]:
-        """Finish or take back what a crash left of the claims and aliases of a name, saying what was done.
+        """Finish or take back what a crash left of the reservations and aliases of a name, saying what was done.
 
         Whoever wants the name, or resolves it, does the same. dry_run: change nothing, and say what would be done.
         """
@@ -229,7 +229,7 @@ class UpkeepPart(Part[M]):
 
     @call
     def verify_name(self, name: str) -> tuple[Finding, ...]:
-        """Check the claims of a name, and every byte of the log of its aliases, changing nothing."""
+        """Check the reservations of a name, and every byte of the log of its aliases, changing nothing."""
         return self._verified_name(name)
 
     @iterate
@@ -279,7 +279,7 @@ class UpkeepPart(Part[M]):
             raise
 
     def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[RecoveryStep, ...]:
-        """The claim of a manifest that was recovered; where that can't be had, the manifest is recovered all the same."""
+        """The reservation of a manifest that was recovered; where that can't be had, the manifest is recovered all the same."""
         from registration.engine.names.upkeep import mend  # noqa: PLC0415  # as above
 
         try:
@@ -290,7 +290,7 @@ class UpkeepPart(Part[M]):
 
 
 def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -> Verification:
-    """What verifying the files of a manifest, and the claim of the name that it holds, comes to.
+    """What verifying the files of a manifest, and the reservation of the name that it holds, comes to.
 
     Raises:
         NotFound: when there is nothing under that id.

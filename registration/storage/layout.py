@@ -12,7 +12,7 @@
     <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
     <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
     <root>/leases/<area>/<name>.json         who works on what alone, and until when
-    <root>/names/<name>/<version>.json       a claim: which manifest holds the document's name
+    <root>/names/<name>/<version>.json       a reservation: which manifest holds the document's name
     <root>/aliases/<name>/events.jsonl, …    where the aliases of a name point; two files, as for a manifest
     <root>/quarantine/<name>/<offset>-<hash>.bytes
     <root>/sessions/<name>/…                 guided sessions, the same two files
@@ -68,7 +68,7 @@ _NAMES_KEPT = 4096
 
 _AREA = re.compile(r"[a-z]{1,32}")
 _KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
-_CLAIM_SUFFIX = ".json"
+_RESERVATION_SUFFIX = ".json"
 _NO_VERSION = "-"  # no version begins with it
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -100,30 +100,25 @@ def snapshot_path(id: str, area: str = MANIFESTS) -> str:
     return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
 
 
-def claim_path(full: str) -> str:
-    """The path of the claim to a name in full, relative to the root: what messages call it."""
-    return "/".join((NAMES, *claim_parts(full)))
-
-
-def claim_parts(full: str) -> tuple[str, str]:
-    """The directory below `names/`, and the file in it, of the claim to a name in full.
+def name_record(full: str) -> tuple[str, str, str]:
+    """The key of the record that reserves a name in full: `names/`, a directory in it, and the name in that.
 
     Raises:
         InvalidArgument: when no document can be called that.
     """
     name, version = split_name(check_id(full))
-    return name_of(name), (_NO_VERSION if version is None else name_of(version)) + _CLAIM_SUFFIX
+    return NAMES, name_of(name), (_NO_VERSION if version is None else name_of(version)) + _RESERVATION_SUFFIX
 
 
-def claimed_by_file(name: str, file: str) -> str | None:
-    """The name in full that a file in the directory of `name` claims; None where it is no claim's file."""
-    if not file.endswith(_CLAIM_SUFFIX):
+def reserved_by_file(name: str, file: str) -> str | None:
+    """The name in full that a file in the directory of `name` reserves; None where it is no reservation's file."""
+    if not file.endswith(_RESERVATION_SUFFIX):
         return None
-    version = file[: -len(_CLAIM_SUFFIX)]
+    version = file[: -len(_RESERVATION_SUFFIX)]
     decoded = None if version == _NO_VERSION else version.replace("%3A", ":").replace("%2F", "/")
     full = str(Name(name, decoded))
     fits = id_of(name_of(full)) == full and split_name(full) == Name(name, decoded)
-    return full if fits and claim_parts(full) == (name_of(name), file) else None
+    return full if fits and name_record(full)[1:] == (name_of(name), file) else None
 
 
 def rule_file(digest: str) -> str:

@@ -28,7 +28,6 @@ from registration.core.codec import BadLine, Fault, decode_line, encode_snapshot
 from registration.errors import CorruptRegistry, NotFound, StoreError, VersionConflict
 from registration.storage import layout
 from registration.storage.behind import SnapshotsBehind
-from registration.storage.claims_over import ClaimPlace
 from registration.storage.hot import HotStates
 from registration.storage.notes import encode_commit
 from registration.storage.ports import NOTHING_GIVEN, Doubtful, Mark, Moved, Note
@@ -163,11 +162,6 @@ class Ledger:
     def document_bytes_max(self) -> int:
         """The largest document of this registry, in bytes."""
         return self._document_bytes_max
-
-    @property
-    def claims(self) -> ClaimPlace:
-        """Where the registry's claims to names are."""
-        return ClaimPlace(self.backend.records)
 
     @property
     def consumers(self) -> ConsumerKeeper:

@@ -114,7 +114,7 @@ class Logs(Protocol):
         """The commit: `data` after the log and `note` after the order, both at one moment or never. Durable when it returns.
 
         It happens only where, at that very moment, the log ends at `after` and each record in `given` holds those bytes (None: no
-        bytes): what the decision rested on, such as the claim to a name or the lifecycle in force. A lock that can expire while its
+        bytes): what the decision rested on, such as the reservation of a name or the lifecycle in force. A lock that can expire while its
         holder is stopped proves nothing. Files trust the records that this process holds locked, and read the others.
 
         snapshot: replaces the old one (None: leaves it). A cache: failing to write it is logged and does not fail the commit.

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import fold
 from registration.core.interpreter import entered
-from registration.errors import InvalidArgument, LockTimeout, NotFound, VersionConflict
+from registration.errors import InvalidArgument, NotFound, VersionConflict
 from registration.evidence.verification import verify_files
 from registration.storage.layout import MANIFESTS, RULE_KINDS
 from registration.storage.ledger import Ledger
@@ -134,72 +134,6 @@ class StoreContract:
         rule = {"a": "rule"}
         store.area("aliases", store.definition).keep("policies", digest_of(rule), rule)
         assert store.kept("policies", digest_of(rule)) == rule
-
-    def test_a_claim_is_in_a_place_of_its_own(self, open_store: OpenStore) -> None:
-        """What is written under its lock is read by everybody, until it is removed."""
-        store = open_store()
-        assert store.claims.read("weather@1") is None
-        with store.claims.locked("weather@1", create=False) as slot:
-            assert slot is None
-
-        with store.claims.locked("weather@1", create=True) as slot:
-            assert slot is not None
-            assert slot.read() == b""
-            slot.write(b"one")
-        with store.claims.locked("weather", create=True) as slot:
-            assert slot is not None
-            slot.write(b"two")
-
-        assert store.claims.read("weather@1") == b"one"
-        assert store.claims.read("weather") == b"two"
-        assert sorted(store.claims.claims_of("weather")) == ["weather", "weather@1"]
-        assert list(store.claims.claimed_names()) == ["weather"]
-        with store.claims.locked("weather@1", create=False) as slot:
-            assert slot is not None
-            assert slot.read() == b"one"
-            slot.remove()
-        assert store.claims.read("weather@1") is None
-        assert store.claims.claims_of("weather") == ["weather"]
-
-    def test_a_claim_has_one_lock(self, open_store: OpenStore) -> None:
-        """Nobody else gets it meanwhile; who waited finds what the other left."""
-        store = open_store()
-        found: list[bytes] = []
-
-        def wait() -> None:
-            with store.claims.locked("weather@1", create=True) as slot:
-                assert slot is not None
-                found.append(slot.read())
-
-        def try_at_once() -> None:
-            with store.claims.locked("weather@1", create=True, timeout_s=0):
-                found.append(b"not locked")
-
-        with store.claims.locked("weather@1", create=True) as slot:
-            assert slot is not None
-            with _refused(LockTimeout):
-                _in_a_thread(try_at_once)
-            waiting = threading.Thread(target=wait)
-            waiting.start()
-            slot.write(b"gone")
-            slot.remove()
-        waiting.join()
-        with store.claims.locked("weather@1", create=True) as slot:
-            assert slot is not None
-            slot.write(b"there")
-        _in_a_thread(wait)
-
-        assert found == [b"", b"there"]
-
-    def test_what_is_no_name_has_no_claim(self, open_store: OpenStore) -> None:
-        """It is refused before a path is made of it."""
-        claims = open_store().claims
-
-        for name in NOT_IDS:
-            with _refused(InvalidArgument):
-                claims.read(name)
-            with _refused(InvalidArgument), claims.locked(name, create=True):
-                pass
 
     # -- batches ---------------------------------------------------------------------------------------
 

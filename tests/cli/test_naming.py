@@ -245,7 +245,7 @@ def test_what_a_crash_left_is_told_and_set_right(terminal: Terminal) -> None:
         position = pipeline.load_state("b").position
         with (
             pytest.raises(KeyboardInterrupt),
-            pipeline._registry.names.claims.taken(f"{NAME}@2.0.0", "b", position, "2026"),
+            pipeline._registry.names.reservations.reserved(f"{NAME}@2.0.0", "b", position, "2026"),
         ):
             raise KeyboardInterrupt
     shutil.rmtree(terminal.root / "aliases")
@@ -257,12 +257,12 @@ def test_what_a_crash_left_is_told_and_set_right(terminal: Terminal) -> None:
     done = terminal.type("recover")
 
     assert status.stdout == f"{NAME}@2.0.0 is free.\n"
-    assert status.stderr.startswith("There is an unfinished claim")
+    assert status.stderr.startswith("It is reserved")
     assert verified.exit_code == 0
-    assert "unfinished: names/acme%2Fweather/2.0.0.json: a claim to" in verified.stdout
+    assert "unfinished: names/acme%2Fweather/2.0.0.json: a reservation of" in verified.stdout
     assert "unfinished: aliases/acme%2Fweather/events.jsonl: `latest`" in verified.stdout
     for result in (dry, done):
-        assert f"there was a claim to '{NAME}@2.0.0'" in result.stdout
+        assert f"there was a reservation of '{NAME}@2.0.0'" in result.stdout
         assert "`latest` of 'acme/weather' did not point at its latest version: moved" in result.stdout
     assert "1 name to recover." in dry.stderr
     assert "1 name recovered." in done.stderr

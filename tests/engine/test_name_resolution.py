@@ -36,7 +36,7 @@ from registration.core.codec import decode_snapshot, encode_snapshot, scan
 from registration.core.decider import fold
 from registration.core.policy import Policy
 from registration.engine.names.aliases import ALIASES
-from registration.engine.names.claims import Claim, decode_claim
+from registration.engine.names.reservations import Reservation, decode_reservation
 from registration.pipeline.wire import names
 from registration.rules.guards.builtin import role
 from registration.rules.lifecycles.loading import definition_of, shipped
@@ -171,7 +171,7 @@ def test_a_name_without_a_version_is_a_name(pipeline):
 
 
 def test_the_first_answer_is_given_again(pipeline):
-    """A repeated registration with its key is no second claim."""
+    """A repeated registration with its key is no second reservation."""
     approved(pipeline, "a")
 
     first = pipeline.register("a", idempotency_key="k")
@@ -205,7 +205,7 @@ def test_threads_that_want_a_name(pipeline, restless_threads):
 
 
 def test_a_handler_may_want_the_name(pipeline):
-    """Handlers are told outside of every lock, that of the claim as well."""
+    """Handlers are told outside of every lock, that of the reservation as well."""
     approved(pipeline, "b")
     refused = []
 
@@ -223,8 +223,8 @@ def test_a_handler_may_want_the_name(pipeline):
     assert refused == ["a"]
 
 
-def test_a_claim_whose_event_met_a_conflict_is_decided_again(pipeline):
-    """Somebody else tagged it in between: the claim is kept for the second try, and so is the promise."""
+def test_a_reservation_whose_event_met_a_conflict_is_decided_again(pipeline):
+    """Somebody else tagged it in between: the reservation is kept for the second try, and so is the promise."""
     approved(pipeline, "a")
     names, store = pipeline._registry.names, pipeline._registry.store
     whole = names.held_for
@@ -246,8 +246,8 @@ def test_a_claim_whose_event_met_a_conflict_is_decided_again(pipeline):
     assert pipeline.names.resolve("weather@1.0.0").manifest_id == "a"
 
 
-def test_a_claim_is_taken_back_where_its_event_is_not_decided_again(pipeline):
-    """The manifest moved on to where it can't be registered: nothing is left of the claim."""
+def test_a_reservation_is_removed_where_its_event_is_not_decided_again(pipeline):
+    """The manifest moved on to where it can't be registered: nothing is left of the reservation."""
     approved(pipeline, "a")
     names, store = pipeline._registry.names, pipeline._registry.store
     whole = names.held_for
@@ -261,21 +261,21 @@ def test_a_claim_is_taken_back_where_its_event_is_not_decided_again(pipeline):
     names.held_for = slow
     with pytest.raises(Rejected):
         pipeline.register("a")
-    assert pipeline._registry.store.claims.read("weather@1.0.0") is None
+    assert not pipeline._registry.names.reservations.exists("weather@1.0.0")
     pipeline.transition_state("a", "REVIEWED")
     pipeline.transition_state("a", "APPROVED")
     names.held_for = slow
     with pytest.raises(VersionConflict):
         pipeline.register("a", expected_version=pipeline.load_state("a").version)
 
-    assert pipeline._registry.store.claims.read("weather@1.0.0") is None
+    assert not pipeline._registry.names.reservations.exists("weather@1.0.0")
 
 
-def test_a_manifest_that_holds_the_name_it_is_called_by_is_found_without_its_claim(pipeline):
+def test_a_manifest_that_holds_the_name_it_is_called_by_is_found_without_its_reservation(pipeline):
     """Where `names/` was lost, and manifests are called what their documents are, a second holder is refused all the same."""
     registered(pipeline, "weather@1.0.0")
-    with pipeline._registry.store.claims.locked("weather@1.0.0", create=False) as slot:
-        slot.remove()
+    with pipeline._registry.store.records.held(layout.name_record("weather@1.0.0")) as cell:
+        cell.remove()
     approved(pipeline, "b")
 
     with pytest.raises(NameTaken):
@@ -286,7 +286,7 @@ def test_a_manifest_that_holds_the_name_it_is_called_by_is_found_without_its_cla
 
 @pytest.mark.damaged
 def test_two_holders_are_damage(root):
-    """Which can't come from a crash: the claim was taken away, and somebody else was faster than `recover`."""
+    """Which can't come from a crash: the reservation was removed, and somebody else was faster than `recover`."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         registered(pipeline, "a")
         shutil.rmtree(root / "names")
@@ -309,7 +309,7 @@ def test_two_holders_are_damage(root):
 
 @pytest.mark.damaged
 def test_whether_a_damaged_holder_holds_a_name_is_not_guessed(root):
-    """The claim leads to a log that can't be read: nobody gets the name, and the damage is named."""
+    """The reservation leads to a log that can't be read: nobody gets the name, and the damage is named."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         registered(pipeline, "a")
         approved(pipeline, "b")
@@ -324,15 +324,15 @@ def test_whether_a_damaged_holder_holds_a_name_is_not_guessed(root):
         assert pipeline.load_state("b").state == "APPROVED"
 
 
-def test_a_claim_is_what_it_says():
+def test_a_reservation_is_what_it_says():
     """Its bytes are the same for ever, and nothing else is taken for one."""
-    claim = Claim("weather@1.0.0", "a", 3, "f" * 64, "2026-01-01T00:00:00.000000Z")
-    raw = claim.encode()
+    reservation = Reservation("weather@1.0.0", "a", 3, "f" * 64, "2026-01-01T00:00:00.000000Z")
+    raw = reservation.encode()
 
-    assert decode_claim(raw, "weather@1.0.0") == claim
-    assert decode_claim(raw, "weather@1.0.1") is None
-    assert decode_claim(raw.replace(b'"a"', b'"b"'), "weather@1.0.0") is None
-    assert decode_claim(raw.replace(b'"format": 1', b'"format": 2'), "weather@1.0.0") is None
+    assert decode_reservation(raw, "weather@1.0.0") == reservation
+    assert decode_reservation(raw, "weather@1.0.1") is None
+    assert decode_reservation(raw.replace(b'"a"', b'"b"'), "weather@1.0.0") is None
+    assert decode_reservation(raw.replace(b'"format": 1', b'"format": 2'), "weather@1.0.0") is None
     assert json.loads(raw)["after"] == {"version": 3, "head": "f" * 64}
 
 
@@ -430,8 +430,8 @@ def test_a_registry_that_can_not_be_written_resolves_all_the_same(root, clock):
         registered(pipeline, "a")
         registered(pipeline, "b", "2.0.0")
         shutil.rmtree(root / "aliases")
-        claim = root / "names" / "weather" / "3.0.0.json"
-        claim.write_bytes(Claim("weather@3.0.0", "a", 1, "", "2026").encode())
+        left = root / "names" / "weather" / "3.0.0.json"
+        left.write_bytes(Reservation("weather@3.0.0", "a", 1, "", "2026").encode())
         writing = []
 
         def refuse(call):
@@ -458,7 +458,7 @@ def test_a_registry_that_can_not_be_written_resolves_all_the_same(root, clock):
         assert pipeline.names.resolve("weather").manifest_id == "b"
         with pytest.raises(NotFound):
             pipeline.names.resolve("weather@3.0.0")
-        assert not claim.exists()
+        assert not left.exists()
         assert pipeline.names.aliases("weather")["latest"].version == "2.0.0"
 
 
@@ -746,12 +746,12 @@ def test_names_are_listed_with_their_holders(pipeline):
 
 
 def test_what_a_dead_process_left_is_told_and_taken_back(pipeline):
-    """A claim without its event is unfinished, and worth nothing."""
+    """A reservation without its event is unfinished, and worth nothing."""
     approved(pipeline, "a")
     state = pipeline.load_state("a")
     with (
         pytest.raises(KeyboardInterrupt),
-        pipeline._registry.names.claims.taken("weather@1.0.0", "a", state.position, "2026"),
+        pipeline._registry.names.reservations.reserved("weather@1.0.0", "a", state.position, "2026"),
     ):
         raise KeyboardInterrupt
 
@@ -765,14 +765,14 @@ def test_what_a_dead_process_left_is_told_and_taken_back(pipeline):
 
 
 def test_whoever_resolves_does_not_wait_for_who_registers(root):
-    """A claim that somebody is at is left alone, and its name is not held yet."""
+    """A reservation that somebody is at is left alone, and its name is not held yet."""
     with (
         RegistrationPipeline(root, actor="ada") as pipeline,
         RegistrationPipeline(root, actor="bea") as other,
     ):
         approved(pipeline, "a")
         position = pipeline.load_state("a").position
-        with pipeline._registry.names.claims.taken("weather@1.0.0", "a", position, "2026"):
+        with pipeline._registry.names.reservations.reserved("weather@1.0.0", "a", position, "2026"):
             with pytest.raises(NotFound):
                 other.names.resolve("weather@1.0.0")
             assert other.names.status("weather@1.0.0").unfinished
@@ -819,8 +819,8 @@ def test_damage_to_the_aliases_is_named(root):
         assert pipeline.upkeep.recover("a").state.state == "REGISTERED"
 
 
-def test_a_claim_that_is_not_a_file_is_said(root):
-    """A directory stands where a claim belongs."""
+def test_a_reservation_that_is_not_a_file_is_said(root):
+    """A directory stands where a reservation belongs."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         approved(pipeline, "a")
         (root / "names" / "weather" / "1.0.0.json").mkdir(parents=True)
@@ -994,7 +994,7 @@ def test_a_registry_of_before_names_goes_on(tmp_path):
         pipeline.register("ledger-notes@0.3.1")
 
         assert pipeline.names.resolve("ledger-notes").manifest_id == "ledger-notes@0.3.1"
-        assert not layout.claim_path("ledger-notes@0.3.1").startswith("manifests")
+        assert layout.name_record("ledger-notes@0.3.1")[0] != layout.MANIFESTS
 
 
 # -- a model -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from registration.core.definition import Definition
-from registration.engine.names.claims import decode_claim
+from registration.engine.names.reservations import decode_reservation
 from registration.errors import LockTimeout, NameTaken, NotFound, StoreError
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.loading import definition_of, shipped
@@ -32,6 +32,7 @@ UPKEEP: Definition = definition_of(shipped("registration-upkeep"))
 REGISTRY: RegistryFile = replace(OLD_REGISTRY, definition=UPKEEP.name, lifecycle=UPKEEP.identity)
 NAME, VERSION = "acme/weather", "1.0.0"
 FULL = f"{NAME}@{VERSION}"
+PATH = "/".join(layout.name_record(FULL))
 OLDER = f"{NAME}@0.9.0"
 STATES_MAX = 5 if is_thorough() else 3
 
@@ -85,14 +86,14 @@ def registered(pipeline: RegistrationPipeline) -> None:
 
 
 def left_by_the_dead(pipeline: RegistrationPipeline) -> None:
-    """A claim of somebody who died before the event."""
+    """A reservation of somebody who died before the event."""
     an_older_one(pipeline)
     store: Ledger = pipeline._registry.store  # type: ignore[assignment]
     state = store.load("b")
     assert state is not None
     with (
         pytest.raises(KeyboardInterrupt),
-        pipeline._registry.names.claims.taken(FULL, "b", state.position, "2026"),
+        pipeline._registry.names.reservations.reserved(FULL, "b", state.position, "2026"),
     ):
         raise KeyboardInterrupt
 
@@ -147,7 +148,7 @@ def holders(pipeline: RegistrationPipeline) -> list[str]:
 
 
 def check_names(pipeline: RegistrationPipeline, held_by: str | None, *, wholly: bool = False) -> None:
-    """What a name stands for, its claim and `latest` agree with the logs; wholly: and nothing is left to be done."""
+    """What a name stands for, its reservation and `latest` agree with the logs; wholly: and nothing is left to be done."""
     assert holders(pipeline) == ([held_by] if held_by else [])
     if held_by is None:
         with pytest.raises(NotFound):
@@ -155,11 +156,9 @@ def check_names(pipeline: RegistrationPipeline, held_by: str | None, *, wholly: 
     else:
         found = pipeline.names.resolve(FULL)
         assert (found.manifest_id, found.same_document) == (held_by, True)
-        raw = pipeline._registry.store.claims.read(FULL)
-        assert raw is not None
-        claim = decode_claim(raw, FULL)
-        assert claim is not None
-        assert claim.manifest_id == held_by
+        reservation = pipeline._registry.names.reservations.find(FULL)
+        assert reservation is not None
+        assert reservation.manifest_id == held_by
     older = "older" in set(pipeline.upkeep.manifest_ids())
     best = held_by or ("older" if older else None)
     if best is None:
@@ -209,7 +208,7 @@ def test_a_power_cut_at_any_instruction_leaves_one_holder_at_most(
     name: str,
     explored: Callable[[], None],  # noqa: F811  # the fixture
 ) -> None:
-    """Whatever part of the claim, the event and the alias made it to the disk; and after a kill, where all of it did."""
+    """Whatever part of the reservation, the event and the alias made it to the disk; and after a kill, where all of it did."""
     operation = OPERATIONS[name]
     base = prepared(operation)
     counted = base.killed()
@@ -267,26 +266,26 @@ def check_names_here(pipeline: RegistrationPipeline, operation: Operation, *, ac
     check_names(pipeline, "a" if operation.holds else None)
 
 
-def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
+def test_a_reservation_that_was_cut_short_is_looked_up_in_the_logs(
     explored: Callable[[], None],  # noqa: F811  # as above
 ) -> None:
     """Whatever bytes stand in it: it is worth what the logs say, and is made again where somebody holds the name."""
     held = prepared(Operation("held", registered, lambda _: None, holds=True))
     free = prepared(Operation("free", an_older_one, lambda _: None, holds=False))
-    path = f"{ROOT}/{layout.claim_path(FULL)}"
+    path = f"{ROOT}/{PATH}"
     with open_pipeline(free.killed()) as pipeline:
         pipeline.register("a")
         raw = pipeline._registry.store.backend.disk.tree()[path]  # type: ignore[attr-defined]
         disk: SimulatedDisk = pipeline._registry.store.backend.disk  # type: ignore[attr-defined]
-    assert decode_claim(raw, FULL) is not None
+    assert decode_reservation(raw, FULL) is not None
     for torn in (raw[:-2], raw[:40], bytes(len(raw)), raw[:50] + bytes(30) + raw[80:], b"7", b"[]", b"{}"):
         explored()
-        assert decode_claim(torn, FULL) is None
+        assert decode_reservation(torn, FULL) is None
         for kind in (held, free):
             disk = kind.killed()
-            if kind is free:  # the claim is there, and its event is not
+            if kind is free:  # the reservation is there, and its event is not
                 with open_pipeline(disk) as pipeline:
-                    left_claim(pipeline)
+                    left_reservation(pipeline)
             disk.tamper(path, torn)
 
             with open_pipeline(disk.killed()) as pipeline:
@@ -302,7 +301,9 @@ def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
                         pipeline.names.resolve(FULL)
                     pipeline.register("b")
                     check_names(pipeline, "b", wholly=True)
-            with open_pipeline(disk) as pipeline:  # whose own holder, or claimant, goes on with it
+            with open_pipeline(
+                disk
+            ) as pipeline:  # whose own holder, or the one that reserved it, goes on with it
                 if kind is free:
                     pipeline.register("a")
                 for id in ("a", "b"):
@@ -310,20 +311,20 @@ def test_a_claim_that_was_cut_short_is_looked_up_in_the_logs(
                 check_names(pipeline, "a", wholly=True)
 
 
-def left_claim(pipeline: RegistrationPipeline) -> None:
+def left_reservation(pipeline: RegistrationPipeline) -> None:
     state = pipeline.load_state("a")
     with (
         pytest.raises(KeyboardInterrupt),
-        pipeline._registry.names.claims.taken(FULL, "a", state.position, "2026"),
+        pipeline._registry.names.reservations.reserved(FULL, "a", state.position, "2026"),
     ):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("missing", ["claim", "alias"])
+@pytest.mark.parametrize("missing", ["reservation", "alias"])
 def test_what_was_lost_of_names_is_made_again_from_the_logs(missing: str) -> None:
-    """A claim, or the log of the aliases, that is gone behind everybody's back."""
+    """A reservation, or the log of the aliases, that is gone behind everybody's back."""
     disk = prepared(Operation("held", registered, lambda _: None, holds=True))
-    paths = [f"{ROOT}/{layout.claim_path(FULL)}"]
+    paths = [f"{ROOT}/{PATH}"]
     if missing == "alias":
         own = f"{ROOT}/{layout.ALIASES}/{layout.directory_of(NAME)}"
         paths = [f"{own}/{layout.SNAPSHOT_FILE}", f"{own}/{layout.LOG_FILE}"]
@@ -331,10 +332,10 @@ def test_what_was_lost_of_names_is_made_again_from_the_logs(missing: str) -> Non
         disk.tamper(path, None)
 
     with open_pipeline(disk) as pipeline:
-        if missing == "claim":
+        if missing == "reservation":
             assert [one.kind for one in pipeline.evidence.verify("a").findings] == ["unfinished"]
             assert [step.done for step in pipeline.upkeep.recover("a", dry_run=True).steps] == ["made again"]
-            assert pipeline._registry.store.claims.read(FULL) is None
+            assert not pipeline._registry.names.reservations.exists(FULL)
             assert [step.done for step in pipeline.upkeep.recover("a").steps] == ["made again"]
         else:
             assert [one.kind for one in pipeline.upkeep.verify_name(NAME)] == ["unfinished"]
@@ -346,14 +347,14 @@ def test_what_was_lost_of_names_is_made_again_from_the_logs(missing: str) -> Non
 def test_an_error_of_the_lock_is_a_time_out() -> None:
     """Somebody is registering that very name all the time."""
     disk = prepared(OPERATIONS["next"])
-    with open_pipeline(disk) as pipeline, pipeline._registry.store.claims.locked(FULL, create=True):
+    with open_pipeline(disk) as pipeline, pipeline._registry.store.records.held(layout.name_record(FULL)):
         with pytest.raises(LockTimeout, match=r"acme/weather@1\.0\.0"):
             pipeline.register("a")
         assert pipeline.load_state("a").state == "APPROVED"
 
 
-def test_no_space_for_a_claim_is_said_before_anything_is_written() -> None:
-    """The log is as it was, and no part of a claim is left."""
+def test_no_space_for_a_reservation_is_said_before_anything_is_written() -> None:
+    """The log is as it was, and no part of a reservation is left."""
     disk = prepared(OPERATIONS["next"])
     before = disk.tree()
     disk.fault = Fault("write", 1, errno.ENOSPC, forever=True)

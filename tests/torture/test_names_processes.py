@@ -11,7 +11,6 @@ from collections import Counter
 import pytest
 
 from registration import NotFound, RegistrationPipeline
-from registration.engine.names.claims import decode_claim
 from tests.torture.test_processes import start
 
 # Registers a manifest of its own for each of the names, as soon as it is told to, and says what became of it.
@@ -101,8 +100,8 @@ def test_of_processes_that_want_a_name_one_gets_it(root):
             assert pipeline.names.aliases(name.partition("@")[0])["latest"].manifest_id == id
 
 
-def test_processes_that_write_one_manifest_share_one_claim(root):
-    """Of several that register the same manifest, one does; the name is held, and nobody's claim is taken from them."""
+def test_processes_that_write_one_manifest_share_one_reservation(root):
+    """Of several that register the same manifest, one does; the name is held, and nobody's reservation is taken from them."""
     script = """
 import sys
 from registration import RegistrationPipeline, Rejected, RetryPolicy, VersionConflict
@@ -205,12 +204,9 @@ def test_no_name_has_two_holders_whenever_processes_are_killed(root, tmp_path):
         assert acknowledged.items() <= there.items()
         held = holders(pipeline, "wanted")
         assert all(len(ids) == 1 for ids in held.values())
-        claims = {}
-        for full in pipeline._registry.store.claims.claims_of("wanted"):
-            claim = decode_claim(pipeline._registry.store.claims.read(full), full)
-            assert claim is not None
-            claims[full] = [claim.manifest_id]
-        assert claims == held
+        reservations = pipeline._registry.names.reservations
+        found = {full: reservations.find(full) for full in reservations.versions("wanted")}
+        assert {full: [one and one.manifest_id] for full, one in found.items()} == held
         assert {
             one.full_name: [one.holder.manifest_id] for one in pipeline.names.held() if one.holder
         } == held

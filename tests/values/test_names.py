@@ -51,11 +51,12 @@ def test_the_version_is_behind_the_last_at(full, name, version):
 @tries(300)
 @given(ids())
 def test_a_name_comes_back_from_its_parts_and_from_its_file(full):
-    """Taking a name apart loses nothing, and a claim's file tells which name it is of."""
-    directory, file = layout.claim_parts(full)
+    """Taking a name apart loses nothing, and a reservation's file tells which name it is of."""
+    area, directory, file = layout.name_record(full)
 
     assert str(split_name(full)) == full
-    assert layout.claimed_by_file(split_name(full).name, file) == full
+    assert layout.reserved_by_file(split_name(full).name, file) == full
+    assert area == layout.NAMES
     assert "/" not in directory + file
     assert len(file.encode()) <= 255
 
@@ -63,16 +64,16 @@ def test_a_name_comes_back_from_its_parts_and_from_its_file(full):
 @tries(300)
 @given(st.lists(ids(), min_size=2, max_size=2, unique=True))
 def test_no_two_names_share_a_file(fulls):
-    """A claim is of one name only."""
-    assert layout.claim_parts(fulls[0]) != layout.claim_parts(fulls[1])
+    """A reservation is of one name only."""
+    assert layout.name_record(fulls[0]) != layout.name_record(fulls[1])
 
 
 @pytest.mark.parametrize(
     "file", ["x.txt", ".json", "1%2f0.json", "-1.json", "@.json", "1.json.tmp", "é.json", "-"]
 )
-def test_a_file_that_no_claim_has_is_of_no_name(file):
+def test_a_file_that_no_reservation_has_is_of_no_name(file):
     """What somebody put there is passed over."""
-    assert layout.claimed_by_file("weather", file) is None
+    assert layout.reserved_by_file("weather", file) is None
 
 
 @pytest.mark.parametrize("text", ["", "Weather Agent", "../x", "@1", None, 7, "x" * 201])

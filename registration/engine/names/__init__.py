@@ -1,5 +1,5 @@
 """Level 4, names: who holds what a document calls itself, and where the aliases of a name point.
 
-`claims` first: how one manifest, and no other, comes to hold a name. `registry` puts it together, `upkeep` tells
+`reservations` first: how one manifest, and no other, comes to hold a name. `registry` puts it together, `upkeep` tells
 and finishes what a crash left.
 """

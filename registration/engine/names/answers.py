@@ -59,7 +59,7 @@ class Resolution:
 class NameStatus:
     """One name in full. holder: None where it is free.
 
-    unfinished: there is a claim that is worth nothing: a registration is going on at this moment, or was cut short.
+    unfinished: there is a reservation that is worth nothing: a registration is going on at this moment, or was cut short.
     """
 
     full_name: str

@@ -1,6 +1,6 @@
 """The names of one registry: resolving them, moving their aliases, and finishing what a crash left of either.
 
-An answer rests on the logs: a claim says where to look, and the manifest's own log whether it holds the name. So what is
+An answer rests on the logs: a reservation says where to look, and the manifest's own log whether it holds the name. So what is
 left half done is never shown, and setting it right is a favour, done where it can be.
 
 `latest` moves by itself, by an event that is caused by the one that claimed a version or let go of it. It is decided on the
@@ -29,7 +29,7 @@ from registration.engine.names.answers import (
     resolution_of,
     status_order,
 )
-from registration.engine.names.claims import Claims
+from registration.engine.names.reservations import NameReservations
 from registration.errors import (
     InvalidArgument,
     LockTimeout,
@@ -69,13 +69,13 @@ SUGGESTIONS_MAX = 10_000
 
 
 class Names:
-    """Names, claims and aliases over one store. Safe to share between threads.
+    """Names, reservations and aliases over one store. Safe to share between threads.
 
     It is what the engine of the manifests holds while it commits: see `registration.engine.engine.Reservations`.
     """
 
     def __init__(self, store: Ledger, logs: AliasLogs) -> None:
-        self.claims = Claims(store)
+        self.reservations = NameReservations(store)
         self.logs = logs
         self._store = store
 
@@ -90,7 +90,7 @@ class Names:
         with ExitStack() as held:
             # In one order, so that two who want the same ones don't wait for each other.
             given = dict(
-                held.enter_context(self.claims.taken(full, stream, after, claimed[full].time))
+                held.enter_context(self.reservations.reserved(full, stream, after, claimed[full].time))
                 for full in sorted(claimed)
             )
             yield given
@@ -99,14 +99,14 @@ class Names:
             self._follow(event)
 
     def _follow(self, event: Event) -> None:
-        """Remove the claim that an event let go of, and move `latest`."""
+        """Remove the reservation that an event let go of, and move `latest`."""
         for word in ("released", "claimed"):
             full = event.data.get(word)
             if full is None:
                 continue
             try:
                 if word == "released":
-                    self.claims.settle(full)
+                    self.reservations.settle(full)
                 self.move_latest(split_name(full).name, cause=event)
             except RegistrationError as error:
                 _log.warning(
@@ -135,7 +135,7 @@ class Names:
             target = self.aliases(asked.name).get(asked.version)
             if target is not None:
                 return self._resolved_alias(asked, target)
-        held = self.claims.holder(text)
+        held = self.reservations.holder(text)
         if held is None:
             self._tidy(text)
             raise self._unknown(asked)
@@ -144,15 +144,15 @@ class Names:
     def status(self, text: str) -> NameStatus:
         """Who holds a name in full, or that it is free."""
         full = str(check_name(text))
-        held = self.claims.holder(full)
+        held = self.reservations.holder(full)
         holder = None if held is None else resolution_of(held)
-        return NameStatus(full, holder, held is None and self.claims.place.read(full) is not None)
+        return NameStatus(full, holder, held is None and self.reservations.exists(full))
 
     def held(self, name: str | None = None) -> Iterator[NameStatus]:
-        """Every name in full that is held or claimed, or those of one name; versions in their order."""
-        names: Iterable[str] = self.claims.place.claimed_names() if name is None else (check_name(name).name,)
+        """Every name in full that is held or reserved, or those of one name; versions in their order."""
+        names: Iterable[str] = self.reservations.names() if name is None else (check_name(name).name,)
         for one in names:
-            found = [self.status(full) for full in self.claims.place.claims_of(one)]
+            found = [self.status(full) for full in self.reservations.versions(one)]
             yield from sorted(found, key=status_order)
 
     def aliases(self, name: str) -> dict[str, AliasedVersion]:
@@ -193,7 +193,7 @@ class Names:
                 f"Pass it without the name: {bare!r}." if bare != version else "Pass a version that is held."
             )
             raise InvalidArgument(f"{version!r} is not a version.", remedy, version=version)
-        if alias in {split_name(one).version for one in self.claims.place.claims_of(name)}:
+        if alias in {split_name(one).version for one in self.reservations.versions(name)}:
             raise InvalidArgument(
                 f"{name!r} has a version named {alias!r}.", "Choose another alias.", alias=alias
             )
@@ -262,8 +262,8 @@ class Names:
     # -- the rest ----------------------------------------------------------------------------------------------
 
     def known(self) -> Iterator[str]:
-        """Every name, without versions, that has or had claims or aliases, sorted by their file names."""
-        both = heapq.merge(self.claims.place.claimed_names(), self.logs.store.streams(), key=name_of)
+        """Every name, without versions, that has or had reservations or aliases, sorted by their file names."""
+        both = heapq.merge(self.reservations.names(), self.logs.store.streams(), key=name_of)
         return (name for name, _ in groupby(both))
 
     def explained(
@@ -275,7 +275,7 @@ class Names:
         """
         claims = why.to is not None and action_of(definition.chart, why.action).claims_name
         own = own_name(document) if claims and document is not None else None
-        held = None if own is None else self.claims.holder(own)
+        held = None if own is None else self.reservations.holder(own)
         if held is None or held.stream == why.manifest_id:
             return why
         verdict = Verdict(
@@ -300,10 +300,10 @@ class Names:
     def _best(self, name: str) -> StateSnapshot | None:
         """The manifest that holds the best version of a name; see `registration.values.names` for the order."""
         ranked: dict[Rank, list[str]] = {}
-        for full in self.claims.place.claims_of(name):
+        for full in self.reservations.versions(name):
             ranked.setdefault(version_rank(split_name(full).version), []).append(full)
         for rank in sorted(ranked, reverse=True):
-            held = [state for full in ranked[rank] if (state := self.claims.holder(full)) is not None]
+            held = [state for full in ranked[rank] if (state := self.reservations.holder(full)) is not None]
             if held:
                 return max(held, key=lambda state: (state.facts["named"]["time"], state.name))
         return None
@@ -320,7 +320,7 @@ class Names:
 
     def _resolved_alias(self, asked: Name, target: AliasedVersion) -> Resolution:
         pointed = Name(asked.name, target.version)
-        held = self.claims.holder(str(pointed))
+        held = self.reservations.holder(str(pointed))
         if held is not None and aliased_version(resolution_of(held)) == target:
             return resolution_of(held, alias=asked.version)
         why = "which is no longer held"
@@ -344,7 +344,7 @@ class Names:
         best, pointed = self._best(name), self.aliases(name).get(LATEST)
         if pointed is not None:
             full = str(Name(name, pointed.version))
-            held = self.claims.holder(full)
+            held = self.reservations.holder(full)
             if held is None or held.stream != pointed.manifest_id:
                 return self._last_event(pointed.manifest_id, "released", full)
         return None if best is None else self._last_event(best.stream, "claimed", best.name)
@@ -357,10 +357,10 @@ class Names:
         return found
 
     def _tidy(self, full: str) -> None:
-        """Take a claim back that is worth nothing, unless somebody is at it."""
+        """Remove a reservation that is worth nothing, unless a registration is going on."""
         with suppress(StoreError, LockTimeout):
-            if self.claims.place.read(full) is not None:
-                self.claims.settle(full, timeout_s=0)
+            if self.reservations.exists(full):
+                self.reservations.settle(full, timeout_s=0)
 
     def _check_movable(self, name: str, alias: str) -> None:
         if check_name(name).version is not None:
@@ -379,8 +379,8 @@ class Names:
     def _unknown(self, asked: Name) -> NotFound:
         known = [
             str(split_name(full).version)
-            for full in self.claims.place.claims_of(asked.name)
-            if self.claims.holder(full) is not None
+            for full in self.reservations.versions(asked.name)
+            if self.reservations.holder(full) is not None
         ]
         if known and asked.version is not None:
             known += self.aliases(asked.name)
@@ -391,9 +391,7 @@ class Names:
                 name=asked.name,
                 version=asked.version,
             )
-        names = [
-            name for name in islice(self.claims.place.claimed_names(), SUGGESTIONS_MAX) if name != asked.name
-        ]
+        names = [name for name in islice(self.reservations.names(), SUGGESTIONS_MAX) if name != asked.name]
         return NotFound(
             f"No manifest holds the name {str(asked)!r}.{nearest(asked.name, names)}",
             "A manifest holds the name of its document once it is registered. List the names that are held.",

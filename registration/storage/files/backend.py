@@ -189,7 +189,7 @@ def _stray_rules(disk: Disk, root: str) -> Iterator[Stray]:
 
 
 def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
-    """What is in `names/` and is no claim's file."""
+    """What is in `names/` and reserves no name."""
     with suppress(FileNotFoundError), opened(disk, root, (layout.NAMES,)) as found:
         for encoded in sorted(disk.names(found[-1])):
             name, path = id_of(encoded), f"{layout.NAMES}/{encoded}"
@@ -203,7 +203,9 @@ def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
                 yield Stray(path, _UNEXPECTED, unfinished=False)
                 continue
             for file in files:
-                if layout.claimed_by_file(name, file) is None:
+                if file.endswith(layout.TEMPORARY_SUFFIX):
+                    yield Stray(f"{path}/{file}", _LEFT, unfinished=True)
+                elif layout.reserved_by_file(name, file) is None:
                     yield Stray(f"{path}/{file}", "no name has this file name", unfinished=False)
 
 
