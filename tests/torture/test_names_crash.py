@@ -235,7 +235,7 @@ def test_a_failing_disk_leaves_one_holder_at_most(
     counted = base.killed()
     assert attempt(counted, operation)
     for call, times in counted.calls.items():
-        for nth in chosen(range(1, times + 1), 10):
+        for nth in chosen(range(1, times + 1), 11):
             for forever in (False, True) if nth < 3 or is_thorough() else (nth % 4 < 2,):
                 number = ERRORS[call][nth % len(ERRORS[call])]
                 disk = base.killed()
