@@ -30,6 +30,7 @@ from registration.errors import (
     StoreError,
     UnknownEvent,
 )
+from registration.feed.consumer_records import ConsumerRecords
 from registration.feed.watching import Watch
 from registration.storage.ledger import Ledger
 from registration.storage.notes import NOW, START, parse_cursor
@@ -38,6 +39,8 @@ from registration.values.times import Clock, RetryPolicy, rfc3339, seconds_betwe
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from registration.storage.ports import Cell
 
 HANDLING = RetryPolicy(attempts_max=8, base_s=0.5, cap_s=60.0)
 """The number of attempts before an entry blocks its consumer, and the waits in between."""
@@ -153,11 +156,12 @@ class Consumer:
         if start not in (START, NOW):
             parse_cursor(start)
         self._store = store
-        self._keeper = store.consumers
+        self._records = ConsumerRecords(store.records)
         self._start = start
         self._clock = clock
         self._draw = draw
         self._held: ExitStack | None = None
+        self._cell: Cell | None = None
         self._kept: Kept | None = None
         self._done: FeedEntry | None = None  # handled, but its cursor is not stored yet
 
@@ -165,12 +169,12 @@ class Consumer:
         if self._held is not None:
             raise StoreError(f"The consumer {self.name!r} is already open.", "Use the open one.")
         with ExitStack() as stack:
-            stack.enter_context(self._keeper.held(self.name, _who(self._now())))
-            kept = _read(self._store, self.name)
+            cell = stack.enter_context(self._records.opened(self.name, _who(self._now())))
+            kept = decode_kept(cell.read(), self.name)
             if kept is None:
                 kept = Kept(self.name, self._place(self._start), self._now())
-                self._keeper.write(self.name, kept.encode())
-            self._kept = kept
+                cell.write(kept.encode())
+            self._cell, self._kept = cell, kept
             self._held = stack.pop_all()
         return self
 
@@ -180,7 +184,7 @@ class Consumer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        held, self._held, self._kept = self._held, None, None
+        held, self._held, self._cell, self._kept = self._held, None, None, None
         if held is not None:
             held.close()
 
@@ -278,7 +282,7 @@ class Consumer:
             NotFound: when there is no such consumer.
         """
         kept = self._there()
-        holder = self._keeper.holder(self.name)
+        holder = self._records.holder(self.name)
         problem: RegistrationError | None = None
         events, lag_s = 0, 0.0
         try:
@@ -347,7 +351,7 @@ class Consumer:
             ConsumerBusy: when a process works under its name.
         """
         with self._for_a_moment():
-            self._keeper.remove(self.name)
+            self._own_cell().remove()
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -419,7 +423,7 @@ class Consumer:
             yield self._own()
 
     def _there(self) -> Kept:
-        kept = _read(self._store, self.name)
+        kept = decode_kept(self._records.read(self.name) or b"", self.name)
         if kept is None:
             raise NotFound(
                 f"There is no consumer {self.name!r}.",
@@ -431,14 +435,22 @@ class Consumer:
 
     def _own(self) -> Kept:
         if self._kept is None:
-            raise StoreError(
-                f"The consumer {self.name!r} is not open.",
-                "Use it in a block: `with pipeline.consumer(NAME) as …`.",
-            )
+            raise self._not_open()
         return self._kept
 
+    def _own_cell(self) -> Cell:
+        if self._cell is None:
+            raise self._not_open()
+        return self._cell
+
+    def _not_open(self) -> StoreError:
+        return StoreError(
+            f"The consumer {self.name!r} is not open.",
+            "Use it in a block: `with pipeline.consumer(NAME) as …`.",
+        )
+
     def _keep(self, kept: Kept) -> None:
-        self._keeper.write(self.name, kept.encode())
+        self._own_cell().write(kept.encode())
         self._kept = kept
 
     def _place(self, said: str) -> str:
@@ -486,9 +498,13 @@ def _who(now: str) -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
 
 
-def _read(store: Ledger, name: str) -> Kept | None:
-    raw = store.consumers.read(name)
-    if raw is None:
+def decode_kept(raw: bytes, name: str) -> Kept | None:
+    """What is kept of a consumer; None of no bytes.
+
+    Raises:
+        StoreError: when it is not what was written.
+    """
+    if not raw:
         return None
     try:
         members = orjson.loads(raw)

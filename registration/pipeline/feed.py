@@ -75,14 +75,13 @@ class FeedPart(Part[M]):
     @iterate
     def consumers(self) -> Iterator[ConsumerStatus]:
         """The status of each named consumer, including hooks, sorted by name."""
-        store = self._registry.store
-        for name in store.consumers.names():
+        for name in self._names():
             yield self._consumer(name, "start").status()
 
     @call
     def consumer_names(self) -> list[str]:
         """The names of all consumers, sorted; those of hooks begin with ``hook:``."""
-        return self._registry.store.consumers.names()
+        return self._names()
 
     @call
     def hooks(self, *, tell: Tell = lambda _: None) -> Hooks:
@@ -101,9 +100,9 @@ class FeedPart(Part[M]):
     @call
     def dead_letters(self) -> DeadLetters:
         """The events that hooks failed to deliver."""
-        from registration.feed.hooks.hooks import dead_letters_of  # noqa: PLC0415  # as above
+        from registration.feed.hooks.dead_letters import DeadLetters  # noqa: PLC0415  # as above
 
-        return dead_letters_of(self._registry.store)
+        return DeadLetters(self._registry.store.records)
 
     @call
     def reconcile(self) -> int:
@@ -142,6 +141,11 @@ class FeedPart(Part[M]):
         from registration.feed.watching import Watch  # noqa: PLC0415  # as above
 
         return Watch(self._registry.store, stop=stop)
+
+    def _names(self) -> list[str]:
+        from registration.feed.consumer_records import ConsumerRecords  # noqa: PLC0415  # as above
+
+        return ConsumerRecords(self._registry.store.records).names()
 
     def _consumer(self, name: str, start: str) -> Consumer:
         from registration.feed.consumers import Consumer  # noqa: PLC0415  # as above

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from registration.core.definition import Definition
-    from registration.storage.consumers_over import ConsumerKeeper
     from registration.storage.feed import AreaLogs, Feed
     from registration.storage.ports import Backend, Key, Records
     from registration.storage.reports import (
@@ -162,11 +161,6 @@ class Ledger:
     def document_bytes_max(self) -> int:
         """The largest document of this registry, in bytes."""
         return self._document_bytes_max
-
-    @property
-    def consumers(self) -> ConsumerKeeper:
-        """Where the named consumers of its feed are kept."""
-        return self.backend.consumers
 
     @property
     def records(self) -> Records:

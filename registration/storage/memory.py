@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from registration.core.definition import Definition
 from registration.errors import LockTimeout, StoreError
-from registration.storage.files.feed.keeping import ConsumersInMemory
 from registration.storage.ledger import Areas, Ledger
 from registration.storage.notes import Cursor, not_of_this_feed, parse_cursor
 from registration.storage.ports import NOTHING_GIVEN, TAIL_BYTES, Entry, Key, Mark, Moved, Note
@@ -33,7 +32,6 @@ class MemoryBackend:
         self.order = self.logs.order
         self.blobs = MemoryBlobs()
         self.lines = MemoryLines()
-        self.consumers = ConsumersInMemory()
 
     def close(self) -> None:
         """Nothing is open: what a registry holds stays for as long as the object does."""
@@ -254,6 +252,10 @@ class MemoryCell:
             self._own()[self._key] = data
         else:
             self.remove()
+
+    def append(self, data: bytes) -> None:
+        """See `Cell.append`."""
+        self.write(self.read() + data)
 
     def remove(self) -> None:
         """See `Cell.remove`."""

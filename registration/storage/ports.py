@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 from registration.errors import StoreError
-from registration.storage.consumers_over import ConsumerKeeper
 from registration.storage.reports import Stray
 
 TAIL_BYTES = 67
@@ -163,6 +162,9 @@ class Cell(Protocol):
 
     def write(self, data: bytes) -> None:
         """Replace them, whole and durably. With no bytes: as `remove`."""
+
+    def append(self, data: bytes) -> None:
+        """Write after the record's bytes, durably. Not whole: a reader, or a power cut, may get a part of `data`."""
 
     def remove(self) -> None:
         """Hold no bytes any more. A power cut may bring the last ones back."""
@@ -328,10 +330,6 @@ class Backend(Protocol):
     @property
     def mending(self) -> Mending | None:
         """See above."""
-
-    @property
-    def consumers(self) -> ConsumerKeeper:
-        """Named consumers of the feed."""
 
     def close(self) -> None:
         """Release everything. Closing twice is harmless."""

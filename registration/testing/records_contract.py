@@ -111,6 +111,21 @@ class RecordsContract:
         assert records.read(KEY) is None
         assert records.names(*KEY[:-1]) == []
 
+    def test_what_is_appended_is_behind_the_rest(self, open_records: OpenRecords) -> None:
+        """Of a record that holds nothing, it is all there is; and what is written later replaces it."""
+        one, other = open_records(), open_records()
+
+        with held(one) as cell:
+            cell.append(b"first")
+            cell.append(b"second")
+            assert cell.read() == other.read(KEY) == b"firstsecond"
+        with held(other) as cell:
+            cell.append(b"third")
+            cell.write(b"all")
+            cell.append(b" of it")
+
+        assert one.read(KEY) == b"all of it"
+
     # -- exclusion -------------------------------------------------------------------------------------------
 
     def test_one_holder_at_a_time(self, open_records: OpenRecords) -> None:

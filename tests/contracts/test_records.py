@@ -110,7 +110,7 @@ def test_links_are_not_followed(tmp_path):
     os.rename(tmp_path / "leases" / "manifests", tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", tmp_path / "leases" / "manifests")
     with pytest.raises(StoreError, match="symbolic link"):
-        records.read(("leases", "manifests", "b.json")) or put(records, b"other")
+        records.names("leases", "manifests")
     assert (tmp_path / "elsewhere.json").read_bytes() == b"bytes"
 
 

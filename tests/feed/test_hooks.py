@@ -20,11 +20,13 @@ import pytest
 
 from registration import RegistrationPipeline, open_memory
 from registration.errors import ConsumerBusy, InvalidArgument, InvalidHooks, NotFound, StoreError
-from registration.feed.hooks.dead_letters import DeadLetter
+from registration.feed.consumer_records import ConsumerRecords
+from registration.feed.hooks.dead_letters import DeadLetter, DeadLetters
 from registration.feed.hooks.hook_file import Hook, parse_hooks
 from registration.feed.hooks.hooks import Hooks
 from registration.feed.hooks.webhooks import Undeliverable, post, read_secret, sign, why_refused
 from registration.rules.lifecycles.registration import CHART, REGISTRATION
+from registration.storage.memory import MemoryRecords
 from tests.kit.builders import SOURCE
 from tests.kit.programs import needs_program
 
@@ -337,7 +339,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter(pipeline, hooks, receiver, t
     assert whats(list(running.redeliver("ci"))) == [("delivered", 5)]
 
     assert pipeline.feed.dead_letters().of("ci") == list(running.redeliver("ci")) == []
-    assert pipeline.feed.dead_letters().hooks() == ["ci"]
+    assert pipeline.feed.dead_letters().hooks() == []
     ids = [headers["webhook-id"] for _, headers, _ in receiver.requests]
     assert ids[0] == ids[4] == ids[5]
 
@@ -626,7 +628,10 @@ def test_one_runner_works_for_a_hook(pipeline, hooks, receiver, told):
 
     assert sorted((one.hook, one.what) for one in told) == [("ci", "busy"), ("other", "delivered")]
     assert f"process {os.getpid()}" in next(one.error for one in told if one.what == "busy")
-    with pipeline._registry.store.consumers.held("redeliver:ci", {}), pytest.raises(ConsumerBusy):
+    with (
+        ConsumerRecords(pipeline._registry.store.records).at_work("redeliver:ci", {}),
+        pytest.raises(ConsumerBusy),
+    ):
         list(running.redeliver("ci"))
 
 
@@ -881,9 +886,22 @@ def test_where_there_are_no_hooks_that_is_said(root, pipeline):
     with pytest.raises(StoreError, match="can't be read"):
         pipeline.feed.hooks()
     memory = RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION))
-    for call in (memory.feed.hooks, memory.feed.dead_letters):
-        with pytest.raises(InvalidArgument, match="in-memory registry has no hooks"):
-            call()
+    with pytest.raises(InvalidArgument, match="in-memory registry has no hooks"):
+        memory.feed.hooks()
+
+
+def test_letters_are_kept_in_memory_as_on_files(pipeline):
+    """They are a record, whatever keeps it."""
+    for letters in (pipeline.feed.dead_letters(), DeadLetters(MemoryRecords())):
+        letters.put(letter("1"))
+        letters.put(letter("2"))
+        letters.change(letter("1", "again"))
+        letters.take_out("ci", "2")
+
+        assert [(one.event_id, one.error) for one in letters.of("ci")] == [("1", "again")]
+        assert letters.hooks() == ["ci"]
+        letters.take_out("ci", "1")
+        assert letters.of("ci") == letters.hooks() == []
 
 
 def test_posting_never_raises_for_what_the_other_side_does(receiver, tmp_path):

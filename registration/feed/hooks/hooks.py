@@ -29,6 +29,7 @@ from registration.errors import (
     NotFound,
     UnknownEvent,
 )
+from registration.feed.consumer_records import ConsumerRecords
 from registration.feed.consumers import Consumer, Failing, describe
 from registration.feed.hooks.dead_letters import DeadLetter, DeadLetters
 from registration.feed.hooks.hook_commands import run_command
@@ -85,10 +86,9 @@ class Hooks:
         draw: Callable[[], float] = random.random,
         lookup: Lookup = look_up,
     ) -> None:
-        backend = _on_files(store)
-        self._root = backend.root
+        self._root = _on_files(store).root
         self.hooks = read_hooks(self._root, store.definition.chart)
-        self.letters = DeadLetters(backend.segments)
+        self.letters = DeadLetters(store.records)
         self._store = store
         self._tell = tell
         self._clock = clock
@@ -164,7 +164,7 @@ class Hooks:
         """
         hook = self.hook(name)
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(self._clock())}
-        with self._store.consumers.held(f"redeliver:{name}", who):
+        with ConsumerRecords(self._store.records).at_work(f"redeliver:{name}", who):
             for letter in self.letters.of(name):
                 event = orjson.loads(letter.body)
                 delivery = self.attempt(hook, letter.event_id, letter.body.encode(), _environment(event))
@@ -371,11 +371,6 @@ def _environment(event: dict[str, Any]) -> dict[str, str]:
         "REGISTRATION_TO": data.get("to"),
     }
     return {name: str(value) for name, value in told.items() if value is not None}
-
-
-def dead_letters_of(store: Ledger) -> DeadLetters:
-    """The events that the hooks of a registry gave up."""
-    return DeadLetters(_on_files(store).segments)
 
 
 def _on_files(store: Ledger) -> FileBackend:

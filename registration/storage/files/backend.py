@@ -43,7 +43,6 @@ from registration.values.documents import digest_of_bytes
 from registration.values.ids import id_of
 
 if TYPE_CHECKING:
-    from registration.storage.consumers_over import ConsumerKeeper
     from registration.storage.files.logs import Held
     from registration.storage.ledger import Areas, Snapshots
 
@@ -99,13 +98,6 @@ class FileBackend:
     def place(self) -> str | None:
         """See `Backend.place`. A simulated disk has no place for a database."""
         return self.root if isinstance(self.disk, PosixDisk) else None
-
-    @property
-    def consumers(self) -> ConsumerKeeper:
-        """See `Backend.consumers`."""
-        from registration.storage.files.feed.keeping import ConsumerFiles  # noqa: PLC0415  # most programs don't follow what they write
-
-        return ConsumerFiles(self.segments, self.root)
 
     def close(self) -> None:
         """See `Backend.close`. Between calls, only the feed's segment is held open."""

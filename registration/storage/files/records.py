@@ -30,6 +30,7 @@ from registration.storage.disk import (
     is_file,
     let_go_by_children,
     opened_directory,
+    overwrite_whole,
     read_span,
     read_whole,
     write_whole,
@@ -104,12 +105,17 @@ class FileRecords:
         """See `Records.names`."""
         disk = self._disk
         with (
-            failures_named("listing", "/".join(place)),
-            suppress(FileNotFoundError, NotADirectoryError),
+            failures_named("listing", path := "/".join(place)),
+            suppress(FileNotFoundError),
             ExitStack() as opened,
         ):
-            directory = self._directories(opened, place)[-1]
-            return sorted(name for name in disk.names(directory) if self._holds_bytes(directory, name))
+            try:
+                directory = self._directories(opened, place)[-1]
+            except NotADirectoryError:
+                if not is_file(disk.status_at(f"{self._root}/{path}")):
+                    raise  # a link to a directory says the same: it is not followed, and not passed over
+            else:
+                return sorted(name for name in disk.names(directory) if self._holds_bytes(directory, name))
         return []
 
     def _holds_bytes(self, directory: int, name: str) -> bool:
@@ -196,6 +202,15 @@ class FileCell:
         with failures_named("writing", self._path):
             self._replace(data)
             self.is_empty = not data
+            self._sync_names()
+
+    def append(self, data: bytes) -> None:
+        """See `Cell.append`. In place: replacing a long record for each line that is added would cost ever more."""
+        with failures_named("writing", self._path):
+            fd = self._own()
+            self.is_empty = False
+            overwrite_whole(self._disk, fd, data, self._disk.status(fd).st_size)
+            self._disk.sync(fd)
             self._sync_names()
 
     def remove(self) -> None:
