@@ -654,7 +654,7 @@ def begin_in_a_process(root, gate, results):
 
 @pytest.mark.torture
 def test_of_many_processes_that_begin_one_wins(root):
-    """The claim is exclusive among processes as well."""
+    """The record of the active session excludes processes as well."""
     RegistrationPipeline(root).close()
     spawn = multiprocessing.get_context("spawn")
     gate, results = spawn.Barrier(4), spawn.Queue()
@@ -669,11 +669,11 @@ def test_of_many_processes_that_begin_one_wins(root):
     assert len({id for _, id in found}) == 1
 
 
-def test_a_claim_that_nobody_followed_up_is_in_nobodys_way(open_sessions):
-    """A process that was killed after its claim, before its session was: the next one begins."""
+def test_an_active_session_that_was_never_begun_is_in_nobodys_way(open_sessions):
+    """A process that was killed between the record and the session: the next one begins."""
     sessions = open_sessions()
-    with sessions.backing.claims.claiming(("guild", "ada")) as claim:
-        claim.take(new_session_id(1_800_000_000_000_000_000, bytes(10)))
+    with sessions.backing.active.held(("guild", "ada")) as active:
+        active.replace(new_session_id(1_800_000_000_000_000_000, bytes(10)))
 
     assert sessions.get_active("guild", "ada") is None
     assert sessions.start("party", ADA).is_active

@@ -1,4 +1,4 @@
-"""Sessions from two processes, in any order of acts, against a model that knows nothing of logs, claims or charts."""
+"""Sessions from two processes, in any order of acts, against a model that knows nothing of logs, records or charts."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.errors import Next, StoreError
-from registration.onboarding.sessions.claims import Claims, FileClaims, MemoryClaims
+from registration.onboarding.sessions.active import ActiveSessions
 from registration.onboarding.sessions.clients import client_key
 from registration.onboarding.sessions.settings import SessionSettings, read_settings
 from registration.rules.lifecycles.registration import REGISTRATION
@@ -50,14 +50,11 @@ class LedgerBacking:
         self._backend = backend = ledger.backend
         self._randbytes = randbytes
         self._key: bytes | None = None
+        self.active = ActiveSessions(ledger.records)
         if isinstance(backend, FileBackend):
             self.settings = settings or read_settings(backend.disk, backend.root)
-            self.claims: Claims = FileClaims(
-                backend.disk, backend.root, lock_timeout_s=backend.lock_timeout_s
-            )
         else:
             self.settings = settings or SessionSettings()
-            self.claims = MemoryClaims()
 
     def store(self, definition: Definition) -> Ledger:
         """The logs of the sessions of one wizard."""
@@ -106,12 +103,7 @@ class LedgerBacking:
     def client_key(self) -> bytes:
         """What clients are hashed with. Made when it is first needed."""
         if self._key is None:
-            backend = self._backend
-            self._key = (
-                client_key(backend.disk, backend.root, self._randbytes, lock_timeout_s=backend.lock_timeout_s)
-                if isinstance(backend, FileBackend)
-                else self._randbytes(32).hex().encode()
-            )
+            self._key = client_key(self._ledger.records, self._randbytes)
         return self._key
 
     def _first_line(self, session: str) -> bytes:

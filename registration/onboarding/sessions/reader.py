@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from registration.engine.engine import Engine, Random
 from registration.errors import NotFound, RegistrationError, StoreError
+from registration.onboarding.sessions.active import owner_of
 from registration.onboarding.sessions.backing import FileBacking, LedgerBacking
-from registration.onboarding.sessions.claims import key_of
 from registration.onboarding.sessions.refusals import not_found
 from registration.onboarding.sessions.session import Session, check_session_id, session_of
 from registration.onboarding.sessions.upkeep import Stats, health_of, stats_of
@@ -89,14 +89,14 @@ class SessionReader:
 
         The cost does not grow with the number of sessions.
         """
-        return self._active(self.backing.claims.holder(key_of(self.backing.settings.active, scope, user)))
+        return self._active(self.backing.active.of(owner_of(self.backing.settings.active, scope, user)))
 
     def get_last(self, scope: str, user: str) -> Session | None:
         """The session that an owner started or restarted last, whether active or ended; None if there is none.
 
         Costs as much as `get_active`.
         """
-        id = self.backing.claims.holder(key_of(self.backing.settings.active, scope, user))
+        id = self.backing.active.of(owner_of(self.backing.settings.active, scope, user))
         run = self.run_of(id) if id is not None else None
         if run is None or id is None:
             return None

@@ -34,8 +34,8 @@ from registration.errors import (
     StoreError,
     WorkFailed,
 )
+from registration.onboarding.sessions.active import owner_of
 from registration.onboarding.sessions.backing import LedgerBacking
-from registration.onboarding.sessions.claims import key_of
 from registration.onboarding.sessions.clients import client_hash
 from registration.onboarding.sessions.finishing import Manifests, check_free, finish
 from registration.onboarding.sessions.reader import Run, SessionReader
@@ -128,9 +128,9 @@ class Sessions(SessionReader):
         begun = self.backing.begun_with(id)
         if begun is not None:
             return self._begun_again(run, id, by, begun, community, answers)
-        with self.backing.claims.claiming(key_of(self.backing.settings.active, by.scope, by.user)) as claim:
-            self._refuse_second(claim.session, id)
-            claim.take(id)
+        with self.backing.active.held(owner_of(self.backing.settings.active, by.scope, by.user)) as active:
+            self._refuse_second(active.session, id)
+            active.replace(id)
             if run.wizard.data is not None:
                 run.store.keep("wizards", run.wizard.identity["digest"], run.wizard.data)
             return self._begin(run, id, by, community, answers)
@@ -336,9 +336,9 @@ class Sessions(SessionReader):
             )
         if not session.can_restart:
             raise ended(session)
-        with self.backing.claims.claiming(key_of(self.backing.settings.active, by.scope, by.user)) as claim:
-            self._refuse_second(claim.session, id)
-            claim.take(id)
+        with self.backing.active.held(owner_of(self.backing.settings.active, by.scope, by.user)) as active:
+            self._refuse_second(active.session, id)
+            active.replace(id)
             context = {} if keep_answers else {"forget": True}
             return self._act(run, session, "restart", by, context=context)
 
@@ -407,7 +407,7 @@ class Sessions(SessionReader):
         return None if by.client is None else client_hash(self.backing.client_key(), id, by.client)
 
     def _refuse_second(self, holder: str | None, id: str) -> None:
-        """Under the lock of the key: no other session is started, and expiry is recorded, so that it is final."""
+        """Under the lock of the record: no other session is started, and expiry is recorded, so that it is final."""
         if holder is None or holder == id:
             return
         self.expire(holder)
