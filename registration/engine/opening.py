@@ -196,13 +196,13 @@ def migrate(
     earlier = registry.lifecycle if registry.lifecycle is not None else current.identity
     store.keep("lifecycles", current.identity["digest"], current.data)
     changed = replace(registry, lifecycle=proposed.identity, earlier=(*registry.earlier, earlier))
-    replace_registry(backend.disk, backend.root, registry, changed, proposed.data)
+    replace_registry(store.records, backend.blobs, backend.root, registry, changed, proposed.data)
     # There may have been writes between the check and the change. Later ones are refused, so this check is final.
     _, stranded, unreadable = _look(store, proposed, last_word=True)
     if stranded or unreadable:
         # Back to the current one. There may already be writes under the proposed one: its event types stay known.
         back = replace(changed, lifecycle=current.identity, earlier=(*registry.earlier, proposed.identity))
-        replace_registry(backend.disk, backend.root, changed, back, current.data)
+        replace_registry(store.records, backend.blobs, backend.root, changed, back, current.data)
         raise _in_the_way(proposed, stranded, unreadable)
     return found
 

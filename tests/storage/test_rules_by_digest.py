@@ -35,7 +35,6 @@ from registration.storage.files.registry_file import (
     RegistryFile,
     make_registry,
     read_registry,
-    replace_registry,
 )
 from registration.storage.layout import RULE_KINDS
 from registration.testing import FakeClock
@@ -43,6 +42,7 @@ from registration.values.commands import Command
 from registration.values.documents import check_document, digest_of
 from tests.kit.builders import WATCH
 from tests.kit.disks import Killed, ScriptedDisk, tree
+from tests.kit.registry_files import put_in_force
 
 OLD = RegistryFile(
     "019b76da-a800-7000-8000-000000000001", "2026-01-01T00:00:00.000000Z", "registration", 4_096
@@ -614,7 +614,7 @@ def test_a_registry_file_with_a_malformed_lifecycle_is_refused(tmp_path, member,
 
 def test_a_registry_that_was_migrated_names_what_was_before(store, root):
     """Another version is put in force whole: the file names both, both are kept, and the id stays."""
-    replace_registry(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
+    put_in_force(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
 
     opened = open_files(root, LATER)
     assert opened.backend.registry == MIGRATED
@@ -629,7 +629,7 @@ def test_a_registry_that_was_migrated_names_what_was_before(store, root):
 def test_whoever_has_the_registry_open_does_not_write_under_the_old_lifecycle(store, root):
     """What was decided under a lifecycle that is not in force any more is refused; reading goes on, and so does a new start."""
     run(store, "create")
-    replace_registry(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
+    put_in_force(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
     before = files(root / "manifests")
 
     for stream in ("a", "b"):
@@ -646,7 +646,7 @@ def test_a_lifecycle_that_was_replaced_while_the_registry_was_opened_is_noticed(
     disk = ScriptedDisk()
     disk.after(
         "read",
-        lambda: replace_registry(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data),
+        lambda: put_in_force(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data),
         name="registry.json",
     )
 
@@ -672,7 +672,7 @@ def test_a_registry_that_somebody_else_changed_is_not_replaced(store, root):
     before = tree(root)
 
     with pytest.raises(StoreError, match="Somebody else has changed the registry"):
-        replace_registry(PosixDisk(), str(root), MIGRATED, other, WATCH.data)
+        put_in_force(PosixDisk(), str(root), MIGRATED, other, WATCH.data)
 
     assert tree(root) == before
 
@@ -686,7 +686,7 @@ def test_of_several_migrations_at_once_one_is_done(store, root):
         changed = replace(WANTED, lifecycle=version.identity, earlier=(REGISTRATION.identity,))
         start.wait()
         try:
-            replace_registry(PosixDisk(), str(root), WANTED, changed, version.data)
+            put_in_force(PosixDisk(), str(root), WANTED, changed, version.data)
         except StoreError:
             return
         done.append(changed)
@@ -703,12 +703,12 @@ def test_of_several_migrations_at_once_one_is_done(store, root):
 
 
 def test_a_registry_that_is_being_changed_is_waited_for_in_vain(store, root):
-    """While somebody else holds the root, it is not replaced."""
+    """While another process holds the record, it is not replaced."""
     disk = ScriptedDisk()
     disk.lock = lambda _fd, _timeout_s: False
 
     with pytest.raises(LockTimeout):
-        replace_registry(disk, str(root), WANTED, MIGRATED, LATER.data)
+        put_in_force(disk, str(root), WANTED, MIGRATED, LATER.data)
 
     assert read_registry(PosixDisk(), str(root)) == WANTED
 
@@ -721,7 +721,7 @@ def test_a_migration_that_was_killed_anywhere_is_done_or_not(tmp_path):
         disk = ScriptedDisk()
         disk.kill(number, torn_bytes=5)
         try:
-            replace_registry(disk, str(root), WANTED, MIGRATED, LATER.data)
+            put_in_force(disk, str(root), WANTED, MIGRATED, LATER.data)
         except Killed:
             pass
         else:
@@ -732,6 +732,6 @@ def test_a_migration_that_was_killed_anywhere_is_done_or_not(tmp_path):
         assert found in (WANTED, MIGRATED)
         assert open_files(root, lifecycle).kept("lifecycles", found.lifecycle["digest"]) == lifecycle.data
         if found == WANTED:
-            replace_registry(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
+            put_in_force(PosixDisk(), str(root), WANTED, MIGRATED, LATER.data)
         assert open_files(root, LATER).backend.registry == MIGRATED
     assert number > 15

@@ -29,7 +29,7 @@ from registration.evidence.verification import verify_files
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.files.backend import open_files
-from registration.storage.files.registry_file import RegistryFile, read_registry, replace_registry
+from registration.storage.files.registry_file import RegistryFile, read_registry
 from registration.storage.layout import directory_of
 from registration.storage.ledger import Ledger, Snapshots
 from registration.testing import FakeClock
@@ -39,6 +39,7 @@ from registration.values.events import NewEvent, Position, StateSnapshot
 from tests.conftest import check_rules, rules_named
 from tests.kit.builders import WATCH, is_thorough
 from tests.kit.choice import sampled
+from tests.kit.registry_files import put_in_force
 from tests.kit.totals import counter
 
 ROOT = "/registry"
@@ -560,7 +561,7 @@ MIGRATED = replace(REGISTRY, lifecycle=LATER.identity, earlier=(REGISTRATION.ide
 def migrate(disk: SimulatedDisk) -> bool:
     """Whether it was acknowledged that the later lifecycle is in force."""
     try:
-        replace_registry(disk, ROOT, REGISTRY, MIGRATED, LATER.data)
+        put_in_force(disk, ROOT, REGISTRY, MIGRATED, LATER.data)
     except (PowerCut, StoreError):
         return False
     return True

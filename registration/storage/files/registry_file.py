@@ -29,6 +29,8 @@ from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from registration.storage.ports import Blobs, Key, Records
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryFile:
@@ -101,7 +103,7 @@ def make_registry(
                 _refuse_orphans(disk, root, directory)
             ensure_directory(disk, layout.MANIFESTS, dir_fd=directory)
             if wanted.lifecycle is not None:
-                _write_lifecycle(disk, directory, wanted.lifecycle, lifecycle)
+                write_blob(disk, directory, *_blob_of(wanted.lifecycle, lifecycle))
             temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
             replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
             disk.sync(directory)
@@ -109,32 +111,30 @@ def make_registry(
 
 
 def replace_registry(
-    disk: Disk, root: str, expected: RegistryFile, new: RegistryFile, lifecycle: Any
+    records: Records, blobs: Blobs, root: str, expected: RegistryFile, new: RegistryFile, lifecycle: Any
 ) -> None:
     """Put another lifecycle in force. Killed before it returns, the old one or the new one is, whole.
 
+    lifecycle: what `new.lifecycle` names; durable before the registry names it.
+
     Raises:
-        LockTimeout: as `make_registry`.
+        LockTimeout: when another process was changing it all the time.
         StoreError: when the disk refuses, or the registry's file is not the expected one any more.
     """
-    with failures_named("changing the registry", root), opened_directory(disk, root) as directory:
-        if not disk.lock(directory, 10.0):
-            raise LockTimeout(root, 10.0)
-        if read_registry(disk, root) != expected:
+    with records.held((layout.REGISTRY_FILE,), create=False) as cell:
+        if cell is None or parse_registry(root, cell.read()) != expected:
             raise StoreError(
                 "Somebody else has changed the registry meanwhile.", "Look at it again.", root=root
             )
         assert new.lifecycle is not None
-        _write_lifecycle(disk, directory, new.lifecycle, lifecycle)
-        temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
-        replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, new.encode())
-        disk.sync(directory)
+        blobs.put(*_blob_of(new.lifecycle, lifecycle))
+        cell.write(new.encode())
 
 
-def _write_lifecycle(disk: Disk, root: int, named: Mapping[str, Any], lifecycle: Any) -> None:
+def _blob_of(named: Mapping[str, Any], lifecycle: Any) -> tuple[Key, bytes]:
     data = canonical(lifecycle)
     assert digest_of_bytes(data) == named["digest"]
-    write_blob(disk, root, (layout.RULES, "lifecycles", layout.rule_file(named["digest"])), data)
+    return (layout.RULES, "lifecycles", layout.rule_file(named["digest"])), data
 
 
 def registry_bytes(disk: Disk, root: str) -> bytes:
