@@ -9,7 +9,7 @@ On files, a segment of the order begins with a header, then has one short line f
 of the log after it; `a` is the area, where it is another than the manifests; ``"r":1`` stands in a line that was written later
 than the commit.
 
-Such a line is a claim to be looked up in the log, never the truth. Where a writer died inside of its line, the next one's
+Such a line is a hint to be looked up in the log, never the truth. Where a writer died inside of its line, the next one's
 follows on it: a line has one brace, so what counts of it begins at the last.
 
 A cursor is ``<segment>-<id>:<offset>``: after the line that ends there; with ``+<k>``, after k events of the line that begins

@@ -242,14 +242,15 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path, replaced):
         if child == 0:
             os.close(tell)
             os.read(told, 1)  # lives on until the parent is done
-            os._exit(0)
+            os._exit(1 if records.holds(KEY) else 0)
     try:
         with records.held(KEY, timeout_s=10) as cell:
             cell.write(b"free again")
     finally:
         os.close(tell)
         os.close(told)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
 
 
 def test_the_simulated_disk_keeps_others_out_as_well():

@@ -57,7 +57,7 @@ class FileRecords:
         self._root = root
         self._lock_timeout_s = lock_timeout_s
         self._durable: set[Key] = set()  # places that a power cut leaves, whichever process made them
-        self._held: dict[Key, int] = {}
+        self._held: dict[Key, tuple[int, int]] = {}  # by process and thread: a forked child holds nothing
 
     def read(self, key: Key) -> bytes | None:
         """See `Records.read`."""
@@ -86,7 +86,7 @@ class FileRecords:
         if cell is None:
             yield None
             return
-        self._held[key] = threading.get_ident()
+        self._held[key] = (os.getpid(), threading.get_ident())
         try:
             yield cell
             cell.settle()
@@ -99,7 +99,8 @@ class FileRecords:
 
     def holds(self, key: Key) -> bool:
         """Whether the calling thread holds a record: what it says can't change before the thread goes on."""
-        return self._held.get(key) == threading.get_ident()
+        holder = self._held.get(key)
+        return holder is not None and holder == (os.getpid(), threading.get_ident())
 
     def names(self, *place: str) -> list[str]:
         """See `Records.names`."""
