@@ -450,7 +450,8 @@ class Consumer:
         )
 
     def _keep(self, kept: Kept) -> None:
-        self._own_cell().write(kept.encode())
+        # After a power cut it may begin further back, which is no more than "at least once" says.
+        self._own_cell().write(kept.encode(), durable=False)
         self._kept = kept
 
     def _place(self, said: str) -> str:

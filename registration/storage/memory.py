@@ -246,7 +246,7 @@ class MemoryCell:
         """See `Cell.read`."""
         return self._own().get(self._key, b"")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, durable: bool = True) -> None:
         """See `Cell.write`."""
         if data:
             self._own()[self._key] = data

@@ -160,8 +160,11 @@ class Cell(Protocol):
     def read(self) -> bytes:
         """The record's bytes; empty where there are none."""
 
-    def write(self, data: bytes) -> None:
-        """Replace them, whole and durably. With no bytes: as `remove`."""
+    def write(self, data: bytes, *, durable: bool = True) -> None:
+        """Replace them, whole and durably. With no bytes: as `remove`.
+
+        durable: False where the old bytes, whole, will do after a power cut; it saves files a sync.
+        """
 
     def append(self, data: bytes) -> None:
         """Write after the record's bytes, durably. Not whole: a reader, or a power cut, may get a part of `data`."""

@@ -44,6 +44,16 @@ class RecordsContract:
                 assert other.read(KEY) == data
         assert one.read(KEY) == data
 
+    def test_what_need_not_be_durable_is_written_all_the_same(self, open_records: OpenRecords) -> None:
+        """Everybody reads it at once."""
+        one, other = open_records(), open_records()
+        put(one, KEY, b"old")
+
+        with held(one) as cell:
+            cell.write(b"new", durable=False)
+
+            assert cell.read() == other.read(KEY) == b"new"
+
     def test_a_record_that_was_never_written_holds_nothing(self, open_records: OpenRecords) -> None:
         """Looking at it, and holding it, make nothing that anybody sees."""
         records = open_records()

@@ -197,13 +197,14 @@ class FileCell:
         with failures_named("reading", self._path):
             return read_whole(self._disk, self._own())
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, durable: bool = True) -> None:
         """See `Cell.write`."""
         self._own()
         with failures_named("writing", self._path):
             self._replace(data)
             self.is_empty = not data
-            self._sync_names()
+            if durable:
+                self._sync_names()
 
     def append(self, data: bytes) -> None:
         """See `Cell.append`. In place: replacing a long record for each line that is added would cost ever more."""
