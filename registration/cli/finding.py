@@ -371,7 +371,7 @@ def _tell_answer(context: Context, answer: Answer, *, as_csv: bool) -> None:
     elif answer.rows:
         table([answer.columns, *(tuple(map(_cell, row)) for row in answer.rows)])
     else:
-        say("No row.")
+        say("No rows.")
 
 
 def _cell(value: Any) -> str:

@@ -106,7 +106,7 @@ def follow_command(context: Context, after: str | None, name: str | None, once: 
             shown.cursor = pipeline.feed.end() if after in (None, "now") else after
             shown.all(pipeline.feed.follow(shown.cursor, stop=stop), stop)
     if shown.cursor is not None:
-        say(f"Go on with: {line(Next(operation='follow', given={'from': shown.cursor}))}")
+        say(f"Continue with: {line(Next(operation='follow', given={'from': shown.cursor}))}")
 
 
 class _Shown:

@@ -188,7 +188,7 @@ def _show_repaired(context: Context, one: Repaired, *, accepted: bool) -> None:
     elif context.as_json:
         echo_json(upkeep.repair(one.area, one.id, one.loss, accepted=accepted))
     elif one.loss is None:
-        echo(f"{named} is not damaged. What a crash left is settled by `registration recover`.")
+        echo(f"{named} is not damaged. After a crash, use `registration recover`.")
     else:
         _tell_loss(named, one.loss, accepted=accepted)
 

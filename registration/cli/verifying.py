@@ -83,7 +83,7 @@ def _show(context: Context, progress: Progress, one: Verified, *, quick: bool) -
         return
     for finding in one.findings:
         progress.clear()
-        echo(finding_line(finding) + ("" if quick else f"; sound to version {one.sound_version}"))
+        echo(finding_line(finding) + ("" if quick else f"; valid up to version {one.sound_version}"))
 
 
 def _sum_up(counts: Counter[str], *, changed: bool, quick: bool) -> None:

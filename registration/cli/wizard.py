@@ -174,7 +174,7 @@ def _go_on(context: Context, opened: Opened, session: Session, given: dict[str, 
     except (click.Abort, KeyboardInterrupt):
         say("")
         say("All answers are kept.")
-        say(f"Go on with: {printable(line(resuming(context, opened, session)))}")
+        say(f"Continue with: {printable(line(resuming(context, opened, session)))}")
         click.get_current_context().exit(FAILURE)
     if context.as_json:
         echo_json(sessions.session(session))
@@ -262,7 +262,7 @@ def cancel_wizard(opened: Opened, id: str) -> Session:
     "fail",
     "Mark a session as failed; it can be restarted.",
     "registration wizard fail --reason 'no token yet'",
-    extra=(click.option("--reason", metavar="TEXT", required=True, help="Why."),),
+    extra=(click.option("--reason", metavar="TEXT", required=True, help="The reason."),),
 )
 def fail_wizard(opened: Opened, id: str, reason: str) -> Session:
     """See the command."""

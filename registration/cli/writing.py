@@ -57,7 +57,7 @@ _EXPECTED = click.option(
     type=click.IntRange(0),
     help="Refuse unless the manifest is at this version.",
 )
-_REASON = click.option("--reason", metavar="TEXT", help="Why.")
+_REASON = click.option("--reason", metavar="TEXT", help="The reason.")
 _DIGEST = click.option(
     "--digest",
     "expected_digest",

@@ -1,7 +1,7 @@
-"""A definition: all that the engine needs to know of one kind of lifecycle.
+"""A definition: everything the engine needs to know about one lifecycle.
 
-The engine knows no lifecycle. The registration of manifests is one definition, guided onboarding another;
-each is a chart, guards, and what it keeps in a snapshot besides the state and the document. `ask` asks its guards, and the policy's.
+The engine knows no lifecycle. The registration of manifests is one definition, guided onboarding another; each is a chart,
+guards, and the facts it keeps in a snapshot in addition to state and document. `ask` asks its guards, and the policy's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from registration.values.events import Event, StateSnapshot
 from registration.values.leases import Lease
 
 SAID_CHARACTERS_MAX = 500
-"""How much of what a guard's failure says, or a caller said, is said again."""
+"""The maximum length of a guard's error, or a caller's text, that is repeated in messages."""
 
 Evolve = Callable[[Mapping[str, Any], Event], Mapping[str, Any]]
 """From the previous facts and the next event to the facts after it. Pure and total; mutates neither.

@@ -27,7 +27,7 @@ CANDIDATES_MAX = 100
 _SOMEBODY = "(anyone else)"
 _SEARCH_MAX = 1_000
 _TO_FILL_IN = ("TEXT", "NAME", "JSON")
-"""What a guard's `needs` say where a word must be supplied; any other value is the word itself."""
+"""The placeholders in a guard's `needs` for arguments to supply; any other value is the argument itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
-"""Names, tags and fences: what events of every lifecycle say of them, and what is kept of it as facts. Pure.
+"""Names, tags and fences in the core: their members in events, and the facts kept of them, in every lifecycle. Pure.
 
-An action that claims (`registration.core.chart.Action.claims`) claims the name that the document gives itself, and its event
-says `claimed`; where the manifest held another name, it lets go of that one, and its event says `released`. An action
-that releases says `released`. Whether a name is free is not for the core to know: see `registration.engine.names`.
+An action that claims (`registration.core.chart.Action.claims`) claims the document's name, and its event has
+`claimed`; if the manifest held another name, it releases that one, and the event has `released`. An action
+that releases has `released`. Whether a name is free is decided outside the core: see `registration.engine.names`.
 
-`tag` and `untag` are the two things that can be done to a manifest of any lifecycle, in any state: their events lead
-nowhere, lapse nothing and leave time-outs as they are, but for sliding ones, which are counted from the last event.
-They say all tags after them (`tags`), and what was `added` or `removed`.
+`tag` and `untag` are available for a manifest of any lifecycle, in any state: their events change no
+state, lapse nothing and leave time-outs alone, except sliding ones, which are counted from the last event.
+They contain all tags after them (`tags`), and those `added` or `removed`.
 
-A write that carries the number of a lease is refused where a write under a later one was seen: the log keeps the number of each
-event that was made under one, as `data.fence`, and the facts the highest, so that a replay knows it as well.
+A write under a lease is refused once a write under a later lease was seen: the log stores the fencing number of each
+event that was made under a lease, as `data.fence`, and the facts the highest, so that a replay knows it as well.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ TAGGING: Mapping[str, Action] = {
     "tag": Action("tag", past="tagged"),
     "untag": Action("untag", past="untagged"),
 }
-"""What can be done in any lifecycle, by name."""
+"""The actions of every lifecycle, by name."""
 
 
 def action_of(chart: Chart, name: str) -> Action:
-    """The action of that name, of the chart or of any. Raises KeyError when there is none."""
+    """The action of that name, of this chart or of every chart. Raises KeyError when there is none."""
     return TAGGING[name] if name in TAGGING else chart.action(name)
 
 
 def tagging_step(state: StateSnapshot | None, action: str) -> Step | None:
-    """The step that tagging is: from a place to itself, leaving nothing. None where there is no manifest."""
+    """The step of tagging: from a place to itself, exiting nothing. None if there is no manifest."""
     if state is None:
         return None
     return Step(action, (), state.state, history=state.facts.get("history", {}))
@@ -51,7 +51,7 @@ def tagging_step(state: StateSnapshot | None, action: str) -> Step | None:
 def said_of_name(
     doing: Action | Timeout, state: StateSnapshot | None, document: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What an event says of the manifest's name. document: the one that stands after it."""
+    """The members of an event about the manifest's name. document: the one after the event."""
     held = state.name if state else None
     said: dict[str, Any] = {}
     if isinstance(doing, Action) and doing.claims_name:
@@ -66,7 +66,7 @@ def said_of_name(
 
 
 def said_of_tags(state: StateSnapshot | None, command: Command) -> dict[str, Any]:
-    """What the event of a `tag` or `untag` says.
+    """The members of the event of a `tag` or `untag`.
 
     Raises:
         Rejected: when nothing would change, or there would be too many.
@@ -99,7 +99,7 @@ def said_of_tags(state: StateSnapshot | None, command: Command) -> dict[str, Any
 
 
 def same_tags(command: Command, data: Mapping[str, Any]) -> bool:
-    """Whether an event did to the tags what a command asks for: it may have found some of it done."""
+    """Whether an event made the change to the tags that a command requests; part of it may have been made before."""
     asked, after = set(command.tags), set(data.get("tags", ()))
     if "added" in data:
         return set(data["added"]) <= asked <= after
@@ -109,13 +109,13 @@ def same_tags(command: Command, data: Mapping[str, Any]) -> bool:
 
 
 LABELS = frozenset({"claimed", "released", "tags"})
-"""The members of an event's data that speak of names or tags."""
+"""The members of an event's data about names or tags."""
 
 
 def keep_labels(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
-    """The facts after an event that speaks of names or tags.
+    """The facts after an event about names or tags.
 
-    name: the one that the manifest holds. named: since when: the `version` and `time` of the event that claimed it, and
+    name: the one that the manifest holds. named: the `version` and `time` of the event that claimed it, and
     the `digest` of the document that it was claimed for. tags: sorted.
     """
     data, kept = event.data, dict(facts)

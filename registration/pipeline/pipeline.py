@@ -120,7 +120,7 @@ class RegistrationPipeline:
         if store is not None and (lifecycle is not None or guards is not None):
             raise InvalidArgument(
                 "A store already has a lifecycle: `lifecycle` and `guards` are for a registry on files.",
-                "Give the store its definition: `open_memory(source, definition)`.",
+                "Pass the definition to the store: `open_memory(source, definition)`.",
             )
         self.made = False
         rules: Callable[[], Policy] = partial(_given, policy or NO_POLICY)
@@ -600,8 +600,7 @@ class RegistrationPipeline:
 def _check_settings(document_bytes_max: int, lock_timeout_s: float, snapshots: str) -> None:
     if type(document_bytes_max) is not int or document_bytes_max < DOCUMENT_BYTES_MIN:
         raise InvalidArgument(
-            f"Invalid `document_bytes_max` {document_bytes_max!r}: expected bytes, {DOCUMENT_BYTES_MIN} or more"
-            "expected.",
+            f"Invalid `document_bytes_max` {document_bytes_max!r}: expected bytes, {DOCUMENT_BYTES_MIN} or more.",
             "Pass the maximum size of a document.",
         )
     if not 0 <= lock_timeout_s <= LOCK_TIMEOUT_S_MAX:

@@ -141,7 +141,7 @@ def test_listing(terminal: Terminal) -> None:
     result = terminal.type("locks", "list")
     assert result.exit_code == 7
     assert result.stdout.startswith("sessions/wiz_1")
-    assert "is not what was kept" in result.stderr
+    assert "is not a valid record" in result.stderr
 
 
 def test_what_waits_and_why(terminal: Terminal) -> None:

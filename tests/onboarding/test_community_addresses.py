@@ -78,7 +78,7 @@ def test_a_letter_in_the_wrong_case_is_found_and_the_right_address_is_told(addre
     [
         ("A0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "does not begin with '0x'"),
         ("0X" + USDC[2:], "does not begin with '0x'"),
-        (USDC[:-1], "has 39 hex digits after 0x, and 40 are expected"),
+        (USDC[:-1], "has 39 hex digits after 0x; expected 40"),
         (USDC + "0", "has 41 hex digits after 0x"),
         ("0x", "has 0 hex digits after 0x"),
         (USDC[:10] + "g" + USDC[11:], "has 'g' at character 11, which is not a hex digit"),

@@ -126,7 +126,7 @@ def test_a_session_that_is_left_goes_on_where_it_was_with_every_answer(place, as
     assert (done["state"], done["answers"]) == ("COMPLETE", ANSWERS)
     if how == "Ctrl-C":
         assert code == 1
-        assert f"Go on with: registration wizard resume {done['session']}" in first.shown
+        assert f"Continue with: registration wizard resume {done['session']}" in first.shown
 
 
 def kept(asked):
