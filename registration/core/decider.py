@@ -321,10 +321,12 @@ def _step(chart: Chart, state: StateSnapshot | None, command: Command) -> Step:
     place = state.state if state else None
     history = state.facts.get("history", {}) if state else {}
     if isinstance(command.action, str) and command.action in TAGGING:
-        found = [taken for taken in (tagging_step(state, command.action),) if taken is not None]
+        taken = tagging_step(state, command.action)
+        found = [] if taken is None else [taken]
     elif command.action is not None:
         check_action(chart, command.action)
-        found = [taken for taken in (step(chart, place, command.action, history),) if taken is not None]
+        taken = step(chart, place, command.action, history)
+        found = [] if taken is None else [taken]
     else:
         target = check_state(chart, command.target)
         found = [

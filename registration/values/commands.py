@@ -172,8 +172,10 @@ def _unicode(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected text")  # noqa: TRY004  # collected with all other problems
     text = str.__str__(value)  # a member of an enumeration as its value
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("it has a lone surrogate, which is not a character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it has a lone surrogate, which is not a character") from None
     return text
 
 
