@@ -142,6 +142,11 @@ lock_timeout_option = click.option(
 )
 
 
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Decide everything, write nothing, and say what would be."
+)
+
+
 def shared_options(function: F) -> F:
     """`--registry` and `--json`."""
     return _REGISTRY(_JSON(function))
@@ -158,6 +163,7 @@ def writing_options(function: F) -> F:
             "--context", metavar="JSON", help="Further data to store with the event: a JSON object."
         ),
         click.option("--comment", metavar="TEXT", help="A remark to store with the event."),
+        dry_run_option,
         lock_timeout_option,
         actor_option,
     ):

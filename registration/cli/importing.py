@@ -10,7 +10,17 @@ import click
 
 from registration.cli.context import Context, actor_option, examples, lock_timeout_option, shared_options
 from registration.cli.exits import worst
-from registration.cli.output import Progress, Unbroken, counted, echo, echo_json, printable, say, show_error
+from registration.cli.output import (
+    DRY_RUN,
+    Progress,
+    Unbroken,
+    counted,
+    echo,
+    echo_json,
+    printable,
+    say,
+    show_error,
+)
 from registration.cli.words import SHELL
 from registration.errors import AlreadyExists, RegistrationError
 from registration.pipeline.wire import manifests
@@ -65,14 +75,11 @@ def import_command(
     killed, run the same line again: existing manifests are skipped.
     """
     from registration.pipeline.import_sources import open_source  # noqa: PLC0415  # `--help` needs none of it
-    from registration.pipeline.importing import Importer  # noqa: PLC0415  # as above
-    from registration.pipeline.many import carry_out  # noqa: PLC0415  # as above
 
     problems: list[RegistrationError] = []
     counts: Counter[str] = Counter()
     interrupted = False
     with context.open() as pipeline:
-        importer = Importer(pipeline, submit=submit, actor=context.acting(), dry_run=dry_run)
         shown = not context.as_json
         found = open_source(
             source,
@@ -85,7 +92,7 @@ def import_command(
             Progress(
                 "checked" if dry_run else "imported", shown=shown, rated=True, total=found.total
             ) as progress,
-            carry_out(found.offers, importer.prepare, workers=workers) as results,
+            pipeline.import_many(found.offers, submit=submit, workers=workers, dry_run=dry_run) as results,
             Unbroken() as unbroken,
         ):
 
@@ -151,4 +158,4 @@ def _sum_up(counts: Counter[str], *, dry_run: bool) -> None:
     handed_in = f"; {counts['submitted']:,} submitted for review" if counts["submitted"] else ""
     say(f"{counted(total, 'document')}: {told}{handed_in}." if told else "There were no documents.")
     if dry_run:
-        say("This was a dry run: nothing was changed.")
+        say(DRY_RUN)

@@ -10,6 +10,7 @@ from registration.cli.context import (
     Context,
     Subcommands,
     actor_option,
+    dry_run_option,
     examples,
     id_argument,
     key_argument,
@@ -18,7 +19,17 @@ from registration.cli.context import (
     state_option,
 )
 from registration.cli.exits import worst
-from registration.cli.output import echo, echo_json, printable, say, say_next, show_error, table, when
+from registration.cli.output import (
+    DRY_RUN,
+    echo,
+    echo_json,
+    printable,
+    say,
+    say_next,
+    show_error,
+    table,
+    when,
+)
 from registration.cli.words import SHELL, line
 from registration.errors import InvalidArgument, Next
 from registration.pipeline.wire import locks, reasons
@@ -26,7 +37,6 @@ from registration.storage import layout
 from registration.values.times import DURATION_FORM, duration_s
 
 if TYPE_CHECKING:
-    from registration.pipeline.pipeline import RegistrationPipeline
     from registration.pipeline.waiting import Choice, Waiting
     from registration.values.leases import Lease
 
@@ -44,10 +54,11 @@ _AREAS = (layout.MANIFESTS, "sessions")
 )
 @id_argument
 @click.option("--for", "time", metavar="TIME", help="Duration: 45m, 2h, 1d.  [default: 30m]")
+@dry_run_option
 @actor_option
 @shared_options
 @click.pass_obj
-def claim_command(context: Context, id: str, time: str | None) -> None:
+def claim_command(context: Context, id: str, time: str | None, dry_run: bool) -> None:
     """Lock a manifest while you review it: others can't act on it.
 
     Claiming again extends the lock. It is released when your action moves the manifest on, or approves it; when
@@ -60,11 +71,14 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
     if for_s is None:
         raise InvalidArgument(f"{time!r} is not a duration; {DURATION_FORM}.", "For example: `--for 30m`.")
     with context.open() as pipeline:
-        claim = pipeline.work.claim(id, for_s=for_s)
+        claim = pipeline.work.claim(id, for_s=for_s, dry_run=dry_run)
     if context.as_json:
-        echo_json(locks.claim(id, claim))
+        echo_json(locks.claim(id, claim, dry_run=dry_run))
         return
     echo(f"{id} is locked for you ({printable(claim.holder)}) until {when(claim.until)}.")
+    if dry_run:
+        say(DRY_RUN)
+        return
     release = Next(operation="locks.release", id=id, actor=context.actor)
     say(f"When you are done: {printable(line(release))}")
 
@@ -75,17 +89,20 @@ def claim_command(context: Context, id: str, time: str | None) -> None:
     epilog=examples("registration release io.github.acme/weather@1.2.0"),
 )
 @id_argument
+@dry_run_option
 @actor_option
 @shared_options
 @click.pass_obj
-def release_command(context: Context, id: str) -> None:
+def release_command(context: Context, id: str, dry_run: bool) -> None:
     """Release your lock on a manifest. Does nothing if it is not locked."""
     with context.open() as pipeline:
-        released = pipeline.work.release(id)
+        released = pipeline.work.release(id, dry_run=dry_run)
     if context.as_json:
-        echo_json(locks.released(id, was_claimed=released))
+        echo_json(locks.released(id, was_claimed=released, dry_run=dry_run))
     elif released:
         echo(f"{id} is released.")
+        if dry_run:
+            say(DRY_RUN)
     else:
         echo(f"{id} was not locked; nothing was changed.")
 
@@ -234,31 +251,27 @@ def lock_history(context: Context, key: str) -> None:
 )
 @key_argument
 @click.option("--reason", metavar="TEXT", required=True, help="The reason; the holder will want to know.")
+@dry_run_option
 @actor_option
 @shared_options
 @click.pass_obj
-def break_lock(context: Context, key: str, reason: str) -> None:
+def break_lock(context: Context, key: str, reason: str, dry_run: bool) -> None:
     """Break the lock on KEY. Later writes under it are refused.
 
     For a manifest, that is recorded as an event in its log; for others, in `locks history`.
     """
     full = _key(key)
     with context.open() as pipeline:
-        broken = _break(pipeline, full, reason, context.acting())
+        broken = pipeline.work.break_lease(full, reason=reason, dry_run=dry_run)
     if context.as_json:
-        echo_json(locks.broken(broken))
+        echo_json(locks.broken(broken, dry_run=dry_run))
         return
     echo(f"The lock of {printable(broken.holder)} ({printable(broken.host)}) on {full} was broken.")
     area, _, id = full.partition("/")
-    if area == layout.MANIFESTS:
+    if dry_run:
+        say(DRY_RUN)
+    elif area == layout.MANIFESTS:
         say_next(Next(operation="locks.claim", id=id))
-
-
-def _break(pipeline: RegistrationPipeline, key: str, reason: str, actor: str) -> Lease:
-    area, _, id = key.partition("/")
-    if area == layout.MANIFESTS:
-        return pipeline.work.break_claim(id, reason=reason, actor=actor)
-    return pipeline.work.leases.break_lease(key, by=actor, reason=reason)
 
 
 def _key(text: str) -> str:

@@ -12,13 +12,14 @@ from registration.cli.context import (
     Context,
     Subcommands,
     actor_option,
+    dry_run_option,
     examples,
     id_argument,
     lock_timeout_option,
     shared_options,
     writing_options,
 )
-from registration.cli.output import echo, echo_json, printable, say, table, when
+from registration.cli.output import DRY_RUN, echo, echo_json, printable, say, table, when
 from registration.errors import InvalidArgument, NotFound, RegistrationError
 from registration.pipeline.wire import manifests, names
 from registration.values.names import check_name
@@ -176,29 +177,24 @@ def alias_command() -> None:
 @click.argument("version")
 @_REASON
 @_COMMENT
+@dry_run_option
 @actor_option
 @lock_timeout_option
 @shared_options
 @click.pass_obj
-def set_alias(
-    context: Context, name: str, alias: str, version: str, reason: str | None, comment: str | None
-) -> None:
+def set_alias(context: Context, /, name: str, alias: str, version: str, dry_run: bool, **said: Any) -> None:
     """Point ALIAS of NAME at VERSION. It must be held; another alias is resolved."""
     with context.open() as pipeline:
         before = pipeline.names.aliases(_without_version(name)).get(alias)
-        target = pipeline.names.set_alias(name, alias, version, reason=reason, comment=comment)
+        target = pipeline.names.set_alias(name, alias, version, dry_run=dry_run, **said)
     if context.as_json:
-        echo_json(names.alias_set(name, alias, target, moved=target != before))
+        echo_json(names.alias_set(name, alias, target, moved=target != before, dry_run=dry_run))
         return
-    echo(
-        printable(
-            f"{name}@{alias} is {target.version} now."
-            if target != before
-            else f"{name}@{alias} is {target.version}."
-        )
-    )
+    echo(printable(f"{name}@{alias} is {target.version}{' now' if target != before else ''}."))
     if target == before:
         say("No change: nothing was written.")
+    elif dry_run:
+        say(DRY_RUN)
 
 
 @alias_command.command("list", epilog=examples("registration alias list io.github.acme/weather"))
@@ -227,18 +223,21 @@ def list_aliases(context: Context, name: str) -> None:
 @click.argument("alias")
 @_REASON
 @_COMMENT
+@dry_run_option
 @actor_option
 @lock_timeout_option
 @shared_options
 @click.pass_obj
-def remove_alias(context: Context, name: str, alias: str, reason: str | None, comment: str | None) -> None:
+def remove_alias(context: Context, /, name: str, alias: str, dry_run: bool, **said: Any) -> None:
     """Remove ALIAS of NAME."""
     with context.open() as pipeline:
-        pipeline.names.remove_alias(name, alias, reason=reason, comment=comment)
+        pipeline.names.remove_alias(name, alias, dry_run=dry_run, **said)
     if context.as_json:
-        echo_json(names.alias_removed(name, alias))
-    else:
-        echo(printable(f"{name} no longer has the alias {alias}."))
+        echo_json(names.alias_removed(name, alias, dry_run=dry_run))
+        return
+    echo(printable(f"{name} no longer has the alias {alias}."))
+    if dry_run:
+        say(DRY_RUN)
 
 
 @alias_command.command("log", epilog=examples("registration alias log io.github.acme/weather"))
@@ -357,3 +356,5 @@ def _show(context: Context, result: TransitionResult) -> None:
     echo(f"{result.manifest_id}  {', '.join(tags) or 'no tags'}  (version {result.event.version})")
     if result.replayed:
         say("This idempotency key was used before, for the same request: nothing was written.")
+    elif result.dry_run:
+        say(DRY_RUN)

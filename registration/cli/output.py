@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 
+DRY_RUN = "This was a dry run: nothing was changed."
+
+
 def printable(text: str) -> str:
     """The text with control characters escaped."""
     if text.isprintable():

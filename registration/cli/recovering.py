@@ -20,6 +20,7 @@ from registration.cli.context import (
 )
 from registration.cli.exits import DAMAGE, FAILURE, exit_code, worst
 from registration.cli.output import (
+    DRY_RUN,
     Progress,
     counted,
     echo,
@@ -118,7 +119,7 @@ def _sum_up(manifests: int, settled: Sequence[Settled], *, dry_run: bool) -> Non
     if others:
         say(f"Sessions and deployments: {_came_to(others, done)}.")
     if dry_run:
-        say("This was a dry run: nothing was changed.")
+        say(DRY_RUN)
 
 
 def _came_to(settled: Sequence[Settled], done: str) -> str:
@@ -147,13 +148,14 @@ def _told(step: RecoveryStep) -> str:
 @click.argument("path", metavar="[ID|AREA/ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Whatever is damaged, in every area.")
 @click.option("--accept-loss", is_flag=True, help="Do it: events after the damage are lost.")
+@click.option("--dry-run", is_flag=True, help="Only show it, also with --accept-loss.")
 @click.option("--reason", metavar="TEXT", help="Why the loss is accepted.  [default: the damage]")
 @actor_option
 @lock_timeout_option
 @shared_options
 @click.pass_obj
 def repair_command(
-    context: Context, path: str | None, everything: bool, accept_loss: bool, reason: str | None
+    context: Context, path: str | None, everything: bool, accept_loss: bool, dry_run: bool, reason: str | None
 ) -> None:
     """Cut a damaged log back to the events that check out.
 
@@ -165,6 +167,7 @@ def repair_command(
     """
     if (path is None) is not everything:
         raise InvalidArgument("Name one log, or say --all.", "`registration verify` lists what is damaged.")
+    accept_loss &= not dry_run
     found: list[Repaired] = []
     with told_here(), context.open() as pipeline:
         if path is None:

@@ -12,8 +12,10 @@ from registration.cli.context import (
     CREATE,
     Context,
     creating_steps,
+    dry_run_option,
     examples,
     id_argument,
+    lifecycle_said,
     lock_timeout_option,
     optional_id_argument,
     shared_options,
@@ -24,6 +26,7 @@ from registration.cli.context import (
 from registration.cli.exits import worst
 from registration.cli.files import bytes_of, shown_file
 from registration.cli.output import (
+    DRY_RUN,
     Progress,
     echo,
     echo_json,
@@ -44,6 +47,7 @@ from registration.errors import (
 )
 from registration.pipeline.wire import manifests
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage import layout
 from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
 
 if TYPE_CHECKING:
@@ -103,10 +107,15 @@ _NEXT = {
     metavar="FILE",
     help="Its lifecycle: a TOML or JSON file, or a shipped one by name.  [default: registration]",
 )
+@dry_run_option
 @shared_options
 @click.pass_obj
 def init_command(
-    context: Context, directory: str | None, document_bytes_max: int | None, lifecycle: str | None
+    context: Context,
+    directory: str | None,
+    document_bytes_max: int | None,
+    lifecycle: str | None,
+    dry_run: bool,
 ) -> None:
     """Create a registry in DIR (default: the current directory).
 
@@ -117,6 +126,14 @@ def init_command(
 
     root = os.path.realpath(directory or context.registry or os.environ.get("REGISTRATION_ROOT") or ".")
     size = document_bytes_max or DOCUMENT_BYTES_MAX
+    if dry_run and not _is_registry(root, lifecycle):
+        definition = lifecycle_said(context, lifecycle) if lifecycle is not None else REGISTRATION
+        if context.as_json:
+            echo_json(manifests.registry(root, None, definition, made=True, dry_run=True))
+            return
+        echo(f"{printable(root)} would be a registry now, with the lifecycle {printable(definition.name)}.")
+        say(DRY_RUN)
+        return
     with RegistrationPipeline(root, lifecycle=lifecycle, document_bytes_max=size) as pipeline:
         if context.as_json:
             definition, made = pipeline.definition, pipeline.made
@@ -126,6 +143,16 @@ def init_command(
             say_next(creating_steps(pipeline.lifecycle)[0])
         else:
             echo(f"{printable(root)} is already a registry ({pipeline.registry_id}); nothing was changed.")
+
+
+def _is_registry(root: str, lifecycle: str | None) -> bool:
+    """Whether there is a registry; it has to have that lifecycle, as for who opens it."""
+    from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # as above
+
+    if not os.path.lexists(os.path.join(root, layout.REGISTRY_FILE)):
+        return False
+    RegistrationPipeline(root, create=False, lifecycle=lifecycle).close()
+    return True
 
 
 @click.command(
@@ -155,7 +182,7 @@ def create_command(context: Context, /, file: str, manifest_id: str | None, **sa
             )
         document = _read(pipeline, file)
         result = pipeline.create_with_result(manifest_id, document, **_said(said))
-        _show(context, pipeline, result)
+        _show(context, result)
 
 
 @click.command(
@@ -175,7 +202,7 @@ def create_command(context: Context, /, file: str, manifest_id: str | None, **sa
 def revise_command(context: Context, /, id: str, file: str, **said: Any) -> None:
     """Replace the document of a DRAFT with FILE (- reads standard input)."""
     with context.open() as pipeline:
-        _show(context, pipeline, pipeline.revise(id, _read(pipeline, file), **_said(said)))
+        _show(context, pipeline.revise(id, _read(pipeline, file), **_said(said)))
 
 
 def _action_command(name: str, action: str, help: str, *example: str) -> click.Command:
@@ -183,7 +210,7 @@ def _action_command(name: str, action: str, help: str, *example: str) -> click.C
 
     def run(context: Context, /, id: str, **said: Any) -> None:
         with context.open() as pipeline:
-            _show(context, pipeline, pipeline.act(id, action, **_said(said)))
+            _show(context, pipeline.act(id, action, **_said(said)))
 
     run.__doc__ = help
     function: Callable[..., None] = run
@@ -253,7 +280,7 @@ def act_command(context: Context, /, id: str, action: str, file: str | None, **s
     """
     with context.open() as pipeline:
         document = None if file is None else _read(pipeline, file)
-        _show(context, pipeline, pipeline.act(id, action, document=document, **_said(said)))
+        _show(context, pipeline.act(id, action, document=document, **_said(said)))
 
 
 @click.command(
@@ -273,7 +300,7 @@ def undo_command(context: Context, /, id: str, **said: Any) -> None:
     """
     with context.open() as pipeline:
         request = {name: value for name, value in _said(said).items() if value is not None}
-        _show(context, pipeline, pipeline.undo(id, **request))
+        _show(context, pipeline.undo(id, **request))
 
 
 @click.command(
@@ -347,7 +374,6 @@ def transition_command(context: Context, /, id: str, state: str, **said: Any) ->
         more = {**(request.pop("context") or {}), **words}
         _show(
             context,
-            pipeline,
             pipeline.transition_state(id, state_name(pipeline.lifecycle, state), more, **request),
         )
 
@@ -377,7 +403,7 @@ def context_value(text: str | None) -> dict[str, Any] | None:
         ) from None
 
 
-def _show(context: Context, pipeline: RegistrationPipeline, result: TransitionResult) -> None:
+def _show(context: Context, result: TransitionResult) -> None:
     if context.as_json:
         echo_json(manifests.transition(result))
         return
@@ -386,19 +412,15 @@ def _show(context: Context, pipeline: RegistrationPipeline, result: TransitionRe
     echo(f"{result.manifest_id}  {came}  (version {event.version})")
     if result.replayed:
         say("This idempotency key was used before, for the same request: nothing was written.")
-    elif (following := _next(pipeline, result)) is not None:
+    elif result.dry_run:
+        say(DRY_RUN)
+    elif (following := _next(result)) is not None:
         say_next(following)
 
 
-def _next(pipeline: RegistrationPipeline, result: TransitionResult) -> Next | None:
+def _next(result: TransitionResult) -> Next | None:
     """The usual next step; in a custom lifecycle, the one that lists the possible actions."""
-    state = result.snapshot
-    if state.definition != REGISTRATION.name:
+    if result.state.definition != REGISTRATION.name:
         return Next(operation="why", id=result.manifest_id)
-    usual = _NEXT.get(state.state)
-    if usual is None:
-        return None
-    try:
-        return pipeline.explain(result.manifest_id, usual)[0].next
-    except RegistrationError:  # the event is committed: missing advice is no failure
-        return None
+    usual = _NEXT.get(result.to_state)
+    return next(iter(result.next_steps(usual)), None) if usual is not None else None

@@ -17,8 +17,10 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import orjson
@@ -34,6 +36,7 @@ from registration.core.decider import (
 )
 from registration.core.policy import NO_POLICY, Policy
 from registration.engine.publisher import Publisher, StateChange, current_event
+from registration.engine.trial import Trial
 from registration.errors import (
     GuardRefused,
     IdempotencyMismatch,
@@ -49,9 +52,10 @@ from registration.values.ids import uuid7
 from registration.values.times import Clock, RetryPolicy, rfc3339, system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from registration.errors import Next
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Key
     from registration.storage.reports import Loss
@@ -95,6 +99,12 @@ class Reservations(Protocol):
             LockTimeout, StoreError, CorruptLog: as `Ledger`. Nothing was written to the log.
         """
 
+    def check_free(self, stream: str, events: Sequence[Event], trial: Trial) -> None:
+        """Refuse what `held_for` would refuse by then, and hold nothing.
+
+        Raises: as `held_for`.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class TransitionResult(StateChange):
@@ -103,13 +113,23 @@ class TransitionResult(StateChange):
     events: all that it recorded, in order; `event` is the last. attempts: how many decisions it took, from 1; more than one where
     somebody else was writing. replayed: the first answer to an earlier call with the same idempotency key, given again; nothing
     was written. waited_s: how long it waited for others who were writing to the manifest, in all: for turns, for locks, and
-    before deciding again.
+    before deciding again. dry_run: it was only decided, and is what would be recorded; nothing was written.
     """
 
     events: tuple[Event, ...]
     attempts: int = 1
     replayed: bool = False
     waited_s: float = 0.0
+    dry_run: bool = False
+    _onward: Onward | None = field(default=None, repr=False, compare=False)
+
+    def next_steps(self, action: str | None = None) -> tuple[Next, ...]:
+        """The steps to take next, from the state that this led to, each with who is to take it and the words that it still needs.
+
+        action: only towards this one. They are worked out when they are asked for, under the policy in force then; the
+        manifest is not read again.
+        """
+        return () if self._onward is None else self._onward(self._state, action, self.event.actor)
 
     @property
     def state(self) -> StateSnapshot:
@@ -117,12 +137,20 @@ class TransitionResult(StateChange):
         return self._state
 
 
+Onward = Callable[["StateSnapshot", "str | None", "str | None"], "tuple[Next, ...]"]
+"""From a state, an action (None: all that the lifecycle offers) and an actor to the steps to take next."""
+
+
 @dataclass(slots=True)
 class _Try:
-    """The progress of one command: the number of decisions, and the time spent waiting, in seconds."""
+    """The progress of one command: the number of decisions, and the time spent waiting, in seconds.
+
+    trial: where its events go instead of into the log.
+    """
 
     attempts: int = 1
     waited_s: float = 0.0
+    trial: Trial | None = None
 
 
 class Engine:
@@ -131,6 +159,7 @@ class Engine:
     policy: returns the rules in force; called before each decision. claims: returns the current lease on a stream; called
     as well. clock, random, sleep: the sources of time, ids and waits. lock_timeout_s: for other threads of this process;
     the store has its own for other processes. reservations: locks that are held while events are committed.
+    onward: tells results the next steps.
     """
 
     def __init__(
@@ -145,8 +174,10 @@ class Engine:
         sleep: Callable[[float], None] = time.sleep,
         lock_timeout_s: float = 10.0,
         reservations: Reservations | None = None,
+        onward: Onward | None = None,
     ) -> None:
         self.store = store
+        self._onward = onward
         self.reservations = reservations
         self.publisher = Publisher()
         self.policy = policy
@@ -161,8 +192,11 @@ class Engine:
         self._sleep = sleep
         self._lock_timeout_s = lock_timeout_s
 
-    def execute(self, command: Command) -> TransitionResult:
+    def execute(self, command: Command, trial: Trial | None = None) -> TransitionResult:
         """Carry out one command.
+
+        trial: decide it as it would be decided by then, and put it there. Nothing is written, nobody is waited for, and no
+        handler is told.
 
         Raises:
             Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide` says.
@@ -173,6 +207,8 @@ class Engine:
             LockTimeout, StoreError, CorruptLog: as `registration.storage.ledger.Ledger` says.
         """
         command = self._with_ancestry(command)
+        if trial is not None:
+            return self._tried(trial, lambda so_far: self._attempt(command, so_far))
         pinned = command.expected_version is not None
         return self._retried(command.stream, lambda so_far: self._attempt(command, so_far), pinned=pinned)
 
@@ -186,18 +222,22 @@ class Engine:
         """
 
         def attempt(so_far: _Try) -> TransitionResult | None:
-            before = self.store.load(stream)
-            events, after = self._fire(stream, before, self._clock(), so_far, dry_run=dry_run)
+            before = (so_far.trial or self.store).load(stream)
+            events, after = self._fire(stream, before, self._clock(), so_far)
             if after is None or not events:
                 return None
-            return _result(after, events, so_far)
+            return self._result(after, events, so_far)
 
+        if dry_run:
+            return self._tried(Trial(self.store), attempt)
         return self._retried(stream, attempt, pinned=False)
 
     def record_broken_claim(
-        self, stream: str, claim: Lease, *, actor: str | None, reason: str
+        self, stream: str, claim: Lease, *, actor: str | None, reason: str, trial: Trial | None = None
     ) -> TransitionResult:
         """Record that a lock is broken; the caller breaks the lease afterwards.
+
+        trial: as for `execute`.
 
         Raises:
             NotFound: when there is no such manifest.
@@ -206,7 +246,7 @@ class Engine:
 
         def attempt(so_far: _Try) -> TransitionResult:
             now_ns = self._clock()
-            _, before = self._fire(stream, self.store.load(stream), now_ns, so_far)
+            _, before = self._fire(stream, (so_far.trial or self.store).load(stream), now_ns, so_far)
             if before is None:
                 raise NotFound(f"There is no manifest {stream!r}.", manifest_id=stream)
             time, event_id = self._stamp(now_ns)
@@ -216,9 +256,18 @@ class Engine:
                 actor=actor, reason=reason, time=time, event_id=event_id, policy=policy,
             )  # fmt: skip
             events, state = self._commit(stream, before, decided, policy, so_far)
-            return _result(state, events, so_far)
+            return self._result(state, events, so_far)
 
+        if trial is not None:
+            return self._tried(trial, attempt)
         return self._retried(stream, attempt, pinned=False)
+
+    def _tried(self, trial: Trial, attempt: Callable[[_Try], T]) -> T:
+        """Decide once, into a trial."""
+        try:
+            return attempt(_Try(trial=trial))
+        except VersionConflict as conflict:
+            raise self._with_found(conflict, 1) from None
 
     def _retried(self, stream: str, attempt: Callable[[_Try], T], *, pinned: bool) -> T:
         """Decide, and decide again after a conflict unless a version is expected, within the bounds of the retry policy.
@@ -327,8 +376,8 @@ class Engine:
             return loss
 
     def _attempt(self, command: Command, so_far: _Try) -> TransitionResult:
-        store, stream = self.store, command.stream
-        before = store.load(stream)
+        store, stream, trial = self.store, command.stream, so_far.trial
+        before = (trial or store).load(stream)
         if (replayed := self._answered(command, before, so_far)) is not None:
             return replayed
         now_ns = self._clock()  # read once: no time-out becomes due between firing and deciding
@@ -337,20 +386,21 @@ class Engine:
         if before is not None and command.expected_version not in (None, before.version):
             raise VersionConflict(stream, command.expected_version or 0, before.version)
         policy = self.policy()
-        if before is not None and (claim := self._claims(stream)) is not None:
+        claim = self._claims(stream) if before is not None else None
+        if claim is not None and (trial is None or trial.lease(stream, claim) is not None):
             command = replace(command, claim=claim)
         time, event_id = self._stamp(now_ns)
         try:
             decided = decide(store.definition, before, command, time=time, event_id=event_id, policy=policy)
         except GuardRefused as refusal:
-            if policy.log_refusals:
+            if policy.log_refusals and trial is None:
                 self._note(refusal, command, time)
             raise
         events, state = self._commit(stream, before, decided, policy, so_far)
-        return _result(state, events, so_far)
+        return self._result(state, events, so_far)
 
     def _fire(
-        self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try, *, dry_run: bool = False
+        self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try
     ) -> tuple[tuple[Event, ...], StateSnapshot | None]:
         """Record due time-outs, one after the other: one may make another due."""
         fired: list[Event] = []
@@ -364,7 +414,7 @@ class Engine:
             decided = decide_timeout(definition, state, timeout, time=time, event_id=event_id, policy=policy)
             if not decided:
                 break
-            events, state = self._commit(stream, state, decided, policy, so_far, dry_run=dry_run)
+            events, state = self._commit(stream, state, decided, policy, so_far)
             fired += events
         return tuple(fired), state
 
@@ -375,8 +425,6 @@ class Engine:
         decided: list[NewEvent],
         policy: Policy,
         so_far: _Try,
-        *,
-        dry_run: bool = False,
     ) -> tuple[tuple[Event, ...], StateSnapshot]:
         """Seal, fold, append, publish: the events of one decision, and the state after them. In the manifest's turn."""
         store = self.store
@@ -389,19 +437,26 @@ class Engine:
             assert state is not None
             changes.append(StateChange(event, state))
         assert state is not None
-        if not dry_run:
-            self._keep_rules(policy)
-            reserved = (
-                self.reservations.held_for(stream, after, events)
-                if self.reservations
-                and any("claimed" in one.data or "released" in one.data for one in events)
-                else nullcontext(NOTHING_GIVEN)
+        if so_far.trial is not None:
+            so_far.trial.put(
+                stream, after, events, state, partial(self._check_free, stream, events, so_far.trial)
             )
-            with reserved as given:
-                so_far.waited_s += store.append(stream, after, events, state, given=given)
-                self.publisher.put(stream, changes)
-            self.committed += len(events)
+            return tuple(events), state
+        self._keep_rules(policy)
+        reserved = (
+            self.reservations.held_for(stream, after, events)
+            if self.reservations and any("claimed" in one.data or "released" in one.data for one in events)
+            else nullcontext(NOTHING_GIVEN)
+        )
+        with reserved as given:
+            so_far.waited_s += store.append(stream, after, events, state, given=given)
+            self.publisher.put(stream, changes)
+        self.committed += len(events)
         return tuple(events), state
+
+    def _check_free(self, stream: str, events: Sequence[Event], trial: Trial) -> None:
+        if self.reservations is not None:
+            self.reservations.check_free(stream, events, trial)
 
     def _keep_rules(self, policy: Policy) -> None:
         """Store what an event names by digest, durably, before the event. Once for each digest and engine."""
@@ -449,7 +504,7 @@ class Engine:
             return None
         store = self.store
         told = []
-        for event in store.read(command.stream):
+        for event in (so_far.trial or store).read(command.stream):
             told.append(event)
             if event.version >= version and not event.remaining:
                 break
@@ -467,7 +522,14 @@ class Engine:
             )
         first = fold(store.definition, None, told)
         assert first is not None
-        return _result(first, events, so_far, replayed=True)
+        return self._result(first, events, so_far, replayed=True)
+
+    def _result(
+        self, state: StateSnapshot, events: tuple[Event, ...], so_far: _Try, *, replayed: bool = False
+    ) -> TransitionResult:
+        return TransitionResult(
+            events[-1], state, events, so_far.attempts, replayed, so_far.waited_s, so_far.trial is not None, self._onward
+        )  # fmt: skip
 
     def _with_ancestry(self, command: Command) -> Command:
         """A command issued by a handler shares the correlation of its event, and is caused by it."""
@@ -493,9 +555,3 @@ class Engine:
         error = VersionConflict(stream, conflict.details["expected"], found)
         error.details["attempts"] = attempts
         return error
-
-
-def _result(
-    state: StateSnapshot, events: tuple[Event, ...], so_far: _Try, *, replayed: bool = False
-) -> TransitionResult:
-    return TransitionResult(events[-1], state, events, so_far.attempts, replayed, so_far.waited_s)

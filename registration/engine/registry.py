@@ -12,11 +12,15 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from registration.core.decider import nearest
+from registration.core.decider import check_action, nearest
+from registration.core.explanation import Explanation, explain
+from registration.core.facts import TAGGING, action_of
+from registration.core.interpreter import steps
 from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
+from registration.engine.trial import Trial
 from registration.errors import InvalidDocument, Next, NotFound, RegistrationError, StoreError
 from registration.storage.layout import lease_key
 from registration.values.commands import command
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.engine.leases.keeper import LeaseKeeper
+    from registration.errors import Next
     from registration.storage.ledger import Ledger
     from registration.values.commands import Command
     from registration.values.events import StateSnapshot
@@ -85,6 +90,7 @@ class OpenRegistry:
             retry=retry,
             lock_timeout_s=lock_timeout_s,
             reservations=self._names,
+            onward=self._onward,
         )
 
     def close(self) -> None:
@@ -151,29 +157,40 @@ class OpenRegistry:
             InvalidArgument: when a word is invalid; every problem is named.
         """
         said = dict(words)
+        said.pop("dry_run", None)
         if said.get("actor") is None:
             said["actor"] = self.actor
         if self._traceparent is not None:
             rest["traceparent"] = self._traceparent()
         return command(stream, said, **rest)
 
-    def carry_out(self, manifest_id: str, words: Mapping[str, Any], **rest: Any) -> TransitionResult:
-        """Make a command, and carry it out; see `command`.
+    def carry_out(
+        self, manifest_id: str, words: Mapping[str, Any], *, trial: Trial | None = None, **rest: Any
+    ) -> TransitionResult:
+        """Make a command, and carry it out; see `command`. trial: only decide it, in this one.
 
         Raises: as `registration.engine.engine.Engine.execute`.
         """
         store = self.store
         wanted = self.command(manifest_id, words, **rest)
+        if trial is None and words.get("dry_run"):
+            trial = Trial(store)
         try:
-            result = self.engine.execute(wanted)
+            result = self.engine.execute(wanted, trial)
         except NotFound:
             raise self.unknown(manifest_id, store) from None
         if wanted.fence is None and "fence" in result.event.data:
-            self._end_lease(result)
+            self._end_lease(result, trial)
         return result
 
     def reach(
-        self, manifest_id: str, target: str, context: Mapping[str, Any] | None, words: Mapping[str, Any]
+        self,
+        manifest_id: str,
+        target: str,
+        context: Mapping[str, Any] | None,
+        words: Mapping[str, Any],
+        *,
+        trial: Trial | None = None,
     ) -> TransitionResult:
         """Bring a manifest to a state. The context may say `reason` and `comment` as well."""
         said = dict(words)
@@ -181,7 +198,7 @@ class OpenRegistry:
             more = dict(context)
             said |= {word: more.pop(word) for word in ("reason", "comment") if word in more}
             context = more or None
-        return self.carry_out(manifest_id, {**said, "context": context}, target=target)
+        return self.carry_out(manifest_id, {**said, "context": context}, trial=trial, target=target)
 
     @property
     def creating(self) -> str:
@@ -189,6 +206,63 @@ class OpenRegistry:
         chart = self.definition.chart
         found = [action.name for action in chart.actions if action.name in chart.own_transitions(None)]
         return found[0] if "create" not in found and len(found) == 1 else "create"
+
+    def trial(self) -> Trial:
+        """A trial of many commands, one after the other: what it holds may be larger than memory."""
+        from registration.engine.spilled import Spilled  # noqa: PLC0415  # SQLite: not for who tries one command
+
+        return Trial(self.store, Spilled())
+
+    # -- why -----------------------------------------------------------------------------------------------
+
+    def explained(
+        self,
+        manifest_id: str,
+        action: str | None,
+        words: Mapping[str, Any],
+        document: Mapping[str, Any] | bytes | Document | None = None,
+    ) -> tuple[Explanation, ...]:
+        """Why an action can be taken from where a manifest stands, or can't.
+
+        See `registration.pipeline.pipeline.RegistrationPipeline.explain`.
+        """
+        chart = self.definition.chart
+        if action is not None and not (isinstance(action, str) and action in TAGGING):
+            check_action(chart, action)
+        state = self.store.load(check_id(manifest_id))
+        if state is not None:
+            state = self.as_of_now(state)
+        elif action is None or action not in chart.own_transitions(None):
+            raise self.unknown(manifest_id)
+        return self._explained(manifest_id, state, action, words, document)
+
+    def explained_from(
+        self, state: StateSnapshot, action: str | None, words: Mapping[str, Any]
+    ) -> tuple[Explanation, ...]:
+        """The same from a state, without looking whether the manifest has moved on since."""
+        return self._explained(state.stream, state, action, words, None)
+
+    def _explained(
+        self,
+        manifest_id: str,
+        state: StateSnapshot | None,
+        action: str | None,
+        words: Mapping[str, Any],
+        document: Mapping[str, Any] | bytes | Document | None,
+    ) -> tuple[Explanation, ...]:
+        definition, policy = self.definition, self.policy()
+        claim = self.lease_on(manifest_id) if state is not None else None
+        offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
+        brought = None if document is None else self.document(document)
+        standing = state.document if state is not None else None
+        found = []
+        for name in offered if action is None else [action]:
+            carried = brought if action_of(definition.chart, name).document else None
+            command = self.command(manifest_id, words, action=name, claim=claim, document=carried)
+            why = explain(definition, state, command, policy=policy)
+            looked_at = standing if brought is None else brought.value
+            found.append(self.names.explained(why, definition, looked_at))
+        return tuple(found)
 
     # -- what a caller names -------------------------------------------------------------------------------
 
@@ -243,11 +317,27 @@ class OpenRegistry:
             problem, "See the list of existing ones.", Next(operation="list"), manifest_id=manifest_id
         )
 
-    def _end_lease(self, result: TransitionResult) -> None:
+    def _onward(self, state: StateSnapshot, action: str | None, actor: str | None) -> tuple[Next, ...]:
+        """The steps to take next from a state; none where a rule can't be asked, since it is advice."""
+        try:
+            found = self.explained_from(state, action, {"actor": actor})
+        except RegistrationError as error:
+            _log.info("%s: the next steps can't be told: %s", state.stream, error)
+            return ()
+        steps: list[Next] = []
+        for why in found:
+            if why.next is not None and why.next not in steps:
+                steps.append(why.next)
+        return tuple(steps)
+
+    def _end_lease(self, result: TransitionResult, trial: Trial | None) -> None:
         """End the lease that a command was made under, where that was what it was for. Failing to is logged."""
         event = result.event
         moved = event.from_state != event.to_state or "approval" in event.data
         if result.replayed or not moved:
+            return
+        if trial is not None:
+            trial.end_lease(event.subject, event.data["fence"])
             return
         try:
             held = self.lease_on(event.subject)

@@ -13,13 +13,10 @@ it promises:
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from registration.core.codec import seal
-from registration.core.decider import decide, fold
 from registration.core.interpreter import steps
 from registration.errors import (
     AlreadyExists,
@@ -29,14 +26,12 @@ from registration.errors import (
     Next,
     RegistrationError,
 )
-from registration.values.commands import command
-from registration.values.events import Position
-from registration.values.ids import check_id, id_from_document, uuid7
-from registration.values.times import rfc3339, system_clock
+from registration.values.ids import check_id, id_from_document
 
 if TYPE_CHECKING:
+    from registration.engine.registry import OpenRegistry
+    from registration.engine.trial import Trial
     from registration.pipeline.many import Work
-    from registration.pipeline.pipeline import RegistrationPipeline
     from registration.values.documents import Document
     from registration.values.events import StateSnapshot
 
@@ -83,35 +78,26 @@ class Imported:
 class Importer:
     """The work of an import into one registry.
 
-    submit: hand in for review what is imported, where its source doesn't say. dry_run: decide everything, write nothing;
-    what the same import would have created is known, too.
+    submit: hand in for review what is imported, where its source doesn't say. trial: only decide everything, in this one.
 
     Raises:
         InvalidArgument: when the lifecycle makes no manifest by `create`, or something is to be handed in and it has no
             `submit_for_review`.
     """
 
-    def __init__(
-        self,
-        pipeline: RegistrationPipeline,
-        *,
-        submit: bool = False,
-        actor: str | None = None,
-        dry_run: bool = False,
-    ) -> None:
-        first = steps(pipeline.lifecycle, None).get("create")
+    def __init__(self, registry: OpenRegistry, *, submit: bool = False, trial: Trial | None = None) -> None:
+        chart = registry.definition.chart
+        first = steps(chart, None).get("create")
         if first is None:
             raise InvalidArgument(
-                f"The lifecycle {pipeline.lifecycle.name!r} has no action `create`, so nothing can be imported.",
+                f"The lifecycle {chart.name!r} has no action `create`, so nothing can be imported.",
                 "See what it has.",
                 Next(operation="lifecycle.show"),
             )
-        self._pipeline = pipeline
+        self._registry = registry
         self._submit = submit
-        self._actor = actor
-        self._dry_run = dry_run
+        self._trial = trial
         self._drafted = first.place
-        self._tried: dict[str, str] = {}  # by id, the digests of what a dry run would have created
         if submit:
             self._check_submitting()
 
@@ -126,89 +112,49 @@ class Importer:
         id = check_id(_own_id(offer) if offer.manifest_id is None else offer.manifest_id)
         if offer.submit:
             self._check_submitting()
-        return id, partial(self._try if self._dry_run else self._import, id, offer, offer.document)
+        return id, partial(self._import, id, offer, offer.document)
 
     def _import(self, id: str, offer: Offer, document: Document) -> Imported:
-        found, key = self._pipeline.find_state(id), _key(offer.source, id, document.digest)
+        found, key = self._find(id), _key(offer.source, id, document.digest)
         outcome: Literal["created", "unchanged"] = "unchanged"
         if found is None:
             try:
-                result = self._pipeline.create_with_result(
-                    id, document, actor=offer.actor, comment=offer.comment, idempotency_key=key
+                words = {"actor": offer.actor, "comment": offer.comment, "idempotency_key": key}
+                result = self._registry.carry_out(
+                    id, words, trial=self._trial, action="create", document=document
                 )
             except (AlreadyExists, IdempotencyMismatch):  # somebody was faster
-                found = self._pipeline.find_state(id)
+                found = self._find(id)
             else:
-                found = result.snapshot
+                found = result.state
                 outcome = "unchanged" if result.replayed else "created"
         state = _same(id, found, document)
         if not self._to_submit(offer, state):
             return Imported(outcome, submitted=False, state=state)
         try:
-            handed_in = self._pipeline.act(
-                id,
-                SUBMIT,
-                actor=offer.actor,
-                expected_digest=document.digest,
-                idempotency_key=key + ":submit",
-            )
+            words = {
+                "actor": offer.actor,
+                "expected_digest": document.digest,
+                "idempotency_key": key + ":submit",
+            }
+            handed_in = self._registry.carry_out(id, words, trial=self._trial, action=SUBMIT)
         except IdempotencyMismatch:  # it was handed in by this import, as somebody else, and came back
             return Imported(outcome, submitted=False, state=state)
         except RegistrationError as problem:
             return Imported(outcome, submitted=False, state=state, problem=problem)
         if handed_in.replayed:  # it was handed in by this import, and came back
             return Imported(outcome, submitted=False, state=state)
-        return Imported(outcome, submitted=True, state=handed_in.snapshot)
+        return Imported(outcome, submitted=True, state=handed_in.state)
 
-    def _try(self, id: str, offer: Offer, document: Document) -> Imported:
-        """What `_import` would come to, by the same rules, writing nothing."""
-        found = self._pipeline.find_state(id)
-        earlier = self._tried.get(id)
-        if earlier not in (None, document.digest):
-            raise _different(id, earlier, document.digest)
-        outcome: Literal["created", "unchanged"] = "unchanged"
-        if found is None:
-            outcome = "created" if earlier is None else "unchanged"
-            found = self._decided(id, "create", offer, None, document)
-            self._tried[id] = document.digest
-        state = _same(id, found, document)
-        if not self._to_submit(offer, state):
-            return Imported(outcome, submitted=False, state=state)
-        try:
-            state = self._decided(id, SUBMIT, offer, state, None)
-        except RegistrationError as problem:
-            return Imported(outcome, submitted=False, state=state, problem=problem)
-        return Imported(outcome, submitted=earlier is None, state=state)
-
-    def _decided(
-        self, id: str, action: str, offer: Offer, before: StateSnapshot | None, document: Document | None
-    ) -> StateSnapshot:
-        """The state after an action that is only decided on."""
-        actor = self._actor if offer.actor is None else offer.actor
-        words = {"actor": actor, "comment": offer.comment if document is not None else None}
-        wanted = command(id, words, action=action, document=document)
-        now_ns = system_clock()
-        definition = self._pipeline.definition
-        events = decide(
-            definition,
-            before,
-            wanted,
-            time=rfc3339(now_ns),
-            event_id=uuid7(now_ns // 1_000_000, os.urandom(10)),
-            policy=self._pipeline.policy,
-        )
-        after = before.position if before is not None else Position()
-        source = f"urn:uuid:{self._pipeline.registry_id}"
-        state = fold(definition, before, seal(events, stream=id, source=source, after=after))
-        assert state is not None
-        return state
+    def _find(self, id: str) -> StateSnapshot | None:
+        return (self._trial or self._registry.store).load(id)
 
     def _to_submit(self, offer: Offer, state: StateSnapshot) -> bool:
         wanted = self._submit if offer.submit is None else offer.submit
         return wanted and state.state == self._drafted
 
     def _check_submitting(self) -> None:
-        chart = self._pipeline.lifecycle
+        chart = self._registry.definition.chart
         if SUBMIT not in steps(chart, self._drafted):
             raise InvalidArgument(
                 f"The lifecycle {chart.name!r} has no `{SUBMIT}` from {self._drafted}.",

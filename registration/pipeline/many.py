@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from registration.engine.engine import TransitionResult
     from registration.engine.registry import OpenRegistry
+    from registration.engine.trial import Trial
 
 WORKERS_MAX = 64
 """The most threads that may be asked for: more only wait for each other."""
@@ -250,8 +251,10 @@ def mention(untold: Iterable[ItemResult[Any, Any]]) -> None:
         _log.warning("items were executed but their results not read; by index: %s", ", ".join(done))
 
 
-def creation(registry: OpenRegistry, given: CreateItem | Mapping[str, Any]) -> Work[TransitionResult]:
-    """The work for one item of `create_many`.
+def creation(
+    registry: OpenRegistry, trial: Trial | None, given: CreateItem | Mapping[str, Any]
+) -> Work[TransitionResult]:
+    """The work for one item of `create_many`. trial: only decide it, in this one.
 
     Raises:
         InvalidArgument, InvalidDocument: when the item is invalid.
@@ -259,11 +262,15 @@ def creation(registry: OpenRegistry, given: CreateItem | Mapping[str, Any]) -> W
     item = _checked(CreateItem, given)
     document = registry.document(item.document)
     id = check_id(id_from_document(document.value) if item.manifest_id is None else item.manifest_id)
-    return id, lambda: registry.carry_out(id, item.words, action=registry.creating, document=document)
+    return id, lambda: registry.carry_out(
+        id, item.words, trial=trial, action=registry.creating, document=document
+    )
 
 
-def transition(registry: OpenRegistry, given: TransitionItem | Mapping[str, Any]) -> Work[TransitionResult]:
-    """The work for one item of `transition_many`.
+def transition(
+    registry: OpenRegistry, trial: Trial | None, given: TransitionItem | Mapping[str, Any]
+) -> Work[TransitionResult]:
+    """The work for one item of `transition_many`. trial: only decide it, in this one.
 
     Raises:
         InvalidArgument, InvalidDocument: when the item is invalid.
@@ -285,9 +292,9 @@ def transition(registry: OpenRegistry, given: TransitionItem | Mapping[str, Any]
     if (target := item.target_state) is not None:
         words: dict[str, Any] = {**item.words}
         context = words.pop("context", None)
-        return id, lambda: registry.reach(id, target, context, words)
+        return id, lambda: registry.reach(id, target, context, words, trial=trial)
     document = None if item.document is None else registry.document(item.document)
-    return id, lambda: registry.carry_out(id, item.words, action=item.action, document=document)
+    return id, lambda: registry.carry_out(id, item.words, trial=trial, action=item.action, document=document)
 
 
 def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:

@@ -25,6 +25,7 @@ class AliasWords(TypedDict, total=False):
     comment: str | None
     context: Mapping[str, Any] | None
     correlation_id: str | None
+    dry_run: bool
 
 
 class NamesPart(Part[M]):
@@ -83,7 +84,9 @@ class NamesPart(Part[M]):
             InvalidArgument: when it is no alias, or is `latest`.
         """
         command = self._registry.command(name, words)
-        return self._registry.names.set_alias(check_alias(alias), version, command)
+        return self._registry.names.set_alias(
+            check_alias(alias), version, command, dry_run=words.get("dry_run", False)
+        )
 
     @call
     def remove_alias(self, name: str, alias: str, **words: Unpack[AliasWords]) -> None:
@@ -94,4 +97,4 @@ class NamesPart(Part[M]):
             InvalidArgument: as `set_alias`.
         """
         command = self._registry.command(name, words)
-        self._registry.names.remove_alias(check_alias(alias), command)
+        self._registry.names.remove_alias(check_alias(alias), command, dry_run=words.get("dry_run", False))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from registration.pipeline.evidence import EvidencePart
     from registration.pipeline.feed import FeedPart
     from registration.pipeline.find import FindPart
+    from registration.pipeline.importing import Imported, Offer
     from registration.pipeline.many import CreateItem, Results, TransitionItem
     from registration.pipeline.names import NamesPart
     from registration.pipeline.part import Direct
@@ -402,22 +403,28 @@ class RegistrationPipeline:
         """
         return self._registry.carry_out(manifest_id, words, action="untag", tags=_checked(tags))
 
-    def create_many(self, items: Iterable[C], *, workers: int = 8) -> Results[C, TransitionResult]:
+    def create_many(
+        self, items: Iterable[C], *, workers: int = 8, dry_run: bool = False
+    ) -> Results[C, TransitionResult]:
         """Make many manifests, their syncs overlapped; gives one result for each item, in order.
 
         items: `CreateItem`s, or mappings with their members; taken in this thread, a window at a time, so they may have no
         end. workers: how many threads carry them out, 1 to 64. An item that fails is told with its error, and stops no
-        other; see `registration.pipeline.many.Results` for interrupts and for leaving early.
+        other; see `registration.pipeline.many.Results` for interrupts and for leaving early. dry_run: only decide them, each on
+        what those before it would have come to, and write nothing.
 
         Raises:
             InvalidArgument: when `workers` is invalid.
         """
         from registration.pipeline.many import carry_out, creation  # noqa: PLC0415  # most programs write one by one
 
+        trial = self._registry.trial() if dry_run else None
         self._registry.check_open()
-        return carry_out(items, partial(creation, self._registry), workers=workers)
+        return carry_out(items, partial(creation, self._registry, trial), workers=workers)
 
-    def transition_many(self, items: Iterable[S], *, workers: int = 8) -> Results[S, TransitionResult]:
+    def transition_many(
+        self, items: Iterable[S], *, workers: int = 8, dry_run: bool = False
+    ) -> Results[S, TransitionResult]:
         """Take many steps, as `create_many` makes many manifests; those of one manifest in the order given.
 
         items: `TransitionItem`s, or mappings with their members.
@@ -427,8 +434,26 @@ class RegistrationPipeline:
         """
         from registration.pipeline.many import carry_out, transition  # noqa: PLC0415  # as above
 
+        trial = self._registry.trial() if dry_run else None
         self._registry.check_open()
-        return carry_out(items, partial(transition, self._registry), workers=workers)
+        return carry_out(items, partial(transition, self._registry, trial), workers=workers)
+
+    def import_many(
+        self, offers: Iterable[Offer], *, submit: bool = False, workers: int = 8, dry_run: bool = False
+    ) -> Results[Offer, Imported]:
+        """Make a manifest of each document that is offered, once, however often it is begun; see `registration.pipeline.importing`.
+
+        submit: hand it in for review as well, where its source doesn't say. workers, dry_run: as for `create_many`.
+
+        Raises:
+            InvalidArgument: when `workers` is invalid, or the lifecycle has no `create`, or no `submit_for_review` that is needed.
+        """
+        from registration.pipeline.importing import Importer  # noqa: PLC0415  # as above
+        from registration.pipeline.many import carry_out  # noqa: PLC0415  # as above
+
+        self._registry.check_open()
+        importer = Importer(self._registry, submit=submit, trial=self._registry.trial() if dry_run else None)
+        return carry_out(offers, importer.prepare, workers=workers)
 
     # -- states and logs -----------------------------------------------------------------------------------
 
@@ -518,9 +543,7 @@ class RegistrationPipeline:
             NotFound: when there is no such manifest, and the action doesn't create one.
             InvalidArgument: when the lifecycle has no such action.
         """
-        from registration.pipeline.explaining import explained  # noqa: PLC0415  # for this call alone
-
-        return explained(self._registry, manifest_id, action, words, document)
+        return self._registry.explained(manifest_id, action, words, document)
 
     # -- handlers ------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from registration.core.interpreter import steps
 from registration.errors import Next, RegistrationError
-from registration.pipeline.explaining import explained
 from registration.pipeline.find import FindPart
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def _waiting(registry: OpenRegistry, summary: Summary, name: str, claim: Lease |
             ),
             _by(one.next, None if name == registry.actor else name),
         )
-        for one in explained(registry, summary.manifest_id, None, {"actor": name})
+        for one in registry.explained_from(registry.as_of_now(state), None, {"actor": name})
         if _could(one) and _concerns(registry, state, one, name)
     )
     if not choices:

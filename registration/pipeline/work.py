@@ -17,8 +17,11 @@ still come through. Pin the version, the digest or the head for that.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from registration.engine.leases.record import LeaseRecord, broken, granted, not_held, renewed
+from registration.engine.trial import Trial
 from registration.errors import InvalidArgument, LeaseLost, NotFound
 from registration.pipeline.part import M, Part, call, iterate
 from registration.storage.layout import MANIFESTS, lease_key
@@ -61,8 +64,17 @@ class WorkPart(Part[M]):
         return self.leases.list(MANIFESTS)
 
     @call
-    def claim(self, manifest_id: str, *, for_s: float = CLAIM_S, actor: str | None = None) -> Lease:
+    def claim(
+        self,
+        manifest_id: str,
+        *,
+        for_s: float = CLAIM_S,
+        actor: str | None = None,
+        dry_run: bool = False,
+    ) -> Lease:
         """Keep all others from acting on a manifest for `for_s` seconds. Calling it again extends the claim.
+
+        dry_run: only decide it; what is given then has the number 0 and no token, since none was given out.
 
         Raises:
             LeaseHeld: when somebody else has it.
@@ -71,6 +83,8 @@ class WorkPart(Part[M]):
         state = self._registry.state(manifest_id)
         who = self._named(actor)
         held = self._registry.lease_on(manifest_id)
+        if dry_run:
+            return self._would_claim(lease_key(manifest_id), who, held, for_s)
         if held is not None and held.holder == who:
             with suppress(LeaseLost):  # it ended at this very moment
                 return self.leases.renew(held, ttl_s=for_s)
@@ -78,8 +92,8 @@ class WorkPart(Part[M]):
         return self.leases.acquire(lease_key(manifest_id), holder=who, ttl_s=for_s, above=seen)
 
     @call
-    def release(self, manifest_id: str, *, actor: str | None = None) -> bool:
-        """End one's own claim. Whether there was one.
+    def release(self, manifest_id: str, *, actor: str | None = None, dry_run: bool = False) -> bool:
+        """End one's own claim. Whether there was one. dry_run: only decide it.
 
         Raises:
             LeaseHeld: when it is somebody else's.
@@ -92,11 +106,13 @@ class WorkPart(Part[M]):
             return False
         if held.holder != who:
             raise held.refusal()
-        return self.leases.release(held)
+        return dry_run or self.leases.release(held)
 
     @call
-    def break_claim(self, manifest_id: str, *, reason: str, actor: str | None = None) -> Lease:
-        """End somebody's claim, and record that in the manifest's log; gives what it was.
+    def break_claim(
+        self, manifest_id: str, *, reason: str, actor: str | None = None, dry_run: bool = False
+    ) -> Lease:
+        """End somebody's claim, and record that in the manifest's log; gives what it was. dry_run: only decide it.
 
         The event comes first: killed in between, the log has it, and doing it again ends the claim. Whoever had it writes no
         more under its number.
@@ -104,22 +120,26 @@ class WorkPart(Part[M]):
         Raises:
             NotFound: when nobody has claimed it, or there is no such manifest.
         """
-        from registration.engine.leases.record import not_held  # noqa: PLC0415  # for this call alone
+        return self._break_claim(manifest_id, reason, actor, dry_run=dry_run)
 
+    @call
+    def break_lease(self, key: str, *, reason: str, actor: str | None = None, dry_run: bool = False) -> Lease:
+        """End somebody's lease on any key; for a claim on a manifest (``manifests/ID``), as `break_claim`.
+
+        Raises:
+            NotFound: when nobody has it.
+        """
+        area, _, id = key.partition("/")
+        if area == MANIFESTS:
+            return self._break_claim(id, reason, actor, dry_run=dry_run)
         who = self._named(actor)
-        self._registry.state(manifest_id)
-        key = lease_key(manifest_id)
-        held = self._registry.lease_on(manifest_id)
-        if held is None:
-            raise not_held(key)
-        if not reason.strip():
-            raise InvalidArgument(
-                f"Breaking {held.holder}'s lock on {manifest_id!r} requires a reason.",
-                "Give one: the holder will want to know.",
-            )
-        self._registry.engine.record_broken_claim(manifest_id, held, actor=who, reason=reason.strip())
-        with suppress(NotFound):  # it has ended meanwhile
-            self.leases.break_lease(key, by=who, reason=reason, number=held.number)
+        if not dry_run:
+            return self.leases.break_lease(key, by=who, reason=reason)
+        held = self.leases.find(key)
+        broken(
+            LeaseRecord(key, lease=held), by=who, reason=reason, number=None, now_ns=self._registry.clock()
+        )
+        assert held is not None  # refused otherwise
         return held
 
     @call
@@ -132,6 +152,38 @@ class WorkPart(Part[M]):
         from registration.pipeline.waiting import waiting_for  # noqa: PLC0415  # for this call alone
 
         return waiting_for(self._registry, name, state=state, limit=limit)
+
+    def _break_claim(self, manifest_id: str, reason: str, actor: str | None, *, dry_run: bool) -> Lease:
+        who = self._named(actor)
+        self._registry.state(manifest_id)
+        key = lease_key(manifest_id)
+        held = self._registry.lease_on(manifest_id)
+        if held is None:
+            raise not_held(key)
+        if not reason.strip():
+            raise InvalidArgument(
+                f"Breaking {held.holder}'s lock on {manifest_id!r} requires a reason.",
+                "Give one: the holder will want to know.",
+            )
+        trial = Trial(self._registry.store) if dry_run else None
+        self._registry.engine.record_broken_claim(
+            manifest_id, held, actor=who, reason=reason.strip(), trial=trial
+        )
+        if not dry_run:
+            with suppress(NotFound):  # it has ended meanwhile
+                self.leases.break_lease(key, by=who, reason=reason, number=held.number)
+        return held
+
+    def _would_claim(self, key: str, who: str, held: Lease | None, for_s: float) -> Lease:
+        """The claim that somebody would get. Raises: as `claim`."""
+        now_ns = self._registry.clock()
+        if held is not None and held.holder == who:
+            found = renewed(LeaseRecord(key, held.number, held), held, now_ns=now_ns, ttl_s=for_s)
+        else:
+            record = LeaseRecord(key, lease=held)
+            found = granted(record, holder=who, host="", token="", now_ns=now_ns, ttl_s=for_s, above=0)
+        assert found.lease is not None
+        return replace(found.lease, number=0, token="")
 
     def _named(self, actor: str | None) -> str:
         who = actor if actor is not None else self._registry.actor

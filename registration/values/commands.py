@@ -34,12 +34,14 @@ class Basics(TypedDict, total=False):
     actor: by default the pipeline's `actor`. comment: a remark to store with the event. idempotency_key: the
     same key with the same request returns the first result again and writes nothing; a manifest remembers its 64 latest keys.
     correlation_id: groups the events of one request; by default the id of the event.
+    dry_run: decide, but write nothing; the result says what would be recorded, and `TransitionResult.dry_run` that it was not.
     """
 
     actor: str | None
     comment: str | None
     idempotency_key: str | None
     correlation_id: str | None
+    dry_run: bool
 
 
 class Pins(TypedDict, total=False):
@@ -122,7 +124,7 @@ class Command:
 
 
 def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
-    """The command with the arguments `words`. rest: members of the `Command` that are not arguments, such as its action.
+    """The command with the arguments `words`, without `dry_run`. rest: members of the `Command` that are not arguments, such as its action.
 
     Nothing is converted: a number is not accepted as text, nor text as a number.
 

@@ -680,7 +680,7 @@ def test_an_alias_that_others_move_meanwhile_is_decided_again(pipeline):
     engine = names.logs.engine
     whole, calls = engine.execute, []
 
-    def overtaken(command):
+    def overtaken(command, *_):
         calls.append(command)
         if len(calls) < 3:
             raise VersionConflict(command.stream, 1)
@@ -690,7 +690,7 @@ def test_an_alias_that_others_move_meanwhile_is_decided_again(pipeline):
     names.logs._sleep = lambda _wait_s: None
     assert pipeline.names.set_alias("weather", "stable", "1.0.0").version == "1.0.0"
     assert len(calls) == 3
-    engine.execute = lambda command: overtaken(calls.clear() or command)
+    engine.execute = lambda command, *_: overtaken(calls.clear() or command)
 
     with pytest.raises(VersionConflict):
         pipeline.names.set_alias("weather", "other", "1.0.0")

@@ -251,7 +251,7 @@ def test_large_documents_are_refused_and_long_lines_read_over(root, tmp_path):
             {"name": "longer", "t": "x" * (WORDS_BYTES_MAX * 3)}, {"name": "last"},
         )  # fmt: skip
         put(tmp_path / "long.json", long)
-        importer = Importer(pipeline)
+        importer = Importer(pipeline._registry)
 
         def told(place):
             found = open_source(str(place), stdin=io.BytesIO, document_bytes_max=pipeline.document_bytes_max)
@@ -415,11 +415,11 @@ def test_a_lifecycle_without_these_steps_is_refused(tmp_path, folder):
 
     with RegistrationPipeline(tmp_path / "notes", lifecycle=lifecycle) as pipeline:
         with pytest.raises(InvalidArgument, match="has no `submit_for_review` from OPEN"):
-            Importer(pipeline, submit=True)
+            Importer(pipeline._registry, submit=True)
         offer = Offer(source="x", document=check_document(CARD), submit=True)
         with pytest.raises(InvalidArgument, match="has no `submit_for_review`"):
-            Importer(pipeline).prepare(offer)
-        id, work = Importer(pipeline).prepare(Offer(source="x", document=check_document(CARD)))
+            Importer(pipeline._registry).prepare(offer)
+        id, work = Importer(pipeline._registry).prepare(Offer(source="x", document=check_document(CARD)))
 
         assert (id, work().state.state) == ("card@1", "OPEN")
 
@@ -543,7 +543,7 @@ def test_an_import_holds_a_window_of_documents(root):
 
     with RegistrationPipeline(root) as pipeline:
         found = open_source("-", stdin=Endless, document_bytes_max=1 << 20)
-        with carry_out(found.offers, Importer(pipeline).prepare, workers=2) as results:
+        with carry_out(found.offers, Importer(pipeline._registry).prepare, workers=2) as results:
             for _ in range(50):
                 assert next(results).result.outcome == "created"
 

@@ -569,8 +569,9 @@ def test_a_registry_is_made_where_it_is_missing(root, open_pipeline):
 
 def test_a_registry_is_not_made_where_that_is_not_wanted(root):
     """With `create=False`, a missing registry is `NotFound`, and the directory stays missing."""
-    with pytest.raises(NotFound, match="There is no registry at"):
+    with pytest.raises(NotFound, match="There is no registry at") as caught:
         RegistrationPipeline(root, create=False)
+    assert caught.value.next[0].operation == "init"
 
     assert not root.exists()
 

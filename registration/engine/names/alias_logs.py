@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.engine.engine import Engine, Random
 from registration.engine.names.answers import AliasedVersion, aliased_versions
+from registration.engine.trial import Trial
 from registration.errors import VersionConflict
 from registration.storage import layout
 from registration.values.times import Clock, RetryPolicy, system_clock
@@ -64,12 +65,16 @@ class AliasLogs:
         return aliased_versions(self.store.load(name))
 
     def change(
-        self, command: Command, wanted: Callable[[dict[str, AliasedVersion]], dict[str, Any] | None]
+        self,
+        command: Command,
+        wanted: Callable[[dict[str, AliasedVersion]], dict[str, Any] | None],
+        *,
+        dry_run: bool = False,
     ) -> None:
         """Record what `wanted` makes of the aliases as they stand, and ask it again where others were faster.
 
         command: of which name, by whom, and why. wanted: gives what the event says: `alias`, and `target` where it is moved;
-        None where nothing is to be recorded.
+        None where nothing is to be recorded. dry_run: decide it, and write nothing.
 
         Raises:
             VersionConflict: when others were faster at every attempt.
@@ -83,7 +88,10 @@ class AliasLogs:
             doing = "move" if "target" in members else "remove"
             version = state.version if state is not None else 0
             try:
-                self.engine.execute(replace(command, action=doing, members=members, expected_version=version))
+                self.engine.execute(
+                    replace(command, action=doing, members=members, expected_version=version),
+                    Trial(self.store) if dry_run else None,
+                )
             except VersionConflict:
                 wait_s = next(waits, None)
                 if wait_s is None:

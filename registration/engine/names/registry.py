@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from registration.core.definition import Definition
     from registration.engine.names.alias_logs import AliasLogs
+    from registration.engine.trial import Trial
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Key
     from registration.values.events import Event, Position, StateSnapshot
@@ -98,6 +99,13 @@ class Names:
         for event in events:
             self._follow(event)
 
+    def check_free(self, stream: str, events: Sequence[Event], trial: Trial) -> None:
+        """See `Reservations.check_free`."""
+        reservations = NameReservations(trial)
+        for event in events:
+            if (full := event.data.get("claimed")) is not None:
+                reservations.check_free(full, stream, trial.would_hold(full))
+
     def _follow(self, event: Event) -> None:
         """Remove the reservation that an event let go of, and move `latest`."""
         for word in ("released", "claimed"):
@@ -118,10 +126,11 @@ class Names:
 
     # -- questions -------------------------------------------------------------------------------------------
 
-    def resolve(self, text: str) -> Resolution:
+    def resolve(self, text: str, *, mending: bool = True) -> Resolution:
         """The manifest that a name stands for: ``NAME@VERSION``, ``NAME@ALIAS``, or ``NAME`` for its latest version.
 
         Costs the same among however many manifests; for ``NAME`` and ``NAME@latest``, the versions of that name are listed.
+        mending: finish what a crash left of that name, where it can be.
 
         Raises:
             NotFound: when nobody holds it; what was probably meant is suggested.
@@ -130,14 +139,15 @@ class Names:
         """
         asked = check_name(text)
         if asked.version is None or asked.version == LATEST:
-            return self._resolved_latest(asked.name)
+            return self._resolved_latest(asked.name, mending=mending)
         if is_alias(asked.version):
             target = self.aliases(asked.name).get(asked.version)
             if target is not None:
                 return self._resolved_alias(asked, target)
         held = self.reservations.holder(text)
         if held is None:
-            self._tidy(text)
+            if mending:
+                self._tidy(text)
             raise self._unknown(asked)
         return resolution_of(held)
 
@@ -175,10 +185,13 @@ class Names:
 
     # -- moving aliases --------------------------------------------------------------------------------------
 
-    def set_alias(self, alias: str, version: str, command: Command) -> AliasedVersion:
+    def set_alias(
+        self, alias: str, version: str, command: Command, *, dry_run: bool = False
+    ) -> AliasedVersion:
         """Have an alias point at a version that is held now. Where it does so already, nothing is written.
 
         version: or another alias, for the version that it points at. command: the name, who does it, and why.
+        dry_run: decide it, and write nothing.
 
         Raises:
             NotFound: when nobody holds that version.
@@ -201,15 +214,15 @@ class Names:
 
         def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any] | None:
             nonlocal target
-            target = aliased_version(self.resolve(full))
+            target = aliased_version(self.resolve(full, mending=not dry_run))
             return _move(alias, target) if pointing.get(alias) != target else None
 
-        self.logs.change(command, wanted)
+        self.logs.change(command, wanted, dry_run=dry_run)
         assert target is not None
         return target
 
-    def remove_alias(self, alias: str, command: Command) -> None:
-        """Take an alias away. command: as `set_alias`.
+    def remove_alias(self, alias: str, command: Command, *, dry_run: bool = False) -> None:
+        """Take an alias away. command, dry_run: as `set_alias`.
 
         Raises:
             NotFound: when the name has no such alias.
@@ -229,7 +242,7 @@ class Names:
                 )
             return {"alias": alias}
 
-        self.logs.change(command, wanted)
+        self.logs.change(command, wanted, dry_run=dry_run)
 
     def move_latest(self, name: str, *, cause: Event | None = None, dry_run: bool = False) -> bool:
         """Have `latest` point at the best of the versions that are held now; gone where there is none.
@@ -308,12 +321,13 @@ class Names:
                 return max(held, key=lambda state: (state.facts["named"]["time"], state.name))
         return None
 
-    def _resolved_latest(self, name: str) -> Resolution:
+    def _resolved_latest(self, name: str, *, mending: bool) -> Resolution:
         best = self._best(name)
         found = None if best is None else resolution_of(best, alias=LATEST)
         # The answer is known; the alias is set right where it can be.
         with suppress(StoreError, LockTimeout, VersionConflict):
-            self.catch_up(name)
+            if mending:
+                self.catch_up(name)
         if found is None:
             raise self._unknown(Name(name, None))
         return found

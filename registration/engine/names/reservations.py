@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -35,8 +35,7 @@ from registration.values.ids import id_of, name_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from registration.storage.ledger import Ledger
-    from registration.storage.ports import Cell, Key
+    from registration.storage.ports import Cell, Key, Records
     from registration.values.events import Position, StateSnapshot
 
 FORMAT = 1
@@ -81,10 +80,24 @@ def decode_reservation(raw: bytes, full: str) -> Reservation | None:
         return None
 
 
+class Logs(Protocol):
+    """What reservations are checked against: the logs of a registry, as they are or as they would be."""
+
+    @property
+    def records(self) -> Records:
+        """The records of the registry."""
+
+    def load(self, stream: str) -> StateSnapshot | None:
+        """The state of a manifest; None where there is none."""
+
+    def streams(self) -> Iterator[str]:
+        """The ids of all manifests."""
+
+
 class NameReservations:
     """The reservations of one registry. Safe to share between threads."""
 
-    def __init__(self, store: Ledger) -> None:
+    def __init__(self, store: Logs) -> None:
         self._store = store
         self._records = store.records
 
@@ -112,6 +125,17 @@ class NameReservations:
             CorruptLog, LockTimeout, StoreError: as `registration.storage.ledger.Ledger.load`.
         """
         return self._behind(self._records.read(layout.name_record(full)), full)
+
+    def check_free(self, full: str, stream: str, expected: str | None = None) -> None:
+        """Refuse what `reserved` would refuse, and write nothing. expected: the manifest that would hold the name by then.
+
+        Raises: as `reserved`.
+        """
+        held = self._holding(expected, full) if expected is not None else self.holder(full)
+        if held is None and stream != full:
+            held = self._holding(full, full)
+        if held is not None and held.stream != stream:
+            raise _taken(full, held, stream)
 
     @contextmanager
     def reserved(self, full: str, stream: str, after: Position, time: str) -> Iterator[tuple[Key, bytes]]:

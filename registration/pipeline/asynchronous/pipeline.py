@@ -17,7 +17,7 @@ from registration.pipeline.asynchronous.threads import Threaded, awaited, iterat
 from registration.pipeline.evidence import EvidencePart
 from registration.pipeline.feed import FeedPart
 from registration.pipeline.find import FindPart
-from registration.pipeline.many import ItemResult, Results, mention
+from registration.pipeline.many import ItemResult, R, Results, T, mention
 from registration.pipeline.names import NamesPart
 from registration.pipeline.pipeline import C, RegistrationPipeline, S
 from registration.pipeline.upkeep import UpkeepPart
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.engine.publisher import Handler
     from registration.onboarding.sessions.sessions import Sessions
+    from registration.pipeline.importing import Imported, Offer
     from registration.pipeline.part import Awaited
     from registration.storage.ledger import Ledger
     from registration.values.times import RetryPolicy
@@ -162,16 +163,24 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     untag = awaited(RegistrationPipeline.untag)
 
     def create_many(
-        self, items: Iterable[C], *, workers: int = 8
+        self, items: Iterable[C], *, workers: int = 8, dry_run: bool = False
     ) -> AsyncGenerator[ItemResult[C, TransitionResult], None]:
         """See `RegistrationPipeline.create_many`. The items are taken in a thread; the workers are besides `threads`."""
-        return self._many(lambda pipeline: pipeline.create_many(items, workers=workers))
+        return self._many(lambda pipeline: pipeline.create_many(items, workers=workers, dry_run=dry_run))
 
     def transition_many(
-        self, items: Iterable[S], *, workers: int = 8
+        self, items: Iterable[S], *, workers: int = 8, dry_run: bool = False
     ) -> AsyncGenerator[ItemResult[S, TransitionResult], None]:
         """See `RegistrationPipeline.transition_many`, and `create_many`."""
-        return self._many(lambda pipeline: pipeline.transition_many(items, workers=workers))
+        return self._many(lambda pipeline: pipeline.transition_many(items, workers=workers, dry_run=dry_run))
+
+    def import_many(
+        self, offers: Iterable[Offer], *, submit: bool = False, workers: int = 8, dry_run: bool = False
+    ) -> AsyncGenerator[ItemResult[Offer, Imported], None]:
+        """See `RegistrationPipeline.import_many`, and `create_many`."""
+        return self._many(
+            lambda pipeline: pipeline.import_many(offers, submit=submit, workers=workers, dry_run=dry_run)
+        )
 
     # -- states and logs -----------------------------------------------------------------------------------
 
@@ -257,12 +266,12 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         return self._limiter
 
     async def _many(
-        self, begin: Callable[[RegistrationPipeline], Results[Any, TransitionResult]]
-    ) -> AsyncGenerator[ItemResult[Any, TransitionResult], None]:
+        self, begin: Callable[[RegistrationPipeline], Results[T, R]]
+    ) -> AsyncGenerator[ItemResult[T, R], None]:
         """Results one by one; left early, what was begun is waited for, and what nobody took is mentioned."""
         pipeline = await self._opened()
         results = begin(pipeline)
-        pulled: list[ItemResult[Any, TransitionResult]] = []
+        pulled: list[ItemResult[T, R]] = []
         try:
             while True:
                 failure: list[Exception] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from registration.pipeline.wire.marks import dry
+
 if TYPE_CHECKING:
     from registration.values.leases import EndedLease, Lease
 
@@ -25,19 +27,19 @@ def lease_or_none(one: Lease | None) -> dict[str, Any] | None:
     return None if one is None else lease(one)
 
 
-def claim(id: str, one: Lease) -> dict[str, Any]:
+def claim(id: str, one: Lease, *, dry_run: bool = False) -> dict[str, Any]:
     """The lock on a manifest."""
-    return {"manifest_id": id, **lease(one)}
+    return {"manifest_id": id, **lease(one), **dry(dry_run)}
 
 
-def released(id: str, *, was_claimed: bool) -> dict[str, Any]:
+def released(id: str, *, was_claimed: bool, dry_run: bool = False) -> dict[str, Any]:
     """A manifest that is free, and whether it was claimed before."""
-    return {"manifest_id": id, "released": was_claimed}
+    return {"manifest_id": id, "released": was_claimed, **dry(dry_run)}
 
 
-def broken(one: Lease) -> dict[str, Any]:
+def broken(one: Lease, *, dry_run: bool = False) -> dict[str, Any]:
     """A lock that was broken, as it was."""
-    return {**lease(one), "broken": True}
+    return {**lease(one), "broken": True, **dry(dry_run)}
 
 
 def ended_lease(one: EndedLease) -> dict[str, Any]:

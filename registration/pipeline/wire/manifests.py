@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.pipeline.wire.locks import lease_or_none
+from registration.pipeline.wire.marks import dry
 from registration.pipeline.wire.reasons import problem
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from registration.values.leases import Lease
 
 
-def registry(root: str, registry_id: str, definition: Definition, *, made: bool) -> dict[str, Any]:
-    """A registry. made: whether it was made just now."""
-    return {"root": root, "registry_id": registry_id, "made": made, "lifecycle": dict(definition.identity)}
+def registry(
+    root: str, registry_id: str | None, definition: Definition, *, made: bool, dry_run: bool = False
+) -> dict[str, Any]:
+    """A registry. made: whether it was made just now, or would be, without an id yet."""
+    lifecycle = dict(definition.identity)
+    return {"root": root, "registry_id": registry_id, "made": made, "lifecycle": lifecycle, **dry(dry_run)}
 
 
 def state(snapshot: StateSnapshot) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def transition(result: TransitionResult) -> dict[str, Any]:
         "event_id": event.id,
         "attempts": result.attempts,
         "replayed": result.replayed,
+        **dry(result.dry_run),
     }
 
 

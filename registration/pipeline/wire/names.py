@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from registration.pipeline.wire.marks import dry
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,11 +54,13 @@ def alias(name: str, word: str, target: AliasedVersion) -> dict[str, Any]:
     }
 
 
-def alias_set(name: str, word: str, target: AliasedVersion, *, moved: bool) -> dict[str, Any]:
+def alias_set(
+    name: str, word: str, target: AliasedVersion, *, moved: bool, dry_run: bool = False
+) -> dict[str, Any]:
     """What an alias points at now, and whether it did not before."""
-    return {**alias(name, word, target), "moved": moved}
+    return {**alias(name, word, target), "moved": moved, **dry(dry_run)}
 
 
-def alias_removed(name: str, word: str) -> dict[str, Any]:
+def alias_removed(name: str, word: str, *, dry_run: bool = False) -> dict[str, Any]:
     """An alias that there is no more."""
-    return {"name": name, "alias": word, "removed": True}
+    return {"name": name, "alias": word, "removed": True, **dry(dry_run)}
