@@ -197,9 +197,9 @@ _HOME_OF = {
     "FeedEntry": "registration.storage.reports",
     "Command": "registration.values.commands",
     "Event": "registration.values.events",
+    "StateSnapshot": "registration.values.events",
     "Lease": "registration.values.leases",
     "RetryPolicy": "registration.values.times",
-    "StateSnapshot": "registration.values.events",
 }
 """Where each public name lives; a test holds this against the imports above, which the type checker reads."""
 

@@ -1,4 +1,4 @@
-"""What programs import: one registry, with everything that can be done to it and asked of it.
+"""The public API: one registry, with all its operations and queries.
 
 `RegistrationPipeline` has the commands and the states; the rest is on its parts (`pipeline.names`, `pipeline.work`, `pipeline.feed`,
 `pipeline.find`, `pipeline.evidence`, `pipeline.upkeep`, `pipeline.sessions`), each a small object over one `OpenRegistry`. Names are

@@ -1,6 +1,6 @@
-"""How the feed of a registry comes to the logs of its other areas: aliases, guided sessions, deployments.
+"""The feed's access to the logs of other areas: aliases, guided sessions, deployments.
 
-Whoever follows a registry may never have touched one of them, so each is opened when the feed first tells of it.
+A follower may never have used one of them, so each is opened when the feed first mentions it.
 """
 
 from __future__ import annotations

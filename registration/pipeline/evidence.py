@@ -1,4 +1,4 @@
-"""`pipeline.evidence`: what the log of a manifest can be asked, and what it proves."""
+"""`pipeline.evidence`: past states, differences and proofs from the log of a manifest."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class EvidencePart(Part[M]):
-    """The past of each manifest: its states, who changed what, under which rules, and whether every byte is as written."""
+    """The past of each manifest: its states, the author and rules of each change, and verification of every byte."""
 
     @call
     def at(self, manifest_id: str, *, version: int | None = None, time: str | None = None) -> StateSnapshot:
-        """The state as it was after that version, or at that time; exactly one of them is given.
+        """A past state, by version or by time; exactly one of them must be given.
 
         time: RFC 3339, such as ``2026-11-21T09:30:00Z``; see `registration.evidence.timetravel.at_time`.
 
         Raises:
             NotFound: when there was no such manifest then.
-            InvalidArgument: when there is no such version, or the time is none.
+            InvalidArgument: when there is no such version, or the time is invalid.
         """
         from registration.evidence.timetravel import state_at  # noqa: PLC0415  # for this call alone
 
@@ -37,9 +37,9 @@ class EvidencePart(Part[M]):
 
     @call
     def diff(self, manifest_id: str, a: int | None = None, b: int | None = None) -> Difference:
-        """What changed in the document from version `a` to version `b` (now, where it is not given).
+        """The changes of the document from version `a` to version `b` (default: now).
 
-        Without either: by the last change of the document.
+        Without either: the last change of the document.
 
         Raises:
             InvalidArgument: when there is no such version.
@@ -50,11 +50,11 @@ class EvidencePart(Part[M]):
 
     @call
     def blame(self, manifest_id: str, pointer: str | None = None) -> tuple[Blame, ...]:
-        """Which event set what stands at a JSON Pointer; without one, for every leaf of the document.
+        """The event that set the value at a JSON Pointer; without one, for every leaf of the document.
 
         Raises:
-            NotFound: when nothing ever stood there.
-            InvalidArgument: when it is no JSON Pointer.
+            NotFound: when there never was a value.
+            InvalidArgument: when it is not a JSON Pointer.
         """
         from registration.evidence.differences import blame  # noqa: PLC0415  # as above
 
@@ -62,7 +62,7 @@ class EvidencePart(Part[M]):
 
     @call
     def receipt(self, manifest_id: str) -> dict[str, Any]:
-        """The evidence for what a manifest is now, as one JSON document; see `registration.evidence.receipts`.
+        """The evidence for a manifest's current state, as one JSON document; see `registration.evidence.receipts`.
 
         Raises:
             Rejected: when the current document has no approval.
@@ -74,10 +74,10 @@ class EvidencePart(Part[M]):
 
     @call
     def check_receipt(self, receipt: Mapping[str, Any]) -> ReceiptCheck:
-        """Check a receipt against the log of the manifest that it names, from the first byte.
+        """Verify a receipt against the log of its manifest, from the first byte.
 
         Raises:
-            ReceiptMismatch: naming everything in it that the log doesn't say.
+            ReceiptMismatch: naming every difference from the log.
             NotFound: when this registry has no such manifest.
         """
         from registration.evidence.receipts import RECEIPT_BYTES_MAX, check_receipt, form_problems, mismatch  # noqa: PLC0415  # as above
@@ -95,29 +95,29 @@ class EvidencePart(Part[M]):
 
     @call
     def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:
-        """Check a manifest's files from the first byte, and the reservation of the name that it holds, changing nothing.
+        """Verify a manifest's files from the first byte, and the reservation of its name. Changes nothing.
 
         quick: only the snapshot, and the size of the log.
 
         Raises:
-            NotFound: when there is nothing under that id.
-            LockTimeout: when a writer was waited for in vain.
+            NotFound: when there are no files for that id.
+            LockTimeout: when waiting for a writer timed out.
         """
         return verified(self._registry, manifest_id, quick=quick)
 
     @call
     def rule(self, kind: Literal["lifecycles", "policies", "schemas"], digest: str) -> Any:
-        """What an event names by digest, as JSON values: it is kept for as long as the registry lasts.
+        """A rule that an event names by digest, as JSON values. It is stored as long as the registry exists.
 
         Raises:
-            NotFound: when the registry keeps nothing under that digest.
-            CorruptRegistry: when it is not what was kept.
+            NotFound: when there is no rule with that digest.
+            CorruptRegistry: when its file is corrupt.
         """
         return self._registry.store.kept(kind, digest)
 
     @iterate
     def replay_policy(self, policy: Policy, manifest_id: str | None = None) -> Iterator[Decision]:
-        """Every decision of one log, or of all, as it would fall out under a proposed policy; see `Decision.differs`.
+        """Every decision of one log, or of all, under a proposed policy; see `Decision.differs`.
 
         Raises (while iterating): as `RegistrationPipeline.history`.
         """
@@ -133,10 +133,10 @@ class EvidencePart(Part[M]):
 
     @call
     def read_policy(self, path: str) -> Policy:
-        """A policy from a file that is not in force, for `replay_policy`; its schemas stand beside it.
+        """A policy from a file that is not in force, for `replay_policy`, with its schemas in the same directory.
 
         Raises:
-            InvalidPolicy: when the policy is invalid; every problem is named.
+            InvalidPolicy: when the policy is invalid; every problem is listed.
             StoreError: when it can't be read.
         """
         from registration.engine.policy_in_force import read_policy  # noqa: PLC0415  # as above

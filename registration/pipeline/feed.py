@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FeedPart(Part[M]):
-    """Every commit as it comes: read, followed, waited for, consumed under a name, handed to hooks."""
+    """The feed of commits: reading, following, waiting, named consumers, hooks."""
 
     @iterate
     def read(self, after: str | None = None, *, limit: int | None = None) -> Iterator[FeedEntry]:
@@ -40,9 +40,9 @@ class FeedPart(Part[M]):
 
     @follow
     def follow(self, after: str | None = None, *, stop: threading.Event | None = None) -> Iterator[FeedEntry]:
-        """As `read`, and then whatever is committed, by anybody, as it comes; it ends when `stop` is set.
+        """As `read`, and then every new commit as it happens; ends when `stop` is set.
 
-        Looks every 50 ms, more seldom where little happens; where watchfiles is installed (extra `watch`), it is told.
+        Polls every 50 ms, less often when little happens; with watchfiles (extra `watch`), it is notified.
         """
         from registration.feed.watching import follow  # noqa: PLC0415  # most programs don't wait
 
@@ -121,16 +121,16 @@ class FeedPart(Part[M]):
         *,
         stop: threading.Event | None = None,
     ) -> StateSnapshot:
-        """Wait until a manifest is in a state, and give it as it was then; at once where it is there.
+        """Wait until a manifest is in a state, and return it as it was then; returns at once if it is.
 
-        state: a parent state, such as IN_REVIEW, is there where a child of it is. A state that it only came through while
-        this waited counts. timeout_s: None waits for ever. stop: ends the waiting when it is set.
+        state: a parent state, such as IN_REVIEW, includes its children. A state that the manifest only passed through during
+        the wait counts. timeout_s: None waits forever. stop: ends the wait when it is set.
 
         Raises:
             NotFound: when there is no such manifest.
             InvalidArgument: when there is no such state.
-            Rejected: as soon as the lifecycle has no way there any more.
-            WaitTimeout: when it didn't come there in time, or `stop` was set.
+            Rejected: as soon as the lifecycle has no path there any more.
+            WaitTimeout: when it timed out, or `stop` was set.
         """
         from registration.feed.waiting import wait_for  # noqa: PLC0415  # as above
 

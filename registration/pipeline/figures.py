@@ -1,7 +1,7 @@
-"""Five figures of a disk: what a registry there can be expected to do.
+"""Five figures of a disk: the expected performance of a registry on it.
 
 An append with its sync, a durable write of two files with bare system calls, and a transition are measured in turn, in one loop: what
-else the machine does meets all three. The transitions are those of one manifest, which is then recovered from its 100 events. Eight
+else the machine does affects all three equally. The transitions are those of one manifest, which is then recovered from its 100 events. Eight
 writers revise another one at once. All of it takes some 700 syncs: a second on a local disk.
 """
 
@@ -32,16 +32,16 @@ DOCUMENT: dict[str, Any] = {
     "version": "1.2.0",
     "packages": [{"registryType": "oci", "identifier": f"ghcr.io/acme/weather-{n}:1.2.0"} for n in range(8)],
 }
-"""About 800 bytes: a usual manifest."""
+"""About 800 bytes: a typical manifest."""
 
 
 def figures(directory: str) -> Iterator[Check]:
-    """Measure, in a temporary directory there, which is removed again, whatever interrupts it.
+    """Measure, in a temporary directory there, which is always removed afterwards.
 
     Each is a check that is `ok`, with its numbers in `figures`; times are in milliseconds.
 
     Raises:
-        OSError, RegistrationError: when the disk doesn't do what a registry needs; the checks of the doctor say what.
+        OSError, RegistrationError: when the disk lacks something that a registry needs; the doctor's checks name it.
     """
     scratch = tempfile.mkdtemp(prefix=".registration-doctor-", dir=directory)
     try:
@@ -92,9 +92,9 @@ def _writes(pipeline: RegistrationPipeline, scratch: str) -> Iterator[Check]:
 
 
 def _contention(root: str) -> Check:
-    """How many attempts writes take where eight writers revise one manifest.
+    """The number of attempts that writes take while eight writers revise one manifest.
 
-    Each has opened the registry for itself: those of one pipeline would wait for their turns and never meet.
+    Each opens the registry itself: writers of one pipeline would take turns and never conflict.
     """
 
     def write(writer: int) -> list[int]:
@@ -104,7 +104,7 @@ def _contention(root: str) -> Check:
                 for number in range(WRITES_EACH)
             ]
 
-    # Leaving waits for all threads, also on an interrupt: the directory that they write to is about to go.
+    # Leaving waits for all threads, also on an interrupt: their directory is about to be removed.
     with ThreadPoolExecutor(WRITERS) as pool:
         attempts = Counter(count for counts in pool.map(write, range(WRITERS)) for count in counts)
     writes = sum(attempts.values())
@@ -118,7 +118,7 @@ def _contention(root: str) -> Check:
 
 
 def _recovery(pipeline: RegistrationPipeline) -> Check:
-    """A state from a whole log: each line parsed, its chain checked, and folded."""
+    """The replay of a whole log: each line parsed, its chain verified, and folded."""
     seconds = [_timed(lambda: pipeline.recover_from_events("walked")) for _ in range(RECOVERIES)]
     return _check(f"recovery of {EVENTS} events", seconds, {"events": EVENTS})
 

@@ -1,7 +1,7 @@
 """`pipeline.find`: lists, counts, statistics and queries over a whole registry, from its catalog.
 
-Every answer comes from `catalog.sqlite` where that can be had, caught up before it answers; otherwise from a catalog in memory,
-made of the same feed or logs.
+Every answer comes from `catalog.sqlite`, updated first; if it can't be stored, from a catalog in memory,
+built from the same feed or logs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger("registration")
 
 
 class FindPart(Part[M]):
-    """What can be asked of all manifests at once."""
+    """Queries over all manifests."""
 
     @listing
     def list(
@@ -45,15 +45,15 @@ class FindPart(Part[M]):
         after: str | None = None,
         **filters: Unpack[FilterWords],
     ) -> Listing:
-        """All manifests that everything said holds of, sorted.
+        """The manifests that match all filters, sorted.
 
-        state: a parent state, such as IN_REVIEW, stands for its children. filters: see `registration.catalog.filters.Filters`.
-        sort: ``id``, ``updated``, ``created`` or ``state``, with a hyphen before it the other way round; the same by id.
-        limit: how many, at most. after: the `next_page` of an earlier list with the same filters and sort: it goes on
-        behind the last that was given, whatever was written meanwhile.
+        state: a parent state, such as IN_REVIEW, includes its children. filters: see `registration.catalog.filters.Filters`.
+        sort: ``id``, ``updated``, ``created`` or ``state``, with a leading hyphen to reverse; ties by id.
+        limit: the maximum number. after: the `next_page` of an earlier list with the same filters and sort: continues
+        after the last one, regardless of concurrent writes.
 
-        A manifest that can't be read is given with its `problem`, whatever the filters, besides the limit, and ends
-        nothing: in a list by id in its place, in any other first.
+        An unreadable manifest is included with its `problem`, regardless of filters and limit, and stops
+        nothing: in a list by id in its position, in any other first.
 
         Raises:
             InvalidArgument: when there is no such state, or a filter is invalid.
@@ -77,7 +77,7 @@ class FindPart(Part[M]):
 
     @call
     def count(self, state: str | None = None, **filters: Unpack[FilterWords]) -> int:
-        """How many manifests `list` would give, less those that can't be read."""
+        """The number of manifests that `list` would return, without unreadable ones."""
         from registration.catalog.filters import check_filters  # noqa: PLC0415  # as above
 
         wanted = check_filters(self._registry.store.definition.chart, state=state, **filters)
@@ -85,9 +85,9 @@ class FindPart(Part[M]):
 
     @call
     def stats(self, *, since: str | None = None) -> Statistics:
-        """The registry in numbers: how many are where, since when, how long they stay, and what is done each day.
+        """Statistics: manifests per state, their ages, the times spent in each state, and the actions per day.
 
-        since: from when on to count what was done, as `state_at` takes times. Whatever is counted is exact.
+        since: count actions from this time on, in the form of `state_at`. All numbers are exact.
         """
         self._registry.check_open()
         if since is not None:
@@ -106,14 +106,14 @@ class FindPart(Part[M]):
         rows_max: int = 10_000,
         time_limit_s: float = 10.0,
     ) -> Answer:
-        """Ask the catalog in SQL, reading only; `registration.catalog.schema` has the tables.
+        """Run a read-only SQL query over the catalog; the tables are in `registration.catalog.schema`.
 
-        parameters: for ``?`` in it, or by name for ``:name``. rows_max: rows beyond that are left out, and `Answer.more`
-        says so. time_limit_s: when to end it.
+        parameters: for ``?``, or by name for ``:name``. rows_max: further rows are cut off, and `Answer.more`
+        is set. time_limit_s: the time limit.
 
         Raises:
-            InvalidArgument: when it is no SQL, or asks for what there is not.
-            Rejected: when it would do anything but read, or takes too long.
+            InvalidArgument: when it is invalid SQL, or names an unknown table or column.
+            Rejected: when it would do anything but read, or times out.
         """
         self._registry.check_open()
         return self._ask(
@@ -124,7 +124,7 @@ class FindPart(Part[M]):
 
     @call
     def catalog_status(self) -> Status:
-        """How the catalog stands, changing nothing."""
+        """The status of the catalog; changes nothing."""
         self._registry.check_open()
         return (self._kept() or self._in_memory).status()
 
@@ -132,13 +132,13 @@ class FindPart(Part[M]):
     def refresh_catalog(
         self, *, quick: bool = False, anew: bool = False, step: Callable[[], None] = lambda: None
     ) -> Checked:
-        """Bring the catalog up to date, compare it with every log, and set right what differs.
+        """Update the catalog, compare it with every log, and fix differences.
 
-        quick: compare the heads of the logs, instead of folding them all again. anew: make it from nothing. step: called
+        quick: compare the heads of the logs, instead of folding them all again. anew: rebuild from scratch. step: called
         after each manifest.
 
         Raises:
-            StoreError: when no catalog can be kept there.
+            StoreError: when the catalog can't be stored.
         """
         store, catalog = self._registry.store, self._kept() or self._in_memory
         from registration.catalog.file import Unusable  # noqa: PLC0415  # as above
@@ -152,7 +152,7 @@ class FindPart(Part[M]):
 
     @call
     def catch_up_catalog(self) -> int:
-        """Bring the registry's catalog up to date, so that the next list doesn't have to; how many events that were."""
+        """Update the registry's catalog, so that the next list is fast; returns the number of events."""
         self._registry.check_open()
         catalog = self._kept()
         if catalog is None:
@@ -187,7 +187,7 @@ class FindPart(Part[M]):
                 yield order.sort_key(row), _summary(row)
 
     def _ask(self, question: Callable[[Catalog], T]) -> T:
-        """What the registry's catalog answers, or where that can't be kept, one in memory."""
+        """The answer of the registry's catalog, or, if it can't be stored, of one in memory."""
         catalog = self._kept()
         from registration.catalog.file import Unusable  # noqa: PLC0415  # SQLite: not for who only reads states
 
@@ -202,7 +202,7 @@ class FindPart(Part[M]):
             raise StoreError(f"No catalog can be had: {why}.", "Free memory, and try again.") from None
 
     def _kept(self) -> Catalog | None:
-        """The catalog among the registry's files; None where it isn't kept in plain files."""
+        """The catalog among the registry's files; None for a registry that is not on files."""
         from registration.storage.disk import PosixDisk  # noqa: PLC0415  # a registry in memory needs none
 
         place = self._registry.store.backend.place
@@ -212,7 +212,7 @@ class FindPart(Part[M]):
 
     @cached_property
     def _in_memory(self) -> Catalog:
-        """One that is kept nowhere; made for the first question that needs it, and caught up by the next."""
+        """A catalog in memory; created for the first query that needs it, and updated by later ones."""
         from registration.storage.disk import PosixDisk  # noqa: PLC0415  # as above
 
         place = self._registry.store.backend.place

@@ -1,8 +1,8 @@
 """Import sources: the documents of a directory, of a file, or of lines of JSON, one after the other, in bounded memory.
 
-A file holds one document. A line (JSON Lines: `.jsonl`, `.ndjson`, or standard input) holds one, or says more of it:
-``{"id": …, "document": {…}, "actor": …, "comment": …, "submit": true}``, of which only `document` has to be there; so a line that
-has an object as its member `document` is read that way. What can't be read is offered with the problem, and ends nothing.
+A file contains one document. A line (JSON Lines: `.jsonl`, `.ndjson`, or standard input) contains one, or an object with more:
+``{"id": …, "document": {…}, "actor": …, "comment": …, "submit": true}``, of which only `document` is required; so a line with
+an object as its member `document` is read that way. An unreadable document is offered with its problem, and stops nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from registration.values.documents import Document, check_document, parse_docume
 
 LINES = (".jsonl", ".ndjson")
 WORDS_BYTES_MAX = 64 * 1024
-"""How much a line may say besides its document."""
+"""The maximum size of a line in addition to its document."""
 
 _WORDS: dict[str, type] = {"id": str, "actor": str, "comment": str, "submit": bool}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where documents come from. offers: reads them, once. total: how many there are; None where that isn't known."""
+    """A source of documents. offers: reads them, once. total: their number; None if unknown."""
 
     offers: Iterator[Offer]
     total: int | None
@@ -40,14 +40,14 @@ def open_source(
     continue_from: str | None = None,
     counted: bool = False,
 ) -> Source:
-    """The documents of a directory (its `.json` files, sorted, and those of its folders), of a file, or of `-`.
+    """The documents of a directory (its `.json` files, sorted, recursively), of a file, or of `-`.
 
-    Folders that hold a registry, hidden ones, and links to folders are passed over. continue_from: pass over what stands before
-    that line, or that file. counted: go through it once before, to know how many there are.
+    Directories that contain a registry, hidden ones, and links to directories are skipped. continue_from: skip everything before
+    that line, or that file. counted: read everything once before, to count them.
 
     Raises:
-        NotFound: when there is no such place, or nothing in it.
-        InvalidArgument: when it is a registry itself, or can't be continued from there.
+        NotFound: when there is no such file or directory, or it is empty.
+        InvalidArgument: when it is a registry itself, or has no such position to continue from.
     """
     if place != "-" and not os.path.exists(place):
         raise NotFound(f"There is no file or directory {place}.", "Pass one, or - for standard input.")
@@ -70,9 +70,9 @@ def open_source(
 
 
 def _files(directory: str) -> Iterator[str]:
-    """The `.json` files below a directory, relative to it, in the order of their names.
+    """The `.json` files below a directory, relative to it, sorted by name.
 
-    A folder that can't be listed is given itself, with a slash behind it.
+    A directory that can't be listed is returned itself, with a trailing slash.
     """
     try:
         with os.scandir(directory) as found:
@@ -159,7 +159,7 @@ def _opened_lines(place: str, stdin: Callable[[], BinaryIO], first: int, bytes_m
 
 
 def _lines(opened: BinaryIO, bytes_max: int) -> Iterator[bytes]:
-    """Lines; of one that is too long only so much as shows that it is."""
+    """Lines; one that is too long is truncated just beyond the limit."""
     while raw := opened.readline(bytes_max + 2):
         rest = raw
         while not rest.endswith(b"\n") and (rest := opened.readline(bytes_max)):
@@ -168,7 +168,7 @@ def _lines(opened: BinaryIO, bytes_max: int) -> Iterator[bytes]:
 
 
 def _line(name: str, number: int, raw: bytes, bytes_max: int) -> Offer:
-    """The document of one line, with what the line says of it."""
+    """The document of one line, with the line's other members."""
     place = place_of(name, number)
     try:
         read = parse_document(
@@ -196,7 +196,7 @@ def _bounded(document: Document, place: str, bytes_max: int) -> Document:
 
 
 def _check_words(place: str, words: dict[str, Any]) -> None:
-    """What a line says of its document can be meant."""
+    """Validate the other members of a line."""
     problems = [f"{name!r} is not one of {', '.join(_WORDS)}" for name in words if name not in _WORDS]
     problems += [
         f"{name!r} is {item!r}; expected {'true or false' if kind is bool else 'text'}"

@@ -1,12 +1,12 @@
-"""Importing: many documents from somewhere else, each made a manifest, and made once, however often it is begun.
+"""Importing: manifests from many documents, each created once, however often the import is run.
 
-`Importer` has the work for one document, `registration.pipeline.import_sources` reads them, and `registration.pipeline.many` carries them out. What
-it promises:
+`Importer` handles one document, `registration.pipeline.import_sources` reads them, and `registration.pipeline.many` executes the
+work. The guarantees:
 
-- a document that is there already, under its id and with its digest, is left alone; so an import that was killed is simply
-  begun again, and ends in the same registry as one that was not;
-- another document under the same id is an error of its own, and changes nothing;
-- what two imports do at once is done once: each creation and each submission has an idempotency key that follows from the
+- a document that already exists, under its id and with its digest, is left alone; so an import that was killed is simply
+  run again, and ends in the same registry as an uninterrupted one;
+- another document under the same id is a separate error, and changes nothing;
+- two concurrent imports do everything once: each creation and each submission has an idempotency key derived from the
   source's name, the id and the digest.
 """
 
@@ -40,10 +40,10 @@ SUBMIT = "submit_for_review"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A document that is offered, with what its source says of it.
+    """A document from a source, with the source's other members.
 
-    source: the file's name, the same whenever it is read again. line: from 1; 0 where a file holds one document. document:
-    None where it can't be read, for the reason in `problem`. submit: None where the source doesn't say.
+    source: the file's name, the same at every reading. line: from 1; 0 if a file contains one document. document:
+    None if it is unreadable, for the reason in `problem`. submit: None if the source does not set it.
     """
 
     source: str
@@ -57,16 +57,16 @@ class Offer:
 
     @property
     def place(self) -> str:
-        """Where it stands, for people."""
+        """Its position, for people."""
         return place_of(self.source, self.line)
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was done with a document, or would be.
+    """The result of importing a document, actual or planned.
 
-    outcome: `created`, or `unchanged` where it was there already. submitted: whether it was handed in for review now. problem: why
-    it was not, where it should have been. state: where the manifest stands.
+    outcome: `created`, or `unchanged` if it existed. submitted: whether it was submitted for review now. problem: the reason
+    that it was not, although it should have been. state: the manifest's state.
     """
 
     outcome: Literal["created", "unchanged"]
@@ -102,7 +102,7 @@ class Importer:
             self._check_submitting()
 
     def prepare(self, offer: Offer) -> Work[Imported]:
-        """The manifest that a document is for, and what to do with it; for `registration.pipeline.many.carry_out`.
+        """The manifest id of a document, and the work for it; for `registration.pipeline.many.carry_out`.
 
         Raises:
             RegistrationError: when it can't be read, or has no id.
@@ -123,7 +123,7 @@ class Importer:
                 result = self._registry.carry_out(
                     id, words, trial=self._trial, action="create", document=document
                 )
-            except (AlreadyExists, IdempotencyMismatch):  # somebody was faster
+            except (AlreadyExists, IdempotencyMismatch):  # another import was faster
                 found = self._find(id)
             else:
                 found = result.state
@@ -138,11 +138,11 @@ class Importer:
                 "idempotency_key": key + ":submit",
             }
             handed_in = self._registry.carry_out(id, words, trial=self._trial, action=SUBMIT)
-        except IdempotencyMismatch:  # it was handed in by this import, as somebody else, and came back
+        except IdempotencyMismatch:  # this import submitted it, as another actor, and it was rejected
             return Imported(outcome, submitted=False, state=state)
         except RegistrationError as problem:
             return Imported(outcome, submitted=False, state=state, problem=problem)
-        if handed_in.replayed:  # it was handed in by this import, and came back
+        if handed_in.replayed:  # this import submitted it, and it was rejected
             return Imported(outcome, submitted=False, state=state)
         return Imported(outcome, submitted=True, state=handed_in.state)
 
@@ -163,7 +163,7 @@ class Importer:
 
 
 def place_of(source: str, line: int = 0) -> str:
-    """What people call a place in a source."""
+    """A position in a source, for people."""
     name = "standard input" if source == "-" else source
     return f"{name}, line {line}" if line else name
 

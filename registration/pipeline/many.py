@@ -1,12 +1,12 @@
-"""Many at once: a window of work in flight over a bounded pool of threads, so that the syncs of a disk overlap.
+"""Bulk commands: a window of work in flight over a bounded pool of threads, so that the syncs of a disk overlap.
 
-`carry_out` is the loop, and knows no command; `creation` and `transition` turn items into its work. What it promises:
+`carry_out` is the loop, and knows no command; `creation` and `transition` turn items into its work. The guarantees:
 
-- one result for each item, in the order of the items: what came of it, or the error that it met;
-- an error of one stops no other. All or nothing is not offered: what is done is done;
-- items of one manifest are carried out in the order given, never two at once;
-- memory is bounded: items are taken in the caller's thread, as room comes free, and may have no end;
-- an interrupt begins nothing more, tells what was begun, and is then raised.
+- one result for each item, in the order of the items: the value, or the error;
+- an error of one item stops no other. There is no all-or-nothing mode: completed items are permanent;
+- items of one manifest are executed in the order given, never two at once;
+- memory is bounded: items are taken in the caller's thread as room becomes free, and may be infinite;
+- an interrupt starts nothing more, reports the items in progress, and is then raised.
 
 Used by `RegistrationPipeline.create_many` and `transition_many`, and by the command `import`.
 """
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from registration.engine.trial import Trial
 
 WORKERS_MAX = 64
-"""The most threads that may be asked for: more only wait for each other."""
+"""The maximum number of threads: more would only wait for each other."""
 
 IN_FLIGHT_PER_WORKER = 8
-"""How many items are taken and not told yet, for each thread: enough that none waits while the first one takes its time."""
+"""The number of items in flight for each thread: enough that none waits while the first one is slow."""
 
 _LOOK_S = 0.5
-"""How long a wait lasts at a time: an interrupt just before the system falls asleep in it is seen only when it wakes."""
+"""The length of one wait: an interrupt just before the system call blocks is only noticed when it returns."""
 
 _log = logging.getLogger("registration")
 
@@ -52,12 +52,12 @@ R = TypeVar("R")
 I = TypeVar("I", "CreateItem", "TransitionItem")  # noqa: E741  # an item
 
 Work = tuple[str, Callable[[], R]]
-"""The manifest that an item is about, and what to do for it."""
+"""The manifest of an item, and its work."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class CreateItem:
-    """One manifest to make: what `RegistrationPipeline.create` takes. Without an id, what the document says."""
+    """One manifest to create: the arguments of `RegistrationPipeline.create`. Without an id, that of the document."""
 
     document: Mapping[str, Any] | bytes | Document
     manifest_id: str | None
@@ -75,7 +75,7 @@ class CreateItem:
 
 @dataclass(frozen=True, slots=True, init=False)
 class TransitionItem:
-    """One step of one manifest: an action, as `RegistrationPipeline.act` takes it, or the state to reach.
+    """One transition of one manifest: an action, as for `RegistrationPipeline.act`, or the target state.
 
     document: with an action only.
     """
@@ -107,7 +107,7 @@ def _set(item: CreateItem | TransitionItem, **members: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult(Generic[T, R]):
-    """What became of one item. Exactly one of `result` and `error` is there.
+    """The result of one item. Exactly one of `result` and `error` is set.
 
     index: from 0, in the order given. item: as it was given.
     """
@@ -118,10 +118,10 @@ class ItemResult(Generic[T, R]):
     error: RegistrationError | None
 
     def value(self) -> R:
-        """What came of it.
+        """The result.
 
         Raises:
-            RegistrationError: the error that it met.
+            RegistrationError: the error, if there is one.
         """
         if self.error is not None:
             raise self.error
@@ -131,9 +131,9 @@ class ItemResult(Generic[T, R]):
 class Results(Iterator[ItemResult[T, R]]):
     """The results of many items, one after the other, in their order. For one thread at a time.
 
-    An interrupt (Ctrl-C) that arrives while a result is waited for, an exception of the items' own iterator, and a defect
-    end it: nothing more is begun, the results of what was begun are given, then it is raised. Leaving it early, by
-    `close`, by the end of a `with` block or by dropping it, begins nothing more and waits for what was begun.
+    An interrupt (Ctrl-C) during the wait for a result, an exception of the items' own iterator, and a bug
+    end it: nothing more is started, the results of items in progress are returned, then it is raised. Leaving it early, by
+    `close`, by the end of a `with` block or by dropping it, starts nothing more and waits for items in progress.
     """
 
     def __init__(self, items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: int) -> None:
@@ -152,7 +152,7 @@ class Results(Iterator[ItemResult[T, R]]):
                 self._fill()
                 job = self._first()
             except BaseException as failure:
-                if self._failure is not None:  # a second interrupt: nobody wants to wait for the rest
+                if self._failure is not None:  # a second interrupt: don't wait for the rest
                     raise
                 self._end(failure)
                 continue
@@ -180,7 +180,7 @@ class Results(Iterator[ItemResult[T, R]]):
             mention(self.close())
 
     def close(self) -> tuple[ItemResult[T, R], ...]:
-        """Begin nothing more, wait for what was begun, and give the results that were not taken. Twice is harmless."""
+        """Start nothing more, wait for items in progress, and return the unread results. Calling it twice is harmless."""
         self._complete, self._failure = True, None
         self._lanes.drop(self._window)
         self._lanes.shut()
@@ -189,7 +189,7 @@ class Results(Iterator[ItemResult[T, R]]):
         return untold
 
     def _fill(self) -> None:
-        """Take items while there is room; but one only where the first result is there already: it should not wait."""
+        """Take items while there is room; only one if the first result is ready, so that it does not wait."""
         while not self._complete and len(self._window) < self._in_flight_max:
             self._take()
             if self._window and self._window[0].settled.is_set():
@@ -203,7 +203,7 @@ class Results(Iterator[ItemResult[T, R]]):
             return
         job: _Job[T, R] = _Job(self._taken, item)
         self._taken += 1
-        self._window.append(job)  # before it can be begun, so that whatever is begun is told
+        self._window.append(job)  # before it can start, so that every started item is reported
         try:
             stream, job.do = self._prepare(item)
         except RegistrationError as error:
@@ -212,7 +212,7 @@ class Results(Iterator[ItemResult[T, R]]):
             self._lanes.add(stream, job)
 
     def _first(self) -> _Job[T, R] | None:
-        """The first job that is settled, once it is; None where there is none left."""
+        """The first job, once it is settled; None if there are none left."""
         while self._window:
             while not self._window[0].settled.wait(_LOOK_S):
                 pass
@@ -228,7 +228,7 @@ class Results(Iterator[ItemResult[T, R]]):
 
 
 def carry_out(items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: int) -> Results[T, R]:
-    """Do something for each of many items; see `Results`.
+    """Execute work for each of many items; see `Results`.
 
     prepare: from an item to its manifest and the work, called in the caller's thread, in order; a `RegistrationError` that it
     raises is the item's result. The work runs in one of `workers` threads, 1 to 64.
@@ -245,7 +245,7 @@ def carry_out(items: Iterable[T], prepare: Callable[[T], Work[R]], *, workers: i
 
 
 def mention(untold: Iterable[ItemResult[Any, Any]]) -> None:
-    """Log which items were carried out although nobody took their results."""
+    """Log the items that were executed although their results were not read."""
     done = [str(one.index) for one in untold if one.error is None]
     if done:
         _log.warning("items were executed but their results not read; by index: %s", ", ".join(done))
@@ -298,7 +298,7 @@ def transition(
 
 
 def _checked(kind: type[I], given: I | Mapping[str, Any]) -> I:
-    """An item as it is, or a mapping made into one."""
+    """An item, or one built from a mapping."""
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
@@ -327,15 +327,15 @@ def _unknown(name: str, known: list[str]) -> str:
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[T, R]):
-    """One item on its way. Written by one thread at a time: the taker's until it is in a lane, then a worker's.
+    """One item in flight. Written by one thread at a time: the taker's until it is in a lane, then a worker's.
 
-    begun: it is carried out, or was refused before; what was not begun when `settled` is set never will be.
+    begun: it was started, or refused before; an item that has not begun when `settled` is set never will.
     """
 
     index: int
     item: T
     do: Callable[[], R] | None = None
-    context: Context = field(default_factory=copy_context)  # what a handler issues belongs to its event
+    context: Context = field(default_factory=copy_context)  # commands issued by a handler belong to its event
     settled: threading.Event = field(default_factory=threading.Event)
     begun: bool = False
     result: R | None = None
@@ -352,7 +352,7 @@ class _Job(Generic[T, R]):
             self.result = self.context.run(self.do)
         except RegistrationError as error:
             self.error = error
-        except BaseException as defect:  # raised where its result is asked for
+        except BaseException as defect:  # raised when its result is read
             self.defect = defect
         finally:
             self.do = None
@@ -363,26 +363,26 @@ class _Job(Generic[T, R]):
 
 
 class _Lanes:
-    """The pool, and each manifest's jobs: one at a time, in the order that they were added."""
+    """The pool, and each manifest's jobs: one at a time, in the order of their addition."""
 
     def __init__(self, workers: int) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="registration-many")
         self._mutex = threading.Lock()
         self._waiting: dict[
             str, deque[_Job[Any, Any]]
-        ] = {}  # of the manifests that a thread is at, or will be
+        ] = {}  # of the manifests that a thread is working on, or will be
 
     def add(self, stream: str, job: _Job[Any, Any]) -> None:
         with self._mutex:
             lane = self._waiting.get(stream)
-            if lane is not None:  # whoever is at that manifest goes on with this
+            if lane is not None:  # the thread working on that manifest continues with this
                 lane.append(job)
                 return
             self._waiting[stream] = deque([job])
         self._pool.submit(self._walk, stream)
 
     def drop(self, jobs: Iterable[_Job[Any, Any]]) -> None:
-        """Settle those that were not begun, so that they never will be."""
+        """Settle the jobs that have not begun, so that they never will."""
         with self._mutex:
             for job in jobs:
                 if not job.begun:

@@ -1,6 +1,6 @@
-"""`pipeline.names`: who holds which name, and where the aliases of a name point.
+"""`pipeline.names`: the holders of names, and the aliases of names.
 
-A manifest that is registered holds the name that its document gives itself; `resolve` leads from the name to the manifest.
+A registered manifest holds the name of its document; `resolve` returns the manifest of a name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AliasWords(TypedDict, total=False):
-    """What may accompany a change of an alias; `registration.values.commands` says what each is."""
+    """The arguments of a change of an alias; see `registration.values.commands`."""
 
     actor: str | None
     reason: str | None
@@ -35,53 +35,53 @@ class NamesPart(Part[M]):
     def resolve(self, name: str) -> Resolution:
         """The manifest that holds a name: ``NAME@VERSION``, ``NAME@ALIAS``, or ``NAME`` for its latest version.
 
-        Costs the same among however many manifests.
+        The cost is independent of the number of manifests.
 
         Raises:
-            NotFound: when nobody holds it; what was probably meant is suggested.
+            NotFound: when it is not held; the closest name is suggested.
         """
         return self._registry.names.resolve(name)
 
     @iterate
     def held(self, name: str | None = None) -> Iterator[NameStatus]:
-        """Every name that is held, or those of one name without its version, each name's versions in their order."""
+        """Every held name, or the versions of one name, in version order."""
         return self._registry.names.held(name)
 
     @iterate
     def known(self) -> Iterator[str]:
-        """Every name, without versions, that has or had a holder or aliases, sorted by their file names."""
+        """Every name, without versions, that has, or had, a holder or aliases, sorted by file name."""
         return self._registry.names.known()
 
     @call
     def status(self, full_name: str) -> NameStatus:
-        """Who holds this very name, or that it is free; no alias is followed."""
+        """The holder of exactly this name, or that it is free; aliases are not followed."""
         return self._registry.names.status(full_name)
 
     @call
     def aliases(self, name: str) -> Mapping[str, AliasedVersion]:
-        """By alias, which version of a name it points at. `latest` moves by itself."""
+        """The aliases of a name, with their versions. `latest` moves automatically."""
         return self._registry.names.aliases(name)
 
     @call
     def aliases_of(self, state: StateSnapshot) -> list[str]:
-        """The aliases that point at what a manifest is registered as, sorted; none where it holds no name."""
+        """The aliases that point at a manifest's name, sorted; none if it holds no name."""
         return self._registry.names.pointing_at(state)
 
     @iterate
     def alias_history(self, name: str) -> Iterator[Event]:
-        """What happened to the aliases of a name, in order: ``data.alias``, and ``data.target`` where it was moved."""
+        """The events of the aliases of a name, in order: ``data.alias``, and ``data.target`` if it was moved."""
         return self._registry.names.alias_events(name)
 
     @call
     def set_alias(self, name: str, alias: str, version: str, **words: Unpack[AliasWords]) -> AliasedVersion:
-        """Have an alias of a name point at a version, or at the one that another alias points at.
+        """Point an alias of a name at a version, or at the version of another alias.
 
-        It points at these very bytes: where another document, or another manifest, holds that version later, the alias
-        resolves no more until it is set anew. Where it points there already, nothing is written.
+        It points at exactly these bytes: if another document, or another manifest, holds that version later, the alias
+        no longer resolves until it is set again. If it already points there, nothing is written.
 
         Raises:
-            NotFound: when nobody holds that version.
-            InvalidArgument: when it is no alias, or is `latest`.
+            NotFound: when that version is not held.
+            InvalidArgument: when the alias is invalid, or is `latest`.
         """
         command = self._registry.command(name, words)
         return self._registry.names.set_alias(
@@ -90,7 +90,7 @@ class NamesPart(Part[M]):
 
     @call
     def remove_alias(self, name: str, alias: str, **words: Unpack[AliasWords]) -> None:
-        """Take an alias away.
+        """Remove an alias.
 
         Raises:
             NotFound: when the name has no such alias.

@@ -1,8 +1,8 @@
-"""Parts: what a pipeline is made of, each a small object over one open registry.
+"""Parts: the components of a pipeline, each a small object over one open registry.
 
-A part is written once, for callers that block. Each of its public methods has a mark (`call`, `iterate`, …) that says what becomes
-of it where calls are awaited, and `registration.pipeline.asynchronous.parts` makes the same part for asyncio and trio from them.
-When the program runs, a mark changes nothing. To a type checker, the methods of `NamesPart[Direct]` give a `T` or an `Iterator[T]`,
+A part is written once, for blocking callers. Each of its public methods has a mark (`call`, `iterate`, …) that tells how it
+is awaited, and `registration.pipeline.asynchronous.parts` builds the same part for asyncio and trio from the marks.
+At run time, a mark changes nothing. To a type checker, the methods of `NamesPart[Direct]` return a `T` or an `Iterator[T]`,
 and those of `NamesPart[Awaited]` a `Coroutine[…, T]` or an `AsyncGenerator[T, None]`, with the same arguments.
 """
 
@@ -34,13 +34,13 @@ class Awaited:
 
 
 M = TypeVar("M", bound=Direct | Awaited)
-"""How the calls of a part are made."""
+"""The way in which the calls of a part are made."""
 
 
 class Part(Generic[M]):
-    """What can be asked of, or done to, one open registry. Safe to share between threads.
+    """Operations and queries on one open registry. Safe to share between threads.
 
-    What every call can raise: `InvalidArgument` for an invalid argument, `NotFound`, `CorruptLog` where damage is met, and
+    Every call can raise: `InvalidArgument` for an invalid argument, `NotFound`, `CorruptLog` if damage is detected, and
     `StoreError` when the disk fails or the pipeline is closed.
     """
 
@@ -52,14 +52,14 @@ How = Literal["call", "iterate", "interruptible", "listing", "consumer", "watch"
 
 
 def how_awaited(method: object) -> How | None:
-    """The mark of a part's method; None where it has none, since it is not for callers or waits for nothing."""
+    """The mark of a part's method; None if it is not for callers, or waits for nothing."""
     return getattr(method, "_how", None)
 
 
 if TYPE_CHECKING:
 
     class _Marked(Generic[P, T, A]):
-        """A method that gives a T directly, and an A where calls are awaited."""
+        """A method that returns a T directly, and an A when awaited."""
 
         @overload
         def __get__(self, part: Part[Direct], owner: type) -> Callable[P, T]: ...
@@ -68,29 +68,29 @@ if TYPE_CHECKING:
         def __get__(self, part: Any, owner: type) -> Any: ...
 
     def call(method: Callable[Concatenate[S, P], T]) -> _Marked[P, T, Coroutine[Any, Any, T]]:
-        """It gives its answer at once."""
+        """It returns one value."""
 
     def iterate(
         method: Callable[Concatenate[S, P], Iterator[T]],
     ) -> _Marked[P, Iterator[T], AsyncGenerator[T, None]]:
-        """It gives one thing after the other."""
+        """It yields values."""
 
     def interruptible(method: Callable[Concatenate[S, P], T]) -> _Marked[P, T, Coroutine[Any, Any, T]]:
-        """It waits for others, and takes `stop`, an event that ends the waiting."""
+        """It waits for others, and takes `stop`, an event that ends the wait."""
 
     def listing(method: Callable[Concatenate[S, P], Listing]) -> _Marked[P, Listing, AsyncListing]:
-        """It gives a list in pages."""
+        """It returns a list in pages."""
 
     def consumer(method: Callable[Concatenate[S, P], Consumer]) -> _Marked[P, Consumer, AsyncConsumer]:
-        """It gives a consumer of the feed, whose calls are awaited in turn."""
+        """It returns a consumer of the feed, whose calls are awaited in turn."""
 
     def watch(method: Callable[Concatenate[S, P], Watch]) -> _Marked[P, Watch, AsyncWatch]:
-        """It gives what waits for the feed to grow."""
+        """It returns an object that waits for the feed to grow."""
 
     def follow(
         method: Callable[Concatenate[S, P], Iterator[T]],
     ) -> _Marked[P, Iterator[T], AsyncGenerator[T, None]]:
-        """It follows the feed for as long as its caller likes, and takes `stop` as well."""
+        """It follows the feed indefinitely, and takes `stop` as well."""
 
 else:
 

@@ -1,8 +1,8 @@
-"""`RegistrationPipeline`: what programs import.
+"""`RegistrationPipeline`: the main class of the public API.
 
 The façade over one registry: manifests are created, revised, reviewed, approved, rejected and registered; their states are read,
-their histories replayed. Every call is a few lines over `registration.engine.registry.OpenRegistry`; what isn't a command on a
-manifest, or its state, is on the parts.
+their histories replayed. Every call is a few lines over `registration.engine.registry.OpenRegistry`; everything other than
+commands on a manifest, and its state, is in the parts.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ S = TypeVar("S", bound="TransitionItem | Mapping[str, Any]")
 _log = logging.getLogger("registration")
 
 CAUGHT_UP_AFTER = 300
-"""How many events a pipeline commits before it brings the catalog up to date when it is closed."""
+"""The number of committed events after which a pipeline updates the catalog when it is closed."""
 
 
 class AsIf(TypedDict, total=False):
-    """What would be said with an action that `explain` is asked about; see `registration.values.commands`."""
+    """The assumed arguments of an action for `explain`; see `registration.values.commands`."""
 
     actor: str | None
     reason: str | None
@@ -71,22 +71,22 @@ class AsIf(TypedDict, total=False):
 class RegistrationPipeline:
     """One registry. Safe to share between threads, and between processes through its files.
 
-    root: the registry's directory. It is made where it is missing, unless `create` is False.
-    store: a ledger to use instead of files, such as that of `open_memory`; then `root` is not given.
-    lifecycle: what the registry is made with: a `Definition`, its data form, a TOML or JSON file, or the name of one that
-    comes with the package; a registry that is there has its own. policy: the rules to use instead of those in the
-    registry's `policy.toml`. guards: by name, the program's own, for lifecycles and policies that name them.
-    actor: who acts where a call doesn't say. leases: who keeps the leases, which claims are: a keeper, or what
-    `registration.open_leases` takes; the registry's own files as usual.
-    document_bytes_max: how large a document a registry takes that this call makes.
+    root: the registry's directory. It is created if it is missing, unless `create` is False.
+    store: a ledger to use instead of files, such as that of `open_memory`; then `root` must not be given.
+    lifecycle: the one to create a registry with: a `Definition`, its data form, a TOML or JSON file, or the name of a
+    shipped one; an existing registry has its own. policy: the rules to use instead of those in the
+    registry's `policy.toml`. guards: the program's own, by name, for lifecycles and policies that name them.
+    actor: the default actor. leases: the keeper of the leases, claims among them: a `LeaseKeeper`, or an argument of
+    `registration.open_leases`; default: the registry's own files.
+    document_bytes_max: the maximum size of a document, for a registry that this call creates.
     snapshots: `each`: a manifest's `state.json` is current when a command returns. `idle`: it follows in the background, at
-    `close`, and before the process ends. The log is on the disk in both when a command returns.
-    lock_timeout_s: how long to wait for somebody else who is writing to the same manifest.
-    retry: how often to decide again after a conflict. traceparent: gives the W3C trace context, where one is active.
-    clock, random: where time, ids and waits come from. Afterwards `made` says whether this call made the registry.
+    `close`, and before the process ends. In both cases the log is on the disk when a command returns.
+    lock_timeout_s: how long to wait for another writer of the same manifest.
+    retry: how often to decide again after a conflict. traceparent: returns the current W3C trace context, if any.
+    clock, random: the sources of time, ids and waits. `made` tells whether this call created the registry.
 
-    What every call can raise: `InvalidArgument` for an id or an argument that is invalid, `NotFound`,
-    `CorruptLog` where damage is met, and `StoreError` when the disk fails; after the last, load again and look.
+    Every call can raise: `InvalidArgument` for an invalid id or argument, `NotFound`,
+    `CorruptLog` if damage is detected, and `StoreError` when the disk fails; after the last, load again and look.
 
     Raises:
         NotFound: when there is no registry at `root` and `create` is False.
@@ -170,14 +170,14 @@ class RegistrationPipeline:
         self.close()
 
     def close(self) -> None:
-        """Let go of everything; later calls are refused. Closing twice is harmless.
+        """Release everything; later calls are refused. Closing twice is harmless.
 
-        Whoever committed much brings the catalog up to date first, so that the next list doesn't have to.
+        After many commits, the catalog is updated first, so that the next list is fast.
         """
         if not self._registry.closed and self._registry.engine.committed > CAUGHT_UP_AFTER:
             try:
                 self.find.catch_up_catalog()
-            except RegistrationError as error:  # the next list says so, if it is still true then
+            except RegistrationError as error:  # the next list reports it, if it still applies
                 _log.info("The search index was not updated: %s", error)
         if "sessions" in self.__dict__:
             self.sessions.close()
@@ -187,35 +187,35 @@ class RegistrationPipeline:
 
     @cached_property
     def names(self) -> NamesPart[Direct]:
-        """Who holds which name, and where the aliases of a name point."""
+        """The holders of names, and the aliases of names."""
         from registration.pipeline.names import NamesPart  # noqa: PLC0415  # each part is loaded when it is used
 
         return NamesPart(self._registry)
 
     @cached_property
     def work(self) -> WorkPart[Direct]:
-        """Claims and leases, and what waits for whom."""
+        """Claims and leases, and the manifests waiting for an actor."""
         from registration.pipeline.work import WorkPart  # noqa: PLC0415  # as above
 
         return WorkPart(self._registry)
 
     @cached_property
     def feed(self) -> FeedPart[Direct]:
-        """Every commit as it comes: cursors, consumers, hooks, waiting."""
+        """The feed of commits: cursors, consumers, hooks, waiting."""
         from registration.pipeline.feed import FeedPart  # noqa: PLC0415  # as above
 
         return FeedPart(self._registry)
 
     @cached_property
     def find(self) -> FindPart[Direct]:
-        """Lists, counts, statistics and queries, and the catalog that answers them."""
+        """Lists, counts, statistics and queries, and their catalog."""
         from registration.pipeline.find import FindPart  # noqa: PLC0415  # as above
 
         return FindPart(self._registry)
 
     @cached_property
     def evidence(self) -> EvidencePart[Direct]:
-        """Earlier states, differences, receipts, verification, and policies tried on the past."""
+        """Past states, differences, receipts, verification, and replay under a proposed policy."""
         from registration.pipeline.evidence import EvidencePart  # noqa: PLC0415  # as above
 
         return EvidencePart(self._registry)
@@ -229,9 +229,9 @@ class RegistrationPipeline:
 
     @cached_property
     def sessions(self) -> Sessions:
-        """The guided sessions that end in manifests of this registry, with the wizards that come along.
+        """The guided sessions that create manifests in this registry, with the shipped wizards.
 
-        For wizards and workers of the program's own, make a `Sessions` with `registry=` this pipeline.
+        For a program's own wizards and workers, create a `Sessions` with `registry=` this pipeline.
         """
         from registration.onboarding.sessions.backing import FileBacking, MemoryBacking  # noqa: PLC0415  # as above
         from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above
@@ -255,13 +255,13 @@ class RegistrationPipeline:
         document: Mapping[str, Any] | bytes | Document,
         **words: Unpack[CreateWords],
     ) -> StateSnapshot:
-        """Make a new manifest, a DRAFT.
+        """Create a manifest, as a DRAFT.
 
-        manifest_id: None takes what the document says (see `registration.values.ids.id_from_document`).
+        manifest_id: None for the id derived from the document (see `registration.values.ids.id_from_document`).
         document: a JSON object, as Python values or as JSON text in UTF-8.
 
         Raises:
-            InvalidDocument: when the document can't be kept; every problem is named.
+            InvalidDocument: when the document is invalid; every problem is listed.
             AlreadyExists: when the id is taken.
             IdempotencyMismatch, LockTimeout: as for `transition_state`.
         """
@@ -273,7 +273,7 @@ class RegistrationPipeline:
         document: Mapping[str, Any] | bytes | Document,
         **words: Unpack[CreateWords],
     ) -> TransitionResult:
-        """As `create`, giving what the other commands give."""
+        """As `create`, with the result of other commands."""
         checked = self._registry.document(document)
         id = id_from_document(checked.value) if manifest_id is None else manifest_id
         return self._registry.carry_out(id, words, action=self._registry.creating, document=checked)
@@ -289,11 +289,11 @@ class RegistrationPipeline:
         return self._registry.carry_out(manifest_id, words, action="revise", document=brought)
 
     def submit_for_review(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
-        """DRAFT → REVIEWED. Takes what `act` takes."""
+        """DRAFT → REVIEWED. Arguments as for `act`."""
         return self._registry.carry_out(manifest_id, words, action="submit_for_review")
 
     def approve(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
-        """REVIEWED → APPROVED, for the document as it stands. Takes what `act` takes.
+        """REVIEWED → APPROVED, for the current document. Arguments as for `act`.
 
         The event holds the digests of the document, of the lifecycle and of the policy, and the head of the log.
         """
@@ -302,7 +302,7 @@ class RegistrationPipeline:
     def reject(
         self, manifest_id: str, *, reason: str | None, **words: Unpack[RejectWords]
     ) -> TransitionResult:
-        """REVIEWED or APPROVED → DRAFT, saying why. Takes what `act` takes.
+        """REVIEWED or APPROVED → DRAFT, with a reason. Arguments as for `act`.
 
         Raises:
             GuardRefused: when no reason is given.
@@ -310,9 +310,9 @@ class RegistrationPipeline:
         return self._registry.carry_out(manifest_id, {"reason": reason, **words}, action="reject")
 
     def register(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
-        """APPROVED → REGISTERED, for good. Takes what `act` takes.
+        """APPROVED → REGISTERED, permanently. Arguments as for `act`.
 
-        The manifest then holds the name that its document gives itself (``name@version``), where it gives itself one.
+        The manifest then holds the name of its document (``name@version``), if it has one.
 
         Raises:
             NameTaken: when another manifest holds it.
@@ -327,15 +327,15 @@ class RegistrationPipeline:
         document: Mapping[str, Any] | bytes | Document | None = None,
         **words: Unpack[Words],
     ) -> TransitionResult:
-        """Do what the lifecycle calls `action`. Otherwise as `transition_state`.
+        """Take the action of that name. Otherwise as `transition_state`.
 
-        document: for an action that brings one. words: see `registration.values.commands`. What the holder of a claim does
-        carries the claim's number by itself, as `fence`.
+        document: for an action that takes one. words: see `registration.values.commands`. An action by the holder of a claim
+        carries the claim's number automatically, as `fence`.
 
         Raises:
-            PinMismatch: when the document or the log is another than expected.
-            StaleFence: when a later number is known.
-            LeaseHeld: when somebody else has claimed the manifest.
+            PinMismatch: when the document or the log differs from the pinned one.
+            StaleFence: when a later fencing number is known.
+            LeaseHeld: when another actor has claimed the manifest.
         """
         brought = None if document is None else self._registry.document(document)
         return self._registry.carry_out(manifest_id, words, action=action, document=brought)
@@ -347,32 +347,32 @@ class RegistrationPipeline:
         context: Mapping[str, Any] | None = None,
         **words: Unpack[ReachWords],
     ) -> TransitionResult:
-        """Bring a manifest to a state, by whichever action leads there from where it is.
+        """Move a manifest to a state, by whichever action leads there from its state.
 
-        context: what to record with it: `reason` and `comment` (text), and any other JSON values up to 64 KiB.
-        words: who does it, and what has to hold; see `registration.values.commands`.
+        context: data to store with the event: `reason` and `comment` (text), and any other JSON values up to 64 KiB.
+        words: the actor and the preconditions; see `registration.values.commands`.
 
-        When it returns, the event survives a power cut, and the handlers have been told (or another thread is
-        telling them).
+        When it returns, the event survives a power cut, and the handlers have been called (or another thread is
+        calling them).
 
         Raises:
             NotFound: when there is no such manifest.
-            IllegalTransition: when nothing leads there from where it is, or it is there already.
-            GuardRefused: when a guard says no, such as for a missing reason.
+            IllegalTransition: when nothing leads there from its state, or it is already there.
+            GuardRefused: when a guard refuses, for example because of a missing reason.
             IdempotencyMismatch: when the key was used for another request.
-            VersionConflict: when it is at another version than expected, or others were always faster.
-            LockTimeout: when somebody else was writing to it all the time.
+            VersionConflict: when it is not at the expected version, or other writers were faster at every attempt.
+            LockTimeout: when waiting for another writer timed out.
         """
         return self._registry.reach(manifest_id, target_state, context, words)
 
     def undo(self, manifest_id: str, **words: Unpack[Words]) -> TransitionResult:
-        """Take back what was done last, by the action that the lifecycle names for it. Nothing is removed from the log.
+        """Undo the last event, by the action that the lifecycle names for it. Nothing is removed from the log.
 
-        The new event says which one it undoes. Takes what `act` takes.
+        The new event names the version that it undoes. Arguments as for `act`.
 
         Raises:
-            Rejected: when the lifecycle has no way back from it, or it was an undoing itself.
-            GuardRefused: when a guard says no, such as for a missing reason.
+            Rejected: when the lifecycle has no way back from it, or it was itself an undo.
+            GuardRefused: when a guard refuses, for example because of a missing reason.
         """
         from registration.evidence.undoing import plan_undo  # noqa: PLC0415  # for this call alone
 
@@ -384,19 +384,19 @@ class RegistrationPipeline:
         return self._registry.carry_out(manifest_id, words, action=action, document=document, undoes=undoes)
 
     def tag(self, manifest_id: str, tags: Iterable[str] | str, **words: Unpack[Words]) -> TransitionResult:
-        """Give a manifest tags, whatever its state. Approvals stay. Takes what `act` takes.
+        """Add tags to a manifest, in any state. Approvals stay. Arguments as for `act`.
 
-        tags: one, or several; those that it has already are passed over.
+        tags: one, or several; existing ones are ignored.
 
         Raises:
-            Rejected: when it has all of them already, or would have too many.
-            GuardRefused: when the policy says no: it may name the action `tag`.
-            InvalidArgument: when one of them can't be a tag.
+            Rejected: when it already has all of them, or would have too many.
+            GuardRefused: when the policy refuses: it may name the action `tag`.
+            InvalidArgument: when one of them is invalid.
         """
         return self._registry.carry_out(manifest_id, words, action="tag", tags=_checked(tags))
 
     def untag(self, manifest_id: str, tags: Iterable[str] | str, **words: Unpack[Words]) -> TransitionResult:
-        """Take tags away from a manifest. Otherwise as `tag`; the policy's name for it is `untag`.
+        """Remove tags from a manifest. Otherwise as `tag`; in the policy it is named `untag`.
 
         Raises:
             Rejected: when it has none of them.
@@ -425,7 +425,7 @@ class RegistrationPipeline:
     def transition_many(
         self, items: Iterable[S], *, workers: int = 8, dry_run: bool = False
     ) -> Results[S, TransitionResult]:
-        """Take many steps, as `create_many` makes many manifests; those of one manifest in the order given.
+        """Execute many transitions, as `create_many`; those of one manifest in the order given.
 
         items: `TransitionItem`s, or mappings with their members.
 
@@ -458,25 +458,25 @@ class RegistrationPipeline:
     # -- states and logs -----------------------------------------------------------------------------------
 
     def load_state(self, manifest_id: str) -> StateSnapshot:
-        """The state after the last acknowledged event, as a copy that may be kept and changed.
+        """The state after the last acknowledged event, as a copy that may be kept and mutated.
 
         Raises:
-            NotFound: when there is no such manifest; the nearest id is suggested.
+            NotFound: when there is no such manifest; the closest id is suggested.
         """
         return self._registry.state(manifest_id).detached()
 
     def find_state(self, manifest_id: str) -> StateSnapshot | None:
-        """As `load_state`; None where there is no such manifest, without a look at which one may have been meant."""
+        """As `load_state`; None if there is no such manifest, without searching for a suggestion."""
         found = self._registry.store.load(check_id(manifest_id))
         return None if found is None else found.detached()
 
     def persist_state(self, manifest_id: str, snapshot: StateSnapshot) -> None:
-        """Keep a snapshot, where it is exactly what the log folds to at its version.
+        """Store a snapshot, if it is exactly the fold of the log at its version.
 
-        A later snapshot that is kept already stays.
+        A later snapshot that is stored already stays.
 
         Raises:
-            SnapshotMismatch: when it is of something else. Nothing was written.
+            SnapshotMismatch: when it does not match the log. Nothing was written.
             NotFound: when there is no such manifest.
         """
         self._registry.state(manifest_id)
@@ -488,7 +488,7 @@ class RegistrationPipeline:
         self._registry.engine.persist(snapshot)
 
     def recover_from_events(self, manifest_id: str) -> StateSnapshot:
-        """Replay the whole log, checking the chain from the first byte, and write the snapshot anew.
+        """Replay the whole log, verifying the chain from the first byte, and rewrite the snapshot.
 
         Raises:
             NotFound: when there is no such manifest.
@@ -504,7 +504,7 @@ class RegistrationPipeline:
 
         Raises (while iterating):
             NotFound: when there is no such manifest.
-            CorruptLog: at the first line that is not what was written; those before it have been given.
+            CorruptLog: at the first corrupt line, after those before it.
         """
         self._registry.state(manifest_id)
         yield from self._registry.store.read(manifest_id)
@@ -518,7 +518,7 @@ class RegistrationPipeline:
         after: str | None = None,
         **filters: Unpack[FilterWords],
     ) -> Listing:
-        """All manifests that everything said holds of, sorted; see `registration.pipeline.find.FindPart.list`.
+        """The manifests that match all filters, sorted; see `registration.pipeline.find.FindPart.list`.
 
         Raises:
             InvalidArgument: when there is no such state, or a filter is invalid.
@@ -533,11 +533,11 @@ class RegistrationPipeline:
         document: Mapping[str, Any] | bytes | Document | None = None,
         **words: Unpack[AsIf],
     ) -> tuple[Explanation, ...]:
-        """Why an action can be taken now, or can't; without one, for everything that the lifecycle offers from here.
+        """Explain whether an action is possible now; without one, every action of the lifecycle in this state.
 
-        The rest is what would be said with it; an action that creates can be asked about before there is a manifest. Each
-        explanation has every guard's verdict with its evidence, who could act, and the command to type next. Time-outs that
-        are due count as recorded: the next write would do that first. Nothing is written.
+        The other arguments are assumed for the action; a creation can be explained before there is a manifest. Each
+        explanation has every guard's verdict with its evidence, the actors who could act, and the next step. Due time-outs
+        count as recorded: the next write would record them first. Nothing is written.
 
         Raises:
             NotFound: when there is no such manifest, and the action doesn't create one.
@@ -550,11 +550,11 @@ class RegistrationPipeline:
     def on(self, event: Literal["state_change"], handler: Handler) -> Callable[[], None]:
         """Call `handler` with a `StateChange` for each event that this pipeline commits, after the commit.
 
-        Once for each event, in order for each manifest, in the thread of a writer. What it raises is logged, and
-        harms neither the commit nor other handlers. Commands that it issues inherit the correlation id, and
+        Once for each event, in order for each manifest, in the thread of a writer. An exception is logged, and
+        affects neither the commit nor other handlers. Commands that a handler issues inherit the correlation id, and
         name the event as their cause.
 
-        Returns a callable that takes the handler away again.
+        Returns a callable that removes the handler.
 
         Raises:
             InvalidArgument: when `event` is anything but "state_change".
@@ -565,9 +565,9 @@ class RegistrationPipeline:
         return self._registry.engine.publisher.subscribe(handler)
 
     def emit_state_change(self, change: StateChange) -> None:
-        """Hand a change to the handlers, behind those that are waiting. Commits do this by themselves.
+        """Hand a change to the handlers, after those that are waiting. Commits do this automatically.
 
-        For events that this pipeline did not commit: read from a log, say, or committed by another process.
+        For events that this pipeline did not commit: read from a log, for example, or committed by another process.
         """
         self._registry.check_open()
         self._registry.engine.publisher.announce(change)
@@ -581,17 +581,17 @@ class RegistrationPipeline:
 
     @property
     def actor(self) -> str | None:
-        """Who acts where a call doesn't say."""
+        """The default actor."""
         return self._registry.actor
 
     @property
     def document_bytes_max(self) -> int:
-        """The size of the largest document that this registry takes."""
+        """The maximum size of a document in this registry."""
         return self._registry.document_bytes_max
 
     @property
     def lifecycle(self) -> Chart:
-        """The lifecycle that the registry runs: its states, actions and transitions."""
+        """The registry's lifecycle: its states, actions and transitions."""
         return self._registry.definition.chart
 
     @property
@@ -601,7 +601,7 @@ class RegistrationPipeline:
 
     @property
     def policy(self) -> Policy:
-        """The rules in force besides the lifecycle's, as they stand now.
+        """The current rules in force, besides those of the lifecycle.
 
         Raises:
             InvalidPolicy: when `policy.toml` is invalid.
@@ -610,12 +610,12 @@ class RegistrationPipeline:
         return self._registry.policy()
 
     def read_document(self, raw: bytes, *, source: str = "The document") -> Document:
-        """Check a document given as JSON text, within this registry's limits; `create` and `revise` take it.
+        """Validate a document given as JSON text, within this registry's limits; `create` and `revise` accept it.
 
-        source: what errors call it, such as a file's name.
+        source: its name in errors, such as a file name.
 
         Raises:
-            InvalidDocument: when it can't be kept; every problem is named.
+            InvalidDocument: when it is invalid; every problem is listed.
         """
         return parse_document(raw, source=source, size_bytes_max=self.document_bytes_max)
 
@@ -639,7 +639,7 @@ def _check_settings(document_bytes_max: int, lock_timeout_s: float, snapshots: s
 
 
 def _given(policy: Policy) -> Policy:
-    """What gives the same policy each time."""
+    """A function that always returns the same policy."""
     return policy
 
 

@@ -1,4 +1,4 @@
-"""What comes out of a list: `Listing` and its lines."""
+"""The results of a list: `Listing` and its lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One line of a list. problem: why the manifest can't be read, where it can't; the rest is then empty."""
+    """One line of a list. problem: the error if the manifest is unreadable; the rest is then empty."""
 
     manifest_id: str
     state: str = ""
@@ -28,7 +28,7 @@ class Summary:
 class Listing(Iterator[Summary]):
     """Manifests in a list, one after the other. Not to be shared between threads.
 
-    Once it was gone through, `next_page` says where the next page begins; None where that was all.
+    After the iteration, `next_page` is the cursor of the next page; None if there are no more.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Listing(Iterator[Summary]):
         self.next_page: str | None = None
 
     def __next__(self) -> Summary:
-        """The next manifest; those that can't be read don't count for the limit."""
+        """The next manifest; unreadable ones don't count for the limit."""
         key, summary = next(self._found)
         if self._left == 0 and self._last is not None:
             self.next_page = self._cursor_of(self._last)

@@ -1,6 +1,6 @@
-"""`pipeline.upkeep`: a whole registry is verified and recovered, damage is repaired, and what falls due is recorded.
+"""`pipeline.upkeep`: verification, recovery and repair of a whole registry, and recording of time-outs.
 
-A stream is named by its area and its id, as its directory is: ``manifests/ID``, ``aliases/NAME``, ``sessions/ID``,
+A stream is identified by its area and its id, as its directory is: ``manifests/ID``, ``aliases/NAME``, ``sessions/ID``,
 ``deployments/ID``; an id alone is that of a manifest.
 """
 
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("registration")
 
 AREAS = (layout.MANIFESTS, layout.ALIASES, layout.SESSIONS, layout.DEPLOYMENTS)
-"""The areas that have logs, in the order in which they are looked at."""
+"""The areas that have logs, in the order in which they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What verifying one stream came to: a manifest, the names and aliases of one name, a session, a deployment, or a lease.
+    """The result of verifying one stream: a manifest, the names and aliases of one name, a session, a deployment, or a lease.
 
-    area: the directory that it is in, such as `manifests`; empty for the registry's own files. id: None for those.
-    sound_version: the last version up to which its log checks out; None where that is not the question. problem: why it could not
-    be verified. looked_at: whether anything was there.
+    area: its directory, such as `manifests`; empty for the registry's own files. id: None for those.
+    sound_version: the last version up to which its log is valid; None if not applicable. problem: why it could not
+    be verified. looked_at: whether there was anything.
     """
 
     area: str
@@ -61,15 +61,15 @@ class Verified:
 
     @property
     def damaged(self) -> bool:
-        """Whether anything is there that a crash can't leave."""
+        """Whether there is a finding that no crash explains."""
         return any(finding.kind == "damage" for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What recovering one stream came to. steps: in order; none where all was well. problem: why it could not be done.
+    """The result of recovering one stream. steps: in order; none if all was well. problem: why it failed.
 
-    state: the one that a manifest's log folds to.
+    state: the fold of a manifest's log.
     """
 
     area: str
@@ -81,7 +81,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What repairing one damaged stream would give up, or gave up. problem: why that could not be told or done."""
+    """The loss of repairing one damaged stream, planned or actual. problem: why it failed."""
 
     area: str
     id: str
@@ -94,14 +94,14 @@ class UpkeepPart(Part[M]):
 
     @iterate
     def manifest_ids(self) -> Iterator[str]:
-        """The ids of all manifests' directories, sorted; some may hold nothing that was acknowledged."""
+        """The ids of all manifests' directories, sorted; some may contain no acknowledged event."""
         return self._registry.store.streams()
 
     @call
     def tick(self, manifest_id: str, *, dry_run: bool = False) -> tuple[Event, ...]:
-        """Record the time-outs of a manifest that are due, each at the time that it was due, and give their events.
+        """Record the due time-outs of a manifest, each with the time that it was due, and return their events.
 
-        The next write to the manifest would do the same first. dry_run: only say what would be recorded.
+        The next write to the manifest would do the same first. dry_run: record nothing.
         """
         self._registry.check_open()
         result = self._registry.engine.tick(check_id(manifest_id), dry_run=dry_run)
@@ -109,10 +109,10 @@ class UpkeepPart(Part[M]):
 
     @call
     def recover(self, manifest_id: str, *, dry_run: bool = False) -> Recovered:
-        """Replay the whole log, checking the chain from the first byte, and write the snapshot anew, saying what was set right.
+        """Replay the whole log, verifying the chain from the first byte, rewrite the snapshot, and report the steps.
 
-        Without a state where nothing was acknowledged. The reservation of the name that the manifest holds is made again where it is
-        missing. dry_run: change nothing, and say what would be done.
+        The state is missing if nothing was acknowledged. A missing reservation of the manifest's name is
+        restored. dry_run: change nothing, and report the planned steps.
 
         Raises:
             CorruptLog: when the log is damaged. Nothing was changed.
@@ -121,10 +121,10 @@ class UpkeepPart(Part[M]):
 
     @iterate
     def recover_all(self, *, dry_run: bool = False) -> Iterator[Settled]:
-        """Settle what a crash left of every manifest, name, session and deployment, one after the other.
+        """Recover every manifest, name, session and deployment after a crash, one after the other.
 
-        Whoever reads one of them does the same for it. One that is damaged, or can't be reached, is given with its problem, and
-        ends nothing. Others may go on writing meanwhile. dry_run: change nothing, and say what would be done.
+        Reading one of them does the same for it. One that is damaged, or unreachable, is reported with its problem, and
+        stops nothing. Other processes may keep writing. dry_run: change nothing, and report the planned steps.
         """
         registry = self._registry
         for id in registry.store.streams():
@@ -142,17 +142,17 @@ class UpkeepPart(Part[M]):
             for area, id, store_of in _each(others):
                 try:
                     yield Settled(area, id, store_of(id, repairing=False).recover(id, dry_run=dry_run).steps)
-                except (InvalidArgument, NotFound):  # none of ours, or its program's; `verify_all` tells
+                except (InvalidArgument, NotFound):  # unknown, or of another program; `verify_all` reports it
                     continue
                 except RegistrationError as error:
                     yield Settled(area, id, problem=error)
 
     @iterate
     def verify_all(self, *, quick: bool = False) -> Iterator[Verified]:
-        """Check every byte of the registry, changing nothing: manifests, rules, names, aliases, sessions, deployments and leases.
+        """Verify every byte of the registry. Changes nothing: manifests, rules, names, aliases, sessions, deployments and leases.
 
-        Gives one thing after the other, whether anything was found or not. One that can't be looked at is given with its problem,
-        and ends nothing. quick: only manifests, by their snapshots and the sizes of their logs.
+        Yields one stream after the other, with or without findings. One that can't be checked is reported with its problem,
+        and stops nothing. quick: only manifests, by their snapshots and the sizes of their logs.
         """
         from registration.evidence.verification import verify_area  # noqa: PLC0415  # for this call alone
 
@@ -161,7 +161,7 @@ class UpkeepPart(Part[M]):
             try:
                 checked = verified(registry, id, quick=quick)
                 yield Verified(layout.MANIFESTS, id, checked.findings, checked.sound_version)
-            except NotFound:  # nothing is there any more
+            except NotFound:  # it has been removed
                 continue
             except LockTimeout as error:
                 yield Verified(layout.MANIFESTS, id, problem=error, looked_at=False)
@@ -184,12 +184,12 @@ class UpkeepPart(Part[M]):
     def repair(
         self, path: str, *, accept_loss: bool = False, reason: str | None = None, actor: str | None = None
     ) -> Loss | None:
-        """What keeping only the events before the damage would lose; None where nothing is damaged.
+        """The loss of keeping only the events before the damage; None if nothing is damaged.
 
         path: the area and the id of a stream, such as ``aliases/weather``, or the id of a manifest. accept_loss: do it. The
-        bytes that are lost to the log, and the snapshot, go to `quarantine/`, and an event of type
-        ``<lifecycle>.repaired.v1`` becomes the log's last: it names the loss, `actor` and `reason`. Where not even
-        the first event checks out, nothing is kept, and the id is free again.
+        lost bytes, and the snapshot, are moved to `quarantine/`, and an event of type
+        ``<lifecycle>.repaired.v1`` becomes the log's last: it records the loss, `actor` and `reason`. If not even
+        the first event is valid, nothing is kept, and the id is free again.
 
         Raises:
             NotFound: when there is no such stream.
@@ -200,7 +200,7 @@ class UpkeepPart(Part[M]):
     def repair_all(
         self, *, accept_loss: bool = False, reason: str | None = None, actor: str | None = None
     ) -> Iterator[Repaired]:
-        """Repair whatever is damaged, as `repair` does; gives each stream that is damaged, and nothing of the others."""
+        """Repair everything that is damaged, as `repair` does; yields the damaged streams only."""
         registry = self._registry
         with _others(registry) as others:
             found = [(area, id) for area, id, _ in _each(others)]
@@ -211,7 +211,7 @@ class UpkeepPart(Part[M]):
         ):
             try:
                 loss = self._repaired(area, id, accept_loss=accept_loss, reason=reason, actor=actor)
-            except (NotFound, InvalidArgument):  # nothing was ever there, or it is none of ours
+            except (NotFound, InvalidArgument):  # nothing was ever there, or it is unknown
                 continue
             except RegistrationError as error:
                 yield Repaired(area, id, problem=error)
@@ -221,20 +221,20 @@ class UpkeepPart(Part[M]):
 
     @call
     def recover_name(self, name: str, *, dry_run: bool = False) -> tuple[RecoveryStep, ...]:
-        """Finish or take back what a crash left of the reservations and aliases of a name, saying what was done.
+        """Finish or revert reservations and aliases of a name after a crash, and report the steps.
 
-        Whoever wants the name, or resolves it, does the same. dry_run: change nothing, and say what would be done.
+        Reserving or resolving the name does the same. dry_run: change nothing, and report the planned steps.
         """
         return self._recovered_name(name, dry_run=dry_run)
 
     @call
     def verify_name(self, name: str) -> tuple[Finding, ...]:
-        """Check the reservations of a name, and every byte of the log of its aliases, changing nothing."""
+        """Verify the reservations of a name, and every byte of the log of its aliases. Changes nothing."""
         return self._verified_name(name)
 
     @iterate
     def strays(self) -> Iterator[Finding]:
-        """What stands in the registry and belongs to no manifest, was left there by a crash, or is a changed rule."""
+        """Unexpected files in the registry, leftovers of a crash, and changed rules."""
         return self._strays()
 
     def _recovered(self, manifest_id: str, *, dry_run: bool) -> Recovered:
@@ -279,7 +279,7 @@ class UpkeepPart(Part[M]):
             raise
 
     def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[RecoveryStep, ...]:
-        """The reservation of a manifest that was recovered; where that can't be had, the manifest is recovered all the same."""
+        """Recover the reservation of a recovered manifest; if that fails, the manifest is recovered anyway."""
         from registration.engine.names.upkeep import mend  # noqa: PLC0415  # as above
 
         try:
@@ -290,10 +290,10 @@ class UpkeepPart(Part[M]):
 
 
 def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -> Verification:
-    """What verifying the files of a manifest, and the reservation of the name that it holds, comes to.
+    """Verify the files of a manifest, and the reservation of its name.
 
     Raises:
-        NotFound: when there is nothing under that id.
+        NotFound: when there are no files for that id.
         LockTimeout: when waiting for a writer timed out.
     """
     from registration.engine.names.upkeep import findings_of  # noqa: PLC0415  # most programs never verify
@@ -314,9 +314,9 @@ class _StoreOf(Protocol):
 
 
 class _Logs(NamedTuple):
-    """The logs of an area that is no part of every registry.
+    """The logs of an optional area.
 
-    store_of: the store of one stream; for repairing it, too, where that is said.
+    store_of: returns the store of one stream, optionally for repairing it.
     """
 
     area: str
@@ -326,7 +326,7 @@ class _Logs(NamedTuple):
 
 @contextmanager
 def _others(registry: OpenRegistry) -> Iterator[list[_Logs]]:
-    """The logs that a registry has besides manifests and aliases, for as long as the block lasts."""
+    """The logs of a registry besides manifests and aliases, during the block."""
     found = []
     with ExitStack() as opened:
         if _is_there(registry, layout.SESSIONS):
@@ -362,7 +362,7 @@ def _store_of(registry: OpenRegistry, area: str, id: str) -> Iterator[Ledger]:
     """The store of one stream of any area.
 
     Raises:
-        NotFound: when the registry has no such area, or what the stream is folded with isn't here.
+        NotFound: when the registry has no such area, or the stream's definition is missing.
     """
     if area == layout.MANIFESTS:
         yield registry.store
@@ -379,13 +379,13 @@ def _store_of(registry: OpenRegistry, area: str, id: str) -> Iterator[Ledger]:
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """The area and the id that a path names."""
+    """The area and the id of a path."""
     area, slash, id = path.partition("/") if isinstance(path, str) else ("", "", "")
     return (area, id) if slash and area in AREAS else (layout.MANIFESTS, path)
 
 
 def _is_there(registry: OpenRegistry, area: str) -> bool:
-    """Whether a registry has an area of logs, be it that only strays are in it."""
+    """Whether a registry has an area of logs, even if it contains only unexpected files."""
     backend = registry.store.backend
     logs = any(True for _ in backend.logs.ids(area))
     return logs or (backend.mending is not None and any(True for _ in backend.mending.strays(area)))

@@ -1,4 +1,4 @@
-"""What waits for somebody: the manifests on which they could act now, those that wait longest first, and why."""
+"""The manifests waiting for an actor: those on which they could act now, oldest first, with the reasons."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from registration.values.leases import Lease
 
 LOOKED_AT_MAX = 1_000
-"""How many manifests the rules are asked about, at most: those that wait longest."""
+"""The maximum number of manifests for which rules are evaluated: the oldest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing that could be done. why: what the rules said. next: the step that does it, and the words that it still needs."""
+    """One possible action. why: the verdicts. next: the step, with its missing arguments."""
 
     action: str
     to: str
@@ -33,7 +33,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One manifest that waits. since: the time of its last event. claim: the own one, where there is one."""
+    """One waiting manifest. since: the time of its last event. claim: the actor's own, if there is one."""
 
     manifest_id: str
     state: str
@@ -45,9 +45,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class WaitingList:
-    """found: what waits. claimed: how many were passed over, since others have claimed them. looked_at: how many were asked about.
+    """found: the waiting manifests. claimed: the number skipped because others have claimed them. looked_at: the number evaluated.
 
-    unread: what could not be read. complete: whether all were looked at; otherwise there may be more.
+    unread: the unreadable ones. complete: whether all were evaluated; otherwise there may be more.
     """
 
     found: tuple[Waiting, ...]
@@ -60,10 +60,10 @@ class WaitingList:
 def waiting_for(
     registry: OpenRegistry, name: str, *, state: str | None = None, limit: int = 10
 ) -> WaitingList:
-    """What `name` could do now, on `limit` manifests at most.
+    """The actions that `name` could take now, on at most `limit` manifests.
 
-    Left out are what others have claimed; another document for a manifest that somebody else brought; and an approval by
-    somebody whose approval of this very document counts already.
+    Excluded are manifests claimed by others; new documents for a manifest of another author; and approvals by
+    an actor whose approval of the current document counts already.
 
     Raises:
         InvalidArgument: when there is no such state.
@@ -120,14 +120,14 @@ def _waiting(registry: OpenRegistry, summary: Summary, name: str, claim: Lease |
 
 
 def _by(step: Next | None, name: str | None) -> Next | None:
-    """The step, taken by `name` where it doesn't say by whom."""
+    """The step, with `name` as the actor if it has none."""
     if step is None or name is None or step.actor is not None or "actor" in step.missing:
         return step
     return replace(step, actor=name)
 
 
 def _could(one: Explanation) -> bool:
-    """Whether it could be done now, or lacks nothing but words that are said with it."""
+    """Whether it is possible now, or only lacks arguments."""
     return all(
         verdict.needs and verdict.needs.keys().isdisjoint(("action", "actor")) for verdict in one.refusals
     )

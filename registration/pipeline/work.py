@@ -1,17 +1,17 @@
-"""`pipeline.work`: who is at work on which manifest, and what waits for whom.
+"""`pipeline.work`: claims on manifests, and the manifests waiting for an actor.
 
-A reviewer claims a manifest, so that two don't read the same one. A claim is the lease on a manifest, held by a person, under the
-name that they act by (an actor is a name that somebody gave, so whoever acts under it may renew and release it). While it holds:
+A reviewer claims a manifest, so that two don't review the same one. A claim is a lease (a lock that expires) on a manifest, held by
+an actor (an actor is a name given by the caller, so any program acting under it may renew and release it). While it is held:
 
-- only its holder acts on the manifest; all others get `LeaseHeld`, which says who has it and until when. The policy may say
-  that it keeps them from some actions only (``[claims]`` in `policy.toml`), or from none. Reading is free, and time-outs run;
-- what its holder does carries its number (`data.fence`), so that a program that still works under an earlier one is refused.
+- only its holder can act on the manifest; others get `LeaseHeld`, which names the holder and the end. The policy may limit it
+  to some actions (``[claims]`` in `policy.toml`), or to none. Reading is free, and time-outs fire;
+- actions of its holder carry its number (`data.fence`), so that a program that still works under an earlier one is refused.
 
-It ends with what it was for: when the holder's action moved the manifest on, or was an approval. And by its time; by
-`release`; and when somebody takes it away, which needs a reason and is an event in the manifest's log.
+It is released when its purpose is served: when the holder's action moves the manifest on, or is an approval. It also ends when it
+expires; by `release`; and when it is broken, which requires a reason and is an event in the manifest's log.
 
-It is a courtesy between people, not what keeps the log right: a command that was being decided when the claim was made may
-still come through. Pin the version, the digest or the head for that.
+It is a courtesy between people, and does not protect the log: a command that was being decided when the claim was made may
+still succeed. Pin the version, the digest or the head for that.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from registration.values.leases import Lease
 
 CLAIM_S = 1_800
-"""For how long a claim is where nobody says: half an hour, to read one manifest without a hurry."""
+"""The default duration of a claim: half an hour, to review one manifest without a hurry."""
 
 
 class WorkPart(Part[M]):
-    """Claims on manifests, all other leases, and what waits for whom.
+    """Claims on manifests, all other leases, and the manifests waiting for an actor.
 
-    What every call can raise besides: `InvalidArgument` when nobody is named, and what
-    `registration.engine.leases.keeper.LeaseKeeper` says.
+    Every call can also raise `InvalidArgument` when there is no actor, and the errors of
+    `registration.engine.leases.keeper.LeaseKeeper`.
     """
 
     @property
     def leases(self) -> LeaseKeeper:
-        """Who keeps the leases: those that are claims, and of whatever else a program works on alone.
+        """The keeper of leases: claims, and any other leases of programs.
 
         Its calls wait for the disk.
         """
@@ -55,12 +55,12 @@ class WorkPart(Part[M]):
 
     @call
     def claim_of(self, manifest_id: str) -> Lease | None:
-        """The claim that holds on a manifest now; None where nobody has one."""
+        """The current claim on a manifest; None if it is free."""
         return self._registry.lease_on(check_id(manifest_id))
 
     @iterate
     def claims(self) -> Iterator[Lease]:
-        """All claims that hold now, sorted by manifest."""
+        """All current claims, sorted by manifest."""
         return self.leases.list(MANIFESTS)
 
     @call
@@ -86,7 +86,7 @@ class WorkPart(Part[M]):
         if dry_run:
             return self._would_claim(lease_key(manifest_id), who, held, for_s)
         if held is not None and held.holder == who:
-            with suppress(LeaseLost):  # it ended at this very moment
+            with suppress(LeaseLost):  # it has just ended
                 return self.leases.renew(held, ttl_s=for_s)
         seen = state.fence["number"] if state.fence is not None else 0
         return self.leases.acquire(lease_key(manifest_id), holder=who, ttl_s=for_s, above=seen)
@@ -144,7 +144,7 @@ class WorkPart(Part[M]):
 
     @call
     def next(self, name: str, *, state: str | None = None, limit: int = 10) -> WaitingList:
-        """The manifests on which somebody could act now, those that wait longest first; see `registration.pipeline.waiting`.
+        """The manifests on which an actor could act now, oldest first; see `registration.pipeline.waiting`.
 
         Raises:
             InvalidArgument: when there is no such state.
@@ -170,7 +170,7 @@ class WorkPart(Part[M]):
             manifest_id, held, actor=who, reason=reason.strip(), trial=trial
         )
         if not dry_run:
-            with suppress(NotFound):  # it has ended meanwhile
+            with suppress(NotFound):  # it has just ended
                 self.leases.break_lease(key, by=who, reason=reason, number=held.number)
         return held
 

@@ -309,7 +309,7 @@ def test_a_file_in_place_of_a_manifests_directory_is_an_error(store, root):
 
 def test_a_registry_that_is_not_there_is_not_found(tmp_path):
     """Opening a place without a registry says so, and makes nothing."""
-    with pytest.raises(NotFound, match="registration init"):
+    with pytest.raises(NotFound, match="There is no registry at"):
         open_files(tmp_path / "nowhere", REGISTRATION)
 
     assert list(tmp_path.iterdir()) == []
