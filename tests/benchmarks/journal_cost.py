@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registration import RegistrationPipeline
 from registration.storage.layout import MANIFESTS
-from registration.storage.notes import encode_commit, encode_record
+from registration.storage.notes import encode_commit
 
 ROUNDS, TIMES, MANIFESTS_READ = 15, 5_000, 1_000
 SAID = ("io.github.acme/weather@1.2.0", "f" * 64, "2026-01-01T00:00:00.000000Z")
@@ -37,7 +37,7 @@ def note(pipeline: RegistrationPipeline) -> float:
 def bare(file: int) -> float:
     """Microseconds for one append of as many bytes."""
     stream, head, at = SAID
-    line = encode_record(MANIFESTS, stream, TIMES, 1, TIMES * 300, TIMES * 300 + 300, head, at)
+    line = encode_commit(MANIFESTS, stream, TIMES, 1, TIMES * 300, TIMES * 300 + 300, head, at)
     start = time.perf_counter()
     for _ in range(TIMES):
         os.write(file, line)
