@@ -19,7 +19,7 @@ from email.utils import format_datetime
 import pytest
 
 from registration import RegistrationPipeline, open_memory
-from registration.errors import ConsumerBusy, InvalidArgument, InvalidHooks, NotFound, StoreError
+from registration.errors import ConsumerBusy, InvalidHooks, NotFound, StoreError
 from registration.feed.consumer_records import ConsumerRecords
 from registration.feed.hooks.dead_letters import DeadLetter, DeadLetters
 from registration.feed.hooks.hook_file import Hook, parse_hooks
@@ -879,15 +879,31 @@ def test_every_problem_is_named_at_once(root, pipeline):
 
 
 def test_where_there_are_no_hooks_that_is_said(root, pipeline):
-    """No file, one that can't be read, a registry in memory."""
+    """No file, one that can't be read, a registry in memory without the record."""
     with pytest.raises(NotFound, match=r"There is no .*hooks\.toml"):
         pipeline.feed.hooks()
     (root / "hooks.toml").mkdir()
     with pytest.raises(StoreError, match="can't be read"):
         pipeline.feed.hooks()
     memory = RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION))
-    with pytest.raises(InvalidArgument, match="in-memory registry has no hooks"):
+    with pytest.raises(NotFound, match=r"There is no hooks\.toml"):
         memory.feed.hooks()
+
+
+def test_a_registry_in_memory_has_hooks_and_dead_letters(tmp_path, monkeypatch):
+    """Its `hooks.toml` is a record; commands run in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    store = open_memory(SOURCE, REGISTRATION)
+    with store.records.held(("hooks.toml",)) as cell:
+        cell.write(b'[[hooks]]\nname = "ci"\ncommand = ["/bin/sh", "-c", "cat >> got"]\nstart = "start"\n')
+    pipeline = RegistrationPipeline(store=store, actor="ada")
+    pipeline.create("a", {})
+    (event,) = pipeline.history("a")
+
+    assert pipeline.feed.hooks().run(once=True)
+
+    assert (tmp_path / "got").read_bytes() + b"\n" == event.line
+    assert pipeline.feed.dead_letters().hooks() == []
 
 
 def test_letters_are_kept_in_memory_as_on_files(pipeline):

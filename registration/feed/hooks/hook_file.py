@@ -34,6 +34,7 @@ from registration.values.times import RetryPolicy
 
 if TYPE_CHECKING:
     from registration.core.chart import Chart
+    from registration.storage.ledger import Ledger
     from registration.storage.reports import FeedEntry
 
 TIMEOUT_S = 20.0
@@ -95,29 +96,39 @@ class Hook:
         )
 
 
-def read_hooks(root: str, chart: Chart) -> tuple[Hook, ...]:
+def read_hooks(store: Ledger, root: str | None, chart: Chart) -> tuple[Hook, ...]:
     """The hooks of a registry.
 
+    root: the directory of its `hooks.toml`; None: it is a record of that name, as in a registry in memory.
+
     Raises:
-        NotFound: when there is no such file.
+        NotFound: when there is no such file, or no such record.
         InvalidHooks: when it is invalid; every problem is listed.
         StoreError: when it can't be read.
     """
-    path = os.path.join(root, layout.HOOKS_FILE)
+    path = layout.HOOKS_FILE if root is None else os.path.join(root, layout.HOOKS_FILE)
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
-    except FileNotFoundError:
-        raise NotFound(f"There is no {path}.", "Write one: README.md has an example.", path=path) from None
+        raw = store.records.read((layout.HOOKS_FILE,)) if root is None else _bytes_of(path)
     except OSError as error:
         raise StoreError(
             f"{path} can't be read: {error.strerror}.", "Check who owns it.", path=path
         ) from None
+    if raw is None:
+        raise NotFound(f"There is no {path}.", "Write one: README.md has an example.", path=path)
     try:
         data = tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidHooks(path, [f"it is not TOML: {error}"]) from None
     return parse_hooks(data, source=path, chart=chart)
+
+
+def _bytes_of(path: str) -> bytes | None:
+    """A file's bytes; None where there is none. It is written by people, so a link is followed."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def parse_hooks(data: Mapping[str, Any], *, source: str, chart: Chart) -> tuple[Hook, ...]:

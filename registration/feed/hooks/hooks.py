@@ -24,7 +24,6 @@ from registration.errors import (
     ConsumerBlocked,
     ConsumerBusy,
     CorruptLog,
-    InvalidArgument,
     LockTimeout,
     NotFound,
     UnknownEvent,
@@ -36,7 +35,6 @@ from registration.feed.hooks.hook_commands import run_command
 from registration.feed.hooks.hook_file import Hook, read_hooks
 from registration.feed.hooks.webhooks import Delivery, Lookup, Undeliverable, look_up, post, read_secret
 from registration.feed.watching import Watch
-from registration.storage.files.backend import FileBackend
 from registration.values.ids import uuid7
 from registration.values.times import Clock, rfc3339, seconds_between, system_clock
 
@@ -86,8 +84,9 @@ class Hooks:
         draw: Callable[[], float] = random.random,
         lookup: Lookup = look_up,
     ) -> None:
-        self._root = _on_files(store).root
-        self.hooks = read_hooks(self._root, store.definition.chart)
+        root = store.backend.place
+        self._root = os.getcwd() if root is None else root
+        self.hooks = read_hooks(store, root, store.definition.chart)
         self.letters = DeadLetters(store.records)
         self._store = store
         self._tell = tell
@@ -371,10 +370,3 @@ def _environment(event: dict[str, Any]) -> dict[str, str]:
         "REGISTRATION_TO": data.get("to"),
     }
     return {name: str(value) for name, value in told.items() if value is not None}
-
-
-def _on_files(store: Ledger) -> FileBackend:
-    backend = store.backend
-    if not isinstance(backend, FileBackend):
-        raise InvalidArgument("An in-memory registry has no hooks.", "Use handlers: `pipeline.on`.")
-    return backend
