@@ -16,6 +16,7 @@ import orjson
 
 from registration.errors import ConsumerBusy, LockTimeout
 from registration.storage import layout
+from registration.storage.records import made_as
 
 if TYPE_CHECKING:
     from registration.storage.ports import Cell, Key, Records
@@ -50,8 +51,7 @@ class ConsumerRecords:
             ConsumerBusy: at once, when somebody else does.
             StoreError: when the disk refuses.
         """
-        with self.at_work(name, by), self._records.held(_key(name, _STATE)) as cell:
-            assert cell is not None, "it is made where it is missing"
+        with self.at_work(name, by), made_as(name, self._records, _key(name, _STATE)) as cell:
             yield cell
 
     @contextmanager
@@ -77,14 +77,11 @@ class ConsumerRecords:
         # Not by waiting for the lock: a wait that is given up takes it for a moment once it is free.
         for tries_left in reversed(range(_TRIES)):
             try:
-                cell = held.enter_context(self._records.held(lock, timeout_s=0))
+                return held.enter_context(made_as(name, self._records, lock, timeout_s=0))
             except LockTimeout:
                 if not tries_left:
                     raise ConsumerBusy(name, _who(self._records.read(lock))) from None
                 time.sleep(_TRY_S)
-            else:
-                assert cell is not None, "it is made where it is missing"
-                return cell
         raise AssertionError("the last try returns or raises")
 
 

@@ -24,3 +24,11 @@ def held_as(
         except LockTimeout as error:
             raise LockTimeout(what, error.details["timeout_s"]) from None
         yield cell
+
+
+@contextmanager
+def made_as(what: str, records: Records, key: Key, *, timeout_s: float | None = None) -> Iterator[Cell]:
+    """Hold a record, which is made where there is none; see `held_as`."""
+    with held_as(what, records, key, timeout_s=timeout_s) as cell:
+        assert cell is not None
+        yield cell

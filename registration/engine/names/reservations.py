@@ -28,14 +28,14 @@ import orjson
 
 from registration.errors import LockTimeout, NameTaken, StoreError, VersionConflict
 from registration.storage import layout
-from registration.storage.records import held_as
+from registration.storage.records import held_as, made_as
 from registration.values.documents import digest_of
 from registration.values.ids import id_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from registration.storage.ports import Cell, Key, Records
+    from registration.storage.ports import Key, Records
     from registration.values.events import Position, StateSnapshot
 
 FORMAT = 1
@@ -150,7 +150,7 @@ class NameReservations:
             NameTaken: when another manifest holds the name.
             CorruptLog, LockTimeout, StoreError: when that can't be told, or the reservation can't be made.
         """
-        with self._held(full) as cell:
+        with made_as(full, self._records, layout.name_record(full)) as cell:
             data = cell.read()
             held = self._behind(data, full)
             if held is None and stream != full and (held := self._holding(full, full)) is not None:
@@ -192,7 +192,7 @@ class NameReservations:
         """
         full, named = state.name, state.facts["named"]
         assert full is not None
-        with self._held(full) as cell:
+        with made_as(full, self._records, layout.name_record(full)) as cell:
             held = self._behind(cell.read(), full)
             if held is not None and held.stream != state.stream:
                 return held
@@ -203,12 +203,6 @@ class NameReservations:
             else:
                 cell.remove()
             return None
-
-    @contextmanager
-    def _held(self, full: str) -> Iterator[Cell]:
-        with held_as(full, self._records, layout.name_record(full)) as cell:
-            assert cell is not None, "it is made where it is missing"
-            yield cell
 
     def _behind(self, raw: bytes | None, full: str) -> StateSnapshot | None:
         """The manifest that holds a name, as far as its reservation leads there; None where that is worth nothing."""

@@ -6,18 +6,19 @@ with the next event. It is appended: a hook whose receiver is down for a day fai
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
 from registration.storage import layout
+from registration.storage.records import made_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registration.storage.ports import Key, Records
+    from registration.storage.ports import Cell, Key, Records
 
 _SUFFIX = ".jsonl"
 
@@ -63,8 +64,7 @@ class DeadLetters:
 
     def put(self, letter: DeadLetter) -> None:
         """Store a letter. When this returns, it is durable."""
-        with self._records.held(_key(letter.hook)) as cell:
-            assert cell is not None, "it is made where it is missing"
+        with self._held(letter.hook) as cell:
             # A partial line left by a kill is terminated, so that it does not corrupt the next.
             cell.append(b"\n" + _line(letter))
 
@@ -77,11 +77,13 @@ class DeadLetters:
         self._change(letter.hook, lambda letters: letters.update({letter.event_id: letter}))
 
     def _change(self, hook: str, change: Callable[[dict[str, DeadLetter]], object]) -> None:
-        with self._records.held(_key(hook)) as cell:
-            assert cell is not None, "it is made where it is missing"
+        with self._held(hook) as cell:
             letters = _decoded(cell.read())
             change(letters)
             cell.write(b"".join(_line(letter) for letter in letters.values()))
+
+    def _held(self, hook: str) -> AbstractContextManager[Cell]:
+        return made_as(f"the dead letters of {hook}", self._records, _key(hook))
 
 
 def _key(hook: str) -> Key:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from registration.storage import layout
-from registration.storage.records import held_as
+from registration.storage.records import made_as
 from registration.values.documents import canonical
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class ActiveSessions:
             LockTimeout: when another process was beginning one all the time.
             StoreError: when the disk refuses.
         """
-        with held_as(" ".join(owner), self._records, _key(owner)) as cell:
-            assert cell is not None, "it is made where it is missing"
+        with made_as(" ".join(owner), self._records, _key(owner)) as cell:
             yield ActiveSession(cell, owner)
 
 

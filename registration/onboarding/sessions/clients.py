@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from registration.errors import StoreError
 from registration.storage import layout
+from registration.storage.records import made_as
 
 if TYPE_CHECKING:
     from registration.storage.ports import Records
@@ -36,8 +37,7 @@ def client_key(records: Records, randbytes: Callable[[int], bytes]) -> bytes:
     """
     found = records.read(_RECORD)
     if not found:
-        with records.held(_RECORD) as cell:
-            assert cell is not None, "it is made where it is missing"
+        with made_as(layout.CLIENT_KEY_FILE, records, _RECORD) as cell:
             found = cell.read()
             if not found:
                 found = randbytes(32).hex().encode() + b"\n"

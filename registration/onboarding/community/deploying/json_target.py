@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from registration.onboarding.community.deploying.target import Done, Operation, 
 from registration.storage.disk import Disk, PosixDisk
 from registration.storage.files.records import FileRecords
 from registration.storage.ports import Cell
-from registration.storage.records import held_as
+from registration.storage.records import made_as
 from registration.values.documents import digest_of
 
 FORMAT = 1
@@ -242,11 +242,8 @@ class JsonTarget:
         if "after" in due:
             raise TargetUnavailable(f"The answer to {operation} was lost, as planned.", "Plan no failure.")
 
-    @contextmanager
-    def _held(self) -> Iterator[Cell]:
-        with held_as(self.directory, self._records, self._record) as actual:
-            assert actual is not None, "it is made where it is missing"
-            yield actual
+    def _held(self) -> AbstractContextManager[Cell]:
+        return made_as(self.directory, self._records, self._record)
 
     def _decoded(self, data: bytes) -> Community:
         if not data:
