@@ -1,15 +1,15 @@
-"""Where a catalog is kept: `CatalogFile`, or `CatalogInMemory` where no file can be.
+"""The storage of a catalog: `CatalogFile`, or `CatalogInMemory` if a file is impossible.
 
-The file is opened for one question at a time, made where it is missing, made anew where it is of no use.
+The file is opened for each question, created if missing, and rebuilt if unusable.
 
-A connection lives as long as one question does. That costs 0.1 ms, and nothing is left to be wrong later: no connection
-crosses a fork, none outlives the file that it was opened on. SQLite's rollback journal is used rather than its WAL: at
-rest there is one file, which can be copied and deleted, and readers need not write. `synchronous` is NORMAL, so a power
-cut may take back what was caught up last, together with the cursor, and never leaves a torn table.
+A connection lives for one question. That costs 0.1 ms and leaves nothing to go wrong later: no connection crosses a fork or
+outlives its file. SQLite's rollback journal is used rather than its WAL: at rest there is one file, which can be copied and
+deleted, and readers need not write. `synchronous` is NORMAL, so a power cut may undo the last rows together with the
+cursor, but never leaves a torn table.
 
-Nothing is renamed or unlinked to make the catalog anew. A journal belongs to a file by its name, so exchanging the file
-under somebody who is writing it would apply one's journal to the other. It is emptied in place, while the bytes that
-SQLite locks are held alone.
+Rebuilding never renames or unlinks the file. A journal belongs to a file by its name, so replacing the file under a writer
+would apply one file's journal to the other. The file is truncated in place, under an exclusive lock on the bytes that
+SQLite locks.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class CatalogInMemory:
         weakref.finalize(self, _close, self._kept)
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Put a question to it, one at a time; made anew where it turns out to be useless.
+        """Ask it a question, one at a time; it is rebuilt if it turns out to be unusable.
 
         Raises:
             Unusable: when there is no memory for it.
@@ -273,7 +273,7 @@ class CatalogInMemory:
                 raise Unusable(f"it was rebuilt and is still unusable: {why}") from why
 
     def ask_as_it_is(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Put a question that only reads to a copy, which it may leave in any state."""
+        """Ask a read-only question of a copy, which may be left in any state."""
         with self._turn, _explained(), closing(sqlite3.connect(self.path, isolation_level=None)) as copy:
             self._opened().backup(copy)
             return question(copy)
@@ -284,7 +284,7 @@ class CatalogInMemory:
             _close(self._kept)
 
     def forget(self) -> None:
-        """In a forked child: its thread may not be the one that has the turn, and begins anew."""
+        """In a forked child, start afresh: the lock may be held by a thread that does not exist there."""
         self._turn = threading.RLock()
         self._kept.clear()
 

@@ -99,7 +99,7 @@ def open_registry(
     Raises:
         NotFound, CorruptRegistry, StoreError: as `open_files`.
         InvalidArgument: when the registry has another lifecycle than the one that is given.
-        InvalidDefinition: when the lifecycle can't be meant, or one of its guards is not there.
+        InvalidDefinition: when the lifecycle is invalid, or one of its guards is not installed.
     """
     given = None if lifecycle is None else lifecycle_from(lifecycle, guards)
     making = given or REGISTRATION

@@ -139,7 +139,7 @@ class SnapshotsBehind:
         try:
             self._write(stream, snapshot)
         except (OSError, RegistrationError) as error:
-            _log.warning("%s: the snapshot could not be written, and will be: %s", stream, error)
+            _log.warning("%s: writing the snapshot failed and is retried later: %s", stream, error)
 
 
 _open: WeakSet[SnapshotsBehind] = WeakSet()

@@ -176,7 +176,7 @@ class PosixDisk:
             # Polling starves under contention, so whoever has to wait waits in the kernel, which is fair.
             return timeout_s > 0 and _lock_in_kernel(fd, timeout_s)
         except OSError as error:
-            raise OSError(errno.ENOLCK, f"the lock can't be taken: {error}") from error
+            raise OSError(errno.ENOLCK, f"the lock cannot be acquired: {error}") from error
         return True
 
 
@@ -215,7 +215,7 @@ def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
         with settled:
             given_up = not locked
     if failure is not None:
-        raise OSError(errno.ENOLCK, f"the lock can't be taken: {failure}") from failure
+        raise OSError(errno.ENOLCK, f"the lock cannot be acquired: {failure}") from failure
     return locked
 
 
@@ -234,7 +234,7 @@ def overwrite_whole(disk: Disk, fd: int, data: bytes, offset_bytes: int) -> None
 
 def _taken(size_bytes: int) -> int:
     if not size_bytes:
-        raise OSError(errno.EIO, "a write took nothing")
+        raise OSError(errno.EIO, "a write wrote 0 bytes")
     return size_bytes
 
 
@@ -335,16 +335,16 @@ def failure_named(doing: str, path: str, error: OSError) -> StoreError:
 
 def _advice(number: int | None) -> str:
     return {
-        errno.ENOSPC: "The disk is full: make room, then try again.",
-        errno.EDQUOT: "The quota is used up: make room, then try again.",
+        errno.ENOSPC: "The disk is full: free some space, then retry.",
+        errno.EDQUOT: "The disk quota is exceeded: free some space, then retry.",
         errno.EROFS: "The file system is mounted read-only.",
-        errno.EACCES: "Check who owns the registry's files, and as whom this runs.",
-        errno.EPERM: "Check who owns the registry's files, and as whom this runs.",
-        errno.EMFILE: "This process has too many files open.",
-        errno.ELOOP: "A symbolic link stands there, and none is followed below the registry's root.",
-        errno.ENOTDIR: "Something else stands where a directory belongs; a symbolic link is not followed.",
-        errno.EIO: "The disk reported an I/O error: see the system's log, and load again to see what holds.",
-    }.get(number or 0, "Load again to see what holds.")
+        errno.EACCES: "Check the owner and mode of the registry's files, and the user of this process.",
+        errno.EPERM: "Check the owner and mode of the registry's files, and the user of this process.",
+        errno.EMFILE: "This process has too many open files.",
+        errno.ELOOP: "The path is a symbolic link, and links below the registry's root are not followed.",
+        errno.ENOTDIR: "A directory is expected there; symbolic links are not followed.",
+        errno.EIO: "The disk reported an I/O error: see the system log, and load again to read the current state.",
+    }.get(number or 0, "Load again to read the current state.")
 
 
 def lock_span(fd: int, start: int, size_bytes: int) -> bool:

@@ -71,7 +71,7 @@ def examine(directory: str) -> Iterator[Check]:
         yield Check(
             "writing",
             "fail",
-            f"nothing can be made in {place}: {error.strerror}",
+            f"{place} is not writable: {error.strerror}",
             "Check its owner and mode.",
         )
     else:
@@ -91,25 +91,28 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except (OSError, RegistrationError, metadata.PackageNotFoundError) as error:
-        return Check(name, "fail", f"it could not be looked at: {error}", "See to that first.")
+        return Check(name, "fail", f"the check failed: {error}", "Fix that first.")
 
 
 def _file_system(place: str) -> Check:
     kind = file_system_type(place)
     if kind is None:
         return Check(
-            "file system", "warn", "its type can't be told on this system", "It must be a local one."
+            "file system",
+            "warn",
+            "its type cannot be determined on this system",
+            "Make sure that it is local.",
         )
     if kind.startswith(_NETWORK):
         return Check(
             "file system",
             "warn",
             f"{kind}: a network or user-space file system",
-            "Locks and syncs may not hold there, and nothing is promised. Use a local ext4, XFS or btrfs.",
+            "Locks and syncs are unreliable there. Use a local ext4, XFS or btrfs.",
         )
     if kind in _VOLATILE:
         return Check(
-            "file system", "warn", f"{kind}: it is gone after a restart", "Use a disk for what is to last."
+            "file system", "warn", f"{kind}: its content is lost on a restart", "Use a disk for data to keep."
         )
     return Check("file system", "ok", kind)
 
@@ -135,7 +138,9 @@ def _space(place: str) -> Check:
     free_bytes, free_inodes = found.f_bavail * found.f_frsize, found.f_favail
     said = f"{free_bytes / 2**30:.1f} GiB and {free_inodes:,} inodes free"
     if free_bytes < FREE_BYTES_MIN or (found.f_files and free_inodes < FREE_INODES_MIN):
-        return Check("space", "warn", said, "Each manifest takes 3 inodes and 12 KiB or more: make room.")
+        return Check(
+            "space", "warn", said, "Each manifest takes 3 inodes and at least 12 KiB: free some space."
+        )
     return Check("space", "ok", said)
 
 
@@ -177,7 +182,7 @@ def _rename(scratch: str) -> Check:
             disk.close(fresh)
     if (old, new) == (b"old", b"new"):
         return Check(
-            "atomic rename", "ok", "whoever has the old file open keeps it; the name leads to the new one"
+            "atomic rename", "ok", "an open file keeps the old content; the name leads to the new file"
         )
     return Check("atomic rename", "fail", f"a reader saw {old!r}, then {new!r}", "Use another file system.")
 
@@ -189,19 +194,19 @@ def _lock(scratch: str) -> Check:
     try:
         if not disk.lock(fd, 0):
             return Check(
-                "lock between processes", "fail", "a new file is locked already", "Use another file system."
+                "lock between processes", "fail", "a new file is already locked", "Use another file system."
             )
         held = _other_process_gets(path)
     finally:
         disk.close(fd)
     free = _other_process_gets(path)
     if not held and free:
-        return Check("lock between processes", "ok", "held against another process, and free after closing")
+        return Check("lock between processes", "ok", "excludes another process; released on close")
     return Check(
         "lock between processes",
         "fail",
-        "another process got the lock that was held" if held else "the lock stayed after closing",
-        "flock does not work here: use another file system.",
+        "another process acquired a held lock" if held else "the lock was not released on close",
+        "`flock` does not work here: use another file system.",
     )
 
 
@@ -220,7 +225,10 @@ def _clock(place: str, scratch: str) -> Check:
     said = f"{rfc3339(now_ns)}"
     if apart_s > 5:
         return Check(
-            "clock", "warn", f"{said}, and the file system's is {apart_s:.0f} s apart", "Set both by NTP."
+            "clock",
+            "warn",
+            f"{said}, and the file system's differs by {apart_s:.0f} s",
+            "Synchronize both by NTP.",
         )
     try:
         made = read_registry(PosixDisk(), place).created_at
@@ -230,17 +238,15 @@ def _clock(place: str, scratch: str) -> Check:
         return Check(
             "clock",
             "warn",
-            f"{said} is before the registry was made ({made})",
-            "Set it: events never go back in time, and will all say the last one's until it has caught up.",
+            f"{said} is before the registry's creation ({made})",
+            "Set the clock: events never go back in time, so all get the time of the last one until the clock has caught up.",
         )
     return Check("clock", "ok", said)
 
 
 def _registry(place: str) -> Check:
     if not os.path.lexists(os.path.join(place, layout.REGISTRY_FILE)):
-        return Check(
-            "registry", "ok", "there is none here yet", "Make one.", Next(operation="init", id=place)
-        )
+        return Check("registry", "ok", "there is none here", "Make one.", Next(operation="init", id=place))
     found = read_registry(PosixDisk(), place)
     return Check("registry", "ok", f"{found.id}, format {layout.FORMAT}, lifecycle {found.definition!r}")
 
@@ -259,11 +265,11 @@ def _leftovers(place: str) -> Check:
             "leftovers",
             "warn",
             said,
-            "A writer died, or is at work. Recover what it left.",
+            "A writer was interrupted or is still running. Recover the registry.",
             Next(operation="recover"),
         )
     if kept:
-        return Check("leftovers", "ok", said, "Remove what is in there once nobody misses it.")
+        return Check("leftovers", "ok", said, "Remove its content once it is no longer needed.")
     return Check("leftovers", "ok", "none")
 
 

@@ -164,8 +164,8 @@ def lease_record(key: str) -> tuple[str, str, str]:
     found = _KEY.fullmatch(key) if isinstance(key, str) else None
     if found is None:
         raise InvalidArgument(
-            f"{key!r} is not the key of a lease.",
-            "A key is an area in small letters, a slash, and an id: `manifests/io.github.acme/weather@1.2.0`.",
+            f"{key!r} is not a lease key.",
+            "A key is an area in lower case, a slash and an id: `manifests/io.github.acme/weather@1.2.0`.",
             key=key if isinstance(key, str) else repr(key),
         )
     return LEASES, found[1], directory_of(found[2]) + ".json"
@@ -179,7 +179,9 @@ def check_area(area: str) -> str:
     """
     if not _AREA.fullmatch(area):
         raise InvalidArgument(
-            f"{area!r} is no area of leases.", "Areas are `manifests`, `sessions` and the like.", area=area
+            f"{area!r} is not an area of leases.",
+            "Areas are, for example, `manifests` and `sessions`.",
+            area=area,
         )
     return area
 

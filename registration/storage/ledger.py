@@ -286,7 +286,7 @@ class Ledger:
             return
         if found is None or not self._same_lifecycle(self._in_force, found):
             raise StoreError(
-                "Another version of the registry's lifecycle was put in force meanwhile; nothing was written.",
+                "The registry's lifecycle was replaced meanwhile; nothing was written.",
                 "Open the registry again.",
             )
         self._in_force = found
@@ -554,15 +554,15 @@ def kept_rule(backend: Backend, kind: str, digest: str) -> Any:
     data = backend.blobs.get((layout.RULES, kind, file))
     if data is None:
         raise NotFound(
-            f"The registry keeps nothing in {layout.RULES}/{kind} under {digest}.",
-            "It was in force in another registry, or its file is missing: look for a backup.",
+            f"{layout.RULES}/{kind} has no file with the digest {digest}.",
+            "It belongs to another registry, or its file is missing: restore it from a backup.",
             digest=digest,
         )
     if digest_of_bytes(data) != digest:
         path = f"{layout.RULES}/{kind}/{file}"
         raise CorruptRegistry(
-            f"{path} is not what was kept there: its SHA-256 is not its name.",
-            "Put the file back from a backup.",
+            f"{path} is damaged: its SHA-256 differs from its name.",
+            "Restore the file from a backup.",
             path=path,
         )
     return orjson.loads(data)

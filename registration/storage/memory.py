@@ -263,7 +263,7 @@ class MemoryCell:
 
     def _own(self) -> dict[Key, bytes]:
         if not self.is_held:
-            raise StoreError(f"{'/'.join(self._key)} is not held any more.", "Hold it first.")
+            raise StoreError(f"{'/'.join(self._key)} is no longer locked.", "Lock it first.")
         return self._records
 
 

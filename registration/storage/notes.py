@@ -148,7 +148,7 @@ def parse_cursor(text: str) -> Cursor:
     found = _CURSOR.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise InvalidArgument(
-            f"{text!r} is not a cursor.", "Give one that the feed gave, `start`, or `now`.", cursor=str(text)
+            f"{text!r} is not a cursor.", "Pass a cursor from the feed, `start` or `now`.", cursor=str(text)
         )
     segment, id, offset, taken = found.groups()
     return Cursor(int(segment), id, int(offset), int(taken or 0))
@@ -157,8 +157,8 @@ def parse_cursor(text: str) -> Cursor:
 def not_of_this_feed(text: str) -> InvalidArgument:
     """The cursor leads nowhere here."""
     return InvalidArgument(
-        f"The cursor {text!r} is not of this feed: the feed was deleted and made anew, or an older copy was put back.",
-        "Begin at `start`, and pass over events that are known by their ids; or at `now`.",
+        f"The cursor {text!r} belongs to another feed: the feed was rebuilt, or an older copy was restored.",
+        "Begin at `start` and skip events whose ids are known, or begin at `now`.",
         cursor=text,
     )
 
@@ -170,6 +170,4 @@ def check_limit(limit: int | None) -> None:
         InvalidArgument: when it is none.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise InvalidArgument(
-            f"`limit` is {limit!r}; a number from 0 on is expected.", "Leave it out for all."
-        )
+        raise InvalidArgument(f"`limit` is {limit!r}; a number of 0 or more is expected.", "Omit it for all.")

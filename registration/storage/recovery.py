@@ -56,11 +56,11 @@ def witness(raw: bytes | None, *, stream: str, source: str, definition: Definiti
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RecoveryPlan:
     """What is to be done about one manifest.
 
     state: what it folds to; None where nothing was ever acknowledged. believe: the lines that no snapshot covers, to be
-    written once more and synced from `believe_from`. torn: the remains of an unacknowledged command behind them,
+    written again and synced from `believe_from`. torn: the remains of an unacknowledged command behind them,
     to be set aside and cut off at `keep_bytes`; why says what is wrong with them. snapshot: why the snapshot is to be
     made anew, as far as anything is wrong with it.
     """
@@ -79,12 +79,12 @@ class Plan:
         if self.believe:
             version = self.state.version if self.state else 0
             found = f"{len(self.believe)} bytes from byte {self.believe_from} of the log, up to version {version}, are in no snapshot"
-            steps.append(RecoveryStep(found, "written once more and synced"))
+            steps.append(RecoveryStep(found, "written again and synced"))
         if self.torn:
-            found = f"{len(self.torn)} bytes from byte {self.keep_bytes} of the log are of an unfinished write ({self.why})"
+            found = f"{len(self.torn)} bytes from byte {self.keep_bytes} of the log belong to an unfinished write ({self.why})"
             steps.append(RecoveryStep(found, SET_ASIDE))
         if self.snapshot:
-            steps.append(RecoveryStep(self.snapshot, "made anew"))
+            steps.append(RecoveryStep(self.snapshot, "rebuilt"))
         return steps
 
 
@@ -97,7 +97,7 @@ def plan_recovery(
     source: str,
     definition: Definition,
     area: str = layout.MANIFESTS,
-) -> Plan:
+) -> RecoveryPlan:
     """Decide what a log and its snapshot come to.
 
     tail: the log's bytes after `base` (all of them where it is None). found: the snapshot beside it. area: the directory
@@ -128,7 +128,7 @@ def plan_recovery(
         state = fold(definition, base, seen.events)
     if state is None and found.exists:
         raise corrupt_without_log(stream, area)
-    return Plan(
+    return RecoveryPlan(
         state=state,
         believe_from=covered.size_bytes,
         believe=tail[covered.size_bytes - start.size_bytes : keep - start.size_bytes]
@@ -143,14 +143,14 @@ def plan_recovery(
 
 def _what_is_wrong(found: Witness, state: StateSnapshot | None) -> str | None:
     if found.unusable:
-        return f"the snapshot is of no use ({found.unusable})"
+        return f"the snapshot is unusable ({found.unusable})"
     if state is None or found.state == state:
         return None
     if found.state is None:
         return "there is no snapshot"
     if found.state.version < state.version:
-        return f"the snapshot is of version {found.state.version}, and the log of version {state.version}"
-    return "the snapshot is not what the log folds to"
+        return f"the snapshot has version {found.state.version}, the log has version {state.version}"
+    return "the snapshot differs from the replayed log"
 
 
 def corrupt(stream: str, fault: Fault, sound_version: int, area: str) -> CorruptLog:
@@ -167,7 +167,7 @@ def corrupt(stream: str, fault: Fault, sound_version: int, area: str) -> Corrupt
 
 def corrupt_without_log(stream: str, area: str) -> CorruptLog:
     """A snapshot without a log: it is never written before its log."""
-    reason = "the log is missing or empty, and yet a snapshot of it stands beside it"
+    reason = "the log is missing or empty, but its snapshot exists"
     return corrupt(stream, Fault(0, 0, reason, torn=False), 0, area)
 
 

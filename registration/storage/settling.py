@@ -21,7 +21,7 @@ from registration.storage.notes import encode_commit
 from registration.storage.ports import TAIL_BYTES, Mark, Moved, Note
 from registration.storage.recovery import (
     SET_ASIDE,
-    Plan,
+    RecoveryPlan,
     Witness,
     corrupt,
     corrupt_without_log,
@@ -86,7 +86,9 @@ class Settling:
                 raise corrupt_without_log(stream, self._area) from None
             return Recovered(None), Mark()
 
-    def _carry_out(self, held: HeldLog, plan: Plan, stream: str, *, whole: bool) -> list[RecoveryStep]:
+    def _carry_out(
+        self, held: HeldLog, plan: RecoveryPlan, stream: str, *, whole: bool
+    ) -> list[RecoveryStep]:
         kept_as = held.settle(
             believe_from=plan.believe_from,
             believe=plan.believe,
@@ -98,7 +100,7 @@ class Settling:
         steps = [replace(step, kept_as=kept_as) if step.done == SET_ASIDE else step for step in plan.steps()]
         due = plan.state is not None and (plan.snapshot or plan.believe or whole)
         if held.put_snapshot(encode_snapshot(plan.state) if due and plan.state is not None else None):
-            steps.append(RecoveryStep("a temporary file of an interrupted snapshot stood there", "removed"))
+            steps.append(RecoveryStep("a temporary file of an interrupted snapshot was left over", "removed"))
         for step in steps:
             _log.info("%s: %s: %s", stream, step.found, step.done)
         return steps
@@ -119,10 +121,12 @@ class Settling:
             logs.put_snapshot(area, stream, encode_snapshot(plan.state), mark)
         return Recovered(plan.state, steps), mark
 
-    def _plan(self, stream: str, found: Witness, read: Callable[[int], bytes], *, whole: bool) -> Plan:
+    def _plan(
+        self, stream: str, found: Witness, read: Callable[[int], bytes], *, whole: bool
+    ) -> RecoveryPlan:
         """Reads only what the snapshot does not cover, unless that is in doubt."""
 
-        def plan(base: StateSnapshot | None, tail: bytes) -> Plan:
+        def plan(base: StateSnapshot | None, tail: bytes) -> RecoveryPlan:
             return plan_recovery(
                 tail,
                 base=base,
@@ -199,7 +203,9 @@ class Settling:
             loss = replace(loss, event=sealed[0], repaired=repaired)
         at = Mark(len(files.log), files.log[-TAIL_BYTES:])
         self._backend.logs.cut(self._area, stream, at, kept.size_bytes, then=then)
-        _log.warning("%s: repaired, with loss, at byte %d: %s", stream, kept.size_bytes, ", ".join(kept_as))
+        _log.warning(
+            "%s: repaired at byte %d, with data loss: %s", stream, kept.size_bytes, ", ".join(kept_as)
+        )
         return loss
 
     def _witness(self, raw: bytes | None, stream: str) -> Witness:

@@ -583,9 +583,9 @@ def test_strays_are_named_and_no_damage(drafted: Terminal) -> None:
 
     assert found.exit_code == 0
     assert found.stdout.splitlines() == [
-        "stray: manifests/a b: no id has this file name",
-        f"stray: manifests/{directory_of(ID)}/copy of state.json: it is none of the registry's files",
-        f"unfinished: manifests/{directory_of(ID)}/state.json.tmp: a temporary file: a writer died, or is at work",
+        "stray: manifests/a b: not the file name of an id",
+        f"stray: manifests/{directory_of(ID)}/copy of state.json: unexpected file",
+        f"unfinished: manifests/{directory_of(ID)}/state.json.tmp: a temporary file: a writer was interrupted or is still running",
     ]
     assert last["manifest_id"] is None
     assert len(last["findings"]) == 3
@@ -647,7 +647,7 @@ def test_the_doctor_finds_a_local_disk_in_order(drafted: Terminal) -> None:
         "versions", "transition", "durable write", "append and sync", "attempts under contention", "recovery of 100 events",
     ]  # fmt: skip
     assert {check["verdict"] for check in checks} <= {"ok", "warn"}
-    assert "held against another process, and free after closing" in shown
+    assert "excludes another process; released on close" in shown
     left = sorted(path.name for path in drafted.root.iterdir())
     assert left == ["feed", "manifests", "registry.json", "rules"]
 

@@ -1207,7 +1207,7 @@ def test_two_migrations_as_processes(public: Terminal, next_version: str) -> Non
     assert codes[1] in (1, 2)
     refusal = next(text for text in said if "Error: " in text)
     assert (
-        "Somebody else has changed the registry meanwhile." in refusal
+        "The registry was changed by another process meanwhile." in refusal
         or "is not a later version of it" in refusal
     )
     assert public.json("lifecycle", "show")["version"] == 2

@@ -395,7 +395,7 @@ def test_failures_are_named():
 
     assert str(caught.value) == (
         "writing manifests/a/events.jsonl failed: No space left on device. "
-        "The disk is full: make room, then try again."
+        "The disk is full: free some space, then retry."
     )
     assert caught.value.details == {"path": "manifests/a/events.jsonl", "errno": errno.ENOSPC}
     assert isinstance(caught.value.__cause__, OSError)

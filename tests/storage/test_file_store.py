@@ -549,7 +549,7 @@ def test_recovery_says_what_it_set_right(store, place):
     first, second = store.recover("a"), store.recover("a")
 
     said = " / ".join(f"{step.found}: {step.done}" for step in first.steps)
-    for what in ("written once more and synced", "4 bytes from byte", "an unfinished write", "of no use"):
+    for what in ("written again and synced", "4 bytes from byte", "an unfinished write", "of no use"):
         assert what in said
     assert second.steps == ()
     assert first.state == second.state
@@ -1374,7 +1374,7 @@ def test_a_failed_write_that_can_not_be_taken_back_is_settled_by_the_next_load(
     with pytest.raises(StoreError, match="Input/output error"):
         append(watched, "a")
 
-    assert any("could not be taken back" in record.getMessage() for record in caplog.records)
+    assert any("could not be undone" in record.getMessage() for record in caplog.records)
     loaded = watched.load("a")
     assert loaded.version in (3, 4)
     assert len(lines_of(place)) == loaded.version

@@ -118,7 +118,7 @@ class Names:
                 self.move_latest(split_name(full).name, cause=event)
             except RegistrationError as error:
                 _log.warning(
-                    "%s: what follows from version %d is left for later: %s",
+                    "%s: the consequences of version %d are postponed: %s",
                     event.subject,
                     event.version,
                     error,

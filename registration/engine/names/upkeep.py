@@ -88,7 +88,7 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
         yield from verify_stream(aliases, name, area=layout.ALIASES).findings
     for full in sorted(names.reservations.versions(name)):
         if names.reservations.holder(full) is None and names.reservations.exists(full):
-            reason = f"a reservation of {full!r} whose manifest does not hold the name: a writer died, or is still running"
+            reason = f"a reservation of {full!r} whose manifest does not hold the name: a writer was interrupted or is still running"
             yield Finding("unfinished", "/".join(layout.name_record(full)), 0, 0, reason)
     if names.move_latest(name, dry_run=True):
         reason = f"`{LATEST}` of {name!r} does not point at its latest version"

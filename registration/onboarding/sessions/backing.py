@@ -36,7 +36,7 @@ class LedgerBacking:
     settings: what the registry says of its sessions (`sessions.toml`); None: read there. randbytes: draws the key of clients.
 
     Raises:
-        InvalidArgument: when `sessions.toml` can't be meant.
+        InvalidArgument: when `sessions.toml` is invalid.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class FileBacking(LedgerBacking):
 
     Raises:
         NotFound, CorruptRegistry, StoreError: as `FileBackend`.
-        InvalidArgument: when `sessions.toml` can't be meant.
+        InvalidArgument: when `sessions.toml` is invalid.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class Sessions(SessionReader):
 
     Raises:
         NotFound: when there is no registry.
-        InvalidArgument: when its settings of sessions can't be meant.
+        InvalidArgument: when its session settings are invalid.
     """
 
     def __init__(

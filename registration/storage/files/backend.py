@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 Resolve = Callable[[RegistryFile, Callable[[str, str], Any]], Definition]
 """From a registry's own file, and a way to read its rules by kind and digest, to its lifecycle."""
 
-_LEFT = "a temporary file: a writer died, or is at work"
-_UNEXPECTED = "it is none of the registry's files"
+_LEFT = "a temporary file: a writer was interrupted or is still running"
+_UNEXPECTED = "unexpected file"
 
 
 class FileBackend:
@@ -142,7 +142,7 @@ class FileMending:
                 for name in sorted(disk.names(directory)):
                     path = f"{area}/{name}"
                     if id_of(name) is None:
-                        yield Stray(path, "no id has this file name", unfinished=False)
+                        yield Stray(path, "not the file name of an id", unfinished=False)
                         continue
                     # What is not a directory is named by whoever reads that manifest.
                     with (
@@ -177,7 +177,7 @@ def _stray_rules(disk: Disk, root: str) -> Iterator[Stray]:
                     with given_back(disk, disk.open(name, os.O_RDONLY, dir_fd=found[-1])) as fd:
                         data = read_whole(disk, fd)
                     if digest_of_bytes(data) != "sha256:" + name.removesuffix(".json"):
-                        yield Stray(path, "its SHA-256 is not its name", unfinished=False, damaged=True)
+                        yield Stray(path, "its SHA-256 differs from its name", unfinished=False, damaged=True)
 
 
 def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
@@ -186,7 +186,7 @@ def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
         for encoded in sorted(disk.names(found[-1])):
             name, path = id_of(encoded), f"{layout.NAMES}/{encoded}"
             if name is None:
-                yield Stray(path, "no name has this file name", unfinished=False)
+                yield Stray(path, "not the file name of a name", unfinished=False)
                 continue
             try:
                 with opened_directory(disk, encoded, dir_fd=found[-1]) as own:
@@ -198,7 +198,7 @@ def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
                 if file.endswith(layout.TEMPORARY_SUFFIX):
                     yield Stray(f"{path}/{file}", _LEFT, unfinished=True)
                 elif layout.reserved_by_file(name, file) is None:
-                    yield Stray(f"{path}/{file}", "no name has this file name", unfinished=False)
+                    yield Stray(f"{path}/{file}", "not the file name of a name", unfinished=False)
 
 
 class FileLines:
@@ -286,8 +286,8 @@ def _check_lifecycle(root: str, registry: RegistryFile, definition: Definition) 
         version = f" version {named['version']}" if named is not None else ""
         raise CorruptRegistry(
             f"The registry at {root} is for the lifecycle {registry.definition!r}{version}, not for "
-            f"{definition.name!r} version {definition.version} as it was given.",
-            "Open it with its own lifecycle, or put another version in force.",
+            f"the given {definition.name!r} version {definition.version}.",
+            "Open it with its own lifecycle, or set another version in force.",
             Next(operation="lifecycle.migrate", missing=("file",)),
             definition=registry.definition,
         )

@@ -64,7 +64,7 @@ class Journal:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             # Not around the whole of it: this is on the way of every commit.
-            with failures_named("announcing the commit in", layout.FEED):
+            with failures_named("recording the commit in", layout.FEED):
                 raise
 
     def close(self) -> None:

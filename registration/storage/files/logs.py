@@ -284,7 +284,7 @@ class FileLogs:
         try:
             held.cut(size_bytes)
         except OSError as error:
-            _log.warning("%s: a failed write could not be taken back: %s", held.id, error)
+            _log.warning("%s: a failed write could not be undone: %s", held.id, error)
             with suppress(OSError):
                 self.disk.unlink(layout.SNAPSHOT_FILE, dir_fd=held.directory)
             named = failure_named("writing", layout.log_path(held.id, held.area), cause)
@@ -600,7 +600,7 @@ class Held:
             kept_as = self._set_aside(layout.quarantine_file(keep_bytes, torn), torn)
             self.cut(keep_bytes)
             _log.warning(
-                "%s: %d bytes at byte %d were the remains of a write that was never acknowledged (%s); kept as %s",
+                "%s: %d bytes at byte %d belong to an unacknowledged write (%s); saved as %s",
                 self.id, len(torn), keep_bytes, why, kept_as,
             )  # fmt: skip
         return kept_as
@@ -671,8 +671,8 @@ class Held:
             self._log_snapshot(error)
 
     def _log_snapshot(self, error: OSError) -> None:
-        _log.warning("%s: the snapshot could not be written, and will be: %s", self.id, error)
+        _log.warning("%s: writing the snapshot failed and is retried later: %s", self.id, error)
 
 
 def _no_file(area: str, id: str) -> StoreError:
-    return StoreError(f"{layout.log_path(id, area)} is not a plain file.", "Move it away.")
+    return StoreError(f"{layout.log_path(id, area)} is not a regular file.", "Move it elsewhere.")

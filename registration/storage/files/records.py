@@ -230,11 +230,11 @@ class FileCell:
         """Whether the locked file still has the record's name.
 
         Raises:
-            StoreError: when it is not a plain file.
+            StoreError: when it is not a regular file.
         """
         mine = self._disk.status(self._own())
         if not is_file(mine):
-            raise StoreError(f"{self._path} is not a plain file.", "Move it away.", path=self._path)
+            raise StoreError(f"{self._path} is not a regular file.", "Move it elsewhere.", path=self._path)
         self.is_empty = not mine.st_size
         try:
             there = self._disk.status_at(self._key[-1], dir_fd=self._directories[-1])
@@ -255,7 +255,7 @@ class FileCell:
 
     def _own(self) -> int:
         if self._fd is None:
-            raise StoreError(f"{self._path} is not held any more.", "Hold it first.", path=self._path)
+            raise StoreError(f"{self._path} is no longer locked.", "Lock it first.", path=self._path)
         return self._fd
 
     def _replace(self, data: bytes) -> None:

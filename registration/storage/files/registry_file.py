@@ -89,7 +89,7 @@ def make_registry(
         LockTimeout: when somebody else was making it all the time.
         StoreError: when the disk refuses.
     """
-    with failures_named("making the registry", root):
+    with failures_named("creating the registry", root):
         _make_path(disk, root)
         with opened_directory(disk, root) as directory:
             if layout.REGISTRY_FILE in disk.names(directory):
@@ -124,7 +124,7 @@ def replace_registry(
     with records.held((layout.REGISTRY_FILE,), create=False) as cell:
         if cell is None or parse_registry(root, cell.read()) != expected:
             raise StoreError(
-                "Somebody else has changed the registry meanwhile.", "Look at it again.", root=root
+                "The registry was changed by another process meanwhile.", "Read it again.", root=root
             )
         assert new.lifecycle is not None
         blobs.put(*_blob_of(new.lifecycle, lifecycle))
@@ -185,8 +185,8 @@ def _parse(path: str, members: Any) -> RegistryFile:
         raise _corrupt(path, "it has no `format`")
     if members["format"] != layout.FORMAT:
         raise CorruptRegistry(
-            f"{path} is of format {members['format']!r}; this release reads format {layout.FORMAT}.",
-            "Upgrade to the release that wrote it.",
+            f"{path} has format {members['format']!r}; this release reads format {layout.FORMAT}.",
+            "Upgrade to the release that created it.",
             path=path,
         )
     settings = members.get("settings")
@@ -227,8 +227,8 @@ def _text(path: str, members: Mapping[str, Any], name: str) -> str:
 
 def _corrupt(path: str, reason: str) -> CorruptRegistry:
     return CorruptRegistry(
-        f"{path} is not a registry's own file: {reason}.",
-        "Nothing was changed. Put the file back from a backup, or name another directory.",
+        f"{path} is not a valid registry file: {reason}.",
+        "Nothing was changed. Restore the file from a backup, or choose another directory.",
         path=path,
         reason=reason,
     )
@@ -256,6 +256,6 @@ def _refuse_orphans(disk: Disk, root: str, directory: int) -> None:
             path = os.path.join(root, layout.REGISTRY_FILE)
             raise CorruptRegistry(
                 f"{os.path.join(root, layout.MANIFESTS)} holds manifests, but {path} is missing.",
-                "Put that file back from a backup: each event names the registry's id as its `source`.",
+                "Restore it from a backup: each event has the registry's id as its `source`.",
                 path=path,
             )

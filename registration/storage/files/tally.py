@@ -125,6 +125,6 @@ def _refusals_named() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(
-            f"What the feed tells could not be compared with the logs: {error}.",
-            "Make room where temporary files are kept (TMPDIR, else /tmp), and read it again.",
+            f"Comparing the feed with the logs failed: {error}.",
+            "Free some space for temporary files (TMPDIR, else /tmp), then retry.",
         ) from error
