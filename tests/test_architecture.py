@@ -239,3 +239,33 @@ def test_importing_the_package_loads_none_of_it() -> None:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert run.stdout.strip() == "[]"
+
+
+def test_the_pipelines_package_gives_its_name_and_loads_no_more_than_that() -> None:
+    """`from registration.pipeline import RegistrationPipeline` works; importing the package alone loads nothing of it."""
+    script = (
+        "import registration.pipeline, sys\n"
+        "print([n for n in sys.modules if n.startswith('registration.') and n != 'registration.pipeline'])\n"
+        "from registration.pipeline import RegistrationPipeline\n"
+        "print(RegistrationPipeline.__module__)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split("\n")[:2] == ["[]", "registration.pipeline.pipeline"]
+
+
+def test_a_first_write_loads_no_pydantic(tmp_path: Path) -> None:
+    """Its words are checked by hand: pydantic is for what is read from files."""
+    script = (
+        "import sys\n"
+        "from registration import RegistrationPipeline\n"
+        "with RegistrationPipeline(sys.argv[1], actor='ada') as pipeline:\n"
+        "    pipeline.create('a', {'name': 'a'})\n"
+        "    pipeline.submit_for_review('a')\n"
+        "    pipeline.approve('a', actor='bea')\n"
+        "print('pydantic' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "registry")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert run.stdout == "False\n"

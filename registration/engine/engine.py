@@ -206,11 +206,17 @@ class Engine:
                 attempt.
             LockTimeout, StoreError, CorruptLog: as `registration.storage.ledger.Ledger` says.
         """
-        command = self._with_ancestry(command)
+        if (parent := current_event.get()) is not None:
+            # A command issued by a handler shares the correlation of its event, and is caused by it.
+            command = replace(
+                command,
+                correlation_id=command.correlation_id or parent.correlation_id,
+                causation_id=command.causation_id or parent.id,
+            )
+        attempt = partial(self._attempt, command)
         if trial is not None:
-            return self._tried(trial, lambda so_far: self._attempt(command, so_far))
-        pinned = command.expected_version is not None
-        return self._retried(command.stream, lambda so_far: self._attempt(command, so_far), pinned=pinned)
+            return self._tried(trial, attempt)
+        return self._retried(command.stream, attempt, pinned=command.expected_version is not None)
 
     def tick(self, stream: str, *, dry_run: bool = False) -> TransitionResult | None:
         """Fire the time-outs of one manifest that are due; None where none is, or where there is no such manifest.
@@ -378,7 +384,11 @@ class Engine:
     def _attempt(self, command: Command, so_far: _Try) -> TransitionResult:
         store, stream, trial = self.store, command.stream, so_far.trial
         before = (trial or store).load(stream)
-        if (replayed := self._answered(command, before, so_far)) is not None:
+        if (
+            command.idempotency_key is not None
+            and before is not None
+            and (replayed := self._answered(command, before, so_far)) is not None
+        ):
             return replayed
         now_ns = self._clock()  # read once: no time-out becomes due between firing and deciding
         if before is not None and "due" in before.facts:
@@ -493,13 +503,9 @@ class Engine:
         """The time, and the id of an event decided at that time."""
         return rfc3339(now_ns), uuid7(now_ns // 1_000_000, self._random.randbytes(10))
 
-    def _answered(
-        self, command: Command, state: StateSnapshot | None, so_far: _Try
-    ) -> TransitionResult | None:
+    def _answered(self, command: Command, state: StateSnapshot, so_far: _Try) -> TransitionResult | None:
         """The result of an earlier call with the same key, if there was one."""
-        if command.idempotency_key is None or state is None:
-            return None
-        version = dict(state.keys).get(command.idempotency_key)
+        version = dict(state.keys).get(command.idempotency_key or "")
         if version is None:
             return None
         store = self.store
@@ -530,17 +536,6 @@ class Engine:
         return TransitionResult(
             events[-1], state, events, so_far.attempts, replayed, so_far.waited_s, so_far.trial is not None, self._onward
         )  # fmt: skip
-
-    def _with_ancestry(self, command: Command) -> Command:
-        """A command issued by a handler shares the correlation of its event, and is caused by it."""
-        parent = current_event.get()
-        if parent is None:
-            return command
-        return replace(
-            command,
-            correlation_id=command.correlation_id or parent.correlation_id,
-            causation_id=command.causation_id or parent.id,
-        )
 
     def _with_found(self, conflict: VersionConflict, attempts: int) -> VersionConflict:
         """The same conflict with the manifest's current version, if it can be read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,12 @@ class OpenRegistry:
         self._store = store
         self._random = random
         self._traceparent = traceparent
-        self._keeper = _keeper_of(leases, store, clock)
+        if isinstance(leases, str | os.PathLike):
+            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # most programs name none
+
+            self.leases = open_leases(leases, clock=clock)
+        elif leases is not None:
+            self.leases = leases
         self._names = Names(
             store,
             AliasLogs(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s),
@@ -135,12 +141,12 @@ class OpenRegistry:
         """The size of the largest document that the registry takes."""
         return self._store.document_bytes_max
 
-    @property
+    @cached_property
     def leases(self) -> LeaseKeeper:
-        """Who keeps the leases. Its calls wait for the disk."""
-        if callable(self._keeper):
-            self._keeper = self._keeper()  # two threads make one each, over the same place: either will do
-        return self._keeper
+        """The keeper of the leases, as usual over the registry's own records. Its calls wait for the disk."""
+        from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
+
+        return Leases(self._store.records, clock=self.clock)
 
     def engine_over(self, store: Ledger) -> Engine:
         """An engine over other logs of the registry, such as sessions, with the same clock and patience."""
@@ -171,14 +177,15 @@ class OpenRegistry:
 
         Raises: as `registration.engine.engine.Engine.execute`.
         """
-        store = self.store
+        if self.closed:
+            self.check_open()
         wanted = self.command(manifest_id, words, **rest)
         if trial is None and words.get("dry_run"):
-            trial = Trial(store)
+            trial = Trial(self._store)
         try:
             result = self.engine.execute(wanted, trial)
         except NotFound:
-            raise self.unknown(manifest_id, store) from None
+            raise self.unknown(manifest_id) from None
         if wanted.fence is None and "fence" in result.event.data:
             self._end_lease(result, trial)
         return result
@@ -275,7 +282,7 @@ class OpenRegistry:
         store = self.store
         found = store.load(check_id(manifest_id))
         if found is None:
-            raise self.unknown(manifest_id, store)
+            raise self.unknown(manifest_id)
         return found
 
     def as_of_now(self, state: StateSnapshot) -> StateSnapshot:
@@ -306,10 +313,9 @@ class OpenRegistry:
             return given
         return check_document(dict(given) if isinstance(given, Mapping) else given, size_bytes_max=limit)
 
-    def unknown(self, manifest_id: str, store: Ledger | None = None) -> NotFound:
+    def unknown(self, manifest_id: str) -> NotFound:
         """What is said of an id that no manifest has, with the nearest that one has."""
-        streams = (store or self.store).streams()
-        known = [id for id in islice(streams, SUGGESTIONS_MAX) if id != manifest_id]
+        known = [id for id in islice(self.store.streams(), SUGGESTIONS_MAX) if id != manifest_id]
         problem = f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}"
         if not known:
             return NotFound(problem, "There are none yet: create it first.", manifest_id=manifest_id)
@@ -345,22 +351,3 @@ class OpenRegistry:
                 self.leases.release(held)
         except RegistrationError as error:  # what was done is done; the lease ends by its time
             _log.warning("%s: its lock could not be released: %s", event.subject, error)
-
-
-def _keeper_of(
-    given: LeaseKeeper | str | os.PathLike[str] | None, store: Ledger, clock: Clock
-) -> LeaseKeeper | Callable[[], LeaseKeeper]:
-    """The keeper of leases that was given or named; otherwise that of the registry's own records."""
-    if isinstance(given, str | os.PathLike):
-        from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # most programs name none
-
-        return open_leases(given, clock=clock)
-    if given is not None:
-        return given
-
-    def of_the_registry() -> LeaseKeeper:
-        from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
-
-        return Leases(store.records, clock=clock)
-
-    return of_the_registry

@@ -119,8 +119,16 @@ class Command:
 
     def payload(self) -> dict[str, Any]:
         """The members of the event's data that come from the request, without the action, in the order of the format."""
-        said = {"reason": self.reason, "comment": self.comment, "context": self.context}
-        return {name: value for name, value in said.items() if value} | dict(self.members or {})
+        said: dict[str, Any] = {}
+        if self.reason:
+            said["reason"] = self.reason
+        if self.comment:
+            said["comment"] = self.comment
+        if self.context:
+            said["context"] = self.context
+        if self.members:
+            said |= self.members
+        return said
 
 
 def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
