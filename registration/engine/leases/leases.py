@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from registration.core.decider import nearest
 from registration.engine.leases.encoding import decode_record, encode_record
@@ -177,6 +176,8 @@ def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> 
 
 
 def _path_in(url: str) -> str:
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415  # most programs name none
+
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
         raise InvalidArgument(
