@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 from registration.engine.engine import Engine, Random
 from registration.errors import NotFound, RegistrationError, StoreError
+from registration.evidence.verification import AreaVerification, verify_area
 from registration.onboarding.sessions.active import owner_of
 from registration.onboarding.sessions.backing import FileBacking, LedgerBacking
 from registration.onboarding.sessions.refusals import not_found
 from registration.onboarding.sessions.session import Session, check_session_id, session_of
-from registration.onboarding.sessions.upkeep import Stats, health_of, stats_of
+from registration.onboarding.sessions.upkeep import Stats, stats_of
 from registration.onboarding.wizards.shipped import shipped
 from registration.onboarding.wizards.statechart import definition_of
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage import layout
 from registration.values.times import Clock, rfc3339, system_clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from registration.engine.publisher import Handler
-    from registration.evidence.verification import AreaVerification
     from registration.onboarding.wizards.wizard import Wizard
     from registration.storage.ledger import Ledger
     from registration.values.events import Event
@@ -149,11 +150,12 @@ class SessionReader:
 
     def stats(self, scope: str | None = None) -> Stats:
         """The number of sessions by state and by wizard, and the share of ended ones that are complete."""
-        return stats_of(self, scope)
+        problems: list[RegistrationError] = []
+        return stats_of(self.query(scope=scope, problems=problems), problems)
 
     def health(self) -> AreaVerification:
-        """Verify the files of all sessions; see `registration.onboarding.sessions.upkeep`."""
-        return health_of(self)
+        """Verify the files of all sessions: every byte, chains, snapshots, states."""
+        return verify_area(layout.SESSIONS, self.backing.ids(), self.store_of)
 
     def wizard(self, name: str) -> Wizard:
         """The wizard of that name: one of the program, or a shipped one.

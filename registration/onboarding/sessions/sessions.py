@@ -30,6 +30,7 @@ from registration.errors import (
     Next,
     NotFound,
     NotYours,
+    RegistrationError,
     Rejected,
     StoreError,
     WorkFailed,
@@ -58,7 +59,7 @@ from registration.onboarding.sessions.session import (
     new_session_id,
     session_of,
 )
-from registration.onboarding.sessions.upkeep import Cleanup, cleanup_expired
+from registration.onboarding.sessions.upkeep import Cleanup, cleaned_up
 from registration.onboarding.sessions.work import Work, Worker
 from registration.onboarding.wizards.forms import as_json
 from registration.onboarding.wizards.statechart import action_to
@@ -370,7 +371,14 @@ class Sessions(SessionReader):
 
     def cleanup_expired(self, *, delete_after_s: float | None = None) -> Cleanup:
         """Record all expiries, and delete sessions that ended that long ago; see `registration.onboarding.sessions.upkeep`."""
-        return cleanup_expired(self, delete_after_s=delete_after_s)
+        problems: list[RegistrationError] = []
+        return cleaned_up(
+            self.query(problems=problems),
+            problems,
+            expire=self.expire,
+            delete=self.delete,
+            is_due=lambda session: delete_after_s is not None and self.is_older(session, delete_after_s),
+        )
 
     # -- inside ----------------------------------------------------------------------------------------------
 

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registration.errors import RegistrationError
-from registration.evidence.verification import AreaVerification, verify_area
 from registration.onboarding.wizards.wizard import COMPLETE, ENDED, EXPIRED
-from registration.storage import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from registration.onboarding.sessions.reader import SessionReader
-    from registration.onboarding.sessions.sessions import Sessions
+    from registration.onboarding.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +44,12 @@ class Cleanup:
     problems: tuple[RegistrationError, ...]
 
 
-def stats_of(sessions: SessionReader, scope: str | None = None) -> Stats:
-    """The counts of all sessions, or of those of a scope."""
+def stats_of(sessions: Iterable[Session], problems: Sequence[RegistrationError]) -> Stats:
+    """The counts of sessions. problems: once they were gone through, why some could not be read."""
     states: Counter[str] = Counter()
     wizards: Counter[str] = Counter()
-    problems: list[RegistrationError] = []
     oldest: str | None = None
-    for session in sessions.query(scope=scope, problems=problems):
+    for session in sessions:
         states[session.state] += 1
         wizards[session.wizard.name] += 1
         if session.is_active:
@@ -70,30 +66,26 @@ def stats_of(sessions: SessionReader, scope: str | None = None) -> Stats:
     )
 
 
-def cleanup_expired(sessions: Sessions, *, delete_after_s: float | None = None) -> Cleanup:
-    """Record the expiry of every expired session, and delete sessions that ended more than that many seconds ago.
+def cleaned_up(
+    sessions: Iterable[Session],
+    problems: list[RegistrationError],
+    *,
+    expire: Callable[[str], bool],
+    delete: Callable[[str], bool],
+    is_due: Callable[[Session], bool],
+) -> Cleanup:
+    """Record the expiry of every expired session, and delete those that ended, where that is due.
 
     Optional: a session expires by itself, whether that is recorded or not.
     """
-    problems: list[RegistrationError] = []
     expired, deleted, looked_at = [], [], 0
-    for session in sessions.query(problems=problems):
+    for session in sessions:
         looked_at += 1
         try:
-            if session.state == EXPIRED and sessions.expire(session.id):
+            if session.state == EXPIRED and expire(session.id):
                 expired.append(session.id)
-            elif (
-                delete_after_s is not None
-                and not session.is_active
-                and sessions.is_older(session, delete_after_s)
-                and sessions.delete(session.id)
-            ):
+            elif not session.is_active and is_due(session) and delete(session.id):
                 deleted.append(session.id)
         except RegistrationError as problem:  # reported, and the others are checked
             problems.append(problem)
     return Cleanup(looked_at, tuple(expired), tuple(deleted), tuple(problems))
-
-
-def health_of(sessions: SessionReader) -> AreaVerification:
-    """Check every byte of every session: chains, snapshots, states."""
-    return verify_area(layout.SESSIONS, sessions.backing.ids(), sessions.store_of)
