@@ -23,7 +23,10 @@ from tests.kit.spent import ProcessorTime, print_slowest
 from tests.kit.totals import add_totals, hand_over_totals, print_totals
 
 # Their assertions shall say as much as a test's own: they must not be imported before this line.
-pytest.register_assert_rewrite("registration.testing.contract", "registration.testing.lease_contract")
+pytest.register_assert_rewrite(
+    *(f"registration.testing.{name}_contract" for name in ("backend", "lease", "records")),
+    "registration.testing.contract",
+)
 
 # No deadlines: a slow machine is no failure. The same examples each time, unless more are asked for. What a property tries
 # is a share of its own number: 15 % as usual, all of them in a steady run, and two thousand in a thorough one.

@@ -1,9 +1,9 @@
 """The feed: the entries of a registry's order as committed events, each once.
 
-Where the order is a proof, an entry brings its bytes along. Where it is a hint (files), it is looked up by loading its stream,
-which never shows what a power cut could take back. Where the stream does not have that commit yet, it is loaded once more under
-its lock: the writer of the hint is done by then, or dead. The bytes that the hint names end in the hash that it names, or that
-commit never was, and the hint is passed over. A hash is in one hint only.
+Where the order is a proof, an entry brings along the bytes that are in its place. Where it is a hint (files), or other bytes are in
+that place, it is looked up by loading its stream, which never shows what a power cut could take back. Where the stream does not have
+that commit yet, it is loaded once more under its lock: the writer of the hint is done by then, or dead. The bytes that the hint
+names end in the hash that it names, or that commit never was, or is gone, and the hint is passed over. A hash is in one hint only.
 
 An event that was damaged is raised, with the cursor for going on behind it: nothing is left out silently.
 """
@@ -159,7 +159,7 @@ class Feed:
         """The events of a commit; none where it never was, and where nothing here knows its area."""
         if isinstance(known, RegistrationError):
             raise known
-        if entry.data is not None:
+        if entry.data is not None and head_of_tail(entry.data[-TAIL_BYTES:]) == commit.head:
             return self._events(commit, entry.data, head_of_tail(entry.before or b""))
         logs = self._logs_of(commit.area)
         if logs is None:
@@ -175,15 +175,13 @@ class Feed:
                 return []
             data = self._logs.read(commit.area, commit.stream, before, commit.size_bytes)
             if head_of_tail(data[-TAIL_BYTES:]) != commit.head:
-                # Another commit has that place; or damage has, and that is not passed over.
+                # Another commit has that place, since the log was cut or began anew; or damage has, and that is not passed over.
                 for _ in logs.read(commit.stream):
                     pass
                 return []
         return self._events(commit, data[split:], head_of_tail(data[:split]))
 
     def _events(self, commit: Commit, data: bytes, head: str) -> list[Event]:
-        if not data:
-            return []  # its stream was removed since
         place = Position(commit.version - commit.count, commit.start_bytes, head)
         events = []
         for line in data.splitlines(keepends=True):

@@ -97,7 +97,7 @@ class MemoryLogs:
 
     def put_snapshot(self, area: str, id: str, snapshot: bytes, at: Mark) -> bool:
         with self._changed:
-            if unmoved := self._end(area, id) == at:
+            if unmoved := at.size_bytes > 0 and self._end(area, id) == at:
                 self._snapshots[area, id] = snapshot
             return unmoved
 

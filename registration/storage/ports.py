@@ -69,8 +69,9 @@ class Entry:
     """One commit in the order.
 
     line: as in its `Note`. ends: a cursor after each of its events. skipped: how many of its events are before the cursor that the
-    reading began at. before, data: the tail of the log before the commit, and the bytes of the commit; None where the order is a
-    hint (`Order.is_proof`), or where data was not asked for.
+    reading began at. before, data: the tail of the log before the commit, and what is in the commit's place in the log, which is
+    something else or nothing where the log was cut or removed since; None where the order is a hint (`Order.is_proof`), or where
+    data was not asked for.
     """
 
     line: bytes
@@ -119,7 +120,7 @@ class Logs(Protocol):
         snapshot: replaces the old one (None: leaves it). A cache: failing to write it is logged and does not fail the commit.
         again: the answer to this very call was lost. A log that has `data` right after `after`, whatever follows, is then a success,
         and nothing is written. Never for a first call: of two writers with equal bytes (seeded ids), one has to fail. No client
-        library and no proxy may repeat this call.
+        library and no proxy may repeat this call. Files lose no answer: where there is `mending`, it is never asked for.
 
         Returns the mark after `data`, and how long it waited for other writers, in seconds.
 
@@ -129,7 +130,7 @@ class Logs(Protocol):
         """
 
     def put_snapshot(self, area: str, id: str, snapshot: bytes, at: Mark) -> bool:
-        """Replace the snapshot if the log ends at `at`; whether it did."""
+        """Replace the snapshot if there is a log, and it ends at `at`; whether it did."""
 
     def cut(
         self, area: str, id: str, at: Mark, size_bytes: int, *, then: tuple[bytes, Note, bytes] | None = None

@@ -97,11 +97,12 @@ def plan_recovery(
     source: str,
     definition: Definition,
     area: str = layout.MANIFESTS,
+    atomic: bool = False,
 ) -> RecoveryPlan:
     """Decide what a log and its snapshot come to.
 
     tail: the log's bytes after `base` (all of them where it is None). found: the snapshot beside it. area: the directory
-    that they are in, for what is said of damage.
+    that they are in, for what is said of damage. atomic: each commit is there or is not, so that a torn one is damage.
 
     Raises:
         CorruptLog: when this can't be what a crash left of what was written.
@@ -123,7 +124,7 @@ def plan_recovery(
     else:
         seen = scan(tail, stream=stream, source=source, after=start)
         keep, fault = seen.position.size_bytes, seen.fault
-        if fault and (not fault.torn or keep < covered.size_bytes):
+        if fault and (atomic or not fault.torn or keep < covered.size_bytes):
             raise corrupt(stream, fault, seen.position.version, area)
         state = fold(definition, base, seen.events)
     if state is None and found.exists:
@@ -171,15 +172,25 @@ def corrupt_without_log(stream: str, area: str) -> CorruptLog:
     return corrupt(stream, Fault(0, 0, reason, torn=False), 0, area)
 
 
-def plan_repair(files: Files, *, stream: str, source: str, definition: Definition) -> Loss | None:
+def plan_repair(
+    files: Files, *, stream: str, source: str, definition: Definition, atomic: bool = False
+) -> Loss | None:
     """What would be lost by keeping only what checks out; None where recovery needs nobody's consent.
 
     Only the events before the damage are kept. A snapshot that tells of later ones is a witness that they were, and no
-    proof of what they said.
+    proof of what they said. atomic: as `plan_recovery`.
     """
     found = witness(files.snapshot, stream=stream, source=source, definition=definition)
     try:
-        plan_recovery(files.log, base=None, found=found, stream=stream, source=source, definition=definition)
+        plan_recovery(
+            files.log,
+            base=None,
+            found=found,
+            stream=stream,
+            source=source,
+            definition=definition,
+            atomic=atomic,
+        )
     except CorruptLog as damage:
         seen = scan(files.log, stream=stream, source=source, after=Position())
         later = sound_versions(files.log[seen.position.size_bytes :], stream=stream, source=source)

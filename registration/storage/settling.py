@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from registration.core.codec import Fault, encode_snapshot, head_of_tail, seal
+from registration.core.codec import encode_snapshot, head_of_tail, seal
 from registration.core.decider import fold
 from registration.errors import CorruptLog, NotFound
 from registration.storage import layout
@@ -23,7 +23,6 @@ from registration.storage.recovery import (
     SET_ASIDE,
     RecoveryPlan,
     Witness,
-    corrupt,
     corrupt_without_log,
     plan_recovery,
     plan_repair,
@@ -113,9 +112,6 @@ class Settling:
         plan = self._plan(
             stream, found, lambda start: logs.read(area, stream, start, mark.size_bytes), whole=whole
         )
-        if plan.torn:
-            version = plan.state.version if plan.state else 0
-            raise corrupt(stream, Fault(version + 1, plan.keep_bytes, plan.why, torn=False), version, area)
         steps = tuple(step for step in plan.steps() if step.found == plan.snapshot)
         if plan.state is not None and not dry_run and (plan.snapshot or whole):
             logs.put_snapshot(area, stream, encode_snapshot(plan.state), mark)
@@ -135,6 +131,7 @@ class Settling:
                 source=self._source,
                 definition=self._definition,
                 area=self._area,
+                atomic=self._backend.mending is None,
             )
 
         if found.state is not None and not whole:
@@ -171,7 +168,13 @@ class Settling:
         """
         while True:
             files = self.inspect(stream)
-            loss = plan_repair(files, stream=stream, source=self._source, definition=self._definition)
+            loss = plan_repair(
+                files,
+                stream=stream,
+                source=self._source,
+                definition=self._definition,
+                atomic=self._backend.mending is None,
+            )
             if loss is None or event is None:
                 return loss
             with suppress(Moved):  # a writer was here meanwhile: look again

@@ -1,15 +1,27 @@
-"""For those who test what they build on this package: a clock that obeys, a disk that fails, contracts as tests.
+"""For tests of what is built on this package: a clock that obeys, a disk that fails, contracts as test suites.
 
-Public, and kept like the rest.
+Public, and kept like the rest. `BackendContract` needs pytest; the others load without it.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from registration.testing.clock import FakeClock as FakeClock
-from registration.testing.contract import StoreContract as StoreContract
 from registration.testing.lease_contract import LeaseContract as LeaseContract
 from registration.testing.records_contract import RecordsContract as RecordsContract
 from registration.testing.simulated_disk import Fault as Fault
 from registration.testing.simulated_disk import PowerCut as PowerCut
 from registration.testing.simulated_disk import SimulatedDisk as SimulatedDisk
 from registration.testing.targets import TargetContract as TargetContract
+
+if TYPE_CHECKING:
+    from registration.testing.backend_contract import BackendContract as BackendContract
+
+
+def __getattr__(name: str) -> Any:
+    if name != "BackendContract":
+        raise AttributeError(f"module 'registration.testing' has no attribute {name!r}")
+    from registration.testing.backend_contract import BackendContract  # noqa: PLC0415  # a fake clock needs no pytest
+
+    return BackendContract

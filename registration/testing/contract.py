@@ -1,18 +1,7 @@
-"""The contract of stores as a test suite: inherit from it, give it stores, and every promise is tried.
+"""What the ledger promises over any backend, as a test suite: the part of `registration.testing.BackendContract` above the port.
 
-::
-
-    class TestMyStore(StoreContract):
-        @pytest.fixture
-        def open_store(self, tmp_path):
-            return lambda: MyStore(tmp_path, REGISTRATION)
-
-`open_store` is a pytest fixture: a callable that opens a store on the same place each time it is called. A
-store that forgets when it is closed, as the one in memory does, sets `outlives_closing` to False, and gives
-the same store each time.
-
-Any definition will do, since a store knows no lifecycle: the events here all create, again and again. They
-leave sound logs behind, so that a fixture can end in a check of every byte.
+Any definition will do, since a ledger knows no lifecycle: the events here all create, again and again. They leave sound logs behind,
+so that a fixture can end in a check of every byte.
 """
 
 from __future__ import annotations
@@ -22,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from registration.core.codec import encode_snapshot, seal
 from registration.core.decider import fold
+from registration.core.definition import Definition
 from registration.core.interpreter import entered
 from registration.errors import InvalidArgument, NotFound, VersionConflict
 from registration.evidence.verification import verify_files
@@ -68,8 +58,6 @@ NOT_DIGESTS = (
 
 class StoreContract:
     """What `registration.storage.ledger.Ledger` promises, one test for each promise."""
-
-    outlives_closing: ClassVar[bool] = True
 
     # -- appending and loading -------------------------------------------------------------------------
 
@@ -152,7 +140,7 @@ class StoreContract:
         """Of a batch that meets a conflict, not even the first event is kept."""
         store = open_store()
         append(store, "a")
-        late = _batch(store, "a", count=3)
+        late = batch(store, "a", count=3)
         append(store, "a")
 
         with _refused(VersionConflict):
@@ -166,7 +154,7 @@ class StoreContract:
         """Who decided on an earlier version gets `VersionConflict`, and not a byte is written."""
         store = open_store()
         append(store, "a")
-        stale = _batch(store, "a")
+        stale = batch(store, "a")
         append(store, "a")
         before = store.inspect("a")
 
@@ -178,7 +166,7 @@ class StoreContract:
     def test_a_second_creation_is_a_conflict(self, open_store: OpenStore) -> None:
         """Of two that found no stream and create it, the later one gets `VersionConflict`."""
         store = open_store()
-        late = _batch(store, "a")
+        late = batch(store, "a")
         append(store, "a")
         before = store.inspect("a")
 
@@ -191,7 +179,7 @@ class StoreContract:
         """A position of the right version and head at the wrong size is not where the log ends."""
         store = open_store()
         append(store, "a")
-        after, events, snapshot = _batch(store, "a")
+        after, events, snapshot = batch(store, "a")
         before = store.inspect("a")
 
         for step in (-1, 1):
@@ -204,7 +192,7 @@ class StoreContract:
         """A position of the right version and size with another hash is of another log."""
         store = open_store()
         append(store, "a")
-        after, events, snapshot = _batch(store, "a")
+        after, events, snapshot = batch(store, "a")
         before = store.inspect("a")
 
         with _refused(VersionConflict):
@@ -216,7 +204,7 @@ class StoreContract:
         """Appending after events that the store doesn't have is a conflict, and makes no stream."""
         store = open_store()
         append(store, "elsewhere")
-        after, events, snapshot = _batch(store, "elsewhere")
+        after, events, snapshot = batch(store, "elsewhere")
 
         with _refused(VersionConflict):
             store.append("a", after, events, snapshot)
@@ -240,9 +228,9 @@ class StoreContract:
                 won.append(index)
 
         for _ in range(10):
-            batches = [_batch(stores[0], "a"), _batch(stores[0], "a")]
+            batches = [batch(stores[0], "a"), batch(stores[0], "a")]
             start = threading.Barrier(2)
-            _run_threads([partial(race, index, batches[index], start) for index in (0, 1)])
+            run_threads([partial(race, index, batches[index], start) for index in (0, 1)])
 
         assert (len(won), len(lost)) == (10, 10)
         assert _versions(stores[1], "a") == list(range(1, 11))
@@ -298,12 +286,12 @@ class StoreContract:
     def test_what_is_no_id_is_refused(self, open_store: OpenStore) -> None:
         """Whatever takes a stream refuses what isn't an id, before anything is made of it."""
         store = open_store()
-        batch = _batch(store, "a")
+        given = batch(store, "a")
         calls: tuple[Callable[[str], Any], ...] = (
             store.load,
-            lambda stream: store.append(stream, *batch),
+            lambda stream: store.append(stream, *given),
             lambda stream: list(store.read(stream)),
-            lambda stream: store.save(stream, batch[2]),
+            lambda stream: store.save(stream, given[2]),
             store.inspect,
             store.recover,
         )
@@ -346,14 +334,14 @@ class StoreContract:
         files = store.inspect("a")
 
         assert files.log == b"".join(event.line for event in events)
-        assert files.snapshot == encode_snapshot(_loaded(store, "a"))
+        assert files.snapshot == encode_snapshot(loaded(store, "a"))
 
     def test_inspect_shows_one_moment(self, open_store: OpenStore) -> None:
         """However often somebody appends meanwhile, log and snapshot are of the same version."""
         store, writing = open_store(), open_store()
         append(store, "a")
         done = threading.Event()
-        findings: list[object] = []
+        found: list[object] = []
 
         def write() -> None:
             try:
@@ -364,11 +352,11 @@ class StoreContract:
 
         def look() -> None:
             while not done.is_set():
-                findings.extend(_findings(store, "a"))
+                found.extend(findings(store, "a"))
 
-        _run_threads([write, look])
+        run_threads([write, look])
 
-        assert findings == []
+        assert found == []
 
     def test_recovery_of_a_sound_stream_changes_nothing(self, open_store: OpenStore) -> None:
         """`recover`, once or twice, gives the state and leaves the same bytes."""
@@ -457,7 +445,7 @@ class StoreContract:
             for number in range(25):
                 stores[index].log_refusal(b'{"by":%d,"n":%d,"pad":"%s"}\n' % (index, number, b"x" * 500))
 
-        _run_threads([partial(note, index) for index in range(len(stores))])
+        run_threads([partial(note, index) for index in range(len(stores))])
 
         lines = list(open_store().refusals())
         assert len(lines) == len(set(lines)) == 100
@@ -529,7 +517,7 @@ class StoreContract:
         """A conflict leaves no entry."""
         store = open_store()
         append(store, "a")
-        late = _batch(store, "a")
+        late = batch(store, "a")
         append(store, "a")
 
         with _refused(VersionConflict):
@@ -582,89 +570,63 @@ class StoreContract:
             for number in range(12):
                 append(stores[index], f"s{index}" if number % 2 else f"t{index}", count=1 + number % 2)
 
-        _run_threads([partial(work, index) for index in range(len(stores))])
+        run_threads([partial(work, index) for index in range(len(stores))])
 
         events = [entry.event for entry in open_store().feed()]
         assert len(events) == len({event.hash for event in events}) == 4 * 18
         for stream in open_store().streams():
             assert [e for e in events if e.subject == stream] == list(open_store().read(stream))
 
-    # -- closing ---------------------------------------------------------------------------------------
-
-    def test_reopening_shows_the_same(self, open_store: OpenStore) -> None:
-        """After closing and opening again, every byte and every stream is still there."""
-        if not self.outlives_closing:
-            import pytest  # noqa: PLC0415  # for this one word
-
-            pytest.skip("this store forgets when it is closed")
-        store = open_store()
-        append(store, "a", count=2)
-        append(store, "b")
-        store.keep("policies", digest_of({}), {})
-        store.log_refusal(b"{}\n")
-        entries = list(store.feed())
-        before = {stream: (store.load(stream), store.inspect(stream)) for stream in store.streams()}
-
-        store.close()
-        reopened = open_store()
-
-        assert reopened.kept("policies", digest_of({})) == {}
-        assert list(reopened.refusals()) == [b"{}\n"]
-        assert list(reopened.feed()) == entries
-        assert {s: (reopened.load(s), reopened.inspect(s)) for s in reopened.streams()} == before
-        assert _versions(reopened, "a") == [1, 2]
-
-    def test_closing_twice_is_harmless(self, open_store: OpenStore) -> None:
-        """`close` may be called again."""
-        store = open_store()
-        append(store, "a")
-
-        store.close()
-        store.close()
-
 
 _Batch = tuple[Position, list[Event], StateSnapshot]
 """The arguments of `append` after the stream."""
 
 
-def append(store: Ledger, stream: str, *, count: int = 1) -> tuple[list[Event], StateSnapshot]:
+def append(
+    store: Ledger, stream: str, *, count: int = 1, word: str = ""
+) -> tuple[list[Event], StateSnapshot]:
     """Append one command of `count` events where the stream ends now; what was appended.
 
     Raises: as `Ledger.append`.
     """
-    after, events, snapshot = _batch(store, stream, count=count)
+    after, events, snapshot = batch(store, stream, count=count, word=word)
     store.append(stream, after, events, snapshot)
     return events, snapshot
 
 
-def _batch(store: Ledger, stream: str, *, count: int = 1) -> _Batch:
+def batch(store: Ledger, stream: str, *, count: int = 1, word: str = "") -> _Batch:
     """What to append next, decided on the stream as it is now."""
     definition, before = store.definition, store.load(stream)
-    creation = next(move for move in definition.chart.transitions if move.source is None)
-    state = entered(definition.chart, creation.target)
     after = before.position if before else Position()
-    new = []
-    for version in range(after.version + 1, after.version + 1 + count):
-        unix_ns = 1_767_225_600_000_000_000 + version * 1_000_000_000
-        id = uuid7(unix_ns // 1_000_000, version.to_bytes(10, "big"))
-        document = {"name": stream, "version": str(version)}
-        data: dict[str, Any] = {
-            "action": creation.action,
-            "from": state if version > 1 else None,
-            "to": state,
-            "actor": None,
-            "digest": digest_of(document),
-            "document": document,
-        }
-        type = definition.event_type(creation.action)
-        new.append(NewEvent(id=id, type=type, time=rfc3339(unix_ns), data=data, correlation_id=id))
+    versions = range(after.version + 1, after.version + 1 + count)
+    new = [new_event(definition, stream, version, word=word) for version in versions]
     events = seal(new, stream=stream, source=store.source, after=after)
     snapshot = fold(definition, before, events)
     assert snapshot is not None
     return after, events, snapshot
 
 
-def _loaded(store: Ledger, stream: str) -> StateSnapshot:
+def new_event(definition: Definition, stream: str, version: int, *, word: str = "") -> NewEvent:
+    """An event that creates, for the second time or the first. word: what its document says besides."""
+    creation = next(move for move in definition.chart.transitions if move.source is None)
+    state = entered(definition.chart, creation.target)
+    unix_ns = 1_767_225_600_000_000_000 + version * 1_000_000_000
+    id = uuid7(unix_ns // 1_000_000, version.to_bytes(10, "big"))
+    document = {"name": stream, "version": str(version)} | ({"word": word} if word else {})
+    data: dict[str, Any] = {
+        "action": creation.action,
+        "from": state if version > 1 else None,
+        "to": state,
+        "actor": None,
+        "digest": digest_of(document),
+        "document": document,
+    }
+    type = definition.event_type(creation.action)
+    return NewEvent(id=id, type=type, time=rfc3339(unix_ns), data=data, correlation_id=id)
+
+
+def loaded(store: Ledger, stream: str) -> StateSnapshot:
+    """The state of a stream that is there."""
     snapshot = store.load(stream)
     assert snapshot is not None
     return snapshot
@@ -674,12 +636,13 @@ def _versions(store: Ledger, stream: str) -> list[int]:
     return [event.version for event in store.read(stream)]
 
 
-def _findings(store: Ledger, stream: str) -> tuple[object, ...]:
+def findings(store: Ledger, stream: str) -> tuple[object, ...]:
+    """What a check of every byte finds."""
     files = store.inspect(stream)
     return verify_files(files, stream=stream, source=store.source, definition=store.definition).findings
 
 
-def _run_threads(works: list[Callable[[], None]]) -> None:
+def run_threads(works: list[Callable[[], None]]) -> None:
     """Run them at once, wait for all, and raise what the first of them raised."""
     failures: list[BaseException] = []
 

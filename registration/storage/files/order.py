@@ -68,7 +68,7 @@ class FileOrder:
                 skipped = here.taken if here and start == here.offset else 0
                 if skipped < commit.count:
                     ends = [str(Cursor(number, id, start, k)) for k in range(1, commit.count)]
-                    yield Entry(line, [*ends, str(Cursor(number, id, stop))], skipped)
+                    yield Entry(line + b"\n", [*ends, str(Cursor(number, id, stop))], skipped)
 
     def end(self) -> str:
         """See `Order.end`."""
