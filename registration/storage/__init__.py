@@ -1,1 +1,1 @@
-"""Stores: where logs are kept. `files` for real, `memory` for tests and for trying things out."""
+"""Storage of logs: the ledger over a backend; `files` for production, `memory` for tests and experiments."""

@@ -1,8 +1,8 @@
-"""Snapshots that are behind: of streams that were committed to, `state.json` follows in the background.
+"""Snapshots behind their logs: `state.json` is written in the background after commits.
 
-One thread for each store. A snapshot is written when its stream has been quiet for a moment, or has been behind for long
-enough; `close`, and the end of the process, write what is left. A killed process leaves logs that are ahead of their snapshots, as
-a crash does between the commit and the snapshot: the next read folds the rest.
+One thread per store. A snapshot is written once its stream has been quiet for a moment, or has been behind for long enough;
+`close` and the end of the process write the rest. A killed process leaves logs ahead of their snapshots, as a crash between
+the commit and the snapshot does: the next read folds the rest.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from registration.values.events import StateSnapshot
 
 QUIET_S = 0.25
-"""How long a stream is left alone after its last commit, in seconds."""
+"""How long a stream must be quiet before its snapshot is written, in seconds."""
 
 BEHIND_S_MAX = 2.0
 """How long a snapshot may be behind while commits go on, in seconds."""
 
 BEHIND_MAX = 1024
-"""How many streams may be behind. Who commits to one more writes the snapshot of the first of them."""
+"""How many streams may be behind. A commit to one more writes the snapshot of the first."""
 
 _log = logging.getLogger("registration")
 
 
 @dataclass(slots=True)
 class _Behind:
-    """since_s, latest_s: when its first and its latest commit was that no snapshot has, by the monotonic clock."""
+    """since_s, latest_s: the times of its first and its latest commit that no snapshot covers, by the monotonic clock."""
 
     snapshot: StateSnapshot
     since_s: float
@@ -45,9 +45,9 @@ class _Behind:
 
 
 class SnapshotsBehind:
-    """What is still to be written. Safe to share between threads.
+    """The snapshots still to be written. Safe to share between threads.
 
-    write: keeps a stream's snapshot, under its lock, if it is still the latest. What it raises is logged: a snapshot is a cache.
+    write: stores a stream's snapshot, under its lock, if it is still the latest. Its errors are logged: a snapshot is a cache.
     """
 
     def __init__(self, write: Callable[[str, StateSnapshot], None]) -> None:
@@ -60,14 +60,14 @@ class SnapshotsBehind:
         _open.add(self)
 
     def add(self, stream: str, snapshot: StateSnapshot) -> None:
-        """A stream was committed to, and this is its state now."""
+        """Note a commit to a stream, and its state after it."""
         now_s = time.monotonic()
         with self._changed:
             entry = self._behind.get(stream)
             if entry is None:
                 self._behind[stream] = _Behind(snapshot, now_s, now_s)
                 if len(self._behind) == 1:
-                    self._changed.notify_all()  # the thread has had nothing to wait for
+                    self._changed.notify_all()  # the thread was waiting without a deadline
             else:
                 entry.snapshot, entry.latest_s = snapshot, now_s
             if self._thread is None:
@@ -77,7 +77,7 @@ class SnapshotsBehind:
             self._keep(first[0], first[1].snapshot)
 
     def flush(self) -> None:
-        """Write everything that is behind by now, and wait for what is just being written."""
+        """Write all snapshots that are behind, and wait for writes in progress."""
         while True:
             with self._changed:
                 if not self._behind:
@@ -88,7 +88,7 @@ class SnapshotsBehind:
             self._keep_counted(stream, entry.snapshot)
 
     def close(self) -> None:
-        """Write everything, and end the thread. A later commit begins anew."""
+        """Write everything, and end the thread. A later commit starts it again."""
         self.flush()
         with self._changed:
             thread, self._thread = self._thread, None
@@ -99,7 +99,7 @@ class SnapshotsBehind:
         self._closing = False
 
     def forget(self) -> None:
-        """In a forked child: it has no thread, the lock may be held by one, and what is behind is its parent's to write."""
+        """In a forked child: it has no thread, the lock may be held by one of the parent's, and the pending snapshots are the parent's."""
         self._behind.clear()
         self._changed = threading.Condition()
         self._thread, self._writing = None, 0

@@ -1,19 +1,19 @@
-"""The disk: the only home of fsync, rename and locks.
+"""The disk: the only module that uses fsync, rename and locks.
 
-Two layers. `Disk` is the seam: a dozen operations, each one system call, which a simulated disk can stand in
-for. The functions below it are what the rest of the package uses; each says what is atomic, what is synced
-and what is left to the caller.
+Two layers. `Disk` is the interface: a dozen operations, each one system call, which a simulated disk can replace. The
+functions below it are for the rest of the package; each states what is atomic, what is synced and what is left to the
+caller.
 
-Assumed of the file system (ext4, XFS, btrfs and APFS keep to it; NFS, CIFS and FUSE may not):
+Assumed of the file system (true of ext4, XFS, btrfs and APFS; not necessarily of NFS, CIFS and FUSE):
 
-- after `fsync` or `fdatasync` returned, the file's bytes and size survive a power cut;
-- after `fsync` of a directory returned, the entries made and renamed in it do;
+- after `fsync` or `fdatasync` has returned, the file's bytes and size survive a power cut;
+- after `fsync` of a directory has returned, the entries created and renamed in it do;
 - `rename` within one directory replaces the old file atomically, for readers and for a power cut;
-- `flock` excludes between processes, and ends with its holder.
+- `flock` excludes other processes, and ends with its holder.
 
-Anything not synced may be there, in part or not at all, after a power cut, in any order.
+Anything unsynced may be present in part or not at all after a power cut, in any order.
 
-Symbolic links are never followed: every `open` here says O_NOFOLLOW.
+Symbolic links are never followed: every `open` here uses O_NOFOLLOW.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _READ_BYTES = 1 << 20
 
 
 class Disk(Protocol):
-    """The system calls that this package makes on files. Errors are `OSError`, as from `os`.
+    """The system calls on files that this package uses. Errors are `OSError`, as from `os`.
 
     dir_fd: the open directory that `path` is relative to; None: the working directory.
     """
@@ -48,31 +48,31 @@ class Disk(Protocol):
         """A descriptor, closed on exec."""
 
     def close(self, fd: int) -> None:
-        """Give the descriptor back, and with it every lock taken through it."""
+        """Close the descriptor, and release every lock taken through it."""
 
     def read(self, fd: int, size_bytes: int, offset_bytes: int) -> bytes:
-        """Up to `size_bytes` bytes from an offset; fewer at the end of the file or at the system's whim."""
+        """Up to `size_bytes` bytes from an offset; possibly fewer, not only at the end of the file."""
 
     def write(self, fd: int, data: bytes) -> int:
-        """Append where opened with O_APPEND. How many bytes were taken; it can be fewer than given."""
+        """Append if opened with O_APPEND. Returns the number of bytes written, which can be fewer than given."""
 
     def write_at(self, fd: int, data: bytes, offset_bytes: int) -> int:
         """Overwrite from an offset. Only through a descriptor opened without O_APPEND, which would append."""
 
     def truncate(self, fd: int, size_bytes: int) -> None:
-        """Cut the file. Not synced."""
+        """Truncate the file. Not synced."""
 
     def sync_data(self, fd: int) -> None:
-        """fdatasync: the bytes, and the size where it changed."""
+        """fdatasync: the bytes, and the size if it changed."""
 
     def sync(self, fd: int) -> None:
-        """fsync: a file whole, or a directory's entries."""
+        """fsync: a whole file, or a directory's entries."""
 
     def status(self, fd: int) -> os.stat_result:
         """Fstat."""
 
     def status_at(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
-        """lstat: of a link itself, never of what it points to."""
+        """lstat: of a link itself, never of its target."""
 
     def make_directory(self, path: str, mode: int, *, dir_fd: int | None = None) -> None:
         """Mkdir. Not synced."""
@@ -84,28 +84,28 @@ class Disk(Protocol):
         """Remove a name. Not synced."""
 
     def remove_directory(self, path: str, *, dir_fd: int) -> None:
-        """Rmdir: of an empty one. Not synced."""
+        """Rmdir, of an empty directory. Not synced."""
 
     def names(self, fd: int) -> list[str]:
-        """The names in an open directory, in no order."""
+        """The names in an open directory, unordered."""
 
     def each_name(self, fd: int) -> Iterator[str]:
-        """The same, one after the other: a directory may have a million. Those that come meanwhile may be among them."""
+        """The same, one by one: a directory may have a million. Entries created meanwhile may be included."""
 
     def lock(self, fd: int, timeout_s: float) -> bool:
-        """Take the exclusive `flock` of an open file; False when somebody else held it all the time."""
+        """Take the exclusive `flock` of an open file; False on timeout."""
 
 
 class PosixDisk:
-    """The real one: `os`, and `flock` through portalocker."""
+    """The real disk: `os`, and `flock` through portalocker."""
 
     def open(self, path: str, flags: int, mode: int = FILE_MODE, *, dir_fd: int | None = None) -> int:
-        # O_NONBLOCK: a pipe that stands where a file belongs is an error, not a wait without an end.
+        # O_NONBLOCK: a pipe in place of a file is an error, not an endless wait.
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             return os.open(path, flags, mode, dir_fd=dir_fd)
         except OSError as error:
-            # A process at its limit needs the descriptors that replaced files still have.
+            # A process at its limit needs the descriptors of replaced files that are still open.
             if error.errno != errno.EMFILE or not FREEING.flush():
                 raise
             return os.open(path, flags, mode, dir_fd=dir_fd)
@@ -141,12 +141,12 @@ class PosixDisk:
         os.mkdir(path, mode, dir_fd=dir_fd)
 
     def rename(self, source: str, target: str, *, dir_fd: int) -> None:
-        # Freeing what is replaced takes longer than giving the name away: it waits for a moment when nobody does.
+        # Freeing the replaced file's blocks takes longer than the rename: it is postponed.
         replaced = None
         if FREEING.take_place():
             try:
                 replaced = self.open(target, os.O_RDONLY, dir_fd=dir_fd)
-            except OSError:  # there is nothing; or it is nothing to be opened, and is replaced all the same
+            except OSError:  # missing, or not openable: it is replaced all the same
                 FREEING.give_back()
         try:
             os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
@@ -169,11 +169,11 @@ class PosixDisk:
                 yield entry.name
 
     def lock(self, fd: int, timeout_s: float) -> bool:
-        # The free lock is by far the usual one: one system call, where portalocker takes ten times as long around it.
+        # Nearly always the lock is free: one system call, where portalocker's overhead is ten times that.
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Polling starves under contention, so whoever has to wait waits in the kernel, which is fair.
+            # Polling starves under contention, so waiting happens in the kernel, which is fair.
             return timeout_s > 0 and _lock_in_kernel(fd, timeout_s)
         except OSError as error:
             raise OSError(errno.ENOLCK, f"the lock cannot be acquired: {error}") from error
@@ -181,10 +181,10 @@ class PosixDisk:
 
 
 def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
-    """Wait for a `flock` in a thread that blocks in the kernel; the caller waits for it with a deadline.
+    """Wait for a `flock` in a thread that blocks in the kernel; the caller waits for the thread with a deadline.
 
-    The thread works on a copy of the descriptor: it shares the lock with the caller's. Where the caller has
-    given up meanwhile (a deadline, or an interrupt), the thread ends the lock again as soon as it has it.
+    The thread works on a copy of the descriptor, which shares the lock with the caller's. If the caller has given up meanwhile (a
+    deadline, or an interrupt), the thread releases the lock as soon as it gets it.
     """
     import portalocker  # noqa: PLC0415  # whoever needn't wait should not pay for it
 
@@ -220,7 +220,7 @@ def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
 
 
 def write_whole(disk: Disk, fd: int, data: bytes) -> None:
-    """Write all of `data`, going on where the system took less. Not synced, and not atomic."""
+    """Write all of `data`, continuing after partial writes. Not synced, and not atomic."""
     while data:
         data = data[_taken(disk.write(fd, data)) :]
 
@@ -256,8 +256,7 @@ def read_span(disk: Disk, fd: int, start: int, end: int) -> bytes:
 def given_back(disk: Disk, fd: int) -> Iterator[int]:
     """Close a descriptor at the end of the block.
 
-    What `close` says is not listened to: whatever had to be on the disk was synced before, and what was only read has
-    been read.
+    Errors of `close` are ignored: everything that must be durable was synced before, and everything read has been read.
     """
     try:
         yield fd
@@ -267,20 +266,19 @@ def given_back(disk: Disk, fd: int) -> Iterator[int]:
 
 
 def replace_atomic(disk: Disk, directory: int, name: str, temporary: str, data: bytes) -> None:
-    """Put `data` under `name`: readers, and a power cut, see the old file or the new one, whole.
+    """Replace the content of `name`: readers, and a power cut, see the old file or the new one, whole.
 
-    The file is synced before it gets its name, the name is not: after a power cut the old file may be back.
-    The caller excludes others who would use the same temporary name. Failing leaves `name` as it was, and
-    may leave the temporary file.
+    The file is synced before the rename, the name is not: after a power cut the old file may be back. The caller excludes
+    other users of the same temporary name. A failure leaves `name` unchanged, and may leave the temporary file.
     """
     write_synced(disk, directory, temporary, data)
     disk.rename(temporary, name, dir_fd=directory)
 
 
 def write_synced(disk: Disk, directory: int, name: str, data: bytes) -> None:
-    """Put `data` into a file, made or emptied first, and on the disk. Neither atomic, nor is the name synced.
+    """Write `data` to a file, created or truncated first, and sync it. Not atomic, and the name is not synced.
 
-    Failing removes the file, where it can: after a sync that failed, the cache may call clean what the disk has not.
+    A failure removes the file if possible: after a failed sync, the cache may consider pages clean that the disk lacks.
     """
     fd = disk.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
     try:
@@ -297,26 +295,26 @@ def write_synced(disk: Disk, directory: int, name: str, data: bytes) -> None:
 
 @contextmanager
 def opened_directory(disk: Disk, path: str, *, dir_fd: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory that is not a link, for as long as the block lasts."""
+    """A descriptor of a directory that is not a link, open during the block."""
     with given_back(disk, disk.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)) as fd:
         yield fd
 
 
 def ensure_directory(disk: Disk, name: str, *, dir_fd: int) -> None:
-    """See to it that a directory is there, also after a power cut, whoever made it."""
+    """Create a directory durably; an existing one is synced too, whatever created it."""
     with suppress(FileExistsError):
         disk.make_directory(name, DIRECTORY_MODE, dir_fd=dir_fd)
     disk.sync(dir_fd)
 
 
 def is_file(status: os.stat_result) -> bool:
-    """Whether it is a plain file: not a link, a directory or a device."""
+    """Whether it is a regular file: not a link, a directory or a device."""
     return stat.S_ISREG(status.st_mode)
 
 
 @contextmanager
 def failures_named(doing: str, path: str) -> Iterator[None]:
-    """Turn what the system says into a `StoreError` that names what was being done to which file."""
+    """Translate system errors into a `StoreError` that names the operation and the file."""
     try:
         yield
     except OSError as error:
@@ -324,7 +322,7 @@ def failures_named(doing: str, path: str) -> Iterator[None]:
 
 
 def failure_named(doing: str, path: str, error: OSError) -> StoreError:
-    """What the system said, with what was being done to which file."""
+    """A system error as a `StoreError` that names the operation and the file."""
     return StoreError(
         f"{doing} {path} failed: {error.strerror or error}.",
         _advice(error.errno),
@@ -348,12 +346,12 @@ def _advice(number: int | None) -> str:
 
 
 def lock_span(fd: int, start: int, size_bytes: int) -> bool:
-    """Take an exclusive lock of bytes of an open file, without waiting; it ends when the descriptor is closed.
+    """Take an exclusive lock on bytes of an open file, without waiting; closing the descriptor releases it.
 
-    It excludes the POSIX locks of everybody, this process included, which `flock` does not. Beware: closing any
-    descriptor of a file ends all POSIX locks that this process has on it.
+    Unlike `flock`, it excludes the POSIX locks of every process, this one included. Beware: closing any descriptor of a file
+    releases all POSIX locks that this process has on it.
     """
-    # struct flock: type, whence, start, length, and a process id that has to be 0 for a lock of a descriptor.
+    # struct flock: type, whence, start, length, and a process id, which must be 0 for a descriptor's lock.
     request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, size_bytes, 0)
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
@@ -370,7 +368,7 @@ _locked_now: set[tuple[Disk, int]] = set()
 
 @contextmanager
 def let_go_by_children(disk: Disk, fd: int) -> Iterator[None]:
-    """Have a descriptor closed in every child that is forked during the block."""
+    """Close a descriptor in every child forked during the block."""
     let_go_in_child(disk, fd)
     try:
         yield
@@ -379,17 +377,17 @@ def let_go_by_children(disk: Disk, fd: int) -> Iterator[None]:
 
 
 def let_go_in_child(disk: Disk, fd: int) -> None:
-    """Have a descriptor closed in every child that is forked from now on, until `kept_in_child`."""
+    """Close a descriptor in every child forked from now on, until `kept_in_child`."""
     _locked_now.add((disk, fd))
 
 
 def kept_in_child(disk: Disk, fd: int) -> None:
-    """A descriptor holds no lock any more."""
+    """Note that a descriptor no longer holds a lock."""
     _locked_now.discard((disk, fd))
 
 
 def _let_go_in_child() -> None:
-    """A fork inherits the lock: without this, a child that lives on would keep all others out of the manifest."""
+    """A fork inherits the lock: without this, a surviving child would lock others out of the manifest."""
     for disk, fd in _locked_now:
         with suppress(OSError):
             disk.close(fd)

@@ -1,6 +1,6 @@
-"""The doctor: is this a good place for a registry? Each check tries the thing itself, in a temporary directory there.
+"""The doctor checks whether a directory suits a registry. Each check tries the operation itself, in a temporary directory there.
 
-It changes nothing in the registry, and removes what it made.
+It changes nothing in the registry, and removes its own files.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ except OSError:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at.
+    """The result of one check.
 
-    verdict: `fail` where a registry would break its promises here, `warn` where somebody should know. found: what is so.
-    advice: what to do about it; empty where nothing is. next: the same as data, where the registry could be asked to do it.
-    figures: what was measured, for programs, where something was.
+    verdict: `fail` if a registry would break its promises here, `warn` if an operator should know. found: the observation.
+    advice: what to do about it; empty if nothing is needed. next: the same as data, if the registry has an operation for it.
+    figures: measurements, for programs, if there are any.
     """
 
     name: str
@@ -58,9 +58,9 @@ class Check:
 
 
 def examine(directory: str) -> Iterator[Check]:
-    """Look at a directory that is a registry, or could become one; it must exist.
+    """Check a directory that is a registry, or could become one; it must exist.
 
-    Yields one `Check` after the other. One that can't be made says so as a failure; none raises.
+    Yields one `Check` after the other. A check that can't run yields a failure; none raises.
     """
     place = os.path.realpath(directory)
     yield _guarded("file system", lambda: _file_system(place))
@@ -118,7 +118,7 @@ def _file_system(place: str) -> Check:
 
 
 def file_system_type(path: str) -> str | None:
-    """The type of the file system that holds a path, as /proc/self/mountinfo says; None where there is none."""
+    """The type of the file system that holds a path, from /proc/self/mountinfo; None if that file is missing."""
     best: tuple[int, str] | None = None
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:

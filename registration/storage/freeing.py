@@ -1,11 +1,11 @@
-"""Freeing: the blocks of a file that was replaced are given back to the file system in the background.
+"""Freeing: the blocks of a replaced file are freed in the background.
 
-Taking away the last name of a file frees its blocks then and there, which can take longer than everything else that replacing
-it takes, where the file system tells the disk which blocks are free (``discard``) above all: a transition takes a quarter to a
-half longer without this. An open file keeps its blocks: so a file is opened before it is replaced, and a thread closes it a
-moment later. Nothing depends on it: when a process ends, its files are closed.
+Removing the last name of a file frees its blocks at once, which can take longer than the rest of the replacement, above all if
+the file system passes free blocks on to the disk (``discard``): a transition takes a quarter to a half longer without this
+module. An open file keeps its blocks: so a file is opened before it is replaced, and a thread closes it a moment later.
+Nothing depends on it: the end of a process closes its files.
 
-Descriptors are scarce, so few are held: a place is reserved before a file is opened, and without one the file is replaced
+Descriptors are scarce, so few are held: a slot is reserved before a file is opened, and without a slot the file is replaced
 as usual.
 """
 
@@ -21,13 +21,13 @@ HELD_MAX = 32
 """How many replaced files a process keeps open, at most."""
 
 SHARE = 32
-"""Of how many descriptors that a process may have, one may be a replaced file's."""
+"""One in so many of a process's descriptors may belong to a replaced file."""
 
 PAUSE_S = 0.02
-"""How often the thread looks, in seconds: commits never have to wake it."""
+"""The thread's polling interval, in seconds: commits never have to wake it."""
 
 IDLE_S = 1.0
-"""For how long the thread stays when there is nothing to do, in seconds."""
+"""How long the idle thread stays, in seconds."""
 
 
 class Freeing:
@@ -37,12 +37,12 @@ class Freeing:
         self._pause_s = pause_s
         self._idle_s = idle_s
         self._held: deque[int] = deque()
-        self._taken = 0  # places: of those that are held, and of those that are about to be opened or closed
+        self._taken = 0  # slots: of files held, about to be opened, or being closed
         self._changing = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def take_place(self) -> bool:
-        """Reserve a place for one more file; False if there is none. `add` or `give_back` returns it."""
+        """Reserve a slot for one more file; False if there is none. `add` or `give_back` returns it."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = HELD_MAX if limit == resource.RLIM_INFINITY else min(HELD_MAX, limit // SHARE)
         with self._changing:
@@ -52,12 +52,12 @@ class Freeing:
         return True
 
     def give_back(self) -> None:
-        """Give a place back without a file."""
+        """Return a slot without a file."""
         with self._changing:
             self._taken -= 1
 
     def add(self, fd: int) -> None:
-        """Close that descriptor, which has a place, before long."""
+        """Close a descriptor, which has a slot, soon."""
         with self._changing:
             self._held.append(fd)
             working = self._thread is not None or self._start()
@@ -68,13 +68,13 @@ class Freeing:
         self._thread = threading.Thread(target=self._run, name="registration-freeing", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # the process ends, or has too many threads
+        except RuntimeError:  # the process is ending, or has too many threads
             self._thread = None
             return False
         return True
 
     def flush(self) -> bool:
-        """Close all that is held now; whether there was something."""
+        """Close all files held; returns whether there were any."""
         found = False
         while True:
             try:
@@ -86,7 +86,7 @@ class Freeing:
             self.give_back()
 
     def forget(self) -> None:
-        """In a forked child: it has no thread, and the lock may be held by one; what is open is its own to close."""
+        """In a forked child: it has no thread, and the lock may be held by one of the parent's; open files are closed here too."""
         self._changing = threading.Lock()
         self._thread = None
         self._taken = len(self._held)
@@ -106,6 +106,6 @@ class Freeing:
 
 
 FREEING = Freeing()
-"""The one of this process."""
+"""The instance of this process."""
 
 os.register_at_fork(after_in_child=FREEING.forget)

@@ -1,7 +1,7 @@
-"""Hot states: the latest state of the streams used last, each valid for as long as its log ends where it did.
+"""Hot states: the latest states of the recently used streams, each valid while its log's end is unchanged.
 
-A cache, bounded in number and bytes. An entry holds only what a commit or a read has seen on the disk; a log never gets shorter
-than what was acknowledged, so the same mark means the same log. Nothing in it is shared with callers.
+A cache, bounded in number and bytes. An entry holds only states that a commit or a read has seen on the disk; a log never becomes
+shorter than its acknowledged part, so an equal mark means an equal log. Callers share nothing in it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 ENTRIES_MAX = 1024
 BYTES_MAX = 32 * 1024 * 1024
-"""Limit of the documents and facts of all hot states as JSON; as Python objects they take several times that."""
+"""Limit of the documents and facts of all hot states as JSON; as Python objects they take several times as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """One state, and where its log ended. size_bytes: of its document and facts as JSON."""
+    """One state, and the end of its log. size_bytes: of its document and facts as JSON."""
 
     state: StateSnapshot
     mark: Mark
@@ -32,7 +32,7 @@ class Hot:
 
 
 class HotStates:
-    """The states used last, by stream. Safe to share between threads."""
+    """The recently used states, by stream. Safe to share between threads."""
 
     def __init__(self, *, entries_max: int = ENTRIES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._entries_max = entries_max
@@ -42,7 +42,7 @@ class HotStates:
         self._lock = threading.Lock()
 
     def get(self, stream: str) -> Hot | None:
-        """The entry of a stream. Its mark is to be compared before its state is used."""
+        """The entry of a stream. Compare its mark before using its state."""
         with self._lock:
             entry = self._entries.get(stream)
             if entry is not None:
@@ -50,9 +50,9 @@ class HotStates:
             return entry
 
     def put(self, stream: str, state: StateSnapshot, mark: Mark, *, before: Hot | None = None) -> None:
-        """Keep a state. Callers may share its document with an event, so it is copied.
+        """Store a state. Callers may share its document with an event, so it is copied.
 
-        before: the entry that the state was decided on; its document is this cache's own already.
+        before: the entry that the state was decided on; its document already belongs to this cache.
         """
         if mark.size_bytes != state.position.size_bytes:
             self.drop(stream)
@@ -71,7 +71,7 @@ class HotStates:
                 self._remove(next(iter(self._entries)))
 
     def drop(self, stream: str) -> None:
-        """Forget a stream's state: it is in doubt."""
+        """Forget a stream's state, which is in doubt."""
         with self._lock:
             self._remove(stream)
 

@@ -1,29 +1,29 @@
-"""Layout: which file holds what. Pure functions from ids to names; no path is built anywhere else.
+"""Layout: the files of a registry. Pure functions from ids to names; no path is built anywhere else.
 
 ::
 
     <root>/registry.json
     <root>/manifests/<name>/events.jsonl     the truth
     <root>/manifests/<name>/state.json       a snapshot of its fold
-    <root>/policy.toml                       the rules besides the lifecycle's, where there are any
+    <root>/policy.toml                       the policy, if there is one
     <root>/rules/<kind>/<sha256>.json        lifecycles, policies and schemas that were in force, by digest
-    <root>/refusals.jsonl                    what was refused, where the policy asks for it
-    <root>/feed/<number>.jsonl               which commits there were, in order; see `registration.storage.files.journal`
+    <root>/refusals.jsonl                    refused commands, if the policy asks for them
+    <root>/feed/<number>.jsonl               the commits, in order; see `registration.storage.files.journal`
     <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
-    <root>/feed/consumers/<name>.json        how far a named consumer of the feed is; `<name>.lock` says who is at it
-    <root>/leases/<area>/<name>.json         who works on what alone, and until when
-    <root>/names/<name>/<version>.json       a reservation: which manifest holds the document's name
-    <root>/aliases/<name>/events.jsonl, …    where the aliases of a name point; two files, as for a manifest
+    <root>/feed/consumers/<name>.json        the position of a named consumer of the feed; `<name>.lock` names its holder
+    <root>/leases/<area>/<name>.json         leases: the holder, and the time until which it is held
+    <root>/names/<name>/<version>.json       a reservation: the manifest that holds the document's name
+    <root>/aliases/<name>/events.jsonl, …    the aliases of a name; two files, as for a manifest
     <root>/quarantine/<name>/<offset>-<hash>.bytes
     <root>/sessions/<name>/…                 guided sessions, the same two files
-    <root>/sessions.toml                     how long they live, and how many may be active, where somebody says so
-    <root>/active/<sha256>/session.json      which session is the active one of a scope, or of a user in it
-    <root>/deployments/<name>/…              what was done at targets, step by step, the same two files
-    <root>/communities/<name>/actual.json    a community that was deployed, where no other target was named
-    <root>/clients.key                       what the clients that sessions are bound to are hashed with
+    <root>/sessions.toml                     their lifetimes and limits, if configured
+    <root>/active/<sha256>/session.json      the active session of a scope, or of a user in it
+    <root>/deployments/<name>/…              the steps carried out at targets, the same two files
+    <root>/communities/<name>/actual.json    a deployed community, if no other target was named
+    <root>/clients.key                       the key for hashing the clients that sessions are bound to
 
 `<name>` is the id with ``:`` and ``/`` percent-encoded (`registration.values.ids.name_of`), one component of
-at most 240 bytes. Ids are checked before they come here, and checked again, so a path can't leave the root.
+at most 240 bytes. Ids are checked by the callers, and again here, so a path can't leave the root.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ACTIVE_FILE = "session.json"
 CLIENT_KEY_FILE = "clients.key"
 
 _NAMES_KEPT = 4096
-"""How many keys of leases are remembered: each command looks for the lease on its manifest."""
+"""How many lease keys are cached: each command reads the lease on its manifest."""
 
 _AREA = re.compile(r"[a-z]{1,32}")
 _KEY = re.compile(r"([a-z]{1,32})/(.+)", re.DOTALL)
@@ -75,10 +75,10 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
 LOG_AREAS = (MANIFESTS, ALIASES, SESSIONS, DEPLOYMENTS)
-"""The directories of streams: in each of them, a directory for each, with a log and its snapshot."""
+"""The directories of areas: each has one directory per stream, with a log and its snapshot."""
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
-"""What belongs into a manifest's directory; besides, a temporary file while the snapshot is being replaced."""
+"""The files of a manifest's directory; while the snapshot is being replaced, there is a temporary file as well."""
 
 
 def directory_of(id: str) -> str:
@@ -91,7 +91,7 @@ def directory_of(id: str) -> str:
 
 
 def log_path(id: str, area: str = MANIFESTS) -> str:
-    """The path of a log, relative to the root: what messages call it. area: the directory that its stream is in."""
+    """The path of a log, relative to the root, as in messages. area: the directory of its stream."""
     return f"{area}/{directory_of(id)}/{LOG_FILE}"
 
 
@@ -104,14 +104,14 @@ def name_record(full: str) -> tuple[str, str, str]:
     """The key of the record that reserves a name in full: `names/`, a directory in it, and the name in that.
 
     Raises:
-        InvalidArgument: when no document can be called that.
+        InvalidArgument: when no document can have that name.
     """
     name, version = split_name(check_id(full))
     return NAMES, name_of(name), (_NO_VERSION if version is None else name_of(version)) + _RESERVATION_SUFFIX
 
 
 def reserved_by_file(name: str, file: str) -> str | None:
-    """The name in full that a file in the directory of `name` reserves; None where it is no reservation's file."""
+    """The name in full that a file in the directory of `name` reserves; None if it is not a reservation's file."""
     if not file.endswith(_RESERVATION_SUFFIX):
         return None
     version = file[: -len(_RESERVATION_SUFFIX)]
@@ -122,10 +122,10 @@ def reserved_by_file(name: str, file: str) -> str | None:
 
 
 def rule_file(digest: str) -> str:
-    """The name, in ``rules/<kind>/``, of what has that digest: the file's own SHA-256.
+    """The name, in ``rules/<kind>/``, of the rule with that digest, which is the file's own SHA-256.
 
     Raises:
-        InvalidArgument: when it is no digest.
+        InvalidArgument: when it is not a digest.
     """
     if not _DIGEST.fullmatch(digest):
         raise InvalidArgument(f"{digest!r} is not a digest.", "A digest is `sha256:` and 64 hex digits.")
@@ -133,18 +133,18 @@ def rule_file(digest: str) -> str:
 
 
 def segment_file(number: int) -> str:
-    """The name, in `feed/`, of the segment of that number."""
+    """The name, in `feed/`, of the segment with that number."""
     return f"{number:06d}.jsonl"
 
 
 def segment_number(name: str) -> int | None:
-    """The number of the segment that has that name; None where it is no segment's."""
+    """The number of the segment with that name; None if it is not a segment's."""
     found = _SEGMENT.fullmatch(name)
     return int(found[1]) if found and segment_file(int(found[1])) == name else None
 
 
 def is_rule_file(name: str) -> bool:
-    """Whether that is the name of a kept rule."""
+    """Whether that is the file name of a rule."""
     return name.endswith(".json") and _DIGEST.fullmatch("sha256:" + name[: -len(".json")]) is not None
 
 
@@ -159,7 +159,7 @@ def lease_record(key: str) -> tuple[str, str, str]:
     """The key of the record of a lease: `leases/`, a directory in it, and the name in that.
 
     Raises:
-        InvalidArgument: when it is no key.
+        InvalidArgument: when it is not a key.
     """
     found = _KEY.fullmatch(key) if isinstance(key, str) else None
     if found is None:
@@ -172,7 +172,7 @@ def lease_record(key: str) -> tuple[str, str, str]:
 
 
 def check_area(area: str) -> str:
-    """The area, where it can be one of a lease's key.
+    """The area, if it can be one of a lease key.
 
     Raises:
         InvalidArgument: when it can't.
@@ -187,13 +187,13 @@ def check_area(area: str) -> str:
 
 
 def lease_key_of(area: str, name: str) -> str | None:
-    """The key whose file has that name; None for a name that no key has."""
+    """The key whose file has that name; None if no key has it."""
     id = id_of(name.removesuffix(".json"))
     return lease_key(id, area) if id is not None and name.endswith(".json") else None
 
 
 def quarantine_directory(id: str, area: str = MANIFESTS) -> str:
-    """The name, in `quarantine/`, of the directory for what is set aside of a stream."""
+    """The name, in `quarantine/`, of the directory for the bytes set aside from a stream."""
     # No id has a comma, so the streams of two areas never meet there.
     return directory_of(id) if area == MANIFESTS else f"{area},{directory_of(id)}"
 
@@ -206,6 +206,6 @@ def quarantine_snapshot(data: bytes) -> str:
 def quarantine_file(offset_bytes: int, data: bytes) -> str:
     """The name, in a manifest's quarantine directory, of bytes set aside from `offset_bytes` of its log.
 
-    It follows from the bytes, so setting the same ones aside again ends in the same file.
+    It depends on the bytes only, so setting the same bytes aside again ends in the same file.
     """
     return f"{offset_bytes}-{hashlib.sha256(data).hexdigest()[:16]}.bytes"

@@ -1,17 +1,17 @@
 """The ledger: logs of events over any backend. Codec, fold, hot states and recovery, once for all backends and all areas.
 
-A `Ledger` is the logs of one area of a registry (`manifests`, `aliases`, …) under one definition; `Ledger.area` gives the others.
-In words:
+A `Ledger` is the logs of one area of a registry (`manifests`, `aliases`, …) under one definition; `Ledger.area` returns the others.
+Its promises:
 
 - `append` returned: the whole batch survives a power cut, and every later `load` shows it;
 - `append` raised `VersionConflict`: nothing was written;
-- `append` raised anything else: the outcome is unknown, wholly there or wholly absent; load again and look;
-- `load` never shows what a power cut could still take back.
+- `append` raised anything else: the outcome is unknown, the batch is wholly present or wholly absent; load again to see;
+- `load` never shows events that a power cut could still undo.
 
 With snapshots `each`, a commit replaces the snapshot as well; with `idle` it follows in the background
 (`registration.storage.behind`). Nothing is less durable: a snapshot is a cache.
 
-The bytes are kept by a backend (`registration.storage.ports`); what a crash left is finished by `registration.storage.settling`.
+A backend stores the bytes (`registration.storage.ports`); `registration.storage.settling` completes what a crash interrupted.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ if TYPE_CHECKING:
     from registration.values.events import Event, StateSnapshot
 
 Snapshots = Literal["each", "idle"]
-"""When a snapshot is replaced: within each commit, or in the background after it."""
+"""When a snapshot is replaced: in each commit, or in the background after it."""
 
 QUEUE_TIMEOUT_S = 0.5
-"""How long a writer that met a conflict lets others go first, at most."""
+"""How long a writer lets others go first after a conflict, at most, in seconds."""
 
 _PIECE_BYTES = 1 << 18
 _REFUSALS = "refusals"
@@ -65,14 +65,14 @@ _IN_FORCE: Key = (layout.REGISTRY_FILE,)
 
 
 Areas = Mapping[str, Callable[["Ledger"], "AreaLogs"]]
-"""How the feed gets to the logs of areas that were never opened here, by their names."""
+"""Opens the logs of areas for the feed, by their names, if they were not opened here yet."""
 
 
 class _Opened:
-    """What the ledgers of one registry share: each other, and the feed."""
+    """The state shared by the ledgers of one registry: each other, and the feed."""
 
     def __init__(self, first: Ledger, others: Areas) -> None:
-        # Weak, so that a registry that is forgotten, and was never closed, closes its files at once.
+        # Weak, so that a registry that is dropped without being closed closes its files at once.
         self._first = weakref.ref(first)
         self._first_name = first.name
         self.others = others
@@ -81,28 +81,28 @@ class _Opened:
         self.feed: Feed | None = None
 
     def logs_of(self, area: str) -> AreaLogs | None:
-        """The logs of an area as the feed reads them; None where nothing here knows its definition."""
+        """The logs of an area as the feed reads them; None if its definition is unknown here."""
         if area == self._first_name:
             return self.first
         found = self.areas.get(area)
         if found is None and area in self.others:
-            # Outside the lock: opening one may ask for another. Two threads may make one each: either will do.
+            # Outside the lock: opening one may open another. Two threads may create one each: either will do.
             found = self.areas.setdefault(area, self.others[area](self.first))
         return found
 
     @property
     def first(self) -> Ledger:
-        """The ledger that the others are of, which they hold."""
+        """The main ledger, which the others hold."""
         first = self._first()
         assert first is not None
         return first
 
     def names(self) -> list[str]:
-        """The areas that there may be."""
+        """The names of all known areas."""
         return list(dict.fromkeys((self._first_name, *self.areas, *self.others)))
 
     def acknowledged(self, area: str, stream: str) -> int:
-        """How many bytes of a log are acknowledged; none where its definition is not known here."""
+        """The number of acknowledged bytes of a log; 0 if its definition is unknown here."""
         logs = self.logs_of(area)
         state = logs.load(stream) if logs is not None else None
         return state.position.size_bytes if state is not None else 0
@@ -111,8 +111,8 @@ class _Opened:
 class Ledger:
     """The logs of one area of a registry, under one definition. Safe to share between threads.
 
-    backend: where the registry is. source: ``urn:uuid:`` and the registry's id. area: the name of the area. snapshots: `each` or
-    `idle`. in_force: the bytes of `registry.json` that the definition was chosen by; every commit is made only while they hold, or
+    backend: the storage of the registry. source: ``urn:uuid:`` and the registry's id. area: the name of the area. snapshots: `each` or
+    `idle`. in_force: the bytes of `registry.json` by which the definition was chosen; a commit is only made while they hold, or
     name the same lifecycle (`same_lifecycle` of the old and the new bytes). others: see `Areas`.
     """
 
@@ -154,7 +154,7 @@ class Ledger:
 
     @property
     def definition(self) -> Definition:
-        """What the logs are folded with."""
+        """The definition with which the logs are folded."""
         return self._definition
 
     @property
@@ -168,15 +168,15 @@ class Ledger:
         return self.backend.records
 
     def load(self, stream: str, *, waiting: bool = False) -> StateSnapshot | None:
-        """The state after the last acknowledged event; None where there is none.
+        """The state after the last acknowledged event; None if there is none.
 
-        One question to the backend (a `stat`) for a state that was used lately; no lock where the snapshot covers the log.
+        One request to the backend (a `stat`) for a recently used state; no lock if the snapshot covers the log.
 
-        waiting: wait for whoever is writing at this moment.
+        waiting: wait for a writer in progress.
 
         Raises:
-            CorruptLog: when the bytes can't be what was written.
-            LockTimeout: when a writer had to be waited for, and held the lock for too long.
+            CorruptLog: when the bytes are corrupt.
+            LockTimeout: when another writer held the lock for too long.
             StoreError: when the bytes can't be read.
         """
         hot = self._hot.get(stream)
@@ -190,7 +190,7 @@ class Ledger:
         return self._load(stream, waiting=waiting)
 
     def _load(self, stream: str, *, waiting: bool) -> StateSnapshot | None:
-        layout.directory_of(stream)  # refuses what is not an id
+        layout.directory_of(stream)  # refuses invalid ids
         doubtful = stream in self._doubtful
         raw, mark = self._logs.found(self.name, stream)
         if raw is None and not mark.size_bytes and mark.seen is None:
@@ -214,18 +214,18 @@ class Ledger:
         *,
         given: Mapping[Key, bytes | None] = NOTHING_GIVEN,
     ) -> float:
-        """Commit one command's events as one atomic batch, then keep the snapshot.
+        """Commit one command's events as one atomic batch, then store the snapshot.
 
-        after: the place that the decision was made on. snapshot: the fold of the log with `events`. given: records that must still
+        after: the position on which the decision is based. snapshot: the fold of the log with `events`. given: records that must still
         hold these bytes at the commit; see `Logs.append`.
 
-        Returns how long it waited for other writers, in seconds.
+        Returns the wait for other writers, in seconds.
 
         Raises:
             VersionConflict: when the log does not end at `after`, or a given record has changed. Nothing was written.
             LockTimeout: when another writer held the lock for too long. Nothing was written.
-            StoreError: when the disk failed: unknown, load again and look. Also when another lifecycle was put in force, or when
-                an earlier write is in doubt; then nothing was written.
+            StoreError: on a disk error: the outcome is unknown, so load again. Also when another lifecycle was set in force, or an
+                earlier write is in doubt; then nothing was written.
         """
         known = self._hot.get(stream) if after.version else None
         if known is None:
@@ -266,19 +266,19 @@ class Ledger:
         snapshot: bytes | None,
         given: Mapping[Key, bytes | None],
     ) -> tuple[Mark, float]:
-        """Append; once more where the answer was lost: the backend knows by the bytes whether the first call got through."""
+        """Append, and retry if the answer was lost: the backend knows by the bytes whether the first call succeeded."""
         if self._in_force is not None:
             given = {_IN_FORCE: self._in_force, **given}
         append, area = self._logs.append, self.name
         try:
             return append(area, stream, at, data, note, snapshot=snapshot, given=given)
         except StoreError:
-            if self.backend.mending is not None:  # a disk that refused is not asked again
+            if self.backend.mending is not None:  # a failed disk is not retried
                 raise
             return append(area, stream, at, data, note, snapshot=snapshot, given=given, again=True)
 
     def _check_in_force(self) -> None:
-        """A decision under a lifecycle that is not in force any more, since it was migrated, is not to be made again."""
+        """A decision under a lifecycle that is no longer in force, because it was migrated, must not be retried."""
         if self._in_force is None:
             return
         found = self.records.read(_IN_FORCE)
@@ -292,25 +292,25 @@ class Ledger:
         self._in_force = found
 
     def _write_behind(self, stream: str, snapshot: StateSnapshot) -> None:
-        """Keep the snapshot of an earlier commit, unless the log has gone on since."""
+        """Store the snapshot of an earlier commit, unless the log has grown since."""
         self._logs.put_snapshot(self.name, stream, encode_snapshot(snapshot), mark_of(snapshot.position))
 
     def queue(self, stream: str) -> AbstractContextManager[float]:
-        """Wait behind the other writers that met a conflict, and stay in front of them for the block.
+        """Queue behind other writers that met a conflict, and stay in front during the block.
 
-        A courtesy, so that a decision that is made again is not overtaken for ever: nothing rests on it, and the wait is short and
-        bounded. Yields how long it was, in seconds.
+        A courtesy, so that a retried decision is not overtaken forever: correctness does not depend on it, and the wait is short and
+        bounded. Yields the wait in seconds.
         """
         return self._logs.turn(self.name, stream, QUEUE_TIMEOUT_S)
 
     def read(self, stream: str) -> Iterator[Event]:
         """All acknowledged events of one log as of now, in order, each checked against the chain.
 
-        Holds one piece of the log in memory at a time, and no lock.
+        Reads one piece of the log at a time, without a lock.
 
         Raises (while iterating):
             NotFound: when there is no such log.
-            CorruptLog: at the first line that is not what was written; those before it have been given.
+            CorruptLog: at the first corrupt line; those before it have been yielded.
         """
         state = self.load(stream)
         if state is None:
@@ -343,7 +343,7 @@ class Ledger:
             yield rest
 
     def save(self, stream: str, snapshot: StateSnapshot) -> None:
-        """Keep a snapshot of what the log folds to, unless a later one is kept already.
+        """Store a snapshot of the folded log, unless there is a later one.
 
         Raises:
             NotFound, CorruptLog, LockTimeout, StoreError: as above.
@@ -351,13 +351,13 @@ class Ledger:
         self._hot.drop(stream)
         if self._load(stream, waiting=False) is None:
             raise not_found(stream)
-        # One of an earlier version stays out: the log does not end there.
+        # An earlier state is not stored: the log does not end there.
         self._logs.put_snapshot(self.name, stream, encode_snapshot(snapshot), mark_of(snapshot.position))
 
     def inspect(self, stream: str, *, quick: bool = False) -> Files:
-        """The bytes as they stand, changing nothing and believing nothing.
+        """The bytes as they are, unchanged and unchecked.
 
-        Takes a lock only where the snapshot is not of this very log: one of them is damaged, or a writer died or is at work.
+        Takes a lock only if the snapshot does not belong to this log: one is damaged, or a writer was interrupted or is running.
 
         quick: the log's size only.
 
@@ -369,10 +369,10 @@ class Ledger:
         return self._settling.inspect(stream, quick=quick)
 
     def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
-        """Fold the whole log from its first byte, checking the chain, and make the snapshot anew.
+        """Fold the whole log from its first byte, checking the chain, and rebuild the snapshot.
 
-        What a crash left unfinished is finished or set aside. Run twice, it ends in the same bytes.
-        dry_run: only say what would be done.
+        Completes or sets aside what a crash interrupted. Idempotent: a second run ends in the same bytes.
+        dry_run: only report the steps.
 
         Raises:
             CorruptLog, LockTimeout, StoreError: as above.
@@ -386,9 +386,9 @@ class Ledger:
         return recovered
 
     def repair(self, stream: str, event: RepairEvent | None) -> Loss | None:
-        """Cut a damaged log back to the events that check out, setting the rest aside; None where nothing is damaged.
+        """Truncate a damaged log to its intact events, setting the rest aside; None if nothing is damaged.
 
-        event: makes the event that tells of it, which becomes the log's last; None: only say what would be lost.
+        event: returns the event that records the repair, which becomes the log's last; None: only report the loss.
 
         Raises:
             NotFound: when there is nothing at all.
@@ -402,13 +402,13 @@ class Ledger:
         return loss
 
     def delete(self, stream: str) -> bool:
-        """Remove a stream for good, its log included; False where there is none.
+        """Remove a stream with its log, irrevocably; False if there is none.
 
-        Nothing of a manifest is ever removed, and no command does so. Sessions hold what people said about themselves.
+        No command ever removes anything of a manifest. Sessions hold personal data.
 
         Raises:
             LockTimeout: when another writer held the lock for too long. Nothing was removed.
-            StoreError: when the disk failed: try again, what is half removed goes on.
+            StoreError: on disk errors: retry, a half-done removal continues.
         """
         layout.directory_of(stream)
         self._hot.drop(stream)
@@ -419,15 +419,15 @@ class Ledger:
         return self._logs.ids(self.name)
 
     def strays(self) -> Iterator[Stray]:
-        """What stands in the area and belongs to no log of it; with the manifests, also changed rules and the like."""
+        """Files in the area that belong to none of its logs; for the manifests, also changed rules and the like."""
         return self.backend.mending.strays(self.name) if self.backend.mending is not None else iter(())
 
-    # -- the registry that the area is of ----------------------------------------------------------------------
+    # -- the registry of the area ----------------------------------------------------------------------
 
     def area(self, name: str, definition: Definition) -> Ledger:
-        """The logs of another area of the same registry, under a definition of their own: the same object at every call.
+        """The logs of another area of the same registry, under its own definition: the same object at every call.
 
-        name: such as ``aliases``: a name for a directory.
+        name: a directory name, such as ``aliases``.
         """
         opened = self._opened
         if name == opened.first.name:
@@ -439,7 +439,7 @@ class Ledger:
             return found
 
     def under(self, definition: Definition, *, area: str | None = None) -> Ledger:
-        """The logs of an area under a definition, known to nobody else: for areas whose streams have several definitions."""
+        """The logs of an area under a definition, as a private object: for areas whose streams have several definitions."""
         return Ledger(
             self.backend,
             self._source,
@@ -450,9 +450,9 @@ class Ledger:
         )
 
     def keep(self, kind: str, digest: str, value: Any) -> None:
-        """Keep a rule by its digest, durably, for as long as the registry lasts. Keeping it twice is harmless.
+        """Store a rule by its digest, durably and for good. Storing it twice is harmless.
 
-        kind: one of `registration.storage.layout.RULE_KINDS`. value: what it says, as JSON values.
+        kind: one of `registration.storage.layout.RULE_KINDS`. value: its content, as JSON values.
 
         Raises:
             LockTimeout, StoreError: as above.
@@ -462,7 +462,7 @@ class Ledger:
         self.backend.blobs.put((layout.RULES, kind, layout.rule_file(digest)), data)
 
     def kept(self, kind: str, digest: str) -> Any:
-        """The rule of that digest.
+        """The rule with that digest.
 
         Raises:
             NotFound: when there is none.
@@ -471,7 +471,7 @@ class Ledger:
         return kept_rule(self.backend, kind, digest)
 
     def log_refusal(self, line: bytes) -> None:
-        """Note that something was refused: one line of JSON. Not synced: nothing was promised.
+        """Note a refusal: one line of JSON. Not synced: nothing was promised.
 
         Raises:
             StoreError: as above.
@@ -479,28 +479,28 @@ class Ledger:
         self.backend.lines.add(_REFUSALS, line)
 
     def refusals(self) -> Iterator[bytes]:
-        """The lines that were noted, in order; one that was cut short is left out."""
+        """The noted lines, in order, without truncated ones."""
         return (line for line in self.backend.lines.all(_REFUSALS) if line.endswith(b"}\n"))
 
     def feed(
         self, after: str | None = None, *, limit: int | None = None, areas: Collection[str] | None = None
     ) -> Iterator[FeedEntry]:
-        """The committed events of all streams behind a cursor, as of now: each once, in commit order for each stream.
+        """The committed events of all streams after a cursor, as of now: each once, in commit order per stream.
 
-        after: a cursor that the feed gave; None or ``start``: from the first event; ``now``: none. limit: at most so many.
-        areas: events of other ones are passed over, and not looked up. After a power cut, events that were read before it may
-        come again, with the same ids.
+        after: a cursor from the feed; None or ``start``: from the first event; ``now``: none. limit: at most so many. areas:
+        events of other areas are skipped, and not looked up. After a power cut, events read before may come again, with the
+        same ids.
 
         Raises (while iterating):
-            InvalidArgument: when the cursor is none, or is of another feed.
-            CorruptLog, UnknownEvent: when an event can't be read; the `cursor` in `details` is the place behind it.
-            LockTimeout, StoreError: as above. Where it is one stream that can't be read, `details` has in any case its `area`,
-                the `stream`, and the place `behind` what can't be read.
+            InvalidArgument: when the cursor is invalid, or belongs to another feed.
+            CorruptLog, UnknownEvent: when an event can't be read; the `cursor` in `details` is the position after it.
+            LockTimeout, StoreError: as above. If one stream is unreadable, `details` always has its `area`, the `stream`, and the
+                position `behind` the unreadable event.
         """
         yield from self._feed().entries(after, limit=limit, areas=areas)  # which keeps the ledger, besides
 
     def feed_end(self) -> str:
-        """The cursor behind the last event: every commit that was acknowledged before is before it.
+        """The cursor after the last event: every commit acknowledged so far is before it.
 
         Raises:
             LockTimeout, StoreError: as above.
@@ -508,7 +508,7 @@ class Ledger:
         return self.backend.order.end()
 
     def feed_backlog(self, after: str | None = None) -> Backlog:
-        """How much the feed holds behind a cursor. Where it is much, that is counted without reading the logs.
+        """The number of events after a cursor. A large number is counted without reading the logs.
 
         Raises:
             InvalidArgument, LockTimeout, StoreError: as `feed`.
@@ -516,10 +516,10 @@ class Ledger:
         return self._feed().backlog(after)
 
     def reconcile_feed(self) -> int:
-        """Look for events that the feed doesn't have, and add them at its end; how many there were.
+        """Find events that the feed lacks, and add them at its end; returns their number.
 
-        They were put there by others: by an earlier release, by copying a log. What a power cut took is looked for by the first
-        reader after it.
+        They come from an earlier release, or from a copied log. Events lost in a power cut are found by the first
+        reader afterwards.
 
         Raises:
             LockTimeout, StoreError: as above.
@@ -527,7 +527,7 @@ class Ledger:
         return self.backend.mending.reconcile() if self.backend.mending is not None else 0
 
     def close(self) -> None:
-        """Release everything. Snapshots that are behind are written. Closing twice is harmless."""
+        """Release everything, after writing the snapshots that are behind. Closing twice is harmless."""
         if self._behind is not None:
             self._behind.close()
         if self._first is None:
@@ -549,7 +549,7 @@ class Ledger:
 
 
 def kept_rule(backend: Backend, kind: str, digest: str) -> Any:
-    """See `Ledger.kept`: for those who have to read a rule before there is a ledger."""
+    """See `Ledger.kept`: for reading a rule before there is a ledger."""
     file = layout.rule_file(digest)
     data = backend.blobs.get((layout.RULES, kind, file))
     if data is None:
@@ -569,5 +569,5 @@ def kept_rule(backend: Backend, kind: str, digest: str) -> Any:
 
 
 def not_found(stream: str) -> NotFound:
-    """There is no such stream."""
+    """The error of a missing stream."""
     return NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)

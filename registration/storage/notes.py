@@ -1,19 +1,19 @@
-"""Notes: the line that the order of a registry has of each commit, and cursors between them. Pure: bytes to values and back.
+"""Notes: the lines for commits in a registry's order, and the cursors between them. Pure: bytes to values and back.
 
 On files, a segment of the order begins with a header, then has one short line for each commit::
 
     {"segment":1,"id":"5f3c9a20","boot":"ba65674f-…","source":"urn:uuid:…"}
     {"s":"acme/weather@1.0","v":7,"n":1,"o":2384,"z":2690,"h":"<hash of the last line>","t":"<time of the last event>"}
 
-`s` is the stream, `v` its version after the commit, `n` how many events it has, ``o..z`` their bytes in the log, `h` the head
-of the log after it; `a` is the area, where it is another than the manifests; ``"r":1`` stands in a line that was written later
+`s` is the stream, `v` its version after the commit, `n` the number of its events, ``o..z`` their bytes in the log, `h` the head
+of the log after it; `a` is the area, unless it is `manifests`; ``"r":1`` marks a line that was written later
 than the commit.
 
-Such a line is a hint to be looked up in the log, never the truth. Where a writer died inside of its line, the next one's
-follows on it: a line has one brace, so what counts of it begins at the last.
+Such a line is a hint to be looked up in the log, never the truth. If a writer died inside its line, the next line
+follows without a line feed: a line has one brace, so it is parsed from the last brace.
 
 A cursor is ``<segment>-<id>:<offset>``: after the line that ends there; with ``+<k>``, after k events of the line that begins
-there. The id tells whether the segment is still the one that the cursor was made in.
+there. The id tells whether the segment is still the one of the cursor.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from registration.errors import InvalidArgument
 from registration.storage.layout import MANIFESTS
 
 START, NOW = "start", "now"
-"""What may stand for a cursor: the beginning of the feed, and its end."""
+"""The words for a cursor: the start of the feed, and its end."""
 
 _CURSOR = re.compile(r"([0-9]{1,9})-([0-9a-f]{8}):([0-9]{1,15})(?:\+([0-9]{1,9}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """segment: its number. id: 8 hex digits, drawn. boot: of which run of the machine; empty where that can't be told."""
+    """segment: its number. id: 8 random hex digits. boot: the run of the machine; empty if unknown."""
 
     segment: int
     id: str
@@ -49,7 +49,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit, as it was announced: see the head of this module."""
+    """One commit as recorded in the order: see the module docstring."""
 
     area: str
     stream: str
@@ -70,7 +70,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place between two events of the feed. taken: how many events of the line that begins at `offset` are before it."""
+    """A position between two events of the feed. taken: how many events of the line that begins at `offset` are before it."""
 
     segment: int
     id: str
@@ -109,7 +109,7 @@ def encode_commit(
 
 
 def decode_commit(line: bytes) -> Commit | None:
-    """The record of a line; None where it holds none: a header, or the remains of a line."""
+    """The commit of a line; None if it holds none: a header, or a truncated line."""
     try:
         members = orjson.loads(line[max(0, line.rfind(b"{")) :])
         commit = Commit(
@@ -129,7 +129,7 @@ def decode_commit(line: bytes) -> Commit | None:
 
 
 def decode_header(line: bytes) -> Header | None:
-    """The header of a segment, from its first line; None where that is none."""
+    """The header of a segment, from its first line; None if that is invalid."""
     try:
         members = orjson.loads(line)
         found = Header(members["segment"], members["id"], members["boot"], members["source"])
@@ -140,10 +140,10 @@ def decode_header(line: bytes) -> Header | None:
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor that a text is.
+    """Parse a cursor.
 
     Raises:
-        InvalidArgument: when it is none.
+        InvalidArgument: when it is invalid.
     """
     found = _CURSOR.fullmatch(text) if isinstance(text, str) else None
     if found is None:
@@ -155,7 +155,7 @@ def parse_cursor(text: str) -> Cursor:
 
 
 def not_of_this_feed(text: str) -> InvalidArgument:
-    """The cursor leads nowhere here."""
+    """The error of a cursor of another feed."""
     return InvalidArgument(
         f"The cursor {text!r} belongs to another feed: the feed was rebuilt, or an older copy was restored.",
         "Begin at `start` and skip events whose ids are known, or begin at `now`.",
@@ -164,10 +164,10 @@ def not_of_this_feed(text: str) -> InvalidArgument:
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse what is no number of entries.
+    """Refuse an invalid limit.
 
     Raises:
-        InvalidArgument: when it is none.
+        InvalidArgument: when it is invalid.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidArgument(f"`limit` is {limit!r}; a number of 0 or more is expected.", "Omit it for all.")

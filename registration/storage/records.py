@@ -1,4 +1,4 @@
-"""Records under the names that people know them by. `registration.storage.ports` says what a record is."""
+"""Records under the names used in messages. `registration.storage.ports` defines a record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def held_as(
     what: str, records: Records, key: Key, *, create: bool = True, timeout_s: float | None = None
 ) -> Iterator[Cell | None]:
-    """Hold a record. what: how a `LockTimeout` calls it, such as the name of a lease, instead of where it is kept."""
+    """Hold a record. what: its name in a `LockTimeout`, such as that of a lease, instead of its path."""
     with ExitStack() as held:
         try:
             cell = held.enter_context(records.held(key, create=create, timeout_s=timeout_s))
@@ -28,7 +28,7 @@ def held_as(
 
 @contextmanager
 def made_as(what: str, records: Records, key: Key, *, timeout_s: float | None = None) -> Iterator[Cell]:
-    """Hold a record, which is made where there is none; see `held_as`."""
+    """Hold a record, created if it is missing; see `held_as`."""
     with held_as(what, records, key, timeout_s=timeout_s) as cell:
         assert cell is not None
         yield cell

@@ -1,4 +1,4 @@
-"""Reports: what the ledger answers besides states and events. Frozen values."""
+"""Reports: the answers of the ledger besides states and events. Frozen values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryStep:
-    """One thing that recovery set right, or would.
+    """One step of a recovery, done or planned.
 
-    found: what was not as it should be. done: what is done about it; both without a full stop. kept_as: where bytes that
-    were set aside are, relative to the root.
+    found: the fault. done: its correction; both without a full stop. kept_as: the path of bytes that were set aside, relative to the
+    root.
     """
 
     found: str
@@ -25,9 +25,9 @@ class RecoveryStep:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a full replay came to.
+    """The result of a full replay.
 
-    state: None where no event was ever acknowledged. steps: in order; none where all was well.
+    state: None if no event was ever acknowledged. steps: in order; empty if nothing was wrong.
     """
 
     state: StateSnapshot | None
@@ -36,13 +36,12 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What repairing a damaged manifest gives up, or gave up.
+    """The loss in a repair of a damaged manifest, done or planned.
 
-    line, offset_bytes, reason: the damage. state: what is kept, as a fold of the events before it; None where nothing is.
-    lost_bytes: how much of the log is set aside. lost_version: the last version that is known to have been, by the
-    snapshot or by what stands behind the damage. kept_as: where the set-aside bytes are, once it is done.
-    event, repaired: the repair's own event and the state after it, once it is done and where there is a log to record
-    it in.
+    line, offset_bytes, reason: the damage. state: the remaining state, a fold of the events before the damage; None if none is
+    left. lost_bytes: the size of the part set aside. lost_version: the last version known to have existed, by the snapshot or by
+    the lines behind the damage. kept_as: the path of the bytes set aside, once it is done. event, repaired: the repair's own
+    event and the state after it, once it is done and if there is a log to record it in.
     """
 
     line: int
@@ -58,9 +57,9 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The bytes of one manifest at one moment: its log, and its snapshot where there is one.
+    """The bytes of one manifest at one moment: its log, and its snapshot if there is one.
 
-    unread_bytes: how much of the log was left unread, in a quick look; `log` is then empty.
+    unread_bytes: the size of the log if it was left unread, in a quick inspection; `log` is then empty.
     """
 
     log: bytes
@@ -70,9 +69,9 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """Something that no manifest has: a name that is no id's, a file that isn't ours, what a crash left.
+    """A file that belongs to no manifest: an invalid name, an unexpected file, or the remains of a crash.
 
-    path: relative to the root. unfinished: a crash left it, or a writer is at work. damaged: it is not what was written.
+    path: relative to the root. unfinished: left by a crash, or a writer is running. damaged: its content has changed.
     """
 
     path: str
@@ -85,7 +84,7 @@ class Stray:
 class FeedEntry:
     """One committed event in the feed of a registry.
 
-    cursor: the place after it, for going on there. area: what kind of stream it is of; `manifests` for manifests.
+    cursor: the position after it, for continuing there. area: the area of its stream; `manifests` for manifests.
     """
 
     cursor: str
@@ -95,10 +94,10 @@ class FeedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What the feed holds behind a cursor.
+    """The part of the feed after a cursor.
 
-    events: how many; of a long one, with those that were announced and never committed. since: the time of the first commit
-    among them, RFC 3339; None where there is none.
+    events: their number; if large, it includes commits that were noted but never made. since: the time of the first commit among
+    them, RFC 3339; None if there is none.
     """
 
     events: int
@@ -106,4 +105,4 @@ class Backlog:
 
 
 RepairEvent = Callable[["Loss", "StateSnapshot"], "NewEvent"]
-"""From a loss, and the state that is left, to the event that records the repair."""
+"""Returns the event that records a repair, from the loss and the remaining state."""

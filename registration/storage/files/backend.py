@@ -1,7 +1,7 @@
 """The backend on plain files. See `registration.storage.ports.Backend`.
 
-`registration.storage.files.logs` has the commit, `order` the journal of commits, `records` what is small and changes. Here is what
-is left: blobs, lines, strays; and how a directory becomes a registry.
+`registration.storage.files.logs` has the commit, `order` the journal of commits, `records` the small values that change. This module
+has the rest: blobs, lines, strays, and the creation of a registry in a directory.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from registration.storage.ledger import Areas, Snapshots
 
 Resolve = Callable[[RegistryFile, Callable[[str, str], Any]], Definition]
-"""From a registry's own file, and a way to read its rules by kind and digest, to its lifecycle."""
+"""Returns the lifecycle of a registry, from its `registry.json` and a function that reads its rules by kind and digest."""
 
 _LEFT = "a temporary file: a writer was interrupted or is still running"
 _UNEXPECTED = "unexpected file"
 
 
 class FileBackend:
-    """One registry on a disk, whose `registry.json` is there.
+    """A registry on a disk that has a `registry.json`.
 
-    root: its directory. made: whether it was made just now: then the names in the root are durable.
+    root: its directory. made: whether it was just created, so that the names in the root are durable.
 
     Raises:
         NotFound, CorruptRegistry, StoreError: as `registration.storage.files.registry_file.read_registry`.
@@ -70,7 +70,7 @@ class FileBackend:
         lock_timeout_s: float = 10.0,
         made: bool = False,
     ) -> None:
-        self.root = os.path.realpath(root)  # the root itself may be a link; below it none is followed
+        self.root = os.path.realpath(root)  # the root itself may be a link; links below it are not followed
         self.disk: Disk = disk or PosixDisk()
         self.lock_timeout_s = lock_timeout_s
         self.made = made
@@ -96,7 +96,7 @@ class FileBackend:
 
     @property
     def place(self) -> str | None:
-        """See `Backend.place`. A simulated disk has no place for a database."""
+        """See `Backend.place`. A simulated disk can't store a database."""
         return self.root if isinstance(self.disk, PosixDisk) else None
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class FileMending:
 
     @contextmanager
     def held(self, area: str, id: str, *, writing: bool = True, doing: str = "reading") -> Iterator[Held]:
-        """See `Mending.held`. Only a missing log is absence: what is missing later is an error."""
+        """See `Mending.held`. Only a missing log means absence; a file that goes missing later is an error."""
         path = layout.log_path(id, area)
         try:
             held = self._logs.hold(area, id, writing=writing)
@@ -144,7 +144,7 @@ class FileMending:
                     if id_of(name) is None:
                         yield Stray(path, "not the file name of an id", unfinished=False)
                         continue
-                    # What is not a directory is named by whoever reads that manifest.
+                    # A file in place of a directory is reported on reading that manifest.
                     with (
                         suppress(NotADirectoryError),
                         opened_directory(disk, name, dir_fd=directory) as own,
@@ -164,7 +164,7 @@ def _of_no_stream(names: list[str], above: str) -> Iterator[Stray]:
 
 
 def _stray_rules(disk: Disk, root: str) -> Iterator[Stray]:
-    """What is in `rules/` and isn't a rule: a changed file is damage."""
+    """The files in `rules/` that are not rules; a changed file is damage."""
     for kind in layout.RULE_KINDS:
         with suppress(FileNotFoundError), opened(disk, root, (layout.RULES, kind)) as found:
             for name in sorted(disk.names(found[-1])):
@@ -181,7 +181,7 @@ def _stray_rules(disk: Disk, root: str) -> Iterator[Stray]:
 
 
 def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
-    """What is in `names/` and reserves no name."""
+    """The files in `names/` that reserve no name."""
     with suppress(FileNotFoundError), opened(disk, root, (layout.NAMES,)) as found:
         for encoded in sorted(disk.names(found[-1])):
             name, path = id_of(encoded), f"{layout.NAMES}/{encoded}"
@@ -244,15 +244,15 @@ def open_files(
 ) -> Ledger:
     """The manifests of a registry on plain files.
 
-    root: the registry's directory. definition: the lifecycle, or how to get the one that the registry names. wanted: what to make
-    there where there is no registry yet, with the lifecycle that it names (`lifecycle` is its data); None: it must be there;
-    `backend.made` says which it was. lock_timeout_s: how long to wait for another writer's lock. others: see
+    root: the registry's directory. definition: the lifecycle, or a function that returns the one that the registry names. wanted: the
+    registry to create if there is none, with the lifecycle that it names (`lifecycle` is its data), or None if it must exist;
+    `backend.made` tells which was the case. lock_timeout_s: how long to wait for another writer's lock. others: see
     `registration.storage.ledger.Areas`.
 
     Raises:
         NotFound: when there is no registry and none is wanted.
         CorruptRegistry: when `registry.json` is damaged or names another lifecycle.
-        StoreError: when the disk refuses.
+        StoreError: on disk errors.
     """
     disk = disk or PosixDisk()
     root = os.path.realpath(root)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class FileBlobs:
-    """See `registration.storage.ports.Blobs`: files that are written once, under the lock of the root."""
+    """See `registration.storage.ports.Blobs`: files written once, under the lock of the root."""
 
     def __init__(self, disk: Disk, root: str, *, lock_timeout_s: float) -> None:
         self._disk = disk
@@ -36,7 +36,7 @@ class FileBlobs:
         self._lock_timeout_s = lock_timeout_s
 
     def put(self, key: Key, data: bytes) -> None:
-        """See `Blobs.put`. What is there already stays, also after a power cut: its writer may have died before its sync."""
+        """See `Blobs.put`. An existing file is kept, and synced: its writer may have died before its own sync."""
         disk = self._disk
         with failures_named("writing", "/".join(key)):
             if self._synced(key):
@@ -82,7 +82,7 @@ def write_blob(disk: Disk, root: int, key: Key, data: bytes) -> None:
 
 @contextmanager
 def opened(disk: Disk, root: str, place: Key) -> Iterator[list[int]]:
-    """The root, and each directory of a place in it, step by step: no link is followed. Raises FileNotFoundError where one is missing."""
+    """The root and each directory of a path in it, opened one by one so that no link is followed. Raises FileNotFoundError if one is missing."""
     with ExitStack() as stack:
         found = [stack.enter_context(opened_directory(disk, root))]
         for name in place:

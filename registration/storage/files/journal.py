@@ -1,13 +1,13 @@
-"""The journal: one short line for each commit of a registry, in the order of the commits, before the log is written.
+"""The journal: one short line per commit of a registry, in commit order, written before the log.
 
-The committer appends it under the stream's lock: one `write`, never synced, through a descriptor that is kept open. So
+The committer appends it under the stream's lock: one `write`, never synced, through a descriptor that stays open. Therefore
 
-- a committed event always has a line, short of a power cut;
-- whoever takes a stream's lock after seeing a line knows what became of it;
-- a line proves nothing: its writer may have died, or been refused by the disk, before the log was written.
+- a committed event always has a line, unless the power fails;
+- after seeing a line, taking the stream's lock shows whether its commit succeeded;
+- a line proves nothing: its writer may have died, or the disk may have failed, before the log was written.
 
-`registration.storage.feed` looks the lines up, `registration.storage.files.reconciling` finds the commits without one. Deleting `feed/` loses
-no event; only cursors, and the order between manifests.
+`registration.storage.feed` looks up the lines, `registration.storage.files.reconciling` finds commits without one. Deleting `feed/` loses
+no event, only cursors and the order between manifests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An open segment: its descriptor, and which file that was when it was opened."""
+    """An open segment: its descriptor, and the file's identity when it was opened."""
 
     fd: int
     inode: int
@@ -38,47 +38,49 @@ class _Kept:
 
 
 class Journal:
-    """Announces commits. Safe to share between threads; a forked child opens the segment for itself."""
+    """Records commits in the journal. Safe to share between threads; a forked child opens its own segment."""
 
     def __init__(self, segments: Segments) -> None:
         self._segments = segments
         self._disk: Disk = segments.disk
-        self._mutex = threading.Lock()  # nobody may close a descriptor that somebody is about to write to
+        self._mutex = (
+            threading.Lock()
+        )  # so that no descriptor is closed by one thread while another writes to it
         self._kept: _Kept | None = None
         _open_now.add(self)
 
     def add(self, line: bytes) -> None:
-        """Announce a commit that is about to be written. The caller holds the stream's lock.
+        """Record a commit that is about to be written. The caller holds the stream's lock.
 
-        line: as `registration.storage.notes` makes it.
+        line: encoded by `registration.storage.notes`.
 
         Raises:
-            LockTimeout: when another process was making the segment all the time.
-            StoreError: when it can't be announced; then the commit must not be written.
+            LockTimeout: when another process kept the segment locked while creating it.
+            StoreError: when recording fails; then the commit must not be written.
         """
         try:
             with self._mutex:
                 fd = self._usable()
-                # A line that was cut short is written once more: what counts of a line begins at its last brace.
+                # A truncated line is written again: a line is parsed from its last brace.
                 if self._disk.write(fd, line) != len(line) and self._disk.write(fd, line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            # Not around the whole of it: this is on the way of every commit.
+            # Not around the whole function: every commit runs it.
             with failures_named("recording the commit in", layout.FEED):
                 raise
 
     def close(self) -> None:
-        """Let go of the segment. Closing twice is harmless, and so is noting afterwards."""
+        """Close the segment. Closing twice is harmless; a later note opens it again."""
         with self._mutex:
             self._let_go()
 
     def __del__(self) -> None:
-        # Who never closes a registry shall not run out of descriptors. A disk of the tests may raise anything here.
+        # A program that never closes a registry must not run out of descriptors. A simulated disk may raise anything here.
         with suppress(BaseException):
             self._let_go()
 
     def _usable(self) -> int:
-        """The descriptor of this run's segment: the kept one, unless somebody deleted the file or closed it."""
+        """The descriptor of this run's segment: the open one, unless the file was deleted or the descriptor closed."""
         kept = self._kept
         if kept is not None:
             try:
@@ -89,7 +91,7 @@ class Journal:
                 self._kept = None
             else:
                 if found.st_ino != kept.inode or found.st_dev != kept.device:
-                    self._kept = None  # somebody closed it, and the number is somebody else's by now
+                    self._kept = None  # it was closed, and its number has been reused
                 elif found.st_nlink:
                     return kept.fd
                 else:
@@ -116,7 +118,7 @@ class Journal:
                 self._disk.close(kept.fd)
 
     def _begin_anew_in_child(self) -> None:
-        self._mutex = threading.Lock()  # whoever held it is not in the child
+        self._mutex = threading.Lock()  # the thread that held it does not exist in the child
         self._let_go()
 
 

@@ -1,10 +1,10 @@
-"""Logs on plain files: one directory a stream, with its log and its snapshot. See `registration.storage.ports.Logs`.
+"""Logs on plain files: one directory per stream, with its log and its snapshot. See `registration.storage.ports.Logs`.
 
-`append` is the commit, top-down on one page. All else that changes a log does it under the same lock: the `flock` of the log
-itself, not of the snapshot, since replacing a locked file would swap the locked inode away. Nothing is open between calls.
+`append` is the commit, top-down on one page. Every other change to a log happens under the same lock: the `flock` of the log
+itself, not of the snapshot, since replacing a locked file would replace the locked inode. Nothing stays open between calls.
 
-What tells the end of a log without reading it is `Seen`: the path that leads to it, and the signature of its `stat`. A log never
-gets shorter than what was acknowledged, so an equal signature means an equal log.
+`Seen` identifies the end of a log without reading it: the log's path, and the signature of its `stat`. A log never becomes
+shorter than its acknowledged part, so an equal signature means an equal log.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ Signature = tuple[int, int, int, int]
 
 
 def signature(status: os.stat_result) -> Signature:
-    """What tells one file at one moment from every other: device, inode, size, time of change."""
+    """The signature of a file at one moment: device, inode, size, time of change."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A log as it was when its mark was made. directory: the absolute path of the stream's directory."""
+    """A log at the moment of its mark. directory: the absolute path of the stream's directory."""
 
     directory: str
     signature: Signature
@@ -70,7 +70,7 @@ _NO_LOG = Seen("", (0, 0, 0, 0))  # a directory without a log
 
 
 class FileLogs:
-    """The logs of one registry. root: its directory, absolute. root_synced: whether the root's own entries are durable already."""
+    """The logs of one registry. root: its directory, absolute. root_synced: whether the root's own entries are already durable."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class FileLogs:
     # -- reading -----------------------------------------------------------------------------------------------
 
     def ids(self, area: str) -> Iterator[str]:
-        """See `Logs.ids`. Names that no id has are passed over."""
+        """See `Logs.ids`. Names that are not ids are skipped."""
         with failures_named("listing", area):
             try:
                 with self.opened_area(area) as directory:
@@ -107,7 +107,7 @@ class FileLogs:
         return (id for name in names if (id := id_of(name)) is not None)
 
     def sizes(self, area: str) -> Iterator[tuple[str, int]]:
-        """The ids of an area's logs, each with its size as it stands, in no order. Holds none of them in memory."""
+        """The ids of an area's logs with their current sizes, unordered. Constant memory."""
         with failures_named("listing", area), self.opened_area(area) as directory:
             for name in self.disk.each_name(directory):
                 if (id := id_of(name)) is not None:
@@ -126,7 +126,7 @@ class FileLogs:
             with given_back(disk, directory):
                 raw = self._bytes_of(
                     directory, layout.SNAPSHOT_FILE
-                )  # first: the log never ends before it does
+                )  # read first: the log is never shorter than its snapshot says
                 try:
                     log = disk.open(layout.LOG_FILE, os.O_RDONLY, dir_fd=directory)
                 except FileNotFoundError:
@@ -143,14 +143,14 @@ class FileLogs:
         return Mark(size, tail, Seen(self._directory_path(area, id), signature(status)))
 
     def unmoved(self, area: str, id: str, mark: Mark) -> bool:
-        """See `Logs.unmoved`: one `stat`. Links on the way are no danger: it has to be the very file that was seen."""
+        """See `Logs.unmoved`: one `stat`. Links in the path are harmless: the file must have the recorded identity."""
         seen = mark.seen
         if not isinstance(seen, Seen):
             return self.found(area, id)[1] == mark
         try:
             return signature(self.disk.status_at(f"{seen.directory}/{layout.LOG_FILE}")) == seen.signature
         except OSError:
-            return False  # whatever it is, the long way meets it again, and names it
+            return False  # the full read meets the same error, and names it
 
     def read(self, area: str, id: str, start: int, end: int) -> bytes:
         """See `Logs.read`."""
@@ -175,7 +175,7 @@ class FileLogs:
         given: Mapping[Key, bytes | None] = NOTHING_GIVEN,
         again: bool = False,
     ) -> tuple[Mark, float]:
-        """See `Logs.append`. No answer is ever lost here, so `again` is never asked for."""
+        """See `Logs.append`. Answers are never lost here, so `again` is never requested."""
         try:
             return self._append(area, id, after, data, note, snapshot, given)
         except OSError as error:
@@ -204,7 +204,7 @@ class FileLogs:
             except OSError as error:
                 self._take_back(held, after.size_bytes, error)
                 raise
-            # Committed. Nothing from here on may say that it isn't.
+            # Committed. Nothing below may report a failure.
             if prepared:
                 held.name_snapshot()
             directory = seen.directory if seen is not None else self._directory_path(area, id)
@@ -223,11 +223,9 @@ class FileLogs:
         *,
         with_directory: bool,
     ) -> Held:
-        """The lock of the log that is to be written, made where it is the first commit to it."""
+        """Lock the log for writing; created on its first commit."""
         if not after.size_bytes:
-            self._check(
-                given
-            )  # and once more under the lock: nothing is made for a commit that comes too late
+            self._check(given)  # and again under the lock: a commit that comes too late creates nothing
             self._make(area, id)
             return self.hold(area, id, create=True)
         try:
@@ -237,7 +235,7 @@ class FileLogs:
             raise Moved from None
 
     def _check(self, given: Mapping[Key, bytes | None]) -> None:
-        """Whether each record holds what it should. This thread's own, held ones are trusted; one `stat` for those seen before."""
+        """Whether each record has its expected value. Records held by this thread are trusted; one `stat` for those seen before."""
         for key, data in given.items():
             if not self._records.holds(key) and self._record(key) != data:
                 raise Moved
@@ -249,14 +247,14 @@ class FileLogs:
             return None
         kept = self._given.get(key)
         if kept is None or kept[0] != now:
-            # The signature is older than the bytes, if anything: then it differs the next time, and they are read again.
+            # The signature is at most older than the bytes: then it differs the next time, and they are read again.
             kept = self._given[key] = (now, self._records.read(key))
         return kept[1]
 
     def _sync(self, held: Held, snapshot: bytes | None, *, creating: bool) -> bool:
-        """Bring what was written to the disk. This is the commit; whether a new snapshot is prepared beside the old one.
+        """Sync the written bytes. This is the commit; returns whether a new snapshot is prepared next to the old one.
 
-        Where the disk's syncs are slow, they overlap. The snapshot gets its name after the log is on the disk, never before.
+        On a disk with slow syncs, they overlap. The snapshot is renamed after the log is durable, never before.
         """
 
         def prepare() -> bool:
@@ -274,12 +272,12 @@ class FileLogs:
     def _take_back(self, held: Held, size_bytes: int, cause: OSError) -> None:
         """Undo a write or a sync that failed.
 
-        The sync is not tried again as if nothing had happened: the kernel may have dropped the pages and call the rest clean. The
-        log is cut back, and the cut synced. Where that fails as well, nobody knows what the disk has: the snapshot is removed, so
-        that every other reader looks at the log, and writes it once more, before believing it.
+        The sync is not simply retried: the kernel may have dropped the pages and report the rest as clean. The log is truncated,
+        and that is synced. If that fails as well, the content of the disk is unknown: the snapshot is removed, so that every
+        other reader examines the log, and rewrites it, before trusting it.
 
         Raises:
-            Doubtful: then.
+            Doubtful: in that case.
         """
         try:
             held.cut(size_bytes)
@@ -305,16 +303,16 @@ class FileLogs:
     def cut(
         self, area: str, id: str, at: Mark, size_bytes: int, *, then: tuple[bytes, Note, bytes] | None = None
     ) -> None:
-        """See `Logs.cut`. The old snapshot covers more than the cut log has, so it names the damage until it is replaced."""
+        """See `Logs.cut`. The old snapshot covers more than the truncated log, so it reports the damage until it is replaced."""
         disk = self.disk
-        # A log that is missing beside its snapshot is damage as well; an empty one can be locked.
+        # A snapshot without a log is damage as well; an empty log can be locked.
         with (
             failures_named("repairing", layout.log_path(id, area)),
             self.locked(area, id, create=True) as held,
         ):
             if held.mark() != at:
                 raise Moved
-            disk.sync(held.directory)  # the snapshot's name may not be on the disk yet
+            disk.sync(held.directory)  # the snapshot's name may not be durable yet
             held.cut(size_bytes)
             if then is None:
                 with suppress(FileNotFoundError):
@@ -328,10 +326,10 @@ class FileLogs:
             held.put_snapshot(snapshot)
 
     def remove(self, area: str, id: str) -> bool:
-        """See `Logs.remove`. On the disk when it returns.
+        """See `Logs.remove`. Durable on return.
 
-        The snapshot goes first: one without a log would be damage, a log without one is not. Who waits for the lock meanwhile
-        finds that the file under the log's name is gone.
+        The snapshot goes first: a snapshot without a log would be damage, a log without a snapshot is not. A waiter for the lock
+        then finds that the log's name is gone.
         """
         disk = self.disk
         with failures_named("removing", layout.log_path(id, area)):
@@ -344,7 +342,7 @@ class FileLogs:
                     disk.unlink(layout.LOG_FILE, dir_fd=held.directory)
                     disk.sync(held.directory)
                     with self.opened_area(area) as above:
-                        with suppress(OSError):  # another file is in it: it stays, as an empty stream
+                        with suppress(OSError):  # it contains another file: it stays, as an empty stream
                             disk.remove_directory(layout.directory_of(id), dir_fd=above)
                         disk.sync(above)
             except FileNotFoundError:
@@ -370,7 +368,7 @@ class FileLogs:
 
     @contextmanager
     def opened_area(self, area: str) -> Iterator[int]:
-        """The directory of an area. Opened anew each time: a kept one could be of a registry that is gone."""
+        """The directory of an area. Opened each time: an old descriptor could belong to a deleted registry."""
         with opened_directory(self.disk, f"{self.root}/{area}") as directory:
             yield directory
 
@@ -380,7 +378,7 @@ class FileLogs:
             yield directory
 
     def _open_directory(self, area: str, id: str) -> int:
-        """A descriptor of a stream's directory, for the caller to close. Step by step: no link is followed."""
+        """A descriptor of a stream's directory, for the caller to close. Opened one by one, so that no link is followed."""
         disk, name = self.disk, layout.directory_of(id)
         above = disk.open(f"{self.root}/{area}", os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -398,8 +396,8 @@ class FileLogs:
             return read_whole(self.disk, fd)
 
     def _make(self, area: str, id: str) -> None:
-        """A directory for a new stream. It is synced with the commit, once its log is in it."""
-        if area != layout.MANIFESTS:  # which is there since the registry is
+        """A directory for a new stream. Synced with the commit, once it contains its log."""
+        if area != layout.MANIFESTS:  # which exists as long as the registry
             self._make_area(area)
         self.sync_root()
         try:
@@ -417,7 +415,7 @@ class FileLogs:
             self.disk.make_directory(layout.directory_of(id), DIRECTORY_MODE, dir_fd=directory)
 
     def sync_root(self) -> None:
-        """Once: the maker of the registry may have died before its name was on the disk."""
+        """Once: the creator of the registry may have died before its name was durable."""
         if not self._root_synced:
             with opened_directory(self.disk, self.root) as root:
                 self.disk.sync(root)
@@ -425,7 +423,7 @@ class FileLogs:
 
     @contextmanager
     def locked(self, area: str, id: str, *, create: bool = False, writing: bool = True) -> Iterator[Held]:
-        """Hold a log's lock for as long as the block lasts; see `hold`."""
+        """Hold a log's lock during the block; see `hold`."""
         held = self.hold(area, id, create=create, writing=writing)
         try:
             yield held
@@ -436,8 +434,8 @@ class FileLogs:
         """Take a log's lock. The caller releases it.
 
         Raises:
-            FileNotFoundError: when there is no log and none is to be created.
-            LockTimeout: when somebody else held it all the time.
+            FileNotFoundError: when there is no log and `create` is false.
+            LockTimeout: when another process held it all the time.
         """
         disk = self.disk
         flags = (os.O_RDWR | os.O_APPEND if writing else os.O_RDONLY) | (os.O_CREAT if create else 0)
@@ -447,7 +445,7 @@ class FileLogs:
                 log = disk.open(layout.LOG_FILE, flags, dir_fd=directory)
                 held = self._hold(area, id, directory, log)
                 if held is not None:
-                    directory = -1  # the holder's from here on
+                    directory = -1  # now owned by the holder
                     if not is_file(held.status):
                         held.release()
                         raise _no_file(area, id)
@@ -458,9 +456,9 @@ class FileLogs:
                     disk.close(directory)
 
     def _hold(self, area: str, id: str, directory: int, log: int) -> Held | None:
-        """Lock an open log; None, and closed, where by then another file stands under its name.
+        """Lock an open log; close it and return None if its name meanwhile leads to another file.
 
-        A copy tool may have put one there while we waited: that one is the log.
+        A copy tool may have replaced it during the wait: the new file is the log.
         """
         disk = self.disk
         let_go_in_child(disk, log)
@@ -476,9 +474,9 @@ class FileLogs:
         return None
 
     def _hold_seen(self, area: str, id: str, seen: Seen, *, with_directory: bool) -> Held | None:
-        """Take the lock of a log that was seen before, by its whole path; None where another file stands there now.
+        """Take the lock of a known log by its full path; None if another file is there now.
 
-        with_directory: open the directory as well, and all else through it.
+        with_directory: open the directory first, and the log through it.
         """
         disk, directory, log = self.disk, None, None
         path = f"{seen.directory}/{layout.LOG_FILE}"
@@ -489,7 +487,7 @@ class FileLogs:
             log = disk.open(path, os.O_RDWR | os.O_APPEND, dir_fd=directory)
             let_go_in_child(disk, log)
             waited_s = self._lock(id, log)
-            # What stands there now is what stood there before it was opened, so it is what was opened.
+            # The path leads to the same file as before opening, so that file was opened.
             there = disk.status_at(path, dir_fd=directory)
         except BaseException as error:
             if log is not None:
@@ -512,7 +510,7 @@ class FileLogs:
             self.disk.close(log)
 
     def _lock(self, id: str, fd: int) -> float:
-        """Lock an open file, and how long that took where somebody else had it."""
+        """Lock an open file; returns the wait in seconds if another process held it."""
         if self.disk.lock(fd, 0.0):
             return 0.0
         start_s = time.monotonic()
@@ -522,10 +520,10 @@ class FileLogs:
 
 
 class Held:
-    """One log under its lock: the open log and, opened when it is asked for, the directory that it is in.
+    """One log under its lock: the open log and, opened on demand, its directory.
 
-    See `registration.storage.ports.HeldLog`. status: what the log was when it was locked. waited_s: how long that took, where
-    somebody else had it, in seconds.
+    See `registration.storage.ports.HeldLog`. status: the log's `stat` when it was locked. waited_s: how long locking took, in
+    seconds, if another process held it.
     """
 
     __slots__ = ("_directory", "_logs", "area", "id", "log", "status", "waited_s")
@@ -556,12 +554,12 @@ class Held:
         return self._directory
 
     def release(self) -> None:
-        """Let go: the lock ends with its descriptor, whatever `close` says."""
+        """Release: the lock ends with its descriptor, even if `close` fails."""
         disk = self._logs.disk
         kept_in_child(disk, self.log)
         try:
             disk.close(self.log)
-        except OSError:  # what had to be on the disk was synced before
+        except OSError:  # everything that must be durable was synced before
             pass
         finally:
             if self._directory is not None:
@@ -589,13 +587,13 @@ class Held:
         if believe:
             self._rewrite(believe, believe_from)
         if believe_from == 0:
-            # No snapshot tells that the creation was ever acknowledged, or that the directories were synced.
+            # Without a snapshot, the creation may be unacknowledged and the directories unsynced.
             logs.sync_root()
             disk.sync(self.directory)
             with logs.opened_area(self.area) as area:
                 disk.sync(area)
         if believe_from == 0 or whole:
-            disk.sync(self.log)  # that it was cut back may not be on the disk yet
+            disk.sync(self.log)  # its truncation may not be durable yet
         if torn:
             kept_as = self._set_aside(layout.quarantine_file(keep_bytes, torn), torn)
             self.cut(keep_bytes)
@@ -606,21 +604,21 @@ class Held:
         return kept_as
 
     def _rewrite(self, data: bytes, offset_bytes: int) -> None:
-        """Write bytes once more where they stand already, and sync them.
+        """Rewrite bytes in place, and sync them.
 
-        A killed writer leaves lines that only the page cache has; one whose sync failed leaves lines that the
-        cache calls clean and the disk never got. The same bytes again make the pages dirty again.
+        A killed writer leaves lines that are only in the page cache; a failed sync leaves lines that the cache considers clean
+        although the disk never received them. Rewriting the same bytes marks the pages dirty again.
         """
-        # Through a descriptor of its own: on one opened with O_APPEND, a write at an offset appends.
+        # Through a separate descriptor: with O_APPEND, a write at an offset appends.
         disk = self._logs.disk
         with given_back(disk, disk.open(layout.LOG_FILE, os.O_WRONLY, dir_fd=self.directory)) as fd:
             overwrite_whole(disk, fd, data, offset_bytes)
             disk.sync_data(fd)
 
     def _set_aside(self, name: str, data: bytes) -> str:
-        """Keep bytes in `quarantine/`, on the disk; gives their path, relative to the root.
+        """Save bytes in `quarantine/`, durably; returns their path, relative to the root.
 
-        The same bytes under the same name end in the same file, however often this is begun.
+        The same bytes under the same name end in the same file, however often this is repeated.
         """
         disk, own = self._logs.disk, layout.quarantine_directory(self.id, self.area)
         with opened_directory(disk, self._logs.root) as root:
@@ -633,12 +631,12 @@ class Held:
         return f"{layout.QUARANTINE}/{own}/{name}"
 
     def cut(self, size_bytes: int) -> None:
-        """Cut the log, on the disk as well."""
+        """Truncate the log, durably."""
         self._logs.disk.truncate(self.log, size_bytes)
         self._logs.disk.sync(self.log)
 
     def put_snapshot(self, snapshot: bytes | None) -> bool:
-        """See `HeldLog.put_snapshot`. A snapshot is a cache: where that fails, it is logged, and the next `load` makes it again."""
+        """See `HeldLog.put_snapshot`. A snapshot is a cache: a failure is logged, and the next `load` rebuilds it."""
         if snapshot is not None:
             try:
                 self.replace_snapshot(snapshot)
@@ -646,16 +644,16 @@ class Held:
                 self._log_snapshot(error)
         try:
             self._logs.disk.unlink(TEMPORARY_SNAPSHOT, dir_fd=self.directory)
-        except OSError:  # there is none; or it stays, and does no harm
+        except OSError:  # there is none, or it stays, which is harmless
             return False
         return True
 
     def replace_snapshot(self, data: bytes) -> None:
-        """Put a new `state.json` in the place of the old one; see `replace_atomic`."""
+        """Replace `state.json`; see `replace_atomic`."""
         replace_atomic(self._logs.disk, self.directory, layout.SNAPSHOT_FILE, TEMPORARY_SNAPSHOT, data)
 
     def prepare_snapshot(self, data: bytes) -> bool:
-        """The first half of that: the new file is on the disk, under its temporary name. False, and logged, where that fails."""
+        """The first half: write and sync the new file under its temporary name. On failure, log it and return False."""
         try:
             write_synced(self._logs.disk, self.directory, TEMPORARY_SNAPSHOT, data)
         except OSError as error:
@@ -664,7 +662,7 @@ class Held:
         return True
 
     def name_snapshot(self) -> None:
-        """The second half: it takes the old one's place."""
+        """The second half: rename it over the old one."""
         try:
             self._logs.disk.rename(TEMPORARY_SNAPSHOT, layout.SNAPSHOT_FILE, dir_fd=self.directory)
         except OSError as error:

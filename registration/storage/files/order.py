@@ -1,10 +1,10 @@
 """The order of commits on files: the journal's lines. See `registration.storage.ports.Order`.
 
-A line is a hint, written before its commit; the ledger looks it up in the log. Nothing of a run of the machine is read before what
-the earlier runs have lost was looked for (`registration.storage.files.reconciling`).
+A line is a hint, written before its commit; the ledger looks it up in the log. No line of a run of the machine is read before the
+lost lines of earlier runs have been restored (`registration.storage.files.reconciling`).
 
-Waiting looks at the end every 50 ms, and ever more seldom, up to 0.4 s, while nothing happens. Where watchfiles is installed (extra
-`watch`), the system tells of a change at once, and the end is looked at twice a second besides.
+Waiting polls the end every 50 ms, backing off to 0.4 s while nothing happens. If watchfiles is installed (extra `watch`), the
+system reports changes at once, and the end is polled only twice a second.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class FileOrder:
         self._areas, self._acknowledged = areas, acknowledged
 
     def entries(self, after: str | None, *, limit: int | None = None, data: bool = True) -> Iterator[Entry]:
-        """See `Order.entries`. The bytes are the ledger's to look up."""
+        """See `Order.entries`. The ledger looks up the bytes."""
         with _reading():
             last, numbers = self._ready()
             begin = None if after is None else self._place(after, last, numbers)
@@ -92,19 +92,19 @@ class FileOrder:
         return False
 
     def _told(self, timeout_s: float, stop: threading.Event) -> bool:
-        """Wait until the system tells of a change, or the time is up; False where nothing here can tell."""
+        """Wait for a change reported by the system, or until the timeout; False if the system reports none."""
         watcher = getattr(self._watching, "watcher", None)
         if watcher is None:
             watcher = self._watching.watcher = _watcher(os.path.join(self._logs.root, layout.FEED)) or False
             if watcher:
-                return True  # what was committed before it watched is to be looked at
+                return True  # commits before the start of watching have to be checked
         if not watcher:
             return False
         watcher.watch(20, 10, max(1, round(timeout_s * 1000)), stop)
         return True
 
     def reconcile(self) -> int:
-        """Look for commits that have no line, and add them at the end; how many events they have."""
+        """Find commits without a line, and add their lines at the end; returns the number of their events."""
         from registration.storage.files.reconciling import reconcile_late  # noqa: PLC0415  # few readers ever need it
 
         with _reading():
@@ -116,10 +116,10 @@ class FileOrder:
     def _sound(self, area: str, id: str) -> int:
         if self._acknowledged is not None:
             return self._acknowledged(area, id)
-        return self._logs.found(area, id)[1].size_bytes  # without a ledger, the bytes stand for themselves
+        return self._logs.found(area, id)[1].size_bytes  # without a ledger, the bytes are taken as they are
 
     def _ready(self) -> tuple[Segment, list[int]]:
-        """The segment of this run of the machine, with all that is before it, and the numbers of all."""
+        """The segment of this run of the machine, with every earlier one restored, and the numbers of all."""
         segments = self._segments
         try:
             with segments.opened() as feed:
@@ -146,7 +146,7 @@ class FileOrder:
             segment = self._segments.segment(feed, cursor.segment)
             if segment.header is not None and segment.header.id != cursor.id:
                 raise not_of_this_feed(after)
-            # Of an earlier run's segment, a power cut may have taken the end.
+            # A power cut may have removed the end of an earlier run's segment.
             if cursor.segment == last.number and not self._is_between_lines(feed, cursor):
                 raise not_of_this_feed(after)
         return cursor
@@ -157,14 +157,14 @@ class FileOrder:
 
 
 def _watcher(folder: str) -> Any:
-    """What tells of changes in a folder; None where watchfiles isn't installed, or the system refuses."""
+    """A watcher of changes in a folder; None if watchfiles isn't installed, or the system refuses."""
     try:
         from watchfiles._rust_notify import RustNotify  # noqa: PLC0415  # an extra; `watch` can't be left and taken up again
     except ImportError:
         return None
     try:
         return RustNotify([folder], False, False, 0, False, False)
-    except Exception:  # whatever it is, looking is enough
+    except Exception:  # whatever the error, polling suffices
         return None
 
 

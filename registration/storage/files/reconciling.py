@@ -1,12 +1,12 @@
-"""Reconciling: finding the events that the feed doesn't have, and where they belong.
+"""Reconciling: finding events that are missing from the feed, and their position.
 
-Nothing in `feed/` is synced, so a power cut takes lines of events that are on the disk; an earlier release wrote none at
-all; and `feed/` may be deleted, or not be copied. So, once for each run of the machine, whoever reads first compares every
-log with what the lines tell of it: its size alone, where they tell it without a gap.
+Nothing in `feed/` is synced, so a power cut removes lines of events that are durable; earlier releases wrote no lines at all;
+and `feed/` may be deleted or not copied. So, once per run of the machine, the first reader compares every log with its lines:
+the size alone, if the lines have no gap.
 
-What has no line goes into an even segment, written whole before it gets its name: number 2 holds what is missing before
-number 3 begins. A missing event that was followed by one with a line goes before the segment of that one, so a manifest's
-events stay in their order. Nobody has read a run's segment before the even one in front of it is there.
+Missing lines go into an even segment, written whole before it gets its name: number 2 holds the lines that are missing before
+number 3. A missing event followed by one with a line goes before the segment of that one, so a manifest's events stay in
+order. No run's segment is read before the even one in front of it exists.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 _WRITE_BYTES = 1 << 16
 
 Sound = Callable[[str, str], int]
-"""By area and id, how many bytes of a log are acknowledged."""
+"""Returns, by area and id, how many bytes of a log are acknowledged."""
 
 
 def reconcile_before(
     segments: Segments, logs: FileLogs, areas: Iterable[str], sound: Sound, number: int
 ) -> None:
-    """See to it that all that is missing before the segment of this run stands in the even ones.
+    """Make sure that the even segments hold every line that is missing before the segment of this run.
 
-    Of several processes that try at once, one does it. Killed at any point, calling it again finishes it.
+    Of several concurrent processes, one does it. After a kill at any point, the next call completes it.
     """
     with _exclusively(segments, number):
         with segments.opened() as feed:
@@ -63,7 +63,7 @@ def reconcile_before(
 def reconcile_late(
     segments: Segments, logs: FileLogs, areas: Iterable[str], sound: Sound, number: int, journal: Journal
 ) -> int:
-    """Add what is missing at the end of the feed: its place may have been read by now. How many events there were."""
+    """Add missing lines at the end of the feed, since their position may have been read already; returns the number of events."""
     events = 0
     with _exclusively(segments, number):
         for lost, _ in _missing(segments, logs, areas, sound, number):
@@ -74,7 +74,7 @@ def reconcile_late(
 
 @contextmanager
 def _exclusively(segments: Segments, number: int) -> Iterator[None]:
-    """Keep others from reconciling. The lock is on the segment, which whoever announces a commit never locks."""
+    """Exclude other reconcilers. The lock is on the segment, which committers never lock."""
     disk = segments.disk
     with segments.opened() as feed:
         fd = disk.open(layout.segment_file(number), os.O_RDONLY, dir_fd=feed)
@@ -87,9 +87,9 @@ def _exclusively(segments: Segments, number: int) -> Iterator[None]:
 def _missing(
     segments: Segments, logs: FileLogs, areas: Iterable[str], sound: Sound, number: int
 ) -> Iterator[tuple[Commit, int | None]]:
-    """The commits that no line tells of, each with the segment of the next line of its stream, where there is one.
+    """The commits without a line, each with the segment of the next line of its stream, if any.
 
-    The ends of the logs are looked at before the lines are: whatever is committed meanwhile is announced before.
+    The ends of the logs are read before the lines: a commit in between has its line already.
     """
     with Tally() as tally:
         tally.tell(record for _, record in _all_records(segments, number))
@@ -118,7 +118,7 @@ def _all_records(segments: Segments, number: int) -> Iterator[tuple[int, Commit]
 
 
 def _sound_bytes(logs: FileLogs, sound: Sound, area: str, stream: str, source: str) -> int:
-    """How far a log is acknowledged; where it is damaged, how far it checks out."""
+    """The acknowledged size of a log; if it is damaged, the size of its intact part."""
     try:
         return sound(area, stream)
     except (CorruptLog, UnknownEvent):
@@ -126,7 +126,7 @@ def _sound_bytes(logs: FileLogs, sound: Sound, area: str, stream: str, source: s
         return scan(log, stream=stream, source=source, after=Position()).position.size_bytes
     except StoreError as error:
         if error.details.get("errno") in (errno.ELOOP, errno.ENOTDIR):
-            return 0  # something else stands there, and nothing of it is read
+            return 0  # not a log, so nothing of it is read
         raise
 
 
@@ -147,7 +147,7 @@ def _missing_of(
 
 
 def _commits(events: list[Event], area: str, stream: str) -> list[Commit]:
-    """The records of whole commands, as their writers would have announced them."""
+    """The journal records of whole commands, as their writers would have recorded them."""
     found = []
     start = offset = count = 0
     for event in events:
@@ -161,7 +161,7 @@ def _commits(events: list[Event], area: str, stream: str) -> list[Commit]:
 
 @dataclass(slots=True)
 class _Slot:
-    """An even segment in the making."""
+    """An even segment under construction."""
 
     fd: int
     waiting: list[bytes] = field(default_factory=list)
@@ -169,17 +169,17 @@ class _Slot:
 
 
 class _Slots:
-    """The even segments that are missing, written under temporary names until all is in them."""
+    """The missing even segments, written under temporary names until they are complete."""
 
     def __init__(self, segments: Segments, numbers: list[int], last: int) -> None:
         self._segments = segments
         self._there = set(numbers)
         self._last = last
         self._open: dict[int, _Slot] = {}
-        self._slot(last - 1)  # also where nothing is missing: its being there says so
+        self._slot(last - 1)  # even if nothing is missing: its existence says so
 
     def put(self, lost: Commit, claimed: int | None) -> None:
-        """Add what is missing before a line in the segment `claimed`, or at the end where there is no such line."""
+        """Add a missing line before a line in the segment `claimed`, or at the end if there is no such line."""
         number = self._last - 1
         if claimed is not None and claimed % 2 == 1 and claimed - 1 not in self._there:
             number = claimed - 1
@@ -190,7 +190,7 @@ class _Slots:
             self._write(slot)
 
     def keep(self) -> None:
-        """Give them their names, the last one last: when it is there, all are."""
+        """Rename them to their final names, the last one last: once it exists, all do."""
         disk = self._segments.disk
         with self._segments.opened() as feed:
             for number, slot in sorted(self._open.items()):
@@ -201,7 +201,7 @@ class _Slots:
                 disk.sync(feed)
 
     def close(self) -> None:
-        """Let go of them."""
+        """Close them."""
         for slot in self._open.values():
             with given_back(self._segments.disk, slot.fd):
                 pass

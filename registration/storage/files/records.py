@@ -1,16 +1,16 @@
-"""Records on plain files: one small file each, replaced whole, under a lock on the file itself.
+"""Records on plain files: one small file each, replaced atomically, under a lock on the file itself.
 
-The idiom, once for everything that is small and changes:
+The method, shared by every small value that changes:
 
 - A new value goes into a temporary file, which is locked *before* it is renamed. So the holder of a record still holds it after
-  replacing it, however often. A waiter that gets the lock of the old file finds another inode under the name, and queues anew.
+  each replacement. A waiter that gets the lock of the old file finds another inode under the name, and queues again.
 - Readers take no lock: they see the old file or the new one, whole.
-- A file of no bytes is a record that holds nothing. `held` makes one where there is none, to have something to lock, and
-  removes it again if nothing was written. A kill in between leaves it behind, which is harmless.
-- Nothing is open between calls, and a forked child closes what is locked (`let_go_by_children`).
+- An empty file is a record without a value. `held` creates one if it is missing, to have a file to lock, and removes it again
+  if nothing was written. A kill in between leaves it behind, which is harmless.
+- Nothing stays open between calls, and a forked child closes locked files (`let_go_by_children`).
 
-A lock file beside each record would be a second file, whose name nobody could ever remove safely; a lock on the directory would
-make all records in it wait for each other.
+A separate lock file for each record could never be removed safely, and a lock on the directory would make all of its records
+wait for each other.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     from registration.storage.ports import Key
 
 _PLACES_MAX = 4_096
-"""How many directories are remembered as durable. The number is of no consequence: to forget one costs a sync."""
+"""The maximal number of directories remembered as durable. Forgetting one costs a sync."""
 
 
 class FileRecords:
     """The records below one directory of one disk. See `registration.storage.ports.Records`.
 
-    root: the directory, which is there and stays. lock_timeout_s: how long `held` waits where it is not told.
+    root: the directory, which exists and stays. lock_timeout_s: how long `held` waits by default.
     """
 
     def __init__(self, disk: Disk, root: str, *, lock_timeout_s: float = 10.0) -> None:
         self._disk = disk
         self._root = root
         self._lock_timeout_s = lock_timeout_s
-        self._durable: set[Key] = set()  # places that a power cut leaves, whichever process made them
+        self._durable: set[Key] = set()  # paths that survive a power cut, whichever process created them
         self._held: dict[Key, tuple[int, int]] = {}  # by process and thread: a forked child holds nothing
 
     def read(self, key: Key) -> bytes | None:
@@ -65,7 +65,7 @@ class FileRecords:
         with failures_named("reading", path), suppress(FileNotFoundError):
             while self._disk.status_at(
                 f"{self._root}/{path}"
-            ).st_size:  # most were never made: one system call tells
+            ).st_size:  # most do not exist: one system call tells
                 with ExitStack() as opened:
                     directories = self._directories(opened, key[:-1])
                     fd = opened.enter_context(
@@ -73,7 +73,7 @@ class FileRecords:
                     )
                     size_bytes = self._disk.status(fd).st_size
                     data = read_span(self._disk, fd, 0, size_bytes)
-                    if len(data) == size_bytes:  # else it was removed while it was read
+                    if len(data) == size_bytes:  # else it was removed while being read
                         return data or None
         return None
 
@@ -90,7 +90,7 @@ class FileRecords:
         try:
             yield cell
             cell.settle()
-        except Exception:  # a process that is ending leaves the file as a kill would
+        except Exception:  # an exiting process leaves the file as a kill would
             cell.settle()
             raise
         finally:
@@ -98,7 +98,7 @@ class FileRecords:
             cell.opened.close()
 
     def holds(self, key: Key) -> bool:
-        """Whether the calling thread holds a record: what it says can't change before the thread goes on."""
+        """Whether the calling thread holds a record: its value can't change before the thread continues."""
         holder = self._held.get(key)
         return holder is not None and holder == (os.getpid(), threading.get_ident())
 
@@ -114,7 +114,7 @@ class FileRecords:
                 directory = self._directories(opened, place)[-1]
             except NotADirectoryError:
                 if not is_file(disk.status_at(f"{self._root}/{path}")):
-                    raise  # a link to a directory says the same: it is not followed, and not passed over
+                    raise  # so does a link to a directory: it is neither followed nor skipped
             else:
                 return sorted(name for name in disk.names(directory) if self._holds_bytes(directory, name))
         return []
@@ -128,7 +128,7 @@ class FileRecords:
         return False
 
     def _lock(self, key: Key, wait_s: float, *, create: bool) -> FileCell | None:
-        """None: the record holds nothing, and is not to be made."""
+        """None if the record has no value and is not to be created."""
         path, ends_s = _path(key), time.monotonic() + wait_s
         with failures_named("locking", path):
             while True:
@@ -158,7 +158,7 @@ class FileRecords:
         return cell
 
     def _directories(self, opened: ExitStack, place: Key, *, create: bool = False) -> list[int]:
-        """Descriptors of the root and of each directory of a place, opened step by step: no link is followed."""
+        """Descriptors of the root and of each directory of a path, opened one by one so that no link is followed."""
         disk, found = self._disk, [opened.enter_context(opened_directory(self._disk, self._root))]
         for depth, name in enumerate(place, 1):
             try:
@@ -177,8 +177,8 @@ class FileRecords:
 class FileCell:
     """One record under its lock. See `registration.storage.ports.Cell`.
 
-    directories: open descriptors of the root and of each directory down to the record's own. durable: the places that are known
-    to outlive a power cut, for all cells of a `FileRecords`. opened: what ends with the lock. is_empty: whether it holds nothing.
+    directories: open descriptors of the root and of each directory down to the record's own. durable: the paths known to survive a
+    power cut, shared by all cells of a `FileRecords`. opened: resources that are closed with the lock. is_empty: whether it has no value.
     """
 
     def __init__(self, disk: Disk, key: Key, directories: Sequence[int], durable: set[Key], fd: int) -> None:
@@ -207,7 +207,7 @@ class FileCell:
                 self._sync_names()
 
     def append(self, data: bytes) -> None:
-        """See `Cell.append`. In place: replacing a long record for each line that is added would cost ever more."""
+        """See `Cell.append`. In place: replacing a long record for each added line would cost more and more."""
         with failures_named("writing", self._path):
             fd = self._own()
             self.is_empty = False
@@ -216,13 +216,13 @@ class FileCell:
             self._sync_names()
 
     def remove(self) -> None:
-        """See `Cell.remove`. The name goes with the lock: until then it keeps others waiting at this very file."""
+        """See `Cell.remove`. The name is removed with the lock: until then, others wait at this file."""
         with failures_named("removing", self._path):
             self._disk.truncate(self._own(), 0)
             self.is_empty = True
 
     def lock(self, wait_s: float) -> bool:
-        """Lock the file; False when the time is up."""
+        """Lock the file; False on timeout."""
         disk, fd = self._disk, self._own()
         return disk.lock(fd, 0.0) or (wait_s > 0 and disk.lock(fd, wait_s))
 
@@ -243,7 +243,7 @@ class FileCell:
         return (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev)
 
     def settle(self) -> None:
-        """Remove a file that holds nothing. Where that fails it stays, and says the same."""
+        """Remove an empty file. If that fails it stays, which means the same."""
         if self.is_empty:
             with suppress(OSError):
                 self._disk.unlink(self._key[-1], dir_fd=self._directories[-1])
@@ -265,12 +265,12 @@ class FileCell:
         try:
             fd = disk.open(temporary, flags, dir_fd=directory)
         except FileExistsError:
-            # A killed writer left it. After a sync that failed, the cache may call clean what the disk has not: never reuse it.
+            # Left by a killed writer. After a failed sync, the cache may consider pages clean that the disk lacks: never reuse it.
             disk.unlink(temporary, dir_fd=directory)
             fd = disk.open(temporary, flags, dir_fd=directory)
         with self._kept(fd) as new:
             try:
-                disk.lock(fd, 0.0)  # free: a temporary file is opened under the lock of its record only
+                disk.lock(fd, 0.0)  # never blocks: a temporary file is only opened under its record's lock
                 write_whole(disk, fd, data)
                 disk.sync(fd)
                 disk.rename(temporary, name, dir_fd=directory)
@@ -288,7 +288,7 @@ class FileCell:
             return file.pop_all()
 
     def _sync_names(self) -> None:
-        """Make the record's name durable; those of the directories above it as well, once for each process."""
+        """Make the record's name durable, and the names of the directories above it once per process."""
         place, directories = self._key[:-1], self._directories
         self._disk.sync(directories[-1])
         for depth in range(len(place), 0, -1):

@@ -1,6 +1,6 @@
-"""`registry.json`: what makes a directory a registry, and which one it is.
+"""`registry.json`: the file that makes a directory a registry, and identifies it.
 
-Made once, and last of all: where it stands, the directories around it are on the disk.
+Created once, and last of all: if it exists, the directories around it are durable.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RegistryFile:
-    """id: UUID version 7. definition: the lifecycle's name. document_bytes_max: how large a document may be.
+    """id: UUID version 7. definition: the lifecycle's name. document_bytes_max: the maximal size of a document.
 
-    lifecycle: the name, version and digest of the lifecycle in force, which is kept in `rules/`; None in a registry of before
-    lifecycles were kept, which has the one that comes with the package. earlier: those that were in force before.
+    lifecycle: the name, version and digest of the lifecycle in force, which is stored in `rules/`; None in a registry of an earlier
+    release, which uses the lifecycle of the package. earlier: those that were in force before.
     """
 
     id: str
@@ -49,7 +49,7 @@ class RegistryFile:
 
     @property
     def source(self) -> str:
-        """What the registry is called in events."""
+        """The registry's name in events."""
         return f"urn:uuid:{self.id}"
 
     def encode(self) -> bytes:
@@ -76,18 +76,17 @@ def make_registry(
     lifecycle: Any = None,
     lock_timeout_s: float = 10.0,
 ) -> bool:
-    """Make `root` a registry, with the directories above it where they are missing.
+    """Create a registry in `root`, with missing directories above it.
 
-    lifecycle: what `wanted.lifecycle` says, to be kept by its digest.
+    lifecycle: the data of `wanted.lifecycle`, to be stored by its digest.
 
-    Returns whether this call made it; False where there was one, which is left as it is. Of several
-    processes that try at once, one makes it: the root itself is the lock. When it returns, the registry is on the
-    disk; killed before, calling it again finishes what was begun.
+    Returns whether this call created it; False if there was one, which is left unchanged. Of several concurrent processes, one
+    creates it: the lock is on the root itself. On return, the registry is durable; after a kill, the next call completes it.
 
     Raises:
         CorruptRegistry: when manifests are there without a `registry.json`.
-        LockTimeout: when somebody else was making it all the time.
-        StoreError: when the disk refuses.
+        LockTimeout: when another process held the lock all the time, creating it.
+        StoreError: on disk errors.
     """
     with failures_named("creating the registry", root):
         _make_path(disk, root)
@@ -113,13 +112,13 @@ def make_registry(
 def replace_registry(
     records: Records, blobs: Blobs, root: str, expected: RegistryFile, new: RegistryFile, lifecycle: Any
 ) -> None:
-    """Put another lifecycle in force. Killed before it returns, the old one or the new one is, whole.
+    """Set another lifecycle in force. After a kill, either the old one or the new one is in force.
 
-    lifecycle: what `new.lifecycle` names; durable before the registry names it.
+    lifecycle: the data that `new.lifecycle` names; durable before the registry names it.
 
     Raises:
         LockTimeout: when another process was changing it all the time.
-        StoreError: when the disk refuses, or the registry's file is not the expected one any more.
+        StoreError: on disk errors, or when the registry's file has changed meanwhile.
     """
     with records.held((layout.REGISTRY_FILE,), create=False) as cell:
         if cell is None or parse_registry(root, cell.read()) != expected:
@@ -167,10 +166,10 @@ def read_registry(disk: Disk, root: str) -> RegistryFile:
 
 
 def parse_registry(root: str, raw: bytes) -> RegistryFile:
-    """What `registry.json` says.
+    """Parse `registry.json`.
 
     Raises:
-        CorruptRegistry: when it isn't one of ours, or of a later format.
+        CorruptRegistry: when it isn't a registry file, or has a later format.
     """
     path = os.path.join(root, layout.REGISTRY_FILE)
     try:
@@ -235,7 +234,7 @@ def _corrupt(path: str, reason: str) -> CorruptRegistry:
 
 
 def _make_path(disk: Disk, root: str) -> None:
-    """See to it that a directory is there, also after a power cut, with those above it that are missing."""
+    """Create a directory durably, with missing directories above it."""
     above, name = os.path.split(root)
     try:
         disk.status_at(root)
@@ -244,13 +243,13 @@ def _make_path(disk: Disk, root: str) -> None:
         with opened_directory(disk, above) as parent:
             ensure_directory(disk, name, dir_fd=parent)
     else:
-        # Whoever made it may not have synced it; where its parent can't be opened, that is left to them.
+        # Its creator may not have synced it; if its parent can't be opened, that is left to the creator.
         with suppress(PermissionError), opened_directory(disk, above) as parent:
             disk.sync(parent)
 
 
 def _refuse_orphans(disk: Disk, root: str, directory: int) -> None:
-    # A new id would make every log in there look as if it came from another registry.
+    # With a new id, every existing log would seem to come from another registry.
     with opened_directory(disk, layout.MANIFESTS, dir_fd=directory) as manifests:
         if disk.names(manifests):
             path = os.path.join(root, layout.REGISTRY_FILE)

@@ -1,9 +1,9 @@
-"""The directory `feed/`: its segments, and which of them is of this run of the machine.
+"""The directory `feed/`: its segments, and the one of this run of the machine.
 
-What is in a segment is never synced, so a power cut may take the end of it, or leave holes. Each run of the machine
-therefore has a segment of its own: an odd number, in whose header the run is named. Whoever finds that the last segment
-is of another run makes the next one, under the lock of `feed/`, and syncs its header and its name: no number is given
-twice. Even numbers are for what is found missing before the odd one that follows: see `registration.storage.files.reconciling`.
+The content of a segment is never synced, so a power cut may remove its end, or leave holes. Each run of the machine therefore
+has its own segment: an odd number, with a header that names the run. A process that finds a segment of another run last
+creates the next one, under the lock of `feed/`, and syncs its header and its name: no number is used twice. Even numbers
+are for lines found missing before the odd one that follows: see `registration.storage.files.reconciling`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _READ_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment as it stands: its number, its size, and its header, where that is sound.
+    """A segment at one moment: its number, its size, and its header if that is intact.
 
-    Commits are announced in those with odd numbers; the others hold what was found missing.
+    Odd numbers record commits; even numbers hold lines that were found missing.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Segment:
 
 
 class Segments:
-    """The segments of one registry. source: the registry's own. Holds nothing open between calls."""
+    """The segments of one registry. source: the registry's own. Nothing stays open between calls."""
 
     def __init__(self, disk: Disk, root: str, source: str, *, lock_timeout_s: float) -> None:
         self.disk = disk
@@ -60,7 +60,7 @@ class Segments:
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """The directory `feed/`. Raises FileNotFoundError where there is none."""
+        """The directory `feed/`. Raises FileNotFoundError if there is none."""
         with (
             opened_directory(self.disk, self._root) as root,
             opened_directory(self.disk, layout.FEED, dir_fd=root) as feed,
@@ -69,7 +69,7 @@ class Segments:
 
     @contextmanager
     def made(self) -> Iterator[int]:
-        """The directory `feed/`, made where there is none, also after a power cut."""
+        """The directory `feed/`, created durably if it is missing."""
         with opened_directory(self.disk, self._root) as root:
             try:
                 feed = self.disk.open(layout.FEED, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
@@ -82,19 +82,19 @@ class Segments:
             yield feed
 
     def numbers(self, feed: int) -> list[int]:
-        """The numbers of the segments that there are, sorted."""
+        """The numbers of the existing segments, sorted."""
         found = (layout.segment_number(name) for name in self.disk.names(feed))
         return sorted(number for number in found if number is not None)
 
     def segment(self, feed: int, number: int) -> Segment:
-        """A segment as it stands now. Raises FileNotFoundError where there is none."""
+        """A segment as it is now. Raises FileNotFoundError if there is none."""
         with self.open_in(feed, number) as fd:
             size = self.disk.status(fd).st_size
             first, end, _ = self.disk.read(fd, min(size, _HEADER_BYTES_MAX), 0).partition(b"\n")
         return Segment(number, size, decode_header(first) if end else None)
 
     def current(self, feed: int, numbers: list[int] | None = None) -> Segment | None:
-        """The segment of this run of the machine; None where none was made yet. numbers: as they were just listed."""
+        """The segment of this run of the machine; None if there is none yet. numbers: as just listed."""
         runs = [number for number in numbers or self.numbers(feed) if number % 2 == 1]
         if not runs:
             return None
@@ -104,10 +104,10 @@ class Segments:
     def commits(
         self, segment: Segment, offset: int, *, live: bool
     ) -> Iterator[tuple[Commit, bytes, int, int]]:
-        """The commits of a segment from an offset to the size that it had, each with its line, and where that begins and ends.
+        """The commits of a segment from an offset to its recorded size, each with its line and the line's start and end.
 
-        live: of this run of the machine. What stands behind a hole in an earlier one's is as lost as the hole: it was looked
-        for, and is in a later segment.
+        live: of this run of the machine. In an earlier run's segment, lines behind a hole are as lost as the hole: they were
+        restored in a later segment.
         """
         if not live and offset and self._has_hole(segment, offset):
             return
@@ -125,17 +125,17 @@ class Segments:
                     yield commit, line, start, offset
 
     def end_of(self, segment: Segment) -> Cursor:
-        """Behind the last whole line of a segment."""
+        """The end of the last whole line of a segment."""
         end = segment.size_bytes
         with self.opened() as feed, self.open_in(feed, segment.number) as fd:
-            # A line is written by one call, so that hardly ever anything stands behind the last line feed.
+            # A line is written by one call, so bytes behind the last line feed are rare.
             while end and self.disk.read(fd, 1, end - 1) != b"\n":
                 end -= 1
         assert segment.header is not None
         return Cursor(segment.number, segment.header.id, end)
 
     def _piece(self, segment: Segment, begin: int) -> bytes:
-        """Some bytes of a segment. It is opened for each: a reader that stops half-way leaves nothing open."""
+        """Some bytes of a segment. Opened for each read: a reader that stops half-way leaves nothing open."""
         end = min(begin + _READ_BYTES, segment.size_bytes)
         with (
             failures_named("reading", layout.FEED),
@@ -145,18 +145,18 @@ class Segments:
             return read_span(self.disk, fd, begin, end)
 
     def _has_hole(self, segment: Segment, end: int) -> bool:
-        """Whether a power cut left a hole before `end`: zeros, where a block did not make it."""
+        """Whether a power cut left a hole before `end`: zeros, from a block that was not written."""
         pieces = range(0, min(end, segment.size_bytes), _READ_BYTES)
         return any(b"\0" in self._piece(segment, begin)[: end - begin] for begin in pieces)
 
     def make(self, feed: int) -> Segment:
-        """The segment of this run of the machine, made where there is none; of several who try, one makes it.
+        """The segment of this run of the machine, created if there is none; of several concurrent processes, one creates it.
 
-        The lock is on `feed` itself, and ends when the caller closes it. Whoever finds a last segment without a sound header, under the lock that its maker would hold, knows that its maker
-        died: nobody writes to it.
+        The lock is on `feed` itself, and ends when the caller closes it. A last segment without an intact header, seen under the
+        lock that its creator would hold, means that its creator died: nothing writes to it.
 
         Raises:
-            LockTimeout: when somebody else was making it all the time.
+            LockTimeout: when another process held the lock all the time, creating it.
         """
         with let_go_by_children(self.disk, feed):
             if not self.disk.lock(feed, self.lock_timeout_s):
@@ -166,13 +166,13 @@ class Segments:
 
     @contextmanager
     def open_in(self, feed: int, number: int) -> Iterator[int]:
-        """A descriptor of a segment that is there, for reading, for as long as the block lasts."""
+        """A descriptor of an existing segment for reading, open during the block."""
         name = layout.segment_file(number)
         with given_back(self.disk, self.disk.open(name, os.O_RDONLY, dir_fd=feed)) as fd:
             yield fd
 
     def append_to(self, feed: int, number: int) -> int:
-        """A descriptor of a segment that is there, for adding to it."""
+        """A descriptor of an existing segment for appending."""
         return self.disk.open(layout.segment_file(number), os.O_WRONLY | os.O_APPEND, dir_fd=feed)
 
     def _next(self, feed: int) -> Segment:
@@ -188,9 +188,9 @@ class Segments:
         return Segment(number, len(data), header)
 
     def boot(self) -> str:
-        """Which run of the machine this is; empty where the system doesn't say, or this program may not ask.
+        """The run of the machine; empty if the system doesn't tell, or denies access.
 
-        Then the last segment is gone on with, whichever run it is of: what a power cut took of it is found by others.
+        Then the last segment is continued, whichever run it belongs to: other processes find lines lost in a power cut.
         """
         if self._boot is None:
             try:
@@ -201,7 +201,7 @@ class Segments:
         return self._boot
 
     def _is_of_this_run(self, header: Header) -> bool:
-        # Where one of two programs can't tell the run, both go on in one segment: two at once would lose the order.
+        # If one of two programs can't tell the run, both continue one segment: two segments at once would lose the order.
         return header.source == self.source and (
             header.boot == self.boot() or "" in (header.boot, self.boot())
         )

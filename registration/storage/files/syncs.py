@@ -1,7 +1,7 @@
-"""Syncs that belong to one commit: one after the other on a fast disk, all at once on a slow one.
+"""The syncs of one commit: one after the other on a fast disk, all at once on a slow one.
 
 A commit of a log and its snapshot needs two syncs, a creation four. Handing one to another thread costs some 50 µs, more than
-a fast disk takes for it; on a disk that takes milliseconds, overlapping them halves the wait. Which it is, is measured.
+a sync on a fast disk; with syncs of milliseconds, overlapping them halves the wait. So the disk's speed is measured.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Sync = Callable[[int], None]
 """One of `Disk.sync` and `Disk.sync_data`."""
 
 SLOW_S = 0.001
-"""From which duration of a sync on, in seconds, overlapping pays."""
+"""The duration of a sync, in seconds, from which overlapping pays."""
 
 THREADS_MAX = 32
 
 
 class Syncs:
-    """How one store syncs. Safe to share between threads."""
+    """The syncs of one store. Safe to share between threads."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -38,10 +38,10 @@ class Syncs:
     def all(
         self, first: tuple[Sync, int], *others: tuple[Sync, int], beside: Callable[[], bool] | None = None
     ) -> bool:
-        """Carry out all syncs, each of a descriptor, and `beside`; what that gives, or False without it.
+        """Run all syncs, each of a descriptor, and `beside`; returns the result of `beside`, or False without it.
 
-        The first sync is measured. On a slow disk, `beside` may be done before they are, and in any case they all are when
-        this returns or raises; on a fast one, it is done after them, if none failed.
+        The first sync is measured. On a slow disk, `beside` may run before the syncs have finished, and in any case all have
+        finished on return or raise; on a fast one, it runs after them, if none failed.
 
         Raises:
             OSError: when a sync failed.
@@ -63,7 +63,7 @@ class Syncs:
         try:
             result = beside() if beside is not None else False
         finally:
-            # No descriptor may be closed, and nothing said of the commit, while a sync is still at it.
+            # No descriptor may be closed, and the commit not be reported, while a sync is running.
             for future in begun:
                 failure = future.exception() or failure
         if failure is not None:
@@ -86,7 +86,7 @@ class Syncs:
         return pool
 
     def close(self) -> None:
-        """Let the threads end. They are made again where they are needed."""
+        """End the threads. They are started again on demand."""
         pool, self._pool = self._pool, None
         if pool is not None and self._pid == os.getpid():
             pool.shutdown(wait=False)

@@ -1,7 +1,7 @@
-"""The tally: what the lines of a feed tell of each stream, kept beside the memory, for as long as it is looked at.
+"""The tally: the lines of a feed by stream, in a temporary database, for the duration of a comparison.
 
-A registry may have a million streams. SQLite keeps a database without a name in memory as long as it is small, and in a
-temporary file of its own when it isn't.
+A registry may have a million streams. SQLite holds an unnamed database in memory while it is small, and in a
+temporary file otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CACHE_KB = 16 * 1024
 _STREAMS_AT_ONCE = 500
-_SIZE_BYTES_MAX = 2**63 - 1  # of any file; a line that says more is nobody's
+_SIZE_BYTES_MAX = 2**63 - 1  # of any file; a line with a larger size is invalid
 
 _TABLES = """
 CREATE TABLE told (area TEXT, stream TEXT, size INTEGER, broken INTEGER, PRIMARY KEY (area, stream)) WITHOUT ROWID;
@@ -28,14 +28,14 @@ CREATE INDEX lines_of ON lines (area, stream);
 """
 
 Lines = dict[tuple[int, int, str], int]
-"""By where a commit begins and ends and by its hash, the segment of its line."""
+"""The segment of a commit's line, by the commit's start, end and hash."""
 
 
 class Tally:
-    """Which streams have commits that no line tells of, and which lines they have.
+    """The streams that have commits without a line, and their lines.
 
     Raises:
-        StoreError: when there is no room for it.
+        StoreError: when there is no space for it.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Tally:
         self._db.close()
 
     def tell(self, records: Iterable[Commit]) -> None:
-        """Lines, in their order: whether those of each stream follow on each other, and where they end."""
+        """Add lines, in order: checks that those of each stream are contiguous, and notes where they end."""
         with _refusals_named():
             self._db.executemany(
                 "INSERT INTO told VALUES (?1, ?2, ?4, ?3 <> 0) ON CONFLICT DO UPDATE "
@@ -66,7 +66,7 @@ class Tally:
             )
 
     def doubt(self, area: str, sizes: Iterable[tuple[str, int]]) -> None:
-        """The sizes of an area's logs: those that the lines don't lead to are doubtful."""
+        """Add the sizes of an area's logs: streams whose lines don't end there are doubtful."""
         with _refusals_named():
             self._db.executemany(
                 "INSERT OR IGNORE INTO doubtful SELECT ?1, ?2, 0 WHERE NOT EXISTS "
@@ -76,7 +76,7 @@ class Tally:
             )
 
     def doubtful(self, area: str) -> Iterator[tuple[str, int]]:
-        """The doubtful streams of an area, sorted, each with how many of its bytes are known to be sound."""
+        """The doubtful streams of an area, sorted, each with the number of bytes known to be intact."""
         last = ""
         while True:
             with _refusals_named():
@@ -90,14 +90,14 @@ class Tally:
             last = found[-1][0]
 
     def note_sound(self, area: str, stream: str, size_bytes: int) -> None:
-        """How far a doubtful stream is sound."""
+        """Set the size of the intact part of a doubtful stream."""
         with _refusals_named():
             self._db.execute(
                 "UPDATE doubtful SET sound = ? WHERE area = ? AND stream = ?", (size_bytes, area, stream)
             )
 
     def note_lines(self, records: Iterable[tuple[int, Commit]]) -> None:
-        """Lines, each with its segment; those of streams that aren't doubtful are passed over."""
+        """Add lines with their segments; those of streams that aren't doubtful are skipped."""
         with _refusals_named():
             self._db.executemany(
                 "INSERT INTO lines SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS "
