@@ -181,6 +181,7 @@ def test_without_the_extra_a_line_to_install_it_comes_before_the_first_question(
     assert (cancelled[0], begun[0]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read_and_verified_without_the_extra(registry, place):
     """A community's session, manifest and deployment, from their logs: the extra is for new answers alone."""
     with opened(registry, place) as sessions:
