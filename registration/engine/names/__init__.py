@@ -1,5 +1,5 @@
-"""Level 4, names: who holds what a document calls itself, and where the aliases of a name point.
+"""Level 4, names: the holders of documents' names, and the aliases of names.
 
-`reservations` first: how one manifest, and no other, comes to hold a name. `registry` puts it together, `upkeep` tells
-and finishes what a crash left.
+Read `reservations` first: how one manifest, and no other, comes to hold a name. `registry` combines everything, `upkeep`
+reports and completes what a crash interrupted.
 """

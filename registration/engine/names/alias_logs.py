@@ -1,4 +1,4 @@
-"""The logs of aliases, one for each name, in an area of their own beside those of the manifests."""
+"""The logs of aliases, one per name, in their own area."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AliasLogs:
-    """What the aliases of all names point at. Safe to share between threads. Opened when it is first asked."""
+    """The aliases of all names. Safe to share between threads. Opened on first use."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class AliasLogs:
 
     @cached_property
     def engine(self) -> Engine:
-        """What carries their commands out."""
+        """The engine that runs their commands."""
         return Engine(
             self.store,
             clock=self._clock,
@@ -61,7 +61,7 @@ class AliasLogs:
         )
 
     def targets(self, name: str) -> dict[str, AliasedVersion]:
-        """By alias, what the aliases of a name point at; none where it never had any."""
+        """The targets of a name's aliases, by alias; empty if it never had any."""
         return aliased_versions(self.store.load(name))
 
     def change(
@@ -71,13 +71,13 @@ class AliasLogs:
         *,
         dry_run: bool = False,
     ) -> None:
-        """Record what `wanted` makes of the aliases as they stand, and ask it again where others were faster.
+        """Record the change that `wanted` derives from the current aliases, and retry it on a conflict.
 
-        command: of which name, by whom, and why. wanted: gives what the event says: `alias`, and `target` where it is moved;
-        None where nothing is to be recorded. dry_run: decide it, and write nothing.
+        command: the name, the actor and the reason. wanted: returns the data of the event: `alias`, and `target` if it is moved; None
+        to record nothing. dry_run: decide, and write nothing.
 
         Raises:
-            VersionConflict: when others were faster at every attempt.
+            VersionConflict: when every attempt met a conflict.
         """
         waits = self._retry.waits_s(self._random.random)
         while True:

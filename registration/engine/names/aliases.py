@@ -1,8 +1,8 @@
-"""Aliases: words for versions of a name (`latest`, `stable`) that move, as a definition of their own on the engine.
+"""Aliases: words for versions of a name (`latest`, `stable`) that move, as a definition on the engine.
 
-The aliases of one name are one log, in the area `aliases/` of the registry: each move and removal is an event, so where an
-alias pointed at any time can be told, and who moved it and why. What an alias points at is a version, the manifest that
-held it then, and the digest of its document: these very bytes.
+The aliases of one name are one log, in the area `aliases/` of the registry: each move and removal is an event, so the target
+of an alias at any time is known, with the actor and the reason. The target of an alias is a version, the manifest that held it
+at that time, and the digest of its document: exactly these bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def _keep_targets(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
-    """By alias, what it points at."""
+    """The targets, by alias."""
     data = event.data
-    if "alias" not in data:  # a repair: nothing was decided
+    if "alias" not in data:  # a repair, which decides nothing
         return facts
     kept = dict(facts.get("aliases", {}))
     kept.pop(data["alias"], None)
@@ -46,4 +46,4 @@ ALIASES = Definition(
     ),
     evolve=_keep_targets,
 )
-"""The state is what was done last; all else that can be said of aliases is in what they point at."""
+"""The state is the last action; everything else about aliases is in their targets."""

@@ -1,4 +1,4 @@
-"""What is said of names: what one stands for, who holds it, what an alias points at."""
+"""Answers about names: their resolution, their holders, the targets of aliases."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class AliasedVersion:
     """The version of a name that an alias points at.
 
-    version: of the name; None where the document has none. manifest_id: which held it. digest: of the document that
-    it was registered with.
+    version: of the name; None if the document has none. manifest_id: the manifest that held it. digest: of the document with which
+    it was registered.
     """
 
     version: str | None
@@ -32,11 +32,11 @@ class AliasedVersion:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a name stands for.
+    """The resolution of a name.
 
-    name, version: taken apart; version: None where the document has none. alias: the one that was followed. manifest_id,
-    state, manifest_version: who holds it, and where that stands. digest: of the document that the name was claimed for.
-    same_document: whether the manifest's document is still that one. time: since when it holds the name.
+    name, version: the parts of the name; version: None if the document has none. alias: the alias that was followed. manifest_id,
+    state, manifest_version: the holder, and its state. digest: of the document for which the name was claimed. same_document:
+    whether the manifest still has that document. time: when it was claimed.
     """
 
     name: str
@@ -57,9 +57,9 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class NameStatus:
-    """One name in full. holder: None where it is free.
+    """One name in full. holder: None if it is free.
 
-    unfinished: there is a reservation that is worth nothing: a registration is going on at this moment, or was cut short.
+    unfinished: the reservation has no effect: a registration is in progress, or was interrupted.
     """
 
     full_name: str
@@ -68,7 +68,7 @@ class NameStatus:
 
 
 def resolution_of(held: StateSnapshot, alias: str | None = None) -> Resolution:
-    """What a manifest that holds a name stands for."""
+    """The resolution of a name, from the manifest that holds it."""
     assert held.name is not None
     name, named = split_name(held.name), held.facts["named"]
     return Resolution(
@@ -85,12 +85,12 @@ def resolution_of(held: StateSnapshot, alias: str | None = None) -> Resolution:
 
 
 def aliased_version(found: Resolution) -> AliasedVersion:
-    """What an alias points at that is to lead to the same."""
+    """The target of an alias with the same resolution."""
     return AliasedVersion(found.version, found.manifest_id, found.digest)
 
 
 def aliased_versions(state: StateSnapshot | None) -> dict[str, AliasedVersion]:
-    """By alias, what it points at; none where the name never had any."""
+    """The targets by alias; empty if the name never had any."""
     found: Mapping[str, Any] = state.facts.get("aliases", {}) if state is not None else {}
     return {
         alias: AliasedVersion(target["version"], target["manifest_id"], target["digest"])
@@ -99,6 +99,6 @@ def aliased_versions(state: StateSnapshot | None) -> dict[str, AliasedVersion]:
 
 
 def status_order(status: NameStatus) -> tuple[Rank, str, str]:
-    """Versions in their order; what is equal in that, by time."""
+    """Versions in their order; equal ones by time."""
     time = status.holder.time if status.holder is not None else ""
     return (version_rank(split_name(status.full_name).version), time, status.full_name)

@@ -1,11 +1,11 @@
-"""The names of one registry: resolving them, moving their aliases, and finishing what a crash left of either.
+"""The names of one registry: resolving them, moving their aliases, and completing what a crash interrupted.
 
-An answer rests on the logs: a reservation says where to look, and the manifest's own log whether it holds the name. So what is
-left half done is never shown, and setting it right is a favour, done where it can be.
+Answers rest on the logs: a reservation only says where to look, and the manifest's own log tells whether it holds the name. So
+half-done changes are never visible, and completing them is an optional service, done if possible.
 
-`latest` moves by itself, by an event that is caused by the one that claimed a version or let go of it. It is decided on the
-versions that are held at that moment, and again where somebody else moved an alias meanwhile: whoever comes last has seen
-all of them. A crash between the two events is healed by whoever resolves the name next.
+`latest` moves by itself, by an event caused by the one that claimed or released a version. The move is decided on the versions
+held at that moment, and retried if another process moved an alias meanwhile: the last writer has seen all of them. A crash
+between the two events is healed by the next resolution of the name.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger("registration")
 
 SUGGESTIONS_MAX = 10_000
-"""How many names are looked at for the one that was probably meant."""
+"""How many names are searched for a suggestion."""
 
 
 class Names:
     """Names, reservations and aliases over one store. Safe to share between threads.
 
-    It is what the engine of the manifests holds while it commits: see `registration.engine.engine.Reservations`.
+    The engine of the manifests holds it during commits: see `registration.engine.engine.Reservations`.
     """
 
     def __init__(self, store: Ledger, logs: AliasLogs) -> None:
@@ -86,16 +86,16 @@ class Names:
     def held_for(
         self, stream: str, after: Position, events: Sequence[Event]
     ) -> Iterator[Mapping[Key, bytes | None]]:
-        """See `Reservations.held_for`. What follows from the events is done before it ends, where it can be."""
+        """See `Reservations.held_for`. The consequences of the events are applied before it ends, if possible."""
         claimed = {event.data["claimed"]: event for event in events if "claimed" in event.data}
         with ExitStack() as held:
-            # In one order, so that two who want the same ones don't wait for each other.
+            # In a fixed order, so that two writers of the same names don't deadlock.
             given = dict(
                 held.enter_context(self.reservations.reserved(full, stream, after, claimed[full].time))
                 for full in sorted(claimed)
             )
             yield given
-        # Committed. Nothing from here on may say that it isn't.
+        # Committed. Nothing below may report a failure.
         for event in events:
             self._follow(event)
 
@@ -107,7 +107,7 @@ class Names:
                 reservations.check_free(full, stream, trial.would_hold(full))
 
     def _follow(self, event: Event) -> None:
-        """Remove the reservation that an event let go of, and move `latest`."""
+        """Remove the reservation that an event released, and move `latest`."""
         for word in ("released", "claimed"):
             full = event.data.get(word)
             if full is None:
@@ -127,14 +127,14 @@ class Names:
     # -- questions -------------------------------------------------------------------------------------------
 
     def resolve(self, text: str, *, mending: bool = True) -> Resolution:
-        """The manifest that a name stands for: ``NAME@VERSION``, ``NAME@ALIAS``, or ``NAME`` for its latest version.
+        """The manifest that holds a name: ``NAME@VERSION``, ``NAME@ALIAS``, or ``NAME`` for its latest version.
 
-        Costs the same among however many manifests; for ``NAME`` and ``NAME@latest``, the versions of that name are listed.
-        mending: finish what a crash left of that name, where it can be.
+        The cost does not depend on the number of manifests; ``NAME`` and ``NAME@latest`` list the versions of that name.
+        mending: complete what a crash interrupted on that name, if possible.
 
         Raises:
-            NotFound: when nobody holds it; what was probably meant is suggested.
-            InvalidArgument: when no document can be called that.
+            NotFound: when no manifest holds it; the closest name is suggested.
+            InvalidArgument: when no document can have that name.
             CorruptLog, LockTimeout, StoreError: as `Ledger.load`.
         """
         asked = check_name(text)
@@ -152,25 +152,25 @@ class Names:
         return resolution_of(held)
 
     def status(self, text: str) -> NameStatus:
-        """Who holds a name in full, or that it is free."""
+        """The holder of a full name, or that it is free."""
         full = str(check_name(text))
         held = self.reservations.holder(full)
         holder = None if held is None else resolution_of(held)
         return NameStatus(full, holder, held is None and self.reservations.exists(full))
 
     def held(self, name: str | None = None) -> Iterator[NameStatus]:
-        """Every name in full that is held or reserved, or those of one name; versions in their order."""
+        """All full names that are held or reserved, or those of one name; versions in their order."""
         names: Iterable[str] = self.reservations.names() if name is None else (check_name(name).name,)
         for one in names:
             found = [self.status(full) for full in self.reservations.versions(one)]
             yield from sorted(found, key=status_order)
 
     def aliases(self, name: str) -> dict[str, AliasedVersion]:
-        """By alias, what the aliases of a name point at, as their log says it."""
+        """The targets of a name's aliases, by alias, from their log."""
         return self.logs.targets(check_name(name).name)
 
     def pointing_at(self, state: StateSnapshot) -> list[str]:
-        """The aliases that point at the name that a manifest holds, with the document that it holds it for, sorted."""
+        """The aliases that point at the name that a manifest holds, with its registered document, sorted."""
         if state.name is None:
             return []
         found = resolution_of(state)
@@ -178,7 +178,7 @@ class Names:
         return sorted(alias for alias, target in aliases.items() if target == aliased_version(found))
 
     def alias_events(self, name: str) -> Iterator[Event]:
-        """What happened to the aliases of a name, in order; nothing where it never had any."""
+        """The events of a name's aliases, in order; empty if it never had any."""
         name = check_name(name).name
         if self.logs.store.load(name) is not None:
             yield from self.logs.store.read(name)
@@ -188,14 +188,14 @@ class Names:
     def set_alias(
         self, alias: str, version: str, command: Command, *, dry_run: bool = False
     ) -> AliasedVersion:
-        """Have an alias point at a version that is held now. Where it does so already, nothing is written.
+        """Point an alias at a version that is held now. If it already does, nothing is written.
 
-        version: or another alias, for the version that it points at. command: the name, who does it, and why.
-        dry_run: decide it, and write nothing.
+        version: or another alias, for its target. command: the name, the actor and the reason. dry_run: decide, and write
+        nothing.
 
         Raises:
-            NotFound: when nobody holds that version.
-            InvalidArgument: when it can't be an alias, is `latest`, or there is a version of that name.
+            NotFound: when no manifest holds that version.
+            InvalidArgument: when the alias is invalid, is `latest`, or equals a version.
         """
         name = command.stream
         self._check_movable(name, alias)
@@ -222,11 +222,11 @@ class Names:
         return target
 
     def remove_alias(self, alias: str, command: Command, *, dry_run: bool = False) -> None:
-        """Take an alias away. command, dry_run: as `set_alias`.
+        """Remove an alias. command, dry_run: as `set_alias`.
 
         Raises:
             NotFound: when the name has no such alias.
-            InvalidArgument: when it is `latest`, or can't be an alias.
+            InvalidArgument: when it is `latest`, or invalid.
         """
         name = command.stream
         self._check_movable(name, alias)
@@ -245,9 +245,9 @@ class Names:
         self.logs.change(command, wanted, dry_run=dry_run)
 
     def move_latest(self, name: str, *, cause: Event | None = None, dry_run: bool = False) -> bool:
-        """Have `latest` point at the best of the versions that are held now; gone where there is none.
+        """Point `latest` at the best version held now; remove it if there is none.
 
-        cause: the event that it follows from. Whether it had to be moved.
+        cause: the event that causes the move. Returns whether it had to be moved.
         """
         moved = False
 
@@ -267,7 +267,7 @@ class Names:
         return moved
 
     def catch_up(self, name: str, *, dry_run: bool = False) -> bool:
-        """Move `latest` where a crash kept it from moving; its cause is looked up in the logs. Whether it had to be."""
+        """Move `latest` if a crash prevented its move; the cause is looked up in the logs. Returns whether it had to be moved."""
         if not self.move_latest(name, dry_run=True):
             return False
         return dry_run or self.move_latest(name, cause=self._missed(name))
@@ -282,9 +282,9 @@ class Names:
     def explained(
         self, why: Explanation, definition: Definition, document: Mapping[str, Any] | None
     ) -> Explanation:
-        """The explanation of an action, with a refusal more where it would claim a name that another manifest holds.
+        """The explanation of an action, with one more refusal if it would claim a name that another manifest holds.
 
-        document: the one that would stand after it.
+        document: the document after the action.
         """
         claims = why.to is not None and action_of(definition.chart, why.action).claims_name
         own = own_name(document) if claims and document is not None else None
@@ -301,7 +301,7 @@ class Names:
         return replace(why, allowed=False, answers=answers, next=None)
 
     def strays(self) -> Iterator[Stray]:
-        """What stands among the logs of the aliases and belongs to none."""
+        """Files among the logs of the aliases that belong to none."""
         return self.logs.store.strays()
 
     def close(self) -> None:
@@ -311,7 +311,7 @@ class Names:
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _best(self, name: str) -> StateSnapshot | None:
-        """The manifest that holds the best version of a name; see `registration.values.names` for the order."""
+        """The holder of the best version of a name; see `registration.values.names` for the order."""
         ranked: dict[Rank, list[str]] = {}
         for full in self.reservations.versions(name):
             ranked.setdefault(version_rank(split_name(full).version), []).append(full)
@@ -324,7 +324,7 @@ class Names:
     def _resolved_latest(self, name: str, *, mending: bool) -> Resolution:
         best = self._best(name)
         found = None if best is None else resolution_of(best, alias=LATEST)
-        # The answer is known; the alias is set right where it can be.
+        # The answer is known; the alias is corrected if possible.
         with suppress(StoreError, LockTimeout, VersionConflict):
             if mending:
                 self.catch_up(name)
@@ -354,7 +354,7 @@ class Names:
         )
 
     def _missed(self, name: str) -> Event | None:
-        """The event that `latest` should have followed: its version was let go of, or a better one was claimed."""
+        """The event that `latest` missed: its version was released, or a better one was claimed."""
         best, pointed = self._best(name), self.aliases(name).get(LATEST)
         if pointed is not None:
             full = str(Name(name, pointed.version))
@@ -371,7 +371,7 @@ class Names:
         return found
 
     def _tidy(self, full: str) -> None:
-        """Remove a reservation that is worth nothing, unless a registration is going on."""
+        """Remove a reservation without effect, unless a registration is in progress."""
         with suppress(StoreError, LockTimeout):
             if self.reservations.exists(full):
                 self.reservations.settle(full, timeout_s=0)

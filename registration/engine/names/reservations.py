@@ -1,21 +1,21 @@
 """Reservations: at most one manifest holds a name, through any crash and among all processes.
 
-Which manifest holds a name is said by logs: the last event of a manifest that speaks of names says `claimed` or `released`, and
-`registration.core.facts` keeps that as the fact `name`. A reservation is what makes it one manifest only: a record for each name
-in full, ``names/<name>/<version>.json``. To register is a saga of two steps, under the lock of that record:
+The logs tell which manifest holds a name: its last event about names has `claimed` or `released`, and
+`registration.core.facts` stores that as the fact `name`. A reservation makes the holder unique: it is a record per full name,
+``names/<name>/<version>.json``. Registering is a saga of two steps, under the lock of that record:
 
-1. the reservation is written, durably;
-2. the event that says `claimed` is committed, if the record still holds those bytes at that moment.
+1. write the reservation, durably;
+2. commit the event with `claimed`, if the record still holds those bytes at that moment.
 
-Killed in between, the reservation stands there without its event. The next manifest that wants the name gets the record's lock,
-since its maker is dead; loads the manifest that it names, which settles what the maker left in the log; and finds that it doesn't
-hold the name: the reservation is replaced. So a reservation alone is worth nothing, and a log alone, where the reservation is there,
-everything. A lock that expired while its holder was stopped is harmless: the bytes are another's by then, and the commit fails.
+After a kill in between, the reservation exists without its event. The next manifest that wants the name gets the record's
+lock, since its creator is dead; loads the manifest in it, which settles the creator's log; finds that it doesn't hold the
+name; and replaces the reservation. So a reservation alone has no effect, and with a reservation the log decides. A lock that
+expired while its holder was suspended is harmless: the bytes belong to another writer by then, and the commit fails.
 
-To let go of a name, the event that says `released` comes first; then the reservation is removed, by the same command or by the
-next one that meets it.
+To release a name, the event with `released` is committed first; then the reservation is removed, by the same command or by the
+next one that finds it.
 
-The log's lock is not held while the reservation is made, and is taken inside the record's; nothing takes them the other way round.
+The log's lock is not held while the reservation is written, and is taken inside the record's; no code takes them in reverse order.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Which manifest wants a name, or holds it, since which place of its log, and when.
+    """The manifest that wants or holds a name, with the position in its log, and the time.
 
-    name: in full. after: the version and the head of the log that the claiming event was to follow on. time: that event's.
+    name: in full. after: the version and the head of the log before the claiming event. time: that event's.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Reservation:
 
 
 def decode_reservation(raw: bytes, full: str) -> Reservation | None:
-    """The reservation of `full` in `raw`; None where it isn't one, or not a whole one."""
+    """The reservation of `full` in `raw`; None if it is invalid or truncated."""
     try:
         members = orjson.loads(raw)
         checksum = members.pop("checksum")
@@ -81,14 +81,14 @@ def decode_reservation(raw: bytes, full: str) -> Reservation | None:
 
 
 class Logs(Protocol):
-    """What reservations are checked against: the logs of a registry, as they are or as they would be."""
+    """The logs of a registry, actual or projected, against which reservations are checked."""
 
     @property
     def records(self) -> Records:
         """The records of the registry."""
 
     def load(self, stream: str) -> StateSnapshot | None:
-        """The state of a manifest; None where there is none."""
+        """The state of a manifest; None if there is none."""
 
     def streams(self) -> Iterator[str]:
         """The ids of all manifests."""
@@ -102,15 +102,15 @@ class NameReservations:
         self._records = store.records
 
     def exists(self, full: str) -> bool:
-        """Whether a name is reserved, whatever that is worth."""
+        """Whether a name is reserved, with or without effect."""
         return self._records.read(layout.name_record(full)) is not None
 
     def find(self, full: str) -> Reservation | None:
-        """The reservation of a name, whatever it is worth; None where there is none, or a damaged one."""
+        """The reservation of a name, with or without effect; None if it is missing or damaged."""
         return decode_reservation(self._records.read(layout.name_record(full)) or b"", full)
 
     def versions(self, name: str) -> list[str]:
-        """The names in full, versions of `name`, that are reserved. In no order."""
+        """The reserved full names that are versions of `name`, unordered."""
         files = self._records.names(layout.NAMES, name_of(name))
         return [full for file in files if (full := layout.reserved_by_file(name, file)) is not None]
 
@@ -119,7 +119,7 @@ class NameReservations:
         return (name for encoded in self._records.names(layout.NAMES) if (name := id_of(encoded)) is not None)
 
     def holder(self, full: str) -> StateSnapshot | None:
-        """The manifest that holds a name; None where none does. Takes no lock of the reservation.
+        """The manifest that holds a name; None if none does. Does not lock the reservation.
 
         Raises:
             CorruptLog, LockTimeout, StoreError: as `registration.storage.ledger.Ledger.load`.
@@ -127,7 +127,7 @@ class NameReservations:
         return self._behind(self._records.read(layout.name_record(full)), full)
 
     def check_free(self, full: str, stream: str, expected: str | None = None) -> None:
-        """Refuse what `reserved` would refuse, and write nothing. expected: the manifest that would hold the name by then.
+        """Refuse like `reserved`, and write nothing. expected: the manifest that would hold the name by then.
 
         Raises: as `reserved`.
         """
@@ -139,22 +139,22 @@ class NameReservations:
 
     @contextmanager
     def reserved(self, full: str, stream: str, after: Position, time: str) -> Iterator[tuple[Key, bytes]]:
-        """Hold the reservation of a name for `stream` during the block, in which the event that claims it is committed.
+        """Hold the reservation of a name for `stream` during the block, which commits the event that claims it.
 
-        Yields its record, and the bytes that this has to hold at the commit.
+        Yields its record, and the bytes that the record must have at the commit.
 
-        Where nothing was committed because of a version conflict, the reservation is removed. After any other error it stays. The
-        next command that meets it finds it worth nothing; or worth everything, where the event is there after all.
+        After a version conflict, which commits nothing, the reservation is removed. After any other error it stays. The next command
+        that finds it checks whether the event was committed after all.
 
         Raises (on entering):
             NameTaken: when another manifest holds the name.
-            CorruptLog, LockTimeout, StoreError: when that can't be told, or the reservation can't be made.
+            CorruptLog, LockTimeout, StoreError: when the holder can't be read, or the reservation can't be written.
         """
         with made_as(full, self._records, layout.name_record(full)) as cell:
             data = cell.read()
             held = self._behind(data, full)
             if held is None and stream != full and (held := self._holding(full, full)) is not None:
-                # The holder's reservation is lost; where manifests are called what their documents are, that is seen in time.
+                # The holder's reservation is lost; if manifests have the names of their documents, that is noticed here.
                 cell.remove()
             if held is not None and held.stream != stream:
                 raise _taken(full, held, stream)
@@ -164,18 +164,18 @@ class NameReservations:
             try:
                 yield layout.name_record(full), data
             except VersionConflict:
-                with suppress(StoreError, LockTimeout):  # left for others
+                with suppress(StoreError, LockTimeout):  # left for the next command
                     if self._behind(cell.read(), full) is None:
                         cell.remove()
                 raise
 
     def settle(self, full: str, *, timeout_s: float | None = None) -> bool:
-        """Remove a reservation whose manifest does not hold the name. Whether there was one.
+        """Remove a reservation whose manifest does not hold the name. Returns whether there was one.
 
-        timeout_s: how long to wait for a registration that is going on; None: as long as for a manifest.
+        timeout_s: how long to wait for a registration in progress; None: as long as for a manifest.
 
         Raises:
-            CorruptLog, LockTimeout, StoreError: when that can't be told or done.
+            CorruptLog, LockTimeout, StoreError: when the holder can't be read, or the removal fails.
         """
         record = layout.name_record(full)
         with held_as(full, self._records, record, create=False, timeout_s=timeout_s) as cell:
@@ -185,10 +185,10 @@ class NameReservations:
             return True
 
     def make_again(self, state: StateSnapshot) -> StateSnapshot | None:
-        """Make the reservation of the name that a manifest holds by its log, where it is missing or damaged.
+        """Restore the reservation of the name that a manifest holds by its log, if it is missing or damaged.
 
-        Returns another manifest where that one holds the name, too: then nothing is changed, and one of the two logs was not
-        written by this package, or the reservation was removed by hand.
+        Returns another manifest if that one holds the name as well: then nothing is changed; one of the two logs was not written by
+        this package, or the reservation was removed by hand.
         """
         full, named = state.name, state.facts["named"]
         assert full is not None
@@ -205,13 +205,13 @@ class NameReservations:
             return None
 
     def _behind(self, raw: bytes | None, full: str) -> StateSnapshot | None:
-        """The manifest that holds a name, as far as its reservation leads there; None where that is worth nothing."""
+        """The manifest that holds a name, found by its reservation; None if that has no effect."""
         if not raw:
             return None
         reservation = decode_reservation(raw, full)
         if reservation is not None:
             return self._holding(reservation.manifest_id, full)
-        # Damaged, or cut short by an earlier release: which manifest it named can't be told, and the logs tell which holds the name.
+        # Damaged, or truncated by an earlier release: its manifest is unknown, so the logs are searched for the holder.
         for stream in self._store.streams():
             if (held := self._holding(stream, full)) is not None:
                 return held

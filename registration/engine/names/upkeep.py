@@ -1,7 +1,7 @@
-"""The upkeep of names: what a crash left of reservations and aliases is told, and finished or taken back.
+"""The upkeep of names: report and complete, or undo, interrupted changes of reservations and aliases.
 
-Nothing here is needed for a right answer: whoever wants a name, or resolves it, looks at the logs. It leaves nothing lying
-about, and makes reservations again that were lost.
+No answer depends on it: every claim and resolution reads the logs. It removes leftovers, and restores lost
+reservations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterator[RecoveryStep]:
-    """See to it that the reservation of the name that a manifest holds is there, and `latest` where it belongs."""
+    """Restore the reservation of the name that a manifest holds, and the target of `latest`."""
     full = state.name
     if full is None:
         return
@@ -36,12 +36,12 @@ def mend(names: Names, state: StateSnapshot, *, dry_run: bool = False) -> Iterat
             return
         yield RecoveryStep(f"the reservation of its name {full!r} was missing", "made again")
         if dry_run:
-            return  # where `latest` belongs can't be told without the reservation
+            return  # the target of `latest` is unknown without the reservation
     yield from _mend_latest(names, split_name(full).name, dry_run=dry_run)
 
 
 def recover(names: Names, name: str, *, dry_run: bool = False) -> tuple[RecoveryStep, ...]:
-    """Finish or take back what a crash left of a name's reservations and aliases; of manifests that hold names, see `mend`.
+    """Complete or undo interrupted changes of a name's reservations and aliases; for manifests that hold names, see `mend`.
 
     Raises:
         CorruptLog: when the log of the aliases, or of a manifest that has a reservation, is damaged.
@@ -56,7 +56,7 @@ def recover(names: Names, name: str, *, dry_run: bool = False) -> tuple[Recovery
 
 
 def findings_of(names: Names, state: StateSnapshot) -> Iterator[Finding]:
-    """What is wrong with the reservation of the name that a manifest holds, which is sound itself; changes nothing."""
+    """The faults in the reservation of the name that an intact manifest holds; read-only."""
     full = state.name
     if full is None:
         return
@@ -77,10 +77,10 @@ def findings_of(names: Names, state: StateSnapshot) -> Iterator[Finding]:
 
 
 def verify(names: Names, name: str) -> Iterator[Finding]:
-    """What is wrong with the reservations and the aliases of a name; changes nothing.
+    """The faults in the reservations and the aliases of a name; read-only.
 
     Raises:
-        CorruptLog: when the log of a manifest that has a reservation is damaged: that is named by its own verification.
+        CorruptLog: when the log of a manifest with a reservation is damaged, which its own verification reports.
         LockTimeout, StoreError: as `Ledger.inspect`.
     """
     aliases = names.logs.store

@@ -1,8 +1,8 @@
-"""The registry for programs on asyncio or trio (extra `async`): `AsyncRegistrationPipeline`, and what it hands out.
+"""The registry for programs on asyncio or trio (extra `async`): `AsyncRegistrationPipeline`, its parts and iterators.
 
-The same names with the same arguments as `RegistrationPipeline` and its parts; each is made of those, so that they can't say
-different things. What is called there is awaited here, what is iterated there is iterated with `async for` here. `threads` has the
-rules of cancelling, `pipeline` the registry, `parts` how its parts are made, `following` what follows a feed.
+The same names with the same arguments as `RegistrationPipeline` and its parts, generated from them, so that they can't
+diverge. Calls become awaitable, iterators asynchronous (`async for`). `threads` has the rules of cancellation, `pipeline`
+the registry, `parts` the generation of its parts, `following` the readers of a feed.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ class AsyncWatch:
         self._feed_end = feed_end
 
     async def wait(self, seen: str, *, timeout_s: float | None = None) -> bool:
-        """Wait until the feed's end is another than `seen`; False where the time was up or the watch was stopped.
+        """Wait until the feed's end differs from `seen`; False on timeout or if the watch was stopped.
 
-        Looks every 50 ms, and ever more seldom while nothing happens. It may be cancelled, and asked again.
+        Polls every 50 ms, backing off while nothing happens. It may be cancelled, and called again.
 
         Raises:
             StoreError, LockTimeout: as `FeedPart.end`.
@@ -58,7 +58,7 @@ async def following(
 ) -> AsyncGenerator[FeedEntry, None]:
     """The entries after a cursor, and then every new commit, until the watch is stopped.
 
-    Waits for a writer that holds its lock for too long; other errors are raised.
+    Keeps waiting if a writer holds its lock for too long; other errors are raised.
     """
     cursor = await feed_end() if after == "now" else after
     while not watch.stop.is_set():
@@ -83,7 +83,7 @@ class AsyncConsumer(Threaded[Consumer]):
                 await index(entry.event)
                 await consumer.commit(entry)
 
-    `run` calls a plain function, in a thread; where its task is cancelled, `stop` is set, and the entry that is being handled is
+    `run` calls a plain function, in a thread; if its task is cancelled, `stop` is set, and the current entry is
     finished.
     """
 

@@ -15,7 +15,7 @@ X = TypeVar("X")
 
 
 class AsyncListing(AsyncIterator[Summary]):
-    """See `registration.pipeline.results.Listing`. Begun when the first manifest is asked for, and not shared between tasks."""
+    """See `registration.pipeline.results.Listing`. Started on the first manifest, and not shared between tasks."""
 
     def __init__(self, threaded: Threaded[X], begin: Callable[[X], Listing]) -> None:
         self.next_page: str | None = None
@@ -42,7 +42,7 @@ class AsyncListing(AsyncIterator[Summary]):
 def listed(
     method: Callable[Concatenate[X, P], Listing],
 ) -> Callable[Concatenate[Threaded[X], P], AsyncListing]:
-    """The same list, gone through in threads."""
+    """The same list, read in threads."""
 
     @wraps(method)
     def call(self: Threaded[X], /, *args: P.args, **kwargs: P.kwargs) -> AsyncListing:

@@ -1,4 +1,4 @@
-"""The parts of a pipeline, awaited: each is made of the part itself, by the marks on its methods."""
+"""The parts of a pipeline, awaited: each is generated from the part itself, by the marks on its methods."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Method = Callable[..., Any]
 
 
 class AsyncPart(Threaded[Any]):
-    """A part whose calls are made in threads. Safe to share between the tasks of one event loop.
+    """A part whose calls run in threads. Safe to share between the tasks of one event loop.
 
-    whole: what opens the pipeline, and limits its calls. part: from the pipeline to the part.
+    whole: opens the pipeline, and limits its calls. part: returns the part of a pipeline.
     """
 
     def __init__(self, whole: Threaded[Any], part: Callable[[Any], Part[Direct]]) -> None:
@@ -90,4 +90,4 @@ _WAYS: Mapping[How, Callable[[Method], Method]] = {
     "watch": _watch,
     "follow": _follow,
 }
-"""By mark, what becomes of a method."""
+"""The conversion of a method, by its mark."""

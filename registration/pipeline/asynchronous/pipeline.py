@@ -1,4 +1,4 @@
-"""`AsyncRegistrationPipeline`: one registry for asyncio and trio, made of `RegistrationPipeline`."""
+"""`AsyncRegistrationPipeline`: one registry for asyncio and trio, generated from `RegistrationPipeline`."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     """One registry, for asyncio and trio. Safe to share between the tasks of one event loop.
 
-    threads: how many calls may be carried out at once. The rest is what `RegistrationPipeline` takes, with the same meaning.
-    The registry is opened by `async with`, or by the first call; until then there are no properties to read, and no
-    handlers to add. Iterators that are left early are best closed (`contextlib.aclosing`).
+    threads: the maximal number of concurrent calls. The other arguments are those of `RegistrationPipeline`. The registry is
+    opened by `async with`, or by the first call; before that, it has no properties to read, and takes no handlers. Close
+    iterators that you leave early (`contextlib.aclosing`).
 
     Handlers are plain functions, as with `RegistrationPipeline`, and run in the thread of a writer;
-    `anyio.from_thread.run` leads back to the loop.
+    `anyio.from_thread.run` calls back into the loop.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
             traceparent=traceparent, clock=clock, random=random,
         )  # fmt: skip
         self._threads = threads
-        self._limiter: anyio.CapacityLimiter | None = None  # made in the loop that it is for
+        self._limiter: anyio.CapacityLimiter | None = None  # created in its own loop
         self._opening: anyio.Lock | None = None
         self._pipeline: RegistrationPipeline | None = None
         self._closed = False
@@ -101,7 +101,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         await self.close()
 
     async def close(self) -> None:
-        """Let go of everything, also where the task is being cancelled; later calls are refused. Twice is harmless."""
+        """Release everything, even while the task is being cancelled; later calls are refused. Closing twice is harmless."""
         self._closed = True
         if self._pipeline is not None:
             with anyio.CancelScope(shield=True):
@@ -121,9 +121,9 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
 
     @cached_property
     def feed(self) -> FeedPart[Awaited]:
-        """See `RegistrationPipeline.feed`. What `hooks` and `dead_letters` give blocks when it is used: hand it to a thread.
+        """See `RegistrationPipeline.feed`. The objects from `hooks` and `dead_letters` block: use them in a thread.
 
-        No thread waits while the feed is followed; its end is looked at every 50 to 400 ms.
+        Following the feed occupies no thread; its end is polled every 50 to 400 ms.
         """
         return cast("FeedPart[Awaited]", self._part("feed", FeedPart))
 
@@ -144,7 +144,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
 
     @property
     def sessions(self) -> Sessions:
-        """See `RegistrationPipeline.sessions`. Its calls wait for the disk: make them in a thread."""
+        """See `RegistrationPipeline.sessions`. Its calls block on the disk: call them in a thread."""
         return self._now().sessions
 
     # -- commands ------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     def create_many(
         self, items: Iterable[C], *, workers: int = 8, dry_run: bool = False
     ) -> AsyncGenerator[ItemResult[C, TransitionResult], None]:
-        """See `RegistrationPipeline.create_many`. The items are taken in a thread; the workers are besides `threads`."""
+        """See `RegistrationPipeline.create_many`. The items are read in a thread; the workers are not counted in `threads`."""
         return self._many(lambda pipeline: pipeline.create_many(items, workers=workers, dry_run=dry_run))
 
     def transition_many(
@@ -201,11 +201,11 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
 
     emit_state_change = awaited(RegistrationPipeline.emit_state_change)
 
-    # -- what is known without asking the disk -----------------------------------------------------------------
+    # -- properties that need no disk access -----------------------------------------------------------------
 
     @property
     def made(self) -> bool:
-        """Whether opening it made the registry."""
+        """Whether opening it created the registry."""
         return self._now().made
 
     @property
@@ -235,7 +235,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
 
     @property
     def policy(self) -> Policy:
-        """See `RegistrationPipeline.policy`. It costs the loop a `stat`, and reading where `policy.toml` was changed."""
+        """See `RegistrationPipeline.policy`. It costs the loop a `stat`, and a read if `policy.toml` has changed."""
         return self._now().policy
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         return self._now()
 
     def _keep(self) -> None:
-        self._pipeline = self._make()  # kept here, in the thread: a cancelled task would forget it
+        self._pipeline = self._make()  # set here, in the thread: a cancelled task would lose it
 
     def _limited_by(self) -> anyio.CapacityLimiter:
         self._limiter = self._limiter or anyio.CapacityLimiter(self._threads)
@@ -268,7 +268,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     async def _many(
         self, begin: Callable[[RegistrationPipeline], Results[T, R]]
     ) -> AsyncGenerator[ItemResult[T, R], None]:
-        """Results one by one; left early, what was begun is waited for, and what nobody took is mentioned."""
+        """Results one by one; if left early, running calls are awaited, and their unread results are logged."""
         pipeline = await self._opened()
         results = begin(pipeline)
         pulled: list[ItemResult[T, R]] = []

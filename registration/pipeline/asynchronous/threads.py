@@ -1,9 +1,9 @@
-"""Threads: how a call that blocks is awaited, and what becomes of it when the task that awaits it is cancelled.
+"""Threads: how a blocking call is awaited, and what a cancellation of the task does to it.
 
-A limiter bounds how many threads there are. A call that is cancelled while it waits for one never begins. One that has begun is
-finished before the cancellation goes on, however it was cancelled: by a scope of anyio or trio, by `asyncio.timeout`, or by
-`Task.cancel`. So after a cancelled command nothing of it is under way any more: it is wholly done or not at all. Calls that wait for
-others (`stopped`) are told to stop instead, and soon end.
+A limiter bounds the number of threads. A call that is cancelled while waiting for a thread never starts. One that has started is
+completed before the cancellation takes effect, however it was cancelled: by a scope of anyio or trio, by `asyncio.timeout`, or
+by `Task.cancel`. So after a cancelled command nothing of it is in progress: it is wholly done or not at all. Calls that wait for
+other processes (`stopped`) are told to stop instead, and soon end.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ X_co = TypeVar("X_co", covariant=True)
 
 PULLED_MAX = 100
 PULLED_S = 0.005
-"""How much one turn in a thread takes from an iterator: so many, or for so long."""
+"""How much one batch in a thread takes from an iterator: at most so many values, for so many seconds."""
 
 
 class Threaded(ABC, Generic[X_co]):
-    """Something whose methods are those of an `X`, each called in a thread."""
+    """An object with the methods of an `X`, each called in a thread."""
 
     @abstractmethod
     async def _opened(self) -> X_co:
-        """What the calls are made on."""
+        """The target of the calls."""
 
     @abstractmethod
     def _now(self) -> X_co:
-        """The same, where it is there already, without a wait."""
+        """The same if it is open already, without waiting."""
 
     @abstractmethod
     def _limited_by(self) -> anyio.CapacityLimiter:
-        """How many calls there may be at once."""
+        """The maximal number of concurrent calls."""
 
     async def _run(self, do: Callable[[], T]) -> T:
-        """Do it in a thread, once one is free. Where the task is cancelled meanwhile, finish it first."""
+        """Run it in a thread, once one is free. If the task is cancelled meanwhile, complete it first."""
         limiter, call = self._limited_by(), _Call(do)
         await limiter.acquire_on_behalf_of(call)
         try:
             return await anyio.to_thread.run_sync(call.run, limiter=_unlimited())
         except anyio.get_cancelled_exc_class():
-            # A scope of anyio or trio does not come through here; asyncio's own cancelling does.
+            # Cancelled by asyncio itself: a scope of anyio or trio does not get here.
             if not call.revoke():
                 await _finish(call)
             raise
@@ -60,9 +60,9 @@ class Threaded(ABC, Generic[X_co]):
             limiter.release_on_behalf_of(call)
 
     async def _wait(self, do: Callable[[], T], stop: threading.Event) -> T:
-        """Do it in a thread of its own, besides the limit, since it takes as long as others please.
+        """Run it in its own thread, outside the limit, since its duration depends on other processes.
 
-        Where the task is cancelled, set `stop`, and wait for the thread.
+        If the task is cancelled, set `stop`, and wait for the thread.
         """
         call = _Call(do)
         try:
@@ -90,7 +90,7 @@ def awaited(
 def iterated(
     method: Callable[Concatenate[X, P], Iterator[T]],
 ) -> Callable[Concatenate[Threaded[X], P], AsyncGenerator[T, None]]:
-    """The same iterator, gone through in threads; the call itself is made when the first value is asked for."""
+    """The same iterator, read in threads; the call itself is made on the first value."""
 
     @wraps(method)
     async def iterate(self: Threaded[X], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
@@ -104,7 +104,7 @@ def iterated(
 
 
 async def each_of(threaded: Threaded[Any], values: Iterator[T]) -> AsyncGenerator[T, None]:
-    """What an iterator gives, pulled in threads."""
+    """The values of an iterator, read in threads."""
     complete = False
     while not complete:
         pulled: list[T] = []
@@ -119,7 +119,7 @@ async def each_of(threaded: Threaded[Any], values: Iterator[T]) -> AsyncGenerato
 def stopped(
     method: Callable[Concatenate[X, P], T],
 ) -> Callable[Concatenate[Threaded[X], P], Coroutine[Any, Any, T]]:
-    """The same call, of a method that takes `stop` and waits for others. Where the task is cancelled, `stop` is set."""
+    """The same call, of a method that takes `stop` and waits for other processes. If the task is cancelled, `stop` is set."""
 
     @wraps(method)
     async def call(self: Threaded[X], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -132,28 +132,28 @@ def stopped(
 
 
 def pull(values: Iterator[T], pulled: list[T], failure: list[Exception], count_max: int = PULLED_MAX) -> bool:
-    """Take some values; whether that were the last ones. What fails is told after those before it."""
+    """Take some values, and whether those were the last ones. An error is reported after the values before it."""
     until_s = time.monotonic() + PULLED_S
     try:
         for value in values:
             pulled.append(value)
             if len(pulled) >= count_max or time.monotonic() >= until_s:
                 return False
-    except Exception as error:  # whatever it is, it belongs behind the values that came before it
+    except Exception as error:  # any error is reported after the values before it
         failure.append(error)
     return True
 
 
 class _Call(Generic[T]):
-    """One call on its way to a thread: it is begun, or revoked, never both."""
+    """One call on its way to a thread: it is started, or revoked, never both."""
 
     def __init__(self, do: Callable[[], T]) -> None:
         self._do = do
-        self._turn = threading.Lock()  # whoever takes it decides
+        self._turn = threading.Lock()  # the first to take it decides
         self.finished = threading.Event()
 
     def run(self) -> T:
-        """Carry it out, unless it was revoked: then nobody asks for the answer."""
+        """Run it, unless it was revoked: then the answer is not needed."""
         if not self._turn.acquire(blocking=False):
             return cast("T", None)
         try:
@@ -162,12 +162,12 @@ class _Call(Generic[T]):
             self.finished.set()
 
     def revoke(self) -> bool:
-        """See to it that it is never begun; False where it has begun already."""
+        """Prevent it from starting; False if it has started already."""
         return self._turn.acquire(blocking=False)
 
 
 async def _finish(call: _Call[Any]) -> None:
-    """Wait until a thread is done with a call, whoever cancels the task meanwhile."""
+    """Wait until a thread has completed a call, even if the task is cancelled meanwhile."""
     with anyio.CancelScope(shield=True):
         while not call.finished.is_set():
             with suppress(anyio.get_cancelled_exc_class()):

@@ -1,4 +1,4 @@
-"""What a log proves, as JSON values: receipts that were checked, differences, who set what."""
+"""Evidence, as JSON values: checked receipts, differences, blame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def receipt_check(found: ReceiptCheck) -> dict[str, Any]:
-    """A receipt that says what the log says, and where the manifest stands now."""
+    """A receipt that matches the log, and the manifest's current state."""
     return {
         "manifest_id": found.manifest_id,
         "version": found.version,
@@ -22,7 +22,7 @@ def receipt_check(found: ReceiptCheck) -> dict[str, Any]:
 
 
 def difference(id: str, found: Difference) -> dict[str, Any]:
-    """What changed in a document between two versions, as a JSON Patch (RFC 6902)."""
+    """The difference between two versions of a document, as a JSON Patch (RFC 6902)."""
     return {
         "manifest_id": id,
         "before": {"version": found.before_version, "digest": found.before_digest},
@@ -32,7 +32,7 @@ def difference(id: str, found: Difference) -> dict[str, Any]:
 
 
 def blame(one: Blame) -> dict[str, Any]:
-    """Which event set what stands at a place of the document, and what stood there before, latest first."""
+    """The event that set the value at a pointer of the document, and the earlier values, latest first."""
     return {**_change(one), "pointer": one.pointer, "earlier": [_change(before) for before in one.earlier]}
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def count(found: int) -> dict[str, Any]:
-    """How many manifests something holds of."""
+    """A count of manifests."""
     return {"count": found}
 
 
 def statistics(found: Statistics, *, by_week: bool = False) -> dict[str, Any]:
-    """A registry in numbers. by_week: what was done by weeks, under `weeks`, instead of by days, under `days`."""
+    """A registry in numbers. by_week: activity by week, under `weeks`, instead of by day, under `days`."""
     done = weekly(found.days) if by_week else found.days
     return {
         "time": found.time,
@@ -44,7 +44,7 @@ def statistics(found: Statistics, *, by_week: bool = False) -> dict[str, Any]:
 
 
 def weekly(days: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
-    """What was done each day, by the Mondays that the weeks begin with."""
+    """The daily activity summed by week, keyed by its Monday."""
     weeks: dict[str, Counter[str]] = {}
     for day, counts in days.items():
         try:
@@ -58,7 +58,7 @@ def weekly(days: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]
 
 
 def rows(answer: Answer) -> Iterator[dict[str, Any]]:
-    """The rows of an answer by the names of the columns; a second column of the same name has its number in it."""
+    """The rows of an answer by column name; a repeated column name gets a number."""
     names: list[str] = []
     for number, column in enumerate(answer.columns, 1):
         names.append(column if column not in names else f"{column}:{number}")
@@ -66,12 +66,12 @@ def rows(answer: Answer) -> Iterator[dict[str, Any]]:
 
 
 def tables(text: str) -> dict[str, Any]:
-    """The tables that a query can ask, as SQL."""
+    """The tables for queries, as SQL."""
     return {"schema": text}
 
 
 def catalog(found: Status) -> dict[str, Any]:
-    """How the catalog stands."""
+    """The status of the catalog."""
     return {
         "path": found.path,
         "state": found.state,
@@ -85,7 +85,7 @@ def catalog(found: Status) -> dict[str, Any]:
 
 
 def comparison(found: Checked) -> dict[str, Any]:
-    """What comparing the catalog with the logs came to."""
+    """The result of comparing the catalog with the logs."""
     return {
         "caught_up": found.caught_up,
         "compared": found.manifests,

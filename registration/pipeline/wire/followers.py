@@ -1,4 +1,4 @@
-"""Those who follow a registry, as JSON values: consumers and hooks."""
+"""Followers of a registry, as JSON values: consumers and hooks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def consumer(status: ConsumerStatus, wording: Wording) -> dict[str, Any]:
-    """How a consumer of the feed stands."""
+    """The status of a consumer of the feed."""
     return {
         "name": status.name,
         "state": status.state,
@@ -36,37 +36,37 @@ def consumer(status: ConsumerStatus, wording: Wording) -> dict[str, Any]:
 
 
 def retried(name: str, entry: Failing) -> dict[str, Any]:
-    """The entry that a consumer tries again."""
+    """The entry that a consumer retries."""
     return {"consumer": name, "retried": entry.what, "event_id": entry.event_id}
 
 
 def skipped(name: str, entry: Skipped) -> dict[str, Any]:
-    """The entry that a consumer passes, and why."""
+    """The entry that a consumer skips, and why."""
     return {"consumer": name, "skipped": entry.what, "event_id": entry.event_id, "reason": entry.reason}
 
 
 def reset(name: str, cursor: str) -> dict[str, Any]:
-    """Where a consumer was put."""
+    """The new position of a consumer."""
     return {"consumer": name, "cursor": cursor}
 
 
 def deleted(name: str) -> dict[str, Any]:
-    """A consumer that there is no more."""
+    """A removed consumer."""
     return {"consumer": name, "deleted": True}
 
 
 def hook(name: str, to: str, problems: Sequence[str]) -> dict[str, Any]:
-    """A hook, where it delivers to, and what it lacks."""
+    """A hook, its destination, and its missing prerequisites."""
     return {"hook": name, "to": to, "problems": list(problems)}
 
 
 def tested(name: str, done: Delivery) -> dict[str, Any]:
-    """What delivering a test event came to."""
+    """The result of delivering a test event."""
     return {"hook": name, "delivered": done.done, "error": done.error or None}
 
 
 def delivery(told: Told) -> dict[str, Any]:
-    """What a hook came to with one event."""
+    """The result of a hook for one event."""
     return {
         "hook": told.hook,
         "outcome": told.what,
@@ -79,7 +79,7 @@ def delivery(told: Told) -> dict[str, Any]:
 
 
 def dead_letter(one: DeadLetter) -> dict[str, Any]:
-    """An event that a hook gave up, with the event itself: as it is sent, and as JSON."""
+    """A dead letter, with the event itself: as it is sent, and as JSON."""
     return {
         "hook": one.hook,
         "event_id": one.event_id,

@@ -1,4 +1,4 @@
-"""Locks, as JSON values: who has one, and how the latest ended."""
+"""Locks, as JSON values: their holders, and how the latest ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def lease(one: Lease) -> dict[str, Any]:
-    """A lock: who has it, where, since and until when, and under which number."""
+    """A lock: its holder and host, since and until when, and its number."""
     return {
         "key": one.key,
         "holder": one.holder,
@@ -23,7 +23,7 @@ def lease(one: Lease) -> dict[str, Any]:
 
 
 def lease_or_none(one: Lease | None) -> dict[str, Any] | None:
-    """The lock on something, where there is one."""
+    """The lock on a key, if there is one."""
     return None if one is None else lease(one)
 
 
@@ -33,12 +33,12 @@ def claim(id: str, one: Lease, *, dry_run: bool = False) -> dict[str, Any]:
 
 
 def released(id: str, *, was_claimed: bool, dry_run: bool = False) -> dict[str, Any]:
-    """A manifest that is free, and whether it was claimed before."""
+    """A manifest without a lock, and whether it was locked before."""
     return {"manifest_id": id, "released": was_claimed, **dry(dry_run)}
 
 
 def broken(one: Lease, *, dry_run: bool = False) -> dict[str, Any]:
-    """A lock that was broken, as it was."""
+    """A broken lock, as it was before."""
     return {**lease(one), "broken": True, **dry(dry_run)}
 
 

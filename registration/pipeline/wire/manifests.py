@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def registry(
     root: str, registry_id: str | None, definition: Definition, *, made: bool, dry_run: bool = False
 ) -> dict[str, Any]:
-    """A registry. made: whether it was made just now, or would be, without an id yet."""
+    """A registry. made: whether it was just created, or would be, without an id yet."""
     lifecycle = dict(definition.identity)
     return {"root": root, "registry_id": registry_id, "made": made, "lifecycle": lifecycle, **dry(dry_run)}
 
@@ -51,7 +51,7 @@ def state(snapshot: StateSnapshot) -> dict[str, Any]:
 
 
 def manifest(snapshot: StateSnapshot, aliases: Sequence[str], claim: Lease | None) -> dict[str, Any]:
-    """The state of one manifest, the aliases that point at it, and who has claimed it."""
+    """The state of one manifest, the aliases that point at it, and its lock."""
     return {**state(snapshot), "aliases": list(aliases), "claim": lease_or_none(claim)}
 
 
@@ -75,7 +75,7 @@ def transition(result: TransitionResult) -> dict[str, Any]:
 
 
 def tagging(result: TransitionResult) -> dict[str, Any]:
-    """What giving or taking tags came to."""
+    """The result of adding or removing tags."""
     return {**transition(result), "tags": list(result.snapshot.tags)}
 
 
@@ -98,17 +98,17 @@ def summary(one: Summary, wording: Wording) -> dict[str, Any]:
 
 
 def next_page(cursor: str) -> dict[str, Any]:
-    """Where the next page of a list begins."""
+    """The start of the next page of a list."""
     return {"next_page": cursor}
 
 
 def event(one: Event) -> bytes:
-    """An event as it stands in its log: a CloudEvents 1.0 event, to the byte."""
+    """An event exactly as in its log: the bytes of a CloudEvents 1.0 event."""
     return one.line.removesuffix(b"\n")
 
 
 def feed_entry(entry: FeedEntry) -> bytes:
-    """An event of the feed, with the cursor behind it and its area; the event as it stands in its log, to the byte."""
+    """An event of the feed, with the cursor after it and its area; the event itself exactly as in its log."""
     head = orjson.dumps({"cursor": entry.cursor, "area": entry.area}).removesuffix(b"}")
     return head + b',"event":' + event(entry.event) + b"}"
 
@@ -116,7 +116,7 @@ def feed_entry(entry: FeedEntry) -> bytes:
 def imported(
     offer: Offer, outcome: str, done: Imported | None, failure: RegistrationError | None, wording: Wording
 ) -> dict[str, Any]:
-    """What became of one document of many. done: None where it was refused."""
+    """The result for one document of many. done: None if it was refused."""
     after = done.state if done is not None else None
     return {
         "source": offer.source,
@@ -132,5 +132,5 @@ def imported(
 
 
 def tour(root: str, snapshot: StateSnapshot) -> dict[str, Any]:
-    """Where the demonstration's registry is, and how its manifest ended."""
+    """The demonstration's registry, and the final state of its manifest."""
     return {"root": root, "manifest_id": snapshot.manifest_id, "state": snapshot.state}

@@ -1,4 +1,4 @@
-"""What marks a JSON value besides what it is about."""
+"""Marks that JSON values of several subjects share."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Any
 
 
 def dry(dry_run: bool) -> dict[str, Any]:  # one mark, one argument
-    """The mark of what was only decided: `dry_run`; nothing where it was carried out."""
+    """The mark of a dry run, `dry_run`; empty if the command was carried out."""
     return {"dry_run": True} if dry_run else {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def resolution(found: Resolution) -> dict[str, Any]:
-    """What a name stands for."""
+    """The resolution of a name."""
     return {
         "full_name": found.full_name,
         "name": found.name,
@@ -29,7 +29,7 @@ def resolution(found: Resolution) -> dict[str, Any]:
 
 
 def name(found: NameStatus) -> dict[str, Any]:
-    """One name in full, and who holds it."""
+    """One full name, and its holder."""
     return {
         "full_name": found.full_name,
         "held": found.holder is not None,
@@ -44,7 +44,7 @@ def name_and_aliases(found: NameStatus, aliases: Sequence[str]) -> dict[str, Any
 
 
 def alias(name: str, word: str, target: AliasedVersion) -> dict[str, Any]:
-    """What an alias of a name points at."""
+    """The target of an alias."""
     return {
         "name": name,
         "alias": word,
@@ -57,10 +57,10 @@ def alias(name: str, word: str, target: AliasedVersion) -> dict[str, Any]:
 def alias_set(
     name: str, word: str, target: AliasedVersion, *, moved: bool, dry_run: bool = False
 ) -> dict[str, Any]:
-    """What an alias points at now, and whether it did not before."""
+    """The target of an alias, and whether it has changed."""
     return {**alias(name, word, target), "moved": moved, **dry(dry_run)}
 
 
 def alias_removed(name: str, word: str, *, dry_run: bool = False) -> dict[str, Any]:
-    """An alias that there is no more."""
+    """A removed alias."""
     return {"name": name, "alias": word, "removed": True, **dry(dry_run)}

@@ -1,4 +1,4 @@
-"""Errors and explanations, as JSON values: what went wrong, why, and what to do next."""
+"""Errors and explanations, as JSON values: the problem, the reason, and the next steps."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
 
 
 class Wording:
-    """How what to do next is worded. These are the library's own words; an interface has a subclass for its users."""
+    """The wording of next steps. These are the library's own words; each interface has a subclass for its users."""
 
     def step(self, step: Next) -> str:
-        """One step, as the users of the interface take it."""
+        """One step, worded for the users of the interface."""
         return str(step)
 
     def advice(self, sentence: str, _steps: Sequence[Next]) -> str:
-        """What to do, as the library says it, with the steps that do it."""
+        """The library's advice, with the steps that carry it out."""
         return sentence
 
 
 NEUTRAL = Wording()
-"""For where nothing is known of the interface."""
+"""The wording for an unknown interface."""
 
 
 def error(found: RegistrationError, wording: Wording) -> dict[str, Any]:
-    """What went wrong: a stable name, the problem, what to do about it as a text and as data, the facts."""
+    """An error: a stable name, the problem, the next step as text and as data, the details."""
     told = found.as_json()
     if not isinstance(found, GuardRefused):
         return told | {"next_step": wording.advice(found.next_step, found.next)}
-    # What guards advise is about the rules that refuse; the step that leads on stands in the explanation.
+    # Guards advise on the refusing rules; the next step is in the explanation.
     step = wording.step(found.next[0]) if found.details.get("next") else ""
     return told | {"details": found.details | {"next": step}}
 
 
 def problem(found: RegistrationError | None, wording: Wording) -> dict[str, Any] | None:
-    """What is wrong with one thing in a list; None where nothing is."""
+    """The error of one item in a list; None if there is none."""
     return None if found is None else error(found, wording)
 
 
 def explanation(why: Explanation, wording: Wording) -> dict[str, Any]:
-    """Why an action can be taken, or can't."""
+    """Why an action is possible, or not."""
     return why.as_json() | {"next": wording.step(why.next) if why.next is not None else ""}
 
 
 def waiting(one: Waiting, wording: Wording) -> dict[str, Any]:
-    """One manifest that waits for somebody, and what they could do."""
+    """One manifest that waits for the actor, and the possible actions."""
     return {
         "manifest_id": one.manifest_id,
         "state": one.state,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lifecycle(found: Definition) -> dict[str, Any]:
-    """A lifecycle that was checked and is sound."""
+    """A checked, valid lifecycle."""
     return {"sound": True, **found.identity}
 
 
@@ -27,12 +27,12 @@ def graph(name: str, form: str, text: str) -> dict[str, Any]:
 
 
 def way(place: str, steps: Sequence[str]) -> dict[str, Any]:
-    """A shortest way from creation to a place."""
+    """A shortest path from creation to a state."""
     return {"place": place, "steps": list(steps)}
 
 
 def migration(found: Migration) -> dict[str, Any]:
-    """What putting another version of the lifecycle in force means, or meant."""
+    """The effect of setting another version of the lifecycle in force, planned or done."""
     return {
         "current": dict(found.current),
         "proposed": dict(found.proposed),
@@ -44,7 +44,7 @@ def migration(found: Migration) -> dict[str, Any]:
 
 
 def policy(found: Policy) -> dict[str, Any]:
-    """A policy that was checked and is sound."""
+    """A checked, valid policy."""
     return {"sound": True, "digest": found.digest}
 
 
@@ -54,7 +54,7 @@ def guard(name: str, summary: str, parameters: Sequence[str]) -> dict[str, Any]:
 
 
 def decision(one: Decision, wording: Wording) -> dict[str, Any]:
-    """A decision that was asked again under a proposed policy."""
+    """A past decision replayed under a proposed policy."""
     return {
         "manifest_id": one.manifest_id,
         "version": one.version,

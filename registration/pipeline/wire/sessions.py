@@ -51,18 +51,18 @@ def session(one: Session) -> dict[str, Any]:
 
 
 def at_work(one: Session, at_work: Lease | None, log: Sequence[Event] | None = None) -> dict[str, Any]:
-    """A guided session, who is at it, and where it was asked for, its events."""
+    """A guided session, its user and, if requested, its events."""
     told = {**session(one), "at_work": lease_or_none(at_work)}
     return told if log is None else {**told, "log": [orjson.loads(each.line) for each in log]}
 
 
 def answers(one: Session) -> dict[str, Any]:
-    """The answers of a session, and the wizard that they are for: what another one can be begun with."""
+    """The answers of a session, and their wizard: the input for another session."""
     return {**one.wizard.identity, "answers": one.answers}
 
 
 def counts(found: Stats) -> dict[str, Any]:
-    """How many sessions there are, by state and by wizard."""
+    """The number of sessions, by state and by wizard."""
     return {
         "total": found.total,
         "active": found.active,
@@ -75,7 +75,7 @@ def counts(found: Stats) -> dict[str, Any]:
 
 
 def cleanup(found: Cleanup, wording: Wording) -> dict[str, Any]:
-    """Which sessions were recorded as expired, and which were removed."""
+    """The sessions recorded as expired, and the removed ones."""
     return {
         "looked_at": found.looked_at,
         "expired": list(found.expired),
@@ -85,7 +85,7 @@ def cleanup(found: Cleanup, wording: Wording) -> dict[str, Any]:
 
 
 def health(found: AreaVerification, wording: Wording) -> dict[str, Any]:
-    """What checking every byte of every session came to."""
+    """The result of checking every byte of every session."""
     return {
         "looked_at": found.looked_at,
         "sound": all(one.kind != "damage" for one in found.findings),
@@ -95,10 +95,10 @@ def health(found: AreaVerification, wording: Wording) -> dict[str, Any]:
 
 
 def deleted(id: str) -> dict[str, Any]:
-    """A session that there is no more."""
+    """A removed session."""
     return {"session": id, "deleted": True}
 
 
 def matrix_row(state: str, row: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Where every kind of action leads from one state of a wizard."""
+    """The targets of every kind of action from one state of a wizard."""
     return {"state": state, **{kind: list(ends) for kind, ends in row.items()}}

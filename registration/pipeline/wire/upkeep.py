@@ -1,4 +1,4 @@
-"""The upkeep of a registry, as JSON values: verification, recovery, repair, the place that it is in."""
+"""The upkeep of a registry, as JSON values: verification, recovery, repair, the checks of its directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def finding(one: Finding) -> dict[str, Any]:
-    """One thing that is not as it should be."""
+    """One finding."""
     return {
         "kind": one.kind,
         "path": one.path,
@@ -39,7 +39,7 @@ def verification(id: str | None, sound_version: int | None, findings: Sequence[F
 
 
 def settled(one: Settled, wording: Wording, *, dry_run: bool) -> dict[str, Any]:
-    """What was found of one stream, what was done, which bytes were set aside; of a manifest, up to which version all is sound."""
+    """The findings of one stream, the corrections, the bytes set aside; for a manifest, the last intact version."""
     told: dict[str, Any] = {
         "dry_run": dry_run,
         "steps": [_step(step) for step in one.steps],
@@ -63,7 +63,7 @@ def _step(one: RecoveryStep) -> dict[str, Any]:
 
 
 def repair(area: str, id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
-    """What a repair gave up, or would give up; without a loss, that nothing is damaged."""
+    """The loss in a repair, planned or done; without a loss: that nothing is damaged."""
     named = {"manifest_id": id} if area == layout.MANIFESTS else {"area": area, "id": id}
     if loss is None:
         return {**named, "damaged": False, "repaired": False}
@@ -83,7 +83,7 @@ def repair(area: str, id: str, loss: Loss | None, *, accepted: bool) -> dict[str
 
 
 def check(one: Check, wording: Wording) -> dict[str, Any]:
-    """One thing that was looked at of a place for a registry."""
+    """The result of one check of a directory for a registry."""
     steps = [] if one.next is None else [one.next]
     told = {
         "check": one.name,
