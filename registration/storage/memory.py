@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from operator import itemgetter
+from time import monotonic
 
 from registration.core.definition import Definition
 from registration.errors import LockTimeout, StoreError
 from registration.storage.ledger import Areas, Ledger
 from registration.storage.notes import Cursor, not_of_this_feed, parse_cursor
-from registration.storage.ports import NOTHING_GIVEN, TAIL_BYTES, Entry, Key, Mark, Moved, Note
+from registration.storage.ports import NOTHING_GIVEN, TAIL_BYTES, Cell, Entry, Key, Mark, Moved, Note
 from registration.values.documents import DOCUMENT_BYTES_MAX
 from registration.values.ids import name_of
 
@@ -22,14 +25,11 @@ _LOOK_S = 0.1
 class MemoryBackend:
     """One registry in memory. See `registration.storage.ports.Backend`. lock_timeout_s: how long a record's lock is waited for."""
 
-    mending = None
-    place = None
+    mending = place = None
 
     def __init__(self, *, lock_timeout_s: float = 10.0) -> None:
-        changed = threading.Condition(threading.Lock())
         self.records = MemoryRecords(lock_timeout_s=lock_timeout_s)
-        self.logs = MemoryLogs(changed, self.records)
-        self.order = self.logs.order
+        self.logs = self.order = MemoryLogs(self.records)
         self.blobs = MemoryBlobs()
         self.lines = MemoryLines()
 
@@ -49,14 +49,22 @@ def open_memory(
 
 
 class MemoryLogs:
-    """See `registration.storage.ports.Logs`. changed: the one lock of logs and order, and what tells of commits."""
+    """Logs and their order, under one lock. See `registration.storage.ports.Logs` and `Order`.
 
-    def __init__(self, changed: threading.Condition, records: MemoryRecords) -> None:
-        self.order = MemoryOrder(changed, self)
-        self._changed = changed
+    A place in the order counts events, so it says how many are before it.
+    """
+
+    is_proof = True
+
+    def __init__(self, records: MemoryRecords) -> None:
+        self._changed = threading.Condition()
         self._records = records
         self._logs: dict[tuple[str, str], bytearray] = {}
         self._snapshots: dict[tuple[str, str], bytes] = {}
+        # How many events there are by then; the log, where it ended before, and its size after; the note.
+        self._commits: list[tuple[int, str, str, Mark, int, Note]] = []
+        self._events = 0
+        self._epoch = os.urandom(4).hex()
 
     def ids(self, area: str) -> Iterator[str]:
         with self._changed:
@@ -72,7 +80,7 @@ class MemoryLogs:
 
     def read(self, area: str, id: str, start: int, end: int) -> bytes:
         with self._changed:
-            return self.span(area, id, start, end)
+            return bytes(self._logs.get((area, id), b"")[start:end])
 
     def append(
         self,
@@ -88,12 +96,13 @@ class MemoryLogs:
     ) -> tuple[Mark, float]:
         start, end = after.size_bytes, after.size_bytes + len(data)
         with self._changed:
-            if again and self.span(area, id, start - len(after.tail), end) == after.tail + data:
-                return Mark(end, (after.tail + data)[-TAIL_BYTES:]), 0.0
-            if self._end(area, id) != after or any(self._records.read(key) != given[key] for key in given):
-                raise Moved
-            self._commit(area, id, start, data, note, snapshot)
-            return Mark(end, (after.tail + data)[-TAIL_BYTES:]), 0.0
+            if not (again and self.read(area, id, start - len(after.tail), end) == after.tail + data):
+                if self._end(area, id) != after or any(
+                    self._records.read(key) != given[key] for key in given
+                ):
+                    raise Moved
+                self._commit(area, id, data, note, snapshot)
+        return Mark(end, (after.tail + data)[-TAIL_BYTES:]), 0.0
 
     def put_snapshot(self, area: str, id: str, snapshot: bytes, at: Mark) -> bool:
         with self._changed:
@@ -108,12 +117,10 @@ class MemoryLogs:
             if self._end(area, id) != at:
                 raise Moved
             self._snapshots.pop((area, id), None)
-            if then is None and not size_bytes:
-                self._logs.pop((area, id), None)
-                return
-            del self._logs[area, id][size_bytes:]
+            if kept := self._logs.pop((area, id), bytearray())[:size_bytes]:
+                self._logs[area, id] = kept
             if then is not None:
-                self._commit(area, id, size_bytes, *then)
+                self._commit(area, id, *then)
 
     def remove(self, area: str, id: str) -> bool:
         with self._changed:
@@ -123,133 +130,90 @@ class MemoryLogs:
     def turn(self, area: str, id: str, timeout_s: float) -> AbstractContextManager[float]:
         return nullcontext(0.0)
 
-    def span(self, area: str, id: str, start: int, end: int) -> bytes:
-        """The bytes between, for those who hold the lock."""
-        return bytes(self._logs.get((area, id), b"")[start:end])
+    def entries(self, after: str | None, *, limit: int | None = None, data: bool = True) -> Iterator[Entry]:
+        cursor = Cursor(1, self._epoch, 0) if after is None else parse_cursor(after)
+        begin = cursor.offset
+        if cursor != Cursor(1, self._epoch, min(begin, self._events)):
+            raise not_of_this_feed(str(cursor))
+        with self._changed:
+            commits = self._commits[bisect_right(self._commits, begin, key=itemgetter(0)) :]
+        for stop, area, id, before, end, note in commits:
+            first = stop - note.events
+            ends = [str(Cursor(1, self._epoch, place)) for place in range(first + 1, stop + 1)]
+            found = (before.tail, self.read(area, id, before.size_bytes, end)) if data else ()
+            yield Entry(note.line, ends, max(0, begin - first), *found)
 
-    def _commit(
-        self, area: str, id: str, start: int, data: bytes, note: Note, snapshot: bytes | None
-    ) -> None:
-        before = self.span(area, id, max(0, start - TAIL_BYTES), start)
-        self._logs.setdefault((area, id), bytearray()).extend(data)
-        if snapshot is not None:
-            self._snapshots[area, id] = snapshot
-        self.order.add(area, id, start, len(data), before, note)
-        self._changed.notify_all()
+    def end(self) -> str:
+        return str(Cursor(1, self._epoch, self._events))
+
+    def wait(self, seen: str, timeout_s: float, *, stop: threading.Event | None = None) -> bool:
+        end_s = monotonic() + timeout_s
+        with self._changed:
+            while self.end() == seen and not (stop and stop.is_set()) and (left_s := end_s - monotonic()) > 0:
+                self._changed.wait(min(left_s, _LOOK_S))  # nothing tells of `stop`
+            return self.end() != seen
 
     def _end(self, area: str, id: str) -> Mark:
         log = self._logs.get((area, id), b"")
         return Mark(len(log), bytes(log[-TAIL_BYTES:]))
 
-
-class MemoryOrder:
-    """See `registration.storage.ports.Order`. A place counts events, so it says how many there are before it."""
-
-    is_proof = True
-
-    def __init__(self, changed: threading.Condition, logs: MemoryLogs) -> None:
-        self._changed = changed
-        self._logs = logs
-        self._id = os.urandom(4).hex()
-        self._commits: list[tuple[int, str, str, int, int, bytes, Note]] = []
-        self._events = 0
-
-    def add(self, area: str, id: str, start: int, size: int, before: bytes, note: Note) -> None:
-        """Add a commit; its maker holds the lock."""
+    def _commit(self, area: str, id: str, data: bytes, note: Note, snapshot: bytes | None) -> None:
+        before = self._end(area, id)
+        self._logs.setdefault((area, id), bytearray()).extend(data)
+        if snapshot is not None:
+            self._snapshots[area, id] = snapshot
         self._events += note.events
-        self._commits.append((self._events, area, id, start, size, before, note))
-
-    def entries(self, after: str | None, *, limit: int | None = None, data: bool = True) -> Iterator[Entry]:
-        begin = 0 if after is None else self._place(after)
-        with self._changed:
-            commits = list(self._commits)
-        for stop, area, id, start, size, before, note in commits:
-            if stop <= begin:
-                continue
-            with self._changed:
-                found = self._logs.span(area, id, start, start + size)
-            first = stop - note.events
-            ends = [str(Cursor(1, self._id, place)) for place in range(first + 1, stop + 1)]
-            skipped = max(0, begin - first)
-            yield Entry(note.line, ends, skipped, *((before, found) if data else ()))
-
-    def end(self) -> str:
-        return str(Cursor(1, self._id, self._events))
-
-    def wait(self, seen: str, timeout_s: float, *, stop: threading.Event | None = None) -> bool:
-        end_s = time.monotonic() + timeout_s
-        with self._changed:
-            while not (stop is not None and stop.is_set()):
-                left_s = end_s - time.monotonic()
-                if self.end() != seen or left_s <= 0:
-                    return self.end() != seen
-                self._changed.wait(left_s if stop is None else min(left_s, _LOOK_S))
-        return False
-
-    def _place(self, after: str) -> int:
-        cursor = parse_cursor(after)
-        if (cursor.segment, cursor.id, cursor.taken) != (1, self._id, 0) or cursor.offset > self._events:
-            raise not_of_this_feed(after)
-        return cursor.offset
+        self._commits.append((self._events, area, id, before, before.size_bytes + len(data), note))
+        self._changed.notify_all()
 
 
 class MemoryRecords:
-    """Records in memory, for the threads of one process. See `registration.storage.ports.Records`.
-
-    lock_timeout_s: how long `held` waits where it is not told.
-    """
+    """See `registration.storage.ports.Records`. For the threads of one process. lock_timeout_s: how long `held` waits by default."""
 
     def __init__(self, *, lock_timeout_s: float = 10.0) -> None:
         self._lock_timeout_s = lock_timeout_s
         self._bytes: dict[Key, bytes] = {}
-        self._held: set[Key] = set()
-        self._released = threading.Condition()
+        self._locks: dict[Key, threading.Lock] = {}
 
     def read(self, key: Key) -> bytes | None:
         """See `Records.read`."""
         return self._bytes.get(key)
 
     @contextmanager
-    def held(
-        self, key: Key, *, create: bool = True, timeout_s: float | None = None
-    ) -> Iterator[MemoryCell | None]:
+    def held(self, key: Key, *, create: bool = True, timeout_s: float | None = None) -> Iterator[Cell | None]:
         """See `Records.held`."""
         wait_s = self._lock_timeout_s if timeout_s is None else timeout_s
-        with self._released:
-            if not self._released.wait_for(lambda: key not in self._held, wait_s):
-                raise LockTimeout("/".join(key), wait_s)
-            self._held.add(key)
+        lock = self._locks.setdefault(key, threading.Lock())
+        if not lock.acquire(timeout=wait_s):
+            raise LockTimeout("/".join(key), wait_s)
         cell = MemoryCell(self._bytes, key)
         try:
             yield cell if create or key in self._bytes else None
         finally:
             cell.is_held = False
-            with self._released:
-                self._held.remove(key)
-                self._released.notify_all()
+            lock.release()
 
     def names(self, *place: str) -> list[str]:
         """See `Records.names`."""
-        depth = len(place)
-        return sorted({key[depth] for key in list(self._bytes) if len(key) > depth and key[:depth] == place})
+        return sorted({key[len(place)] for key in list(self._bytes) if key[: len(place)] == place != key})
 
 
+@dataclass
 class MemoryCell:
     """One record in memory, held. See `registration.storage.ports.Cell`."""
 
-    def __init__(self, records: dict[Key, bytes], key: Key) -> None:
-        self.is_held = True
-        self._records = records
-        self._key = key
+    records: dict[Key, bytes]
+    key: Key
+    is_held: bool = True
 
     def read(self) -> bytes:
         """See `Cell.read`."""
-        return self._own().get(self._key, b"")
+        return self._own().get(self.key, b"")
 
     def write(self, data: bytes, *, durable: bool = True) -> None:
         """See `Cell.write`."""
         if data:
-            self._own()[self._key] = data
+            self._own()[self.key] = data
         else:
             self.remove()
 
@@ -259,35 +223,26 @@ class MemoryCell:
 
     def remove(self) -> None:
         """See `Cell.remove`."""
-        self._own().pop(self._key, None)
+        self._own().pop(self.key, None)
 
     def _own(self) -> dict[Key, bytes]:
         if not self.is_held:
-            raise StoreError(f"{'/'.join(self._key)} is no longer locked.", "Lock it first.")
-        return self._records
+            raise StoreError(f"{'/'.join(self.key)} is no longer locked.", "Lock it first.")
+        return self.records
 
 
-class MemoryBlobs:
+class MemoryBlobs(dict[Key, bytes]):
     """See `registration.storage.ports.Blobs`."""
 
-    def __init__(self) -> None:
-        self._values: dict[Key, bytes] = {}
-
     def put(self, key: Key, data: bytes) -> None:
-        self._values[key] = data
-
-    def get(self, key: Key) -> bytes | None:
-        return self._values.get(key)
+        self[key] = data
 
 
-class MemoryLines:
+class MemoryLines(dict[str, list[bytes]]):
     """See `registration.storage.ports.Lines`."""
 
-    def __init__(self) -> None:
-        self._lines: dict[str, list[bytes]] = {}
-
     def add(self, name: str, line: bytes) -> None:
-        self._lines.setdefault(name, []).append(line)
+        self.setdefault(name, []).append(line)
 
     def all(self, name: str) -> Iterator[bytes]:
-        return iter(list(self._lines.get(name, ())))
+        return iter(self.get(name, []).copy())
