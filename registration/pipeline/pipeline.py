@@ -233,18 +233,16 @@ class RegistrationPipeline:
 
         For a program's own wizards and workers, create a `Sessions` with `registry=` this pipeline.
         """
-        from registration.onboarding.sessions.backing import FileBacking, MemoryBacking  # noqa: PLC0415  # as above
+        from registration.onboarding.sessions.backing import LedgerBacking  # noqa: PLC0415  # as above
         from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above
 
-        registry, timeout_s = self._registry, self._registry.lock_timeout_s
-        root = getattr(registry.store, "root", None)
-        backing = (
-            MemoryBacking(registry.source, lock_timeout_s=timeout_s)
-            if root is None
-            else FileBacking(root, lock_timeout_s=timeout_s)
-        )
+        registry = self._registry
         return Sessions(
-            backing, registry=self, clock=registry.clock, random=self._random, lock_timeout_s=timeout_s
+            LedgerBacking(registry.store),
+            registry=self,
+            clock=registry.clock,
+            random=self._random,
+            lock_timeout_s=registry.lock_timeout_s,
         )
 
     # -- commands ------------------------------------------------------------------------------------------
