@@ -1,11 +1,11 @@
 """The feed: the entries of a registry's order as committed events, each once.
 
-Where the order is a proof, an entry brings along the bytes that are in its place. Where it is a hint (files), or other bytes are in
-that place, it is looked up by loading its stream, which never shows what a power cut could take back. Where the stream does not have
-that commit yet, it is loaded once more under its lock: the writer of the hint is done by then, or dead. The bytes that the hint
-names end in the hash that it names, or that commit never was, or is gone, and the hint is passed over. A hash is in one hint only.
+If the order is a proof, an entry comes with the bytes at its position in the log. If it is a hint (files), or those bytes differ, it
+is looked up by loading its stream, which never shows events that a power cut could undo. If the stream does not have that commit
+yet, it is loaded again under its lock: by then the writer of the hint has finished or died. If the bytes that the hint names don't
+end in the hash that it names, the commit was never made, or is gone, and the hint is skipped. A hash occurs in one hint only.
 
-An event that was damaged is raised, with the cursor for going on behind it: nothing is left out silently.
+A damaged event is raised, with the cursor for continuing after it: nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 _LINES_AHEAD_MAX = 256
 _BYTES_AHEAD_MAX = 4 * 1024 * 1024
-"""How many hints are looked up together, and how much of their logs: a stream that has several is read once."""
+"""How many hints are looked up together, and how much of their logs: a stream with several hints is read once."""
 
 
 class AreaLogs(Protocol):
     """The logs of an area as the feed reads them; a `registration.storage.ledger.Ledger` is one."""
 
     def load(self, stream: str, *, waiting: bool = False) -> StateSnapshot | None:
-        """The acknowledged state; waiting: after the writer of this moment. None as well where its definition is unknown here."""
+        """The acknowledged state; waiting: after a writer in progress. None if there is none, or its definition is unknown here."""
 
     def read(self, stream: str) -> Iterator[Event]:
         """All acknowledged events, checked."""
@@ -44,14 +44,14 @@ class AreaLogs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The bytes of a stream from `begin` on, as far as they are acknowledged: to `size_bytes`."""
+    """The bytes of a stream from `begin` on, up to the end of its acknowledged part, `size_bytes`."""
 
     size_bytes: int
     begin: int
     data: bytes
 
     def between(self, start: int, end: int) -> bytes:
-        """The bytes between; none where they were not all read."""
+        """The bytes between two offsets; empty if they were not all read."""
         return self.data[start - self.begin : end - self.begin] if end <= self.size_bytes else b""
 
 
@@ -59,7 +59,7 @@ _Ahead = tuple[Commit, Entry]
 
 
 class Feed:
-    """The feed of one registry. logs_of: the logs of an area; None for those whose entries are passed over."""
+    """The feed of one registry. logs_of: the logs of an area; None for areas whose entries are skipped."""
 
     def __init__(self, backend: Backend, source: str, logs_of: Callable[[str], AreaLogs | None]) -> None:
         self._order = backend.order
@@ -90,7 +90,7 @@ class Feed:
             try:
                 found = len(self._resolved(commit, entry, known.get((commit.area, commit.stream))))
             except RegistrationError:
-                found = commit.count  # what can't be read counts as it was announced
+                found = commit.count  # an unreadable commit counts as recorded
             if found > entry.skipped:
                 events += found - entry.skipped
                 since = since or commit.time
@@ -101,7 +101,7 @@ class Feed:
     ) -> Iterator[FeedEntry]:
         wanted = limit if areas is None and self._order.is_proof else None
         commits = (one for one in self._commits(after, limit=wanted) if areas is None or one[0].area in areas)
-        size = 1  # a reader of one event shall not wait for many
+        size = 1  # a reader of one event should not wait for many
         while ahead := list(islice(commits, size)):
             known = {} if self._order.is_proof else self._looked_up(ahead)
             for commit, entry in ahead:
@@ -111,9 +111,9 @@ class Feed:
                     behind = entry.ends[-1]
                     error.details |= {"area": commit.area, "stream": commit.stream, "behind": behind}
                     if isinstance(error, CorruptLog | UnknownEvent):
-                        error.details["cursor"] = behind  # waiting doesn't help: reading may go on there
+                        error.details["cursor"] = behind  # waiting doesn't help: reading can continue there
                     raise
-                # A commit that never was has no events.
+                # A commit that was never made has no events.
                 for event, cursor in list(zip(events, entry.ends, strict=False))[entry.skipped :]:
                     yield FeedEntry(cursor, commit.area, event)
             size = min(2 * size, _LINES_AHEAD_MAX)
@@ -129,7 +129,7 @@ class Feed:
     def _looked_up(self, ahead: list[_Ahead]) -> dict[tuple[str, str], _Known | RegistrationError]:
         """The streams of several hints, each loaded once, with the bytes that all its hints name.
 
-        What can't be read is there as its error, to be raised when its hint's turn comes: until then it may be readable.
+        An unreadable stream is represented by its error, raised at its hint's turn: it may be readable by then.
         """
         spans: dict[tuple[str, str], tuple[int, int]] = {}
         for commit, _ in ahead:
@@ -156,7 +156,7 @@ class Feed:
     def _resolved(
         self, commit: Commit, entry: Entry, known: _Known | RegistrationError | None
     ) -> list[Event]:
-        """The events of a commit; none where it never was, and where nothing here knows its area."""
+        """The events of a commit; none if it was never made, or its area is unknown here."""
         if isinstance(known, RegistrationError):
             raise known
         if entry.data is not None and head_of_tail(entry.data[-TAIL_BYTES:]) == commit.head:
@@ -175,7 +175,7 @@ class Feed:
                 return []
             data = self._logs.read(commit.area, commit.stream, before, commit.size_bytes)
             if head_of_tail(data[-TAIL_BYTES:]) != commit.head:
-                # Another commit has that place, since the log was cut or began anew; or damage has, and that is not passed over.
+                # The position holds another commit, since the log was truncated or recreated; or damage, which is not skipped.
                 for _ in logs.read(commit.stream):
                     pass
                 return []

@@ -1,4 +1,4 @@
-"""A backend in memory: nothing outlives the process. For tests of what is built on a registry, and the model of the other backends."""
+"""A backend in memory: nothing outlives the process. For tests of programs that use a registry, and as the model of other backends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOK_S = 0.1
 
 
 class MemoryBackend:
-    """One registry in memory. See `registration.storage.ports.Backend`. lock_timeout_s: how long a record's lock is waited for."""
+    """One registry in memory. See `registration.storage.ports.Backend`. lock_timeout_s: how long to wait for a record's lock."""
 
     mending = place = None
 
@@ -34,7 +34,7 @@ class MemoryBackend:
         self.lines = MemoryLines()
 
     def close(self) -> None:
-        """Nothing is open: what a registry holds stays for as long as the object does."""
+        """Nothing is open: the content of the registry lasts as long as the object."""
 
 
 def open_memory(

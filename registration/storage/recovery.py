@@ -1,7 +1,7 @@
-"""Recovery as a decision: from the bytes that were found to what has to be done about them. Pure.
+"""Recovery as a decision: from the bytes found to the steps needed. Pure.
 
 This is the recovery table of ARCHITECTURE.md, row by row. `registration.storage.settling` carries a plan out, under the
-lock; a dry run only shows it. Damage is not planned for: it is raised, and nothing is changed.
+lock; a dry run only shows it. Damage is not part of a plan: it is raised, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SET_ASIDE = "set aside and cut off"
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What a snapshot file tells: the state, where it is sound; otherwise why it is of no use, where it is there.
+    """The evidence of a snapshot file: the state if it is intact; otherwise why it is unusable, if it exists.
 
-    It is the second witness of the log's length: a log that ends before what a sound snapshot covers has lost bytes.
+    It is the second witness of the log's length: a log that is shorter than an intact snapshot covers has lost bytes.
     """
 
     state: StateSnapshot | None = None
@@ -36,17 +36,17 @@ class Witness:
 
     @property
     def covered(self) -> Position:
-        """How far the log is known to be on the disk."""
+        """The size of the log that is known to be durable."""
         return self.state.position if self.state else Position()
 
     @property
     def exists(self) -> bool:
-        """Whether there is a snapshot file at all."""
+        """Whether there is a snapshot file."""
         return self.state is not None or self.unusable is not None
 
 
 def witness(raw: bytes | None, *, stream: str, source: str, definition: Definition) -> Witness:
-    """Read a snapshot file; None where there is none."""
+    """Read a snapshot file; None if there is none."""
     if raw is None:
         return Witness()
     try:
@@ -57,12 +57,11 @@ def witness(raw: bytes | None, *, stream: str, source: str, definition: Definiti
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPlan:
-    """What is to be done about one manifest.
+    """The recovery of one manifest.
 
-    state: what it folds to; None where nothing was ever acknowledged. believe: the lines that no snapshot covers, to be
-    written again and synced from `believe_from`. torn: the remains of an unacknowledged command behind them,
-    to be set aside and cut off at `keep_bytes`; why says what is wrong with them. snapshot: why the snapshot is to be
-    made anew, as far as anything is wrong with it.
+    state: the folded state; None if nothing was ever acknowledged. believe: the lines that no snapshot covers, to be rewritten and
+    synced from `believe_from`. torn: the remains of an unacknowledged command after them, to be set aside and cut off at
+    `keep_bytes`; why: their fault. snapshot: why the snapshot has to be rebuilt; empty if it has not.
     """
 
     state: StateSnapshot | None
@@ -74,7 +73,7 @@ class RecoveryPlan:
     snapshot: str | None = None
 
     def steps(self) -> list[RecoveryStep]:
-        """What is to be done, in order; nothing where all is well."""
+        """The steps, in order; empty if nothing is wrong."""
         steps = []
         if self.believe:
             version = self.state.version if self.state else 0
@@ -99,13 +98,13 @@ def plan_recovery(
     area: str = layout.MANIFESTS,
     atomic: bool = False,
 ) -> RecoveryPlan:
-    """Decide what a log and its snapshot come to.
+    """Decide the recovery of a log and its snapshot.
 
-    tail: the log's bytes after `base` (all of them where it is None). found: the snapshot beside it. area: the directory
-    that they are in, for what is said of damage. atomic: each commit is there or is not, so that a torn one is damage.
+    tail: the log's bytes after `base` (all of them if it is None). found: the log's snapshot. area: the directory of both, for
+    messages about damage. atomic: every commit is atomic, so that a torn one is damage.
 
     Raises:
-        CorruptLog: when this can't be what a crash left of what was written.
+        CorruptLog: when a crash can't explain the bytes.
         UnknownEvent: when a later release wrote it.
     """
     start = base.position if base else Position()
@@ -155,7 +154,7 @@ def _what_is_wrong(found: Witness, state: StateSnapshot | None) -> str | None:
 
 
 def corrupt(stream: str, fault: Fault, sound_version: int, area: str) -> CorruptLog:
-    """Damage, named: the file, the line, the offset, and what is still sound."""
+    """The error of a damaged log: the file, the line, the offset, and the last intact version."""
     return CorruptLog(
         layout.log_path(stream, area),
         line=fault.line,
@@ -167,7 +166,7 @@ def corrupt(stream: str, fault: Fault, sound_version: int, area: str) -> Corrupt
 
 
 def corrupt_without_log(stream: str, area: str) -> CorruptLog:
-    """A snapshot without a log: it is never written before its log."""
+    """The error of a snapshot without a log: a snapshot is never written before its log."""
     reason = "the log is missing or empty, but its snapshot exists"
     return corrupt(stream, Fault(0, 0, reason, torn=False), 0, area)
 
@@ -175,10 +174,10 @@ def corrupt_without_log(stream: str, area: str) -> CorruptLog:
 def plan_repair(
     files: Files, *, stream: str, source: str, definition: Definition, atomic: bool = False
 ) -> Loss | None:
-    """What would be lost by keeping only what checks out; None where recovery needs nobody's consent.
+    """The loss in keeping only the intact events; None if recovery needs no consent.
 
-    Only the events before the damage are kept. A snapshot that tells of later ones is a witness that they were, and no
-    proof of what they said. atomic: as `plan_recovery`.
+    Only the events before the damage are kept. A snapshot of later events is evidence that they existed, but not of their
+    content. atomic: as `plan_recovery`.
     """
     found = witness(files.snapshot, stream=stream, source=source, definition=definition)
     try:

@@ -1,8 +1,8 @@
-"""Settling: what a crash left is finished or set aside, and damage is repaired where the loss is accepted.
+"""Settling: complete or set aside interrupted writes after a crash, and repair damage if the loss is accepted.
 
-`registration.storage.recovery` decides what has to be done, purely; this carries it out over a backend. On files
-(`ports.Mending`) that is done under the log's lock, nothing is changed before everything is known that will be, and the same is
-done again when it was killed half-way. Elsewhere a commit is there or is not, and torn bytes are damage.
+`registration.storage.recovery` decides the steps, purely; this carries them out over a backend. On files (`ports.Mending`) that
+happens under the log's lock, nothing is changed before the whole plan is known, and a second run completes a killed one.
+Elsewhere every commit is atomic, and torn bytes are damage.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _log = logging.getLogger("registration")
 
 
 def mark_of(position: Position) -> Mark:
-    """The mark of a place in a log."""
+    """The mark of a position in a log."""
     return Mark(position.size_bytes, f'{position.head}"}}\n'.encode()) if position.head else Mark()
 
 
@@ -57,9 +57,9 @@ class Settling:
     def settled(
         self, stream: str, *, whole: bool, dry_run: bool = False, doing: str = "reading"
     ) -> tuple[Recovered, Mark]:
-        """Believe what can be believed, set the rest aside, keep the snapshot; and where the log ends then.
+        """Accept the intact lines, set the rest aside, store the snapshot; returns the new end of the log.
 
-        whole: read the whole log, also where the snapshot covers it, and make the snapshot anew. Ends with log and snapshot in
+        whole: read the whole log, even if the snapshot covers it, and rebuild the snapshot. Ends with log and snapshot in
         agreement and durable, or changes nothing and raises.
 
         Raises:
@@ -105,7 +105,7 @@ class Settling:
         return steps
 
     def _replayed(self, stream: str, *, whole: bool, dry_run: bool) -> tuple[Recovered, Mark]:
-        """Where a commit is there or is not: fold what the snapshot does not cover; all else is damage."""
+        """With atomic commits: fold the events after the snapshot; everything else is damage."""
         logs, area = self._backend.logs, self._area
         raw, mark = logs.found(area, stream)
         found = self._witness(raw, stream)
@@ -120,7 +120,7 @@ class Settling:
     def _plan(
         self, stream: str, found: Witness, read: Callable[[int], bytes], *, whole: bool
     ) -> RecoveryPlan:
-        """Reads only what the snapshot does not cover, unless that is in doubt."""
+        """Read only the events after the snapshot, unless it is in doubt."""
 
         def plan(base: StateSnapshot | None, tail: bytes) -> RecoveryPlan:
             return plan_recovery(
@@ -138,9 +138,9 @@ class Settling:
             start = found.covered.size_bytes
             split = min(start, TAIL_BYTES)
             raw = read(start - split)
-            # A snapshot that the log does not go through is not built upon: what follows its place would look torn.
+            # A snapshot that does not match the log is not used: the bytes after its position would look torn.
             if head_of_tail(raw[:split]) == found.covered.head:
-                # Either the snapshot is not of this log, or the log is damaged: the whole of it tells which, and where.
+                # Either the snapshot belongs to another log, or this one is damaged: reading all of it tells which, and where.
                 with suppress(CorruptLog):
                     return plan(found.state, raw[split:])
         return plan(None, read(0))
@@ -152,7 +152,7 @@ class Settling:
         if raw is None and not mark.size_bytes and mark.seen is None:
             raise NotFound(f"There is no manifest {stream!r}.", "Create it first.", manifest_id=stream)
         if mending is not None and mark_of(self._witness(raw, stream).covered) != mark:
-            # As of what was read, not of what is there by now: a writer may have been here meanwhile.
+            # For the bytes read, not the present ones: another writer may have committed meanwhile.
             with suppress(FileNotFoundError), mending.held(area, stream, writing=False) as held:
                 raw, mark = held.found()
                 return Files(b"", raw, mark.size_bytes) if quick else Files(held.read(0), raw)
@@ -161,10 +161,10 @@ class Settling:
         return Files(logs.read(area, stream, 0, mark.size_bytes), raw)
 
     def repair(self, stream: str, event: RepairEvent | None) -> Loss | None:
-        """Cut a damaged log back to what checks out, and record that as its next event. See `Ledger.repair`.
+        """Truncate a damaged log to its intact events, and record that as its next event. See `Ledger.repair`.
 
-        Killed at any point, the damage is named again or the repair is done. Where nothing checks out there is no log to record it
-        in, and the manifest is gone.
+        After a kill at any point, the damage is reported again or the repair is complete. If no event is intact, there is no log to
+        record it in, and the manifest is gone.
         """
         while True:
             files = self.inspect(stream)
@@ -177,7 +177,7 @@ class Settling:
             )
             if loss is None or event is None:
                 return loss
-            with suppress(Moved):  # a writer was here meanwhile: look again
+            with suppress(Moved):  # another writer committed meanwhile: retry
                 return self._cut(stream, files, loss, event)
 
     def _cut(self, stream: str, files: Files, loss: Loss, event: RepairEvent) -> Loss:

@@ -667,8 +667,8 @@ def test_the_doctor_says_what_will_not_do(tmp_path: Path, monkeypatch: pytest.Mo
     unwritable = terminal.type("doctor", "/proc")
 
     assert shown.split()[:4] == ["warn", "file", "system", "nfs4:"]
-    assert "make room" in shown
-    assert "apart" in shown
+    assert "free some space" in shown
+    assert "differs by" in shown
     assert "1 temporary, 1 in quarantine/" in shown
     assert unwritable.exit_code == 1
     assert "fail  writing" in unwritable.stdout
@@ -677,7 +677,7 @@ def test_the_doctor_says_what_will_not_do(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_doctor_knows_the_clock_from_the_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that is before the registry was made is named."""
+    """A clock that is before the registry's creation is named."""
     from registration.storage import doctor
 
     with RegistrationPipeline(tmp_path / "registry", clock=lambda: time.time_ns() + 10**18):
@@ -686,7 +686,7 @@ def test_the_doctor_knows_the_clock_from_the_registry(
     clock = next(check for check in doctor.examine(str(tmp_path / "registry")) if check.name == "clock")
 
     assert clock.verdict == "warn"
-    assert "is before the registry was made" in clock.found
+    assert "is before the registry's creation" in clock.found
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("tmpfs", "warn"), ("ext4", "ok"), (None, "warn")])

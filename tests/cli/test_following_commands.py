@@ -229,7 +229,7 @@ def test_what_failed_is_shown_and_helped_on(terminal, root):
 def test_mistakes_that_people_make(terminal):
     """Each says what to do."""
     assert "is not a cursor" in terminal.fails(2, "follow", "--once", "--from", "17")
-    assert "not of this feed" in terminal.fails(2, "follow", "--once", "--from", "9-00000000:17")
+    assert "belongs to another feed" in terminal.fails(2, "follow", "--once", "--from", "9-00000000:17")
     assert "Invalid consumer name" in terminal.fails(2, "follow", "--once", "--consumer", "a b")
     assert "'10' is not a time" in terminal.fails(2, "wait", ID, "--for", "DRAFT", "--timeout", "10")
     assert "Did you mean" in terminal.fails(3, "wait", ID[:-1], "--for", "DRAFT")

@@ -1015,7 +1015,7 @@ MISTAKES = [
     (3, ("graph", "nowhere.toml"), "Pass a TOML or JSON file"),
     (3, ("policy", "check", "nowhere.toml"), "There is no file nowhere.toml. Pass the policy's file."),
     (3, ("policy", "replay", "nowhere.toml"), "There is no file nowhere.toml."),
-    (3, ("policy", "show", NO_DIGEST), "The registry keeps nothing in rules/policies under sha256:000"),
+    (3, ("policy", "show", NO_DIGEST), "rules/policies has no file with the digest sha256:000"),
     (4, ("undo", ID), "it created the manifest. See what can be done from here: `registration why"),
     (4, ("receipt", ID), f"Have it approved first, and see what is missing: `registration why {ID}`."),
     (4, ("approve", ID, "--digest", NO_DIGEST), "It changed since it was reviewed"),

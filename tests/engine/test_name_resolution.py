@@ -653,7 +653,7 @@ def test_a_crash_between_registration_and_latest_is_healed_by_who_resolves(pipel
     with caplog.at_level(logging.WARNING):
         event = registered(pipeline, "b", "2.0.0").event
         gone = pipeline.act("a", "withdraw", reason="r").event
-    assert "what follows from version 4 is left for later" in caplog.text
+    assert "the consequences of version 4 are postponed" in caplog.text
     assert pipeline.names.aliases("weather")["latest"].version == "1.0.0"
     names.move_latest = whole
     assert [one.reason for one in pipeline.upkeep.verify_name("weather")] == [
@@ -830,7 +830,7 @@ def test_a_reservation_that_is_not_a_file_is_said(root):
 
         (root / "names" / "weather" / "1.0.0.json").rmdir()
         os.mkfifo(root / "names" / "weather" / "1.0.0.json")
-        with pytest.raises(StoreError, match="is not a plain file"):
+        with pytest.raises(StoreError, match="is not a regular file"):
             pipeline.register("a")
         (root / "names" / "weather" / "1.0.0.json").unlink()
 

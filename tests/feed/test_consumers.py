@@ -447,7 +447,7 @@ def test_a_cursor_of_a_feed_that_was_deleted_is_named(root, on_files):
     (root / "feed" / "consumers" / "index.json").write_bytes(kept)
     on_files.create("c", {})
 
-    with pytest.raises(InvalidArgument, match="not of this feed"):
+    with pytest.raises(InvalidArgument, match="belongs to another feed"):
         handled_by(on_files.feed.consumer("index"))
     status = on_files.feed.consumer("index").status()
     assert isinstance(status.problem, InvalidArgument)

@@ -380,7 +380,7 @@ def test_a_registry_of_another_lifecycle_is_refused(store, root):
         )
     )
 
-    with pytest.raises(CorruptRegistry, match="'registration', not for 'other' version 1 as it was given"):
+    with pytest.raises(CorruptRegistry, match="'registration', not for the given 'other' version 1"):
         open_files(root, other, wanted=WANTED)
 
 
@@ -549,7 +549,7 @@ def test_recovery_says_what_it_set_right(store, place):
     first, second = store.recover("a"), store.recover("a")
 
     said = " / ".join(f"{step.found}: {step.done}" for step in first.steps)
-    for what in ("written again and synced", "4 bytes from byte", "an unfinished write", "of no use"):
+    for what in ("written again and synced", "4 bytes from byte", "an unfinished write", "unusable"):
         assert what in said
     assert second.steps == ()
     assert first.state == second.state
@@ -564,7 +564,7 @@ def test_recovery_does_not_believe_a_snapshot_that_says_otherwise(store, place):
 
     recovered = store.recover("a")
 
-    assert "not what the log folds to" in recovered.steps[0].found
+    assert "differs from the replayed log" in recovered.steps[0].found
     assert recovered.state.state == "DRAFT"
     assert (place / SNAPSHOT).read_bytes() == right
 
@@ -1341,7 +1341,7 @@ def test_a_snapshot_that_can_not_be_written_fails_no_commit(
     assert (place / SNAPSHOT).read_bytes() == behind
     (record,) = [record for record in caplog.records if record.name == "registration"]
     assert record.levelno == logging.WARNING
-    assert "a: the snapshot could not be written" in record.getMessage()
+    assert "a: writing the snapshot failed" in record.getMessage()
     assert store.load("a") == snapshot
     assert (place / SNAPSHOT).read_bytes() == encode_snapshot(snapshot)
     assert not (place / TEMPORARY).exists()
@@ -1446,11 +1446,11 @@ def test_an_error_in_a_recovery_is_an_error_and_never_absence(
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.ENOSPC, "make room"),
+        (errno.ENOSPC, "free some space"),
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "read-only"),
-        (errno.EACCES, "who owns"),
-        (errno.EMFILE, "too many files"),
+        (errno.EACCES, "Check the owner"),
+        (errno.EMFILE, "too many open files"),
         (errno.EIO, "I/O error"),
         (errno.EINVAL, "Load again"),
     ],

@@ -281,7 +281,7 @@ def test_a_snapshot_that_can_not_follow_is_made_by_the_next_reader(root, caplog)
     with caplog.at_level(logging.WARNING):
         pipeline.close()
 
-    assert "the snapshot could not be written" in caplog.text
+    assert "writing the snapshot failed" in caplog.text
     with RegistrationPipeline(root, create=False) as afresh:
         assert afresh.load_state("a").version == 1
 

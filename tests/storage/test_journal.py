@@ -234,7 +234,9 @@ def test_a_commit_that_can_not_be_announced_is_not_written(store, feed, open_sto
         disk = ScriptedDisk()
         disk.fail(operation, errno.ENOSPC, name=SEGMENT, times=9)
 
-        with pytest.raises(StoreError, match=r"recording the commit in feed failed: No space.*make room"):
+        with pytest.raises(
+            StoreError, match=r"recording the commit in feed failed: No space.*free some space"
+        ):
             append(open_store(disk), "a")
 
         assert ("write", LOG) not in disk.calls

@@ -102,7 +102,7 @@ def test_a_rule_that_is_kept_is_not_written_again(store, root):
 @pytest.mark.parametrize("kind", RULE_KINDS)
 def test_what_was_never_kept_is_not_found(store, kind):
     """Whether there are other rules of the kind or none at all."""
-    with pytest.raises(NotFound, match=f"keeps nothing in rules/{kind} under {NOWHERE}"):
+    with pytest.raises(NotFound, match=f"rules/{kind} has no file with the digest {NOWHERE}"):
         store.kept(kind, NOWHERE)
 
 
@@ -633,7 +633,7 @@ def test_whoever_has_the_registry_open_does_not_write_under_the_old_lifecycle(st
     before = files(root / "manifests")
 
     for stream in ("a", "b"):
-        with pytest.raises(StoreError, match="Another version of the registry's lifecycle was put in force"):
+        with pytest.raises(StoreError, match="The registry's lifecycle was replaced"):
             run(store, "submit_for_review" if stream == "a" else "create", stream=stream)
 
     assert files(root / "manifests") == before
@@ -652,7 +652,7 @@ def test_a_lifecycle_that_was_replaced_while_the_registry_was_opened_is_noticed(
 
     opened = open_files(root, REGISTRATION, disk=disk)
 
-    with pytest.raises(StoreError, match="was put in force"):
+    with pytest.raises(StoreError, match="was replaced meanwhile"):
         run(opened, "create")
     assert list(opened.streams()) == []
 
