@@ -111,8 +111,9 @@ class _Opened:
 class Ledger:
     """The logs of one area of a registry, under one definition. Safe to share between threads.
 
-    backend: the storage of the registry. source: ``urn:uuid:`` and the registry's id. area: the name of the area. snapshots: `each` or
-    `idle`. in_force: the bytes of `registry.json` by which the definition was chosen; a commit is only made while they hold, or
+    backend: where the registry is. source: ``urn:uuid:`` and the registry's id. area: the name of the area, as `name`. document_bytes_max: the
+    largest document of this registry. snapshots: `each` or
+    `idle`. in_force: the bytes of `registry.json` that the definition was chosen by; every commit is made only while they hold, or
     name the same lifecycle (`same_lifecycle` of the old and the new bytes). others: see `Areas`.
     """
 
@@ -132,9 +133,9 @@ class Ledger:
     ) -> None:
         self.backend = backend
         self.name = area
-        self._source = source
-        self._definition = definition
-        self._document_bytes_max = document_bytes_max
+        self.source = source
+        self.definition = definition
+        self.document_bytes_max = document_bytes_max
         self._in_force = in_force
         self._same_lifecycle = same_lifecycle
         self._logs = backend.logs
@@ -146,21 +147,6 @@ class Ledger:
         self._first = None if opened is None else opened.first
         if opened is None and backend.mending is not None:
             backend.mending.acknowledge_by(self._opened.names, self._opened.acknowledged)
-
-    @property
-    def source(self) -> str:
-        """``urn:uuid:`` and the registry's id."""
-        return self._source
-
-    @property
-    def definition(self) -> Definition:
-        """The definition with which the logs are folded."""
-        return self._definition
-
-    @property
-    def document_bytes_max(self) -> int:
-        """The largest document of this registry, in bytes."""
-        return self._document_bytes_max
 
     @property
     def records(self) -> Records:
@@ -318,7 +304,7 @@ class Ledger:
         place = Position()
         for line in self._lines(stream, state.position.size_bytes):
             try:
-                event = decode_line(line, stream=stream, source=self._source, after=place)
+                event = decode_line(line, stream=stream, source=self.source, after=place)
             except BadLine as error:
                 fault = Fault(place.version + 1, place.size_bytes, str(error), torn=False)
                 raise corrupt(stream, fault, place.version, self.name) from None
@@ -442,10 +428,10 @@ class Ledger:
         """The logs of an area under a definition, as a private object: for areas whose streams have several definitions."""
         return Ledger(
             self.backend,
-            self._source,
+            self.source,
             definition,
             area=area or self.name,
-            document_bytes_max=self._document_bytes_max,
+            document_bytes_max=self.document_bytes_max,
             opened=self._opened,
         )
 
@@ -541,11 +527,11 @@ class Ledger:
         if opened.feed is None:
             from registration.storage.feed import Feed  # noqa: PLC0415  # most programs don't follow what they write
 
-            opened.feed = Feed(self.backend, self._source, opened.logs_of)
+            opened.feed = Feed(self.backend, self.source, opened.logs_of)
         return opened.feed
 
     def _witness(self, raw: bytes | None, stream: str) -> Witness:
-        return witness(raw, stream=stream, source=self._source, definition=self._definition)
+        return witness(raw, stream=stream, source=self.source, definition=self.definition)
 
 
 def kept_rule(backend: Backend, kind: str, digest: str) -> Any:
