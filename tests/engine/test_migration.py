@@ -246,9 +246,7 @@ def test_who_had_it_open_has_to_open_it_again(migrated, open_pipeline, root):
         lambda: migrated.act("c", "retract"),
         lambda: migrated.transition_state("c", "DRAFT"),
     ):
-        with pytest.raises(
-            StoreError, match="Another version of the registry's lifecycle was put in force"
-        ) as caught:
+        with pytest.raises(StoreError, match="The registry's lifecycle was replaced") as caught:
             write()
         assert caught.value.next_step == "Open the registry again."
         assert "nothing was written" in caught.value.problem
@@ -467,7 +465,7 @@ def test_of_several_migrations_at_once_one_is_done(articles, open_pipeline, root
     assert (len(done), len(refused)) == (1, len(versions) - 1)
     assert registry_file(root)["lifecycle"] == done[0].proposed
     assert registry_file(root)["earlier"] == [proposed(V1).identity]
-    assert all("Somebody else" in str(error) or "no later version" in str(error) for error in refused)
+    assert all("meanwhile" in str(error) or "no later version" in str(error) for error in refused)
     assert open_pipeline().act("a", "typeset").snapshot.state == "PRINT"
 
 
