@@ -465,7 +465,8 @@ def test_of_several_migrations_at_once_one_is_done(articles, open_pipeline, root
     assert (len(done), len(refused)) == (1, len(versions) - 1)
     assert registry_file(root)["lifecycle"] == done[0].proposed
     assert registry_file(root)["earlier"] == [proposed(V1).identity]
-    assert all("meanwhile" in str(error) or "no later version" in str(error) for error in refused)
+    words = ("meanwhile", "no later version")
+    assert [str(error) for error in refused if not any(word in str(error) for word in words)] == []
     assert open_pipeline().act("a", "typeset").snapshot.state == "PRINT"
 
 
