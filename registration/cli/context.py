@@ -142,9 +142,7 @@ lock_timeout_option = click.option(
 )
 
 
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Decide everything, write nothing, and say what would be."
-)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done without doing it.")
 
 
 def shared_options(function: F) -> F:

@@ -44,7 +44,7 @@ OUTCOMES = ("created", "unchanged", "different", "refused")
 )
 @click.argument("source", metavar="DIR|FILE|-", type=click.Path(allow_dash=True))
 @click.option("--submit", is_flag=True, help="Submit each for review, unless its line says otherwise.")
-@click.option("--dry-run", is_flag=True, help="Check and decide everything, but write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done without doing it.")
 @click.option(
     "--workers",
     metavar="N",

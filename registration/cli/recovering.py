@@ -148,7 +148,9 @@ def _told(step: RecoveryStep) -> str:
 @click.argument("path", metavar="[ID|AREA/ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Whatever is damaged, in every area.")
 @click.option("--accept-loss", is_flag=True, help="Do it: events after the damage are lost.")
-@click.option("--dry-run", is_flag=True, help="Only show it, also with --accept-loss.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be done without doing it, even with --accept-loss."
+)
 @click.option("--reason", metavar="TEXT", help="Why the loss is accepted.  [default: the damage]")
 @actor_option
 @lock_timeout_option

@@ -131,7 +131,7 @@ def init_command(
         if context.as_json:
             echo_json(manifests.registry(root, None, definition, made=True, dry_run=True))
             return
-        echo(f"{printable(root)} would be a registry now, with the lifecycle {printable(definition.name)}.")
+        echo(f"{printable(root)} would be a registry with the lifecycle {printable(definition.name)}.")
         say(DRY_RUN)
         return
     with RegistrationPipeline(root, lifecycle=lifecycle, document_bytes_max=size) as pipeline:
@@ -146,7 +146,7 @@ def init_command(
 
 
 def _is_registry(root: str, lifecycle: str | None) -> bool:
-    """Whether there is a registry; it has to have that lifecycle, as for who opens it."""
+    """Whether there is a registry; it must have that lifecycle, as on opening."""
     from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # as above
 
     if not os.path.lexists(os.path.join(root, layout.REGISTRY_FILE)):

@@ -1,4 +1,4 @@
-"""Names, tags and fences in the core: their members in events, and the facts kept of them, in every lifecycle. Pure.
+"""Names, tags and fences in the core: their members in events, and the facts about them, in every lifecycle. Pure.
 
 An action that claims (`registration.core.chart.Action.claims`) claims the document's name, and its event has
 `claimed`; if the manifest held another name, it releases that one, and the event has `released`. An action

@@ -90,7 +90,7 @@ class Reservations(Protocol):
     def held_for(
         self, stream: str, after: Position, events: Sequence[Event]
     ) -> AbstractContextManager[Mapping[Key, bytes | None]]:
-        """Hold it for the block, in which events that speak of names are appended to a log that ends at `after`.
+        """Hold it during the block, which appends events about names to a log that ends at `after`.
 
         Yields the records that have to be unchanged at the commit; see `registration.storage.ports.Logs.append`.
 
@@ -100,7 +100,7 @@ class Reservations(Protocol):
         """
 
     def check_free(self, stream: str, events: Sequence[Event], trial: Trial) -> None:
-        """Refuse what `held_for` would refuse by then, and hold nothing.
+        """Refuse like `held_for`, and hold nothing.
 
         Raises: as `held_for`.
         """
@@ -113,7 +113,7 @@ class TransitionResult(StateChange):
     events: all that it recorded, in order; `event` is the last. attempts: how many decisions it took, from 1; more than one where
     somebody else was writing. replayed: the first answer to an earlier call with the same idempotency key, given again; nothing
     was written. waited_s: how long it waited for others who were writing to the manifest, in all: for turns, for locks, and
-    before deciding again. dry_run: it was only decided, and is what would be recorded; nothing was written.
+    before retrying. dry_run: the result is only a decision; nothing was written.
     """
 
     events: tuple[Event, ...]
@@ -124,9 +124,9 @@ class TransitionResult(StateChange):
     _onward: Onward | None = field(default=None, repr=False, compare=False)
 
     def next_steps(self, action: str | None = None) -> tuple[Next, ...]:
-        """The steps to take next, from the state that this led to, each with who is to take it and the words that it still needs.
+        """The next steps from the resulting state, each with its actor and its missing arguments.
 
-        action: only towards this one. They are worked out when they are asked for, under the policy in force then; the
+        action: only steps towards this action. They are computed on demand, under the policy then in force; the
         manifest is not read again.
         """
         return () if self._onward is None else self._onward(self._state, action, self.event.actor)
@@ -138,14 +138,14 @@ class TransitionResult(StateChange):
 
 
 Onward = Callable[["StateSnapshot", "str | None", "str | None"], "tuple[Next, ...]"]
-"""From a state, an action (None: all that the lifecycle offers) and an actor to the steps to take next."""
+"""Returns the next steps from a state, towards an action (None: every one that the lifecycle offers), for an actor."""
 
 
 @dataclass(slots=True)
 class _Try:
     """The progress of one command: the number of decisions, and the time spent waiting, in seconds.
 
-    trial: where its events go instead of into the log.
+    trial: receives the events instead of the log.
     """
 
     attempts: int = 1
@@ -159,7 +159,7 @@ class Engine:
     policy: returns the rules in force; called before each decision. claims: returns the current lease on a stream; called
     as well. clock, random, sleep: the sources of time, ids and waits. lock_timeout_s: for other threads of this process;
     the store has its own for other processes. reservations: locks that are held while events are committed.
-    onward: tells results the next steps.
+    onward: computes the next steps of results.
     """
 
     def __init__(
@@ -195,8 +195,8 @@ class Engine:
     def execute(self, command: Command, trial: Trial | None = None) -> TransitionResult:
         """Carry out one command.
 
-        trial: decide it as it would be decided by then, and put it there. Nothing is written, nobody is waited for, and no
-        handler is told.
+        trial: decide it after the trial's earlier commands, and record it there. Nothing is written, no lock is taken, and no
+        handler is called.
 
         Raises:
             Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide` says.

@@ -1,7 +1,7 @@
-"""`OpenRegistry`: one open registry, as the pipeline and each of its parts use it.
+"""`OpenRegistry`: one open registry, shared by the pipeline and its parts.
 
-Its store, the rules in force, the engine over both, the names, and whoever keeps the leases. A caller's words become a command
-here, and nowhere else. Each part of `registration.pipeline` is made of one of these and nothing more.
+Its store, the rules in force, the engine over both, the names, and the lease keeper. This is the only place where a caller's
+arguments become a command. Each part of `registration.pipeline` is made of one of these and nothing more.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("registration")
 
 SUGGESTIONS_MAX = 10_000
-"""How many ids are searched for the one that was probably meant."""
+"""How many ids are searched for a suggestion."""
 
 
 class OpenRegistry:
     """One registry, open. Safe to share between threads.
 
-    policy: gives the rules in force. guards: the program's own, by name. actor: who acts where a call doesn't say. leases: who
-    keeps the leases, or what `registration.open_leases` takes; the registry's own files as usual. The rest is
-    explained in `registration.pipeline.pipeline.RegistrationPipeline`.
+    policy: returns the rules in force. guards: the program's own, by name. actor: the default actor. leases: the lease keeper, or an
+    argument of `registration.open_leases`; by default the registry's own. The rest is documented in
+    `registration.pipeline.pipeline.RegistrationPipeline`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class OpenRegistry:
         self._random = random
         self._traceparent = traceparent
         if isinstance(leases, str | os.PathLike):
-            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # most programs name none
+            from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # few programs use one
 
             self.leases = open_leases(leases, clock=clock)
         elif leases is not None:
@@ -100,7 +100,7 @@ class OpenRegistry:
         )
 
     def close(self) -> None:
-        """Let go of everything; later calls are refused. Closing twice is harmless."""
+        """Release everything; later calls are refused. Closing twice is harmless."""
         self.closed = True
         self._names.close()
         self._store.close()
@@ -110,19 +110,19 @@ class OpenRegistry:
         """The registry's logs.
 
         Raises:
-            StoreError: when the registry was closed.
+            StoreError: when the registry is closed.
         """
         self.check_open()
         return self._store
 
     @property
     def names(self) -> Names:
-        """Who holds which name, and the aliases. Raises: as `store`."""
+        """The names, with their holders and aliases. Raises: as `store`."""
         self.check_open()
         return self._names
 
     def check_open(self) -> None:
-        """Refuse where the registry was closed. Raises: as `store`."""
+        """Refuse if the registry is closed. Raises: as `store`."""
         if self.closed:
             raise StoreError("The pipeline is closed.", "Make a new one.")
 
@@ -138,24 +138,24 @@ class OpenRegistry:
 
     @property
     def document_bytes_max(self) -> int:
-        """The size of the largest document that the registry takes."""
+        """The maximum size of a document in this registry."""
         return self._store.document_bytes_max
 
     @cached_property
     def leases(self) -> LeaseKeeper:
-        """The keeper of the leases, as usual over the registry's own records. Its calls wait for the disk."""
-        from registration.engine.leases.leases import Leases  # noqa: PLC0415  # not before something is written
+        """The lease keeper, by default over the registry's own records. Its calls block on the disk."""
+        from registration.engine.leases.leases import Leases  # noqa: PLC0415  # only for writes
 
         return Leases(self._store.records, clock=self.clock)
 
     def engine_over(self, store: Ledger) -> Engine:
-        """An engine over other logs of the registry, such as sessions, with the same clock and patience."""
+        """An engine over other logs of the registry, such as sessions, with the same clock and retries."""
         return Engine(store, clock=self.clock, random_source=self._random, lock_timeout_s=self.lock_timeout_s)
 
     # -- commands ------------------------------------------------------------------------------------------
 
     def command(self, stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
-        """What a caller asks for, as a `Command`, by the actor of this registry where the words name none.
+        """A caller's request as a `Command`; the actor is that of this registry if the words have none.
 
         words: those of `registration.values.commands.Words`. rest: other members of the command, such as its action.
 
@@ -173,7 +173,7 @@ class OpenRegistry:
     def carry_out(
         self, manifest_id: str, words: Mapping[str, Any], *, trial: Trial | None = None, **rest: Any
     ) -> TransitionResult:
-        """Make a command, and carry it out; see `command`. trial: only decide it, in this one.
+        """Build a command, and run it; see `command`. trial: only decide it, in this trial.
 
         Raises: as `registration.engine.engine.Engine.execute`.
         """
@@ -199,7 +199,7 @@ class OpenRegistry:
         *,
         trial: Trial | None = None,
     ) -> TransitionResult:
-        """Bring a manifest to a state. The context may say `reason` and `comment` as well."""
+        """Move a manifest to a state. The context may contain `reason` and `comment` as well."""
         said = dict(words)
         if isinstance(context, Mapping):
             more = dict(context)
@@ -209,14 +209,14 @@ class OpenRegistry:
 
     @property
     def creating(self) -> str:
-        """The action that makes a manifest: `create` where there is one, else the only one that does."""
+        """The action that creates a manifest: `create` if there is one, else the only one that does."""
         chart = self.definition.chart
         found = [action.name for action in chart.actions if action.name in chart.own_transitions(None)]
         return found[0] if "create" not in found and len(found) == 1 else "create"
 
     def trial(self) -> Trial:
-        """A trial of many commands, one after the other: what it holds may be larger than memory."""
-        from registration.engine.spilled import Spilled  # noqa: PLC0415  # SQLite: not for who tries one command
+        """A trial of many commands, one after the other; it may be larger than memory."""
+        from registration.engine.spilled import Spilled  # noqa: PLC0415  # SQLite: not needed for a trial of one command
 
         return Trial(self.store, Spilled())
 
@@ -229,7 +229,7 @@ class OpenRegistry:
         words: Mapping[str, Any],
         document: Mapping[str, Any] | bytes | Document | None = None,
     ) -> tuple[Explanation, ...]:
-        """Why an action can be taken from where a manifest stands, or can't.
+        """Why an action is possible from a manifest's state, or not.
 
         See `registration.pipeline.pipeline.RegistrationPipeline.explain`.
         """
@@ -246,7 +246,7 @@ class OpenRegistry:
     def explained_from(
         self, state: StateSnapshot, action: str | None, words: Mapping[str, Any]
     ) -> tuple[Explanation, ...]:
-        """The same from a state, without looking whether the manifest has moved on since."""
+        """The same from a given state, without checking whether the manifest has changed since."""
         return self._explained(state.stream, state, action, words, None)
 
     def _explained(
@@ -271,10 +271,10 @@ class OpenRegistry:
             found.append(self.names.explained(why, definition, looked_at))
         return tuple(found)
 
-    # -- what a caller names -------------------------------------------------------------------------------
+    # -- a caller's ids and documents -------------------------------------------------------------------------------
 
     def state(self, manifest_id: str) -> StateSnapshot:
-        """The state of a manifest as the store has it, not to be changed.
+        """The state of a manifest, shared with the store: not to be changed.
 
         Raises:
             NotFound: when there is no such manifest; the nearest id is suggested.
@@ -286,21 +286,21 @@ class OpenRegistry:
         return found
 
     def as_of_now(self, state: StateSnapshot) -> StateSnapshot:
-        """A state after the time-outs that are due, which the next write would record first."""
+        """A state after the due time-outs, which the next write would record first."""
         if "due" not in state.facts:
             return state
         result = self.engine.tick(state.stream, dry_run=True)
         return state if result is None else result.state
 
     def lease_on(self, manifest_id: str) -> Lease | None:
-        """The lease that holds on a manifest now."""
+        """The current lease on a manifest."""
         return self.leases.find(lease_key(manifest_id))
 
     def document(self, given: Mapping[str, Any] | bytes | Document) -> Document:
-        """A document as a caller may give it, checked.
+        """Validate a caller's document.
 
         Raises:
-            InvalidDocument: when it can't be kept; every problem is named.
+            InvalidDocument: when it is invalid; every problem is named.
         """
         limit = self.store.document_bytes_max
         if isinstance(given, bytes):
@@ -314,7 +314,7 @@ class OpenRegistry:
         return check_document(dict(given) if isinstance(given, Mapping) else given, size_bytes_max=limit)
 
     def unknown(self, manifest_id: str) -> NotFound:
-        """What is said of an id that no manifest has, with the nearest that one has."""
+        """The error of an unknown id, with the closest existing one."""
         known = [id for id in islice(self.store.streams(), SUGGESTIONS_MAX) if id != manifest_id]
         problem = f"There is no manifest {manifest_id!r}.{nearest(manifest_id, known)}"
         if not known:
@@ -324,11 +324,11 @@ class OpenRegistry:
         )
 
     def _onward(self, state: StateSnapshot, action: str | None, actor: str | None) -> tuple[Next, ...]:
-        """The steps to take next from a state; none where a rule can't be asked, since it is advice."""
+        """The next steps from a state; none if a rule can't be evaluated, since they are only advice."""
         try:
             found = self.explained_from(state, action, {"actor": actor})
         except RegistrationError as error:
-            _log.info("%s: the next steps can't be told: %s", state.stream, error)
+            _log.info("%s: the next steps are unknown: %s", state.stream, error)
             return ()
         steps: list[Next] = []
         for why in found:
@@ -337,7 +337,7 @@ class OpenRegistry:
         return tuple(steps)
 
     def _end_lease(self, result: TransitionResult, trial: Trial | None) -> None:
-        """End the lease that a command was made under, where that was what it was for. Failing to is logged."""
+        """End the lease of a command, if the command completes its purpose. A failure is logged."""
         event = result.event
         moved = event.from_state != event.to_state or "approval" in event.data
         if result.replayed or not moved:
@@ -349,5 +349,5 @@ class OpenRegistry:
             held = self.lease_on(event.subject)
             if held is not None and held.number == event.data["fence"]:
                 self.leases.release(held)
-        except RegistrationError as error:  # what was done is done; the lease ends by its time
+        except RegistrationError as error:  # the command is committed; the lease expires by itself
             _log.warning("%s: its lock could not be released: %s", event.subject, error)

@@ -1,4 +1,4 @@
-"""`Spilled`: a mapping from text to bytes that may be larger than memory, for as long as the process keeps it."""
+"""`Spilled`: a mapping from text to bytes that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, MutableMapping
 
 
 class Spilled(MutableMapping[str, bytes]):
-    """In a private database of SQLite, which the system removes: in memory, and in a temporary file where that gets long.
+    """In a private SQLite database, removed by the system: in memory, or in a temporary file once it is large.
 
-    Its user sees to it that one thread uses it at a time.
+    The caller makes sure that one thread uses it at a time.
     """
 
     def __init__(self) -> None:

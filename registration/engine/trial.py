@@ -1,8 +1,8 @@
-"""Trials: what commands would come to, one after the other, with nothing written.
+"""Trials: the results of commands, one after the other, without writing.
 
-The engine decides a command of a trial as it decides any other, by the same rules, and then puts it here instead of into the log.
-What comes later in the same trial finds the manifests as they would be by then: their states, their logs with idempotency keys,
-the names that they would hold, and the leases that would have ended.
+The engine decides a command of a trial like any other, by the same rules, and then stores it here instead of in the log. Later
+commands of the same trial see the manifests as they would be by then: their states, their logs with idempotency keys, their
+names, and the leases that would have ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Tried(NamedTuple):
-    """What a trial knows of one stream: where its log ends, the lines that would follow, and the state after them."""
+    """The trial of one stream: the end of its log, the lines that would follow, and the state after them."""
 
     after: Position
     lines: bytes
@@ -40,16 +40,16 @@ class _Tried(NamedTuple):
 
     @classmethod
     def decode(cls, raw: bytes) -> _Tried:
-        """What `encode` made."""
+        """The reverse of `encode`."""
         head, _, rest = raw.partition(b"\n")
         version, size_bytes, log_head, length = orjson.loads(head)
         return cls(Position(version, size_bytes, log_head), rest[:length], rest[length:])
 
 
 class Trial:
-    """A registry as it would be. Safe to share between threads, where each stream is changed by one at a time.
+    """A projected registry. Safe to share between threads if each stream is changed by one at a time.
 
-    store: the logs as they are. kept: by stream, what would be; a dict as usual, `Spilled` for many.
+    store: the actual logs. kept: the projected streams; a dict by default, `Spilled` for many.
     """
 
     def __init__(self, store: Ledger, kept: MutableMapping[str, bytes] | None = None) -> None:
@@ -61,15 +61,15 @@ class Trial:
 
     @property
     def records(self) -> Records:
-        """The records of the registry as they are, for reading."""
+        """The actual records of the registry, for reading."""
         return self._store.records
 
     def streams(self) -> Iterator[str]:
-        """The ids of all logs as they are."""
+        """The ids of all actual logs."""
         return self._store.streams()
 
     def load(self, stream: str) -> StateSnapshot | None:
-        """The state that a stream would be in; None where it would not exist."""
+        """The projected state of a stream; None if it would not exist."""
         tried = self._tried(stream)
         if tried is None:
             return self._store.load(stream)
@@ -79,7 +79,7 @@ class Trial:
         )
 
     def read(self, stream: str) -> Iterator[Event]:
-        """The events that its log would have."""
+        """The events of its projected log."""
         tried = self._tried(stream)
         if tried is None:
             yield from self._store.read(stream)
@@ -92,7 +92,7 @@ class Trial:
         yield from scan(tried.lines, stream=stream, source=self._store.source, after=tried.after).events
 
     def would_hold(self, full: str) -> str | None:
-        """The manifest that would have claimed a name in this trial by now."""
+        """The manifest that has claimed a name in this trial so far."""
         return self._holders.get(full)
 
     def put(
@@ -103,7 +103,7 @@ class Trial:
         state: StateSnapshot,
         check: Callable[[], None],
     ) -> None:
-        """Take it that these events were committed. check: what would refuse that, asked with nobody in between."""
+        """Record these events as committed. check: called first, atomically with the record; it may refuse."""
         with self._mutex:
             check()
             earlier = self._tried(stream)
@@ -117,11 +117,11 @@ class Trial:
                         self._holders[event.data[word]] = holder
 
     def end_lease(self, stream: str, number: int) -> None:
-        """Take it that this lease on a manifest was released, or broken."""
+        """Record that this lease on a manifest was released, or broken."""
         self._ended.add((stream, number))
 
     def lease(self, stream: str, found: Lease | None) -> Lease | None:
-        """The lease that would hold on a manifest. found: the one that does."""
+        """The projected lease on a manifest. found: the actual one."""
         return None if found is None or (stream, found.number) in self._ended else found
 
     def _tried(self, stream: str) -> _Tried | None:

@@ -1,8 +1,8 @@
-"""The records of named consumers: how far each is, and who is at work under its name.
+"""The records of named consumers: their positions, and their holders.
 
-``feed/consumers/<name>.json`` is what is kept of a consumer, replaced whole. ``<name>.lock`` is held for as long as somebody works
-under the name, and says who does; of no consequence, and gone afterwards. Both are held for the whole block: so a consumer whose
-lock expired while it was stopped writes nothing over what its successor has kept.
+``feed/consumers/<name>.json`` is the state of a consumer, replaced atomically. ``<name>.lock`` is held while a process uses the
+name, and names that process; its content has no effect, and it is removed afterwards. Both are held during the whole block: so a
+consumer whose lock expired while it was suspended can't overwrite its successor's state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _STATE, _LOCK = ".json", ".lock"
 _TRIES, _TRY_S = 5, 0.02
-"""How often, and how far apart, a lock is tried: `holder` takes it for a moment, to see whether it is free."""
+"""How often, and at which interval, a lock is retried: `holder` takes it for a moment, to check whether it is free."""
 
 
 class ConsumerRecords:
@@ -40,23 +40,23 @@ class ConsumerRecords:
         )
 
     def read(self, name: str) -> bytes | None:
-        """What is kept of a consumer; None where nothing is."""
+        """The state of a consumer; None if it has none."""
         return self._records.read(_key(name, _STATE))
 
     @contextmanager
     def opened(self, name: str, by: Mapping[str, Any]) -> Iterator[Cell]:
-        """Work under a name, with the record of what is kept of it. by: who does, for others to be told.
+        """Use a name, with the record of its state. by: the holder, for the error of others.
 
         Raises:
-            ConsumerBusy: at once, when somebody else does.
-            StoreError: when the disk refuses.
+            ConsumerBusy: at once, when it is held.
+            StoreError: on disk errors.
         """
         with self.at_work(name, by), made_as(name, self._records, _key(name, _STATE)) as cell:
             yield cell
 
     @contextmanager
     def at_work(self, name: str, by: Mapping[str, Any]) -> Iterator[None]:
-        """Keep everybody else from working under a name; see `opened`."""
+        """Lock a name; see `opened`."""
         with ExitStack() as held:
             cell = self._taken(held, name)
             cell.write(orjson.dumps(by))
@@ -64,7 +64,7 @@ class ConsumerRecords:
             yield
 
     def holder(self, name: str) -> Mapping[str, Any] | None:
-        """Who is working under a name at this moment; None where nobody is."""
+        """The current holder of a name; None if it is free."""
         lock = _key(name, _LOCK)
         try:
             with self._records.held(lock, create=False, timeout_s=0):
@@ -74,7 +74,7 @@ class ConsumerRecords:
 
     def _taken(self, held: ExitStack, name: str) -> Cell:
         lock = _key(name, _LOCK)
-        # Not by waiting for the lock: a wait that is given up takes it for a moment once it is free.
+        # Not by waiting for the lock: an abandoned wait takes it for a moment once it is free.
         for tries_left in reversed(range(_TRIES)):
             try:
                 return held.enter_context(made_as(name, self._records, lock, timeout_s=0))
@@ -86,7 +86,7 @@ class ConsumerRecords:
 
 
 def _key(name: str, suffix: str) -> Key:
-    # The colon of `hook:` is the one character of a consumer's name that is not written as it is.
+    # The colon of `hook:` is the only character of a consumer's name that is escaped.
     return (layout.FEED, layout.CONSUMERS, name.replace(":", "%3A") + suffix)
 
 
@@ -94,5 +94,5 @@ def _who(data: bytes | None) -> dict[str, Any] | None:
     try:
         found = orjson.loads(data or b"")
     except orjson.JSONDecodeError:
-        return None  # it was just taken, and is not said yet
+        return None  # just acquired, and not written yet
     return found if type(found) is dict else None

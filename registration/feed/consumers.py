@@ -450,7 +450,7 @@ class Consumer:
         )
 
     def _keep(self, kept: Kept) -> None:
-        # After a power cut it may begin further back, which is no more than "at least once" says.
+        # After a power cut it may start further back, which "at least once" allows.
         self._own_cell().write(kept.encode(), durable=False)
         self._kept = kept
 
@@ -500,10 +500,10 @@ def _who(now: str) -> dict[str, Any]:
 
 
 def decode_kept(raw: bytes, name: str) -> Kept | None:
-    """What is kept of a consumer; None of no bytes.
+    """The state of a consumer; None without bytes.
 
     Raises:
-        StoreError: when it is not what was written.
+        StoreError: when it is corrupt.
     """
     if not raw:
         return None

@@ -1,6 +1,6 @@
-"""For tests of what is built on this package: a clock that obeys, a disk that fails, contracts as test suites.
+"""Test helpers for programs that use this package: a fake clock, a failing disk, contracts as test suites.
 
-Public, and kept like the rest. `BackendContract` needs pytest; the others load without it.
+Public, with the same stability as the rest. `BackendContract` needs pytest; the others import without it.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@
         def open_backend(self, server):
             return lambda: MyBackend(server)
 
-`open_backend` is a pytest fixture: a callable that opens the same registry again each time it is called, as another process would.
-A backend whose registry ends with it, as the one in memory, returns the same object each time and sets `outlives_closing` to False.
-Backends that keep the registry's id themselves have to be opened with that of `SOURCE`.
+`open_backend` is a pytest fixture: a callable that opens the same registry again on each call, as another process would.
+A backend whose registry ends with it, such as the one in memory, returns the same object each time and sets `outlives_closing` to False.
+Backends that store the registry's id themselves have to be opened with that of `SOURCE`.
 
-There are three parts. The tests here need bytes only: `registration.storage.ports`. `RecordsContract` tests what changes under a
-lock, and `StoreContract` what the ledger promises above the port. The logs here are bytes with a chain of hashes, and nothing else:
-a backend that looks into them fails. Each of the ledger's tests ends in a check of every byte.
+There are three parts. The tests here need bytes only: `registration.storage.ports`. `RecordsContract` tests the values that change
+under a lock, and `StoreContract` the promises of the ledger above the port. The logs here are bytes with a chain of hashes, and
+nothing else: a backend that interprets them fails. Each of the ledger's tests ends with a check of every byte.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ SOURCE = "urn:uuid:019b76da-a800-7000-8000-000000000001"
 AREA, OTHER = "manifests", "aliases"
 RECORD: Key = ("names", "weather", "1.json")
 WAIT_S = 60.0
-"""Longer than anything here takes: only a test that fails waits for it."""
+"""Longer than any operation here: only a failing test waits for it."""
 
 _TIME = "2026-01-01T00:00:00.000000Z"
 _CURSOR = re.compile(r"[0-9]+-[0-9a-f]{8}:[0-9]+(\+[0-9]+)?")
 
 
 class BackendContract(StoreContract, RecordsContract):
-    """What `registration.storage.ports.Backend` promises, one test for each promise.
+    """The promises of `registration.storage.ports.Backend`, one test for each.
 
-    outlives_closing: whether the registry is there after its backend was closed.
+    outlives_closing: whether the registry still exists after its backend was closed.
     """
 
     outlives_closing: ClassVar[bool] = True

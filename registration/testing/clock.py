@@ -1,4 +1,4 @@
-"""A clock that goes only when it is told to."""
+"""A fake clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 
 
 class FakeClock:
-    """Nanoseconds since 1970, one tick further at each reading. Safe to share between threads.
+    """Nanoseconds since 1970, advancing one tick at each reading. Safe to share between threads.
 
-    now_ns: what the first reading gives. tick_ns: how much further each reading is; may be 0, or negative.
+    now_ns: the first reading. tick_ns: the advance of each reading; may be 0 or negative.
     """
 
     def __init__(self, now_ns: int = 1_767_225_600_000_000_000, tick_ns: int = 1_000_000_000) -> None:
@@ -23,6 +23,6 @@ class FakeClock:
         return now_ns
 
     def advance(self, seconds: float) -> None:
-        """Jump, backwards where `seconds` is negative."""
+        """Jump, backwards if `seconds` is negative."""
         with self._mutex:
             self.now_ns += int(seconds * 1e9)

@@ -1,7 +1,7 @@
-"""What the ledger promises over any backend, as a test suite: the part of `registration.testing.BackendContract` above the port.
+"""The promises of the ledger over any backend, as a test suite: the part of `registration.testing.BackendContract` above the port.
 
-Any definition will do, since a ledger knows no lifecycle: the events here all create, again and again. They leave sound logs behind,
-so that a fixture can end in a check of every byte.
+Any definition will do, since a ledger knows no lifecycle: the events here all create, repeatedly. They leave intact logs, so that a
+fixture can end with a check of every byte.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NOT_IDS = (
     "é",
     "a" * 201,
 )
-"""What no store takes for an id."""
+"""Invalid ids."""
 
 NOT_DIGESTS = (
     "",
@@ -53,11 +53,11 @@ NOT_DIGESTS = (
     "../../registry",
     "0" * 64,
 )
-"""What no store takes for a digest."""
+"""Invalid digests."""
 
 
 class StoreContract:
-    """What `registration.storage.ledger.Ledger` promises, one test for each promise."""
+    """The promises of `registration.storage.ledger.Ledger`, one test for each."""
 
     # -- appending and loading -------------------------------------------------------------------------
 
@@ -585,7 +585,7 @@ _Batch = tuple[Position, list[Event], StateSnapshot]
 def append(
     store: Ledger, stream: str, *, count: int = 1, word: str = ""
 ) -> tuple[list[Event], StateSnapshot]:
-    """Append one command of `count` events where the stream ends now; what was appended.
+    """Append one command of `count` events at the stream's end; returns the arguments.
 
     Raises: as `Ledger.append`.
     """
@@ -595,7 +595,7 @@ def append(
 
 
 def batch(store: Ledger, stream: str, *, count: int = 1, word: str = "") -> _Batch:
-    """What to append next, decided on the stream as it is now."""
+    """The arguments of the next `append`, decided on the stream's current state."""
     definition, before = store.definition, store.load(stream)
     after = before.position if before else Position()
     versions = range(after.version + 1, after.version + 1 + count)
@@ -607,7 +607,7 @@ def batch(store: Ledger, stream: str, *, count: int = 1, word: str = "") -> _Bat
 
 
 def new_event(definition: Definition, stream: str, version: int, *, word: str = "") -> NewEvent:
-    """An event that creates, for the second time or the first. word: what its document says besides."""
+    """An event that creates, possibly again. word: a further value in its document."""
     creation = next(move for move in definition.chart.transitions if move.source is None)
     state = entered(definition.chart, creation.target)
     unix_ns = 1_767_225_600_000_000_000 + version * 1_000_000_000
@@ -626,7 +626,7 @@ def new_event(definition: Definition, stream: str, version: int, *, word: str = 
 
 
 def loaded(store: Ledger, stream: str) -> StateSnapshot:
-    """The state of a stream that is there."""
+    """The state of an existing stream."""
     snapshot = store.load(stream)
     assert snapshot is not None
     return snapshot
@@ -637,19 +637,19 @@ def _versions(store: Ledger, stream: str) -> list[int]:
 
 
 def findings(store: Ledger, stream: str) -> tuple[object, ...]:
-    """What a check of every byte finds."""
+    """The findings of a check of every byte."""
     files = store.inspect(stream)
     return verify_files(files, stream=stream, source=store.source, definition=store.definition).findings
 
 
 def run_threads(works: list[Callable[[], None]]) -> None:
-    """Run them at once, wait for all, and raise what the first of them raised."""
+    """Run them at once, wait for all, and raise the first one's exception."""
     failures: list[BaseException] = []
 
     def run(work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:  # whatever it is belongs to the test
+        except BaseException as error:  # every exception belongs to the test
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=(work,)) for work in works]
@@ -662,13 +662,13 @@ def run_threads(works: list[Callable[[], None]]) -> None:
 
 
 def _in_a_thread(do: Callable[[], None]) -> None:
-    """Do it in another thread, and raise here what it raises there."""
+    """Run it in another thread, and raise its exception here."""
     raised: list[Exception] = []
 
     def run() -> None:
         try:
             do()
-        except Exception as error:  # handed on below
+        except Exception as error:  # raised below
             raised.append(error)
 
     thread = threading.Thread(target=run)

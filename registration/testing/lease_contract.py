@@ -1,4 +1,4 @@
-"""The contract of lease keepers as a test suite: inherit from it, give it keepers, and every promise is tried.
+"""The contract of lease keepers as a test suite: inherit from it, open a keeper, and every promise is tested.
 
 ::
 
@@ -7,9 +7,9 @@
         def open_leases(self, tmp_path):
             return lambda clock: MyLeases(tmp_path, clock=clock)
 
-`open_leases` is a pytest fixture: a callable that opens a keeper on the same place each time it is called, under the clock
-that it is given. A keeper that forgets when it is closed, as the one in memory does, sets `outlives_closing` to False, and
-gives the same keeper each time.
+`open_leases` is a pytest fixture: a callable that opens a keeper of the same leases on each call, with the given clock. A keeper
+that forgets its leases on closing, such as the one in memory, sets `outlives_closing` to False, and returns the same keeper
+each time.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ NOT_KEYS = (
     "manifests/é",
     "manifests/" + "a" * 201,
 )
-"""What no keeper takes for a key."""
+"""Invalid keys."""
 
 
 class LeaseContract:
-    """What `registration.engine.leases.keeper.LeaseKeeper` promises, one test for each promise."""
+    """The promises of `registration.engine.leases.keeper.LeaseKeeper`, one test for each."""
 
     outlives_closing: ClassVar[bool] = True
 
@@ -411,12 +411,12 @@ class LeaseContract:
 
 
 def still(tick_ns: int = 0) -> FakeClock:
-    """A clock that stands unless it is told to go."""
+    """A clock that only advances when told to."""
     return FakeClock(tick_ns=tick_ns)
 
 
 class warnings(logging.Handler):  # noqa: N801  # it reads as what it catches: `with warnings() as said`
-    """What is warned of in a block, as lines."""
+    """The warnings logged in a block, as lines."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -434,7 +434,7 @@ class warnings(logging.Handler):  # noqa: N801  # it reads as what it catches: `
 
 
 def raised(kind: type[BaseException], call: Callable[[], object]) -> Any:
-    """The error that a call raises; fails where it raises none."""
+    """The error that a call raises; fails if it raises none."""
     try:
         call()
     except kind as error:

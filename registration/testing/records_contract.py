@@ -1,4 +1,4 @@
-"""The contract of records as a test suite: inherit from it, give it records, and every promise is tried.
+"""The contract of records as a test suite: inherit from it, open records, and every promise is tested.
 
 ::
 
@@ -7,8 +7,8 @@
         def open_records(self, tmp_path):
             return lambda: MyRecords(tmp_path)
 
-`open_records` is a pytest fixture: a callable that opens the same records once more each time it is called, as another process
-would. Records that only one handle can see, as those in memory, give the same handle each time.
+`open_records` is a pytest fixture: a callable that opens the same records again on each call, as another process would. Records
+that only one handle can see, such as those in memory, return the same handle each time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ OpenRecords = Callable[[], Records]
 
 KEY = ("leases", "manifests", "acme%2Fweather@1.0.json")
 WAIT_S = 60.0
-"""Longer than anything here takes: only a test that fails waits for it."""
+"""Longer than any operation here: only a failing test waits for it."""
 
 
 class RecordsContract:
-    """What `registration.storage.ports.Records` promises, one test for each promise."""
+    """The promises of `registration.storage.ports.Records`, one test for each."""
 
     def test_what_was_written_is_read(self, open_records: OpenRecords) -> None:
         """By the holder, and by others without the lock, at once; every write replaces all of it."""
@@ -287,7 +287,7 @@ class RecordsContract:
 
 @contextmanager
 def held(records: Records, key: Key = KEY) -> Iterator[Cell]:
-    """A record that is made where it is not there."""
+    """A record, created if it is missing."""
     with records.held(key) as cell:
         assert cell is not None
         yield cell
@@ -306,5 +306,5 @@ def enter(records: Records, *, create: bool = True) -> None:
 
 
 def refuse(records: Records) -> None:
-    """Fail unless somebody else holds the record."""
+    """Fail unless another holder has the record."""
     raised(LockTimeout, partial(enter, records))

@@ -1,22 +1,22 @@
-"""A disk in memory that dies, fails and forgets, exactly as far as the file system's promises let it.
+"""A disk in memory that loses power, fails and forgets, exactly as far as the file system's promises allow.
 
-`SimulatedDisk` stands in for `registration.storage.disk.PosixDisk`. It keeps two contents of everything: the *live* one,
-which programs see, and the *durable* one, which has been synced. What lies between is pending, and after a power
-cut any legal part of it may be there:
+`SimulatedDisk` replaces `registration.storage.disk.PosixDisk`. It has two contents of everything: the *live* one, which programs
+see, and the *durable* one, which has been synced. The difference is pending, and after a power cut any legal part of it may be
+present:
 
-- of a file's writes, any blocks; a block that did not make it has the bytes from before, or zeros where the file had
-  not reached; the file's size as it was after any of its pending changes;
-- of a directory's entries, those that were made, renamed and removed, each or not; a rename wholly or not at all; of
-  several changes to one name, the earlier ones first.
+- of a file's writes, any blocks; a block that was not written has the old bytes, or zeros beyond the file's old end; the file's
+  size as after any of its pending changes;
+- of a directory's entries, each creation, rename and removal or not; a rename wholly or not at all; of several changes to one
+  name, the earlier ones first.
 
-A sync makes durable what it is called on, and nothing else: that of a file not its name, that of a directory not
-the files in it, nor its own name in the directory above. A sync that fails leaves what it should have written *clean*:
-a later sync will not write it either, and the page cache may have dropped it. This is what made PostgreSQL lose data
+A sync makes its own target durable, and nothing else: that of a file not its name, that of a directory not the files in it, nor
+its own name in the directory above. A failed sync leaves the bytes that it should have written *clean*:
+a later sync does not write them either, and the page cache may have dropped them. This is what made PostgreSQL lose data
 ("fsyncgate", 2018); see Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
 
 Each run of the machine has an id, in ``/proc/sys/kernel/random/boot_id``, as on Linux: another one after a power cut.
 
-Where this goes further than known file systems (ext4 syncs a new file's name with the file), it is on purpose: POSIX
+Where this goes further than known file systems (ext4 syncs a new file's name with the file), it does so on purpose: POSIX
 promises no more.
 """
 
@@ -36,16 +36,16 @@ _BOOT_ID = ("proc", "sys", "kernel", "random", "boot_id")
 
 
 class PowerCut(BaseException):
-    """The machine is gone. Not an Exception: no program gets to handle it."""
+    """The power is cut. Not an Exception: no program can handle it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong.
+    """A fault to inject.
 
-    operation: the name of a method of `Disk`. nth: which call of it fails, from 1; forever: and all after it.
-    errno: what it fails with; None makes a write short instead, by half. evict: a failed sync also drops what it should
-    have written from the page cache. also: other operations, which always fail in the same way.
+    operation: the name of a method of `Disk`. nth: the number of the failing call, from 1; forever: and all later ones.
+    errno: its error; None makes a write short instead, by half. evict: a failed sync also drops the unwritten bytes from the page
+    cache. also: other operations, which always fail in the same way.
     """
 
     operation: str
@@ -58,7 +58,7 @@ class Fault:
 
 @dataclass(slots=True)
 class _Change:
-    """One write or cut that is not durable. clean: a failed sync has made the cache believe that it is."""
+    """One write or truncation that is not durable. clean: the cache considers it durable, after a failed sync."""
 
     offset: int
     data: bytes | None
@@ -93,7 +93,7 @@ class _File:
                 change.apply(content)
         _resize(content, size)
         self.durable = bytes(content)
-        # What the cache wrongly believes to be on the disk stays in doubt, where the file still reaches.
+        # Bytes that the cache wrongly considers durable stay in doubt, as far as the file still reaches.
         self.pending = [
             replace(change, data=change.data[: max(0, size - change.offset)])
             for change in self.pending
@@ -109,7 +109,7 @@ class _File:
             _resize(self.live, size)
 
     def images(self) -> list[bytes]:
-        """Every size that the file may have, each with a choice of the blocks that may have made it."""
+        """Every possible size of the file, each with a selection of the blocks that may have been written."""
         found = {self.durable: None}
         for count in range(1, len(self.pending) + 1):
             changes = self.pending[:count]
@@ -127,7 +127,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One pending change of a directory: `name` now leads to `inode` (None: nowhere), `gone` no longer stands there."""
+    """One pending change of a directory: `name` now leads to `inode` (None: nowhere), `gone` no longer exists."""
 
     name: str
     inode: int | None
@@ -157,7 +157,7 @@ class _Directory:
         self.pending = []
 
     def images(self) -> list[dict[str, int]]:
-        """Every set of entries that may have made it: of changes that share a name, a first few."""
+        """Every possible set of durable entries: of changes that share a name, the first few."""
         groups: list[list[_Entry]] = []
         for entry in self.pending:
             names = {entry.name, entry.gone}
@@ -185,9 +185,9 @@ class _Open:
 class SimulatedDisk:
     """A `Disk` in memory. Not for several threads.
 
-    fault: what goes wrong. cut_at: the power is cut instead of the operation of that number, from 1; only those
-    count that change something or sync. `operations` says how many there were, `calls` how many of each name,
-    `failed` whether the fault has come.
+    fault: the fault to inject. cut_at: the power is cut instead of the operation with that number, from 1; only operations that
+    change something or sync are counted. `operations` is their number so far, `calls` the number for each name, `failed` whether
+    the fault has occurred.
     """
 
     def __init__(self, *, fault: Fault | None = None, cut_at: int | None = None) -> None:
@@ -203,16 +203,16 @@ class SimulatedDisk:
         self._locks: dict[int, int] = {}
         self._boot()
 
-    # -- what happens to a machine ---------------------------------------------------------------------------
+    # -- crashes and power cuts ---------------------------------------------------------------------------
 
     def killed(self) -> SimulatedDisk:
-        """The process is gone, the machine is not: what it wrote is seen by the next one, synced or not."""
+        """The process is killed, the machine runs on: the next process sees its writes, synced or not."""
         return self._copy()
 
     def after_power_cut(self, random: Random, states_max: int) -> Iterator[SimulatedDisk]:
-        """The disks that may be found after a power cut now: all where they are few, else a choice of them.
+        """The possible disks after a power cut now: all if they are few, else a selection.
 
-        First the one where nothing pending made it, then the one where everything did.
+        First the one without any pending change, then the one with all of them.
         """
         reachable = {number: node.images() for number, node in self._inodes.items() if node.pending}
         numbers = list(reachable)
@@ -260,7 +260,7 @@ class SimulatedDisk:
         return disk
 
     def tamper(self, path: str, content: bytes | None) -> None:
-        """Put other bytes into a file, on the disk as well, behind everybody's back; None removes it."""
+        """Corrupt a file durably, unnoticed by programs; None removes it."""
         directory, name = self._parent(path, None)
         if content is None:
             del directory.live[name]
@@ -271,7 +271,7 @@ class SimulatedDisk:
         node.live, node.durable, node.pending = bytearray(content), content, []
 
     def tree(self) -> dict[str, bytes]:
-        """The live content of every file by its path, for comparing."""
+        """The live content of every file by its path, for comparison."""
         found: dict[str, bytes] = {}
 
         def visit(number: int, path: str) -> None:
@@ -402,7 +402,7 @@ class SimulatedDisk:
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _boot(self, number: int = 1) -> None:
-        """Start the machine: the file that says which run of it this is says something new."""
+        """Start the machine: the file with the id of the run gets a new one."""
         self._boots = number
         above = self._inodes[_ROOT]
         for name in _BOOT_ID[:-1]:
@@ -417,7 +417,7 @@ class SimulatedDisk:
         self._inodes[file] = _File(bytearray(content), content)
 
     def _step(self, operation: str, *, changes: bool = True) -> None:
-        """Count an operation; cut the power or fail where that is due."""
+        """Count an operation; cut the power or fail if that is due."""
         if changes:
             self.operations += 1
             if self.operations == self.cut_at:
@@ -461,7 +461,7 @@ class SimulatedDisk:
         return number
 
     def _parent(self, path: str, dir_fd: int | None) -> tuple[_Directory, str]:
-        """The directory that a path ends in, and the last name; no name for the root itself."""
+        """The directory of a path, and the last name; no name for the root itself."""
         node = self._inodes[_ROOT] if dir_fd is None else self._directory(dir_fd)
         *above, name = path.strip("/").split("/")
         for step in above:
@@ -492,7 +492,7 @@ class SimulatedDisk:
 
 
 def _blocks(change: _Change) -> Iterator[_Change]:
-    """A change in the pieces that make it to the disk, or not, each by itself."""
+    """A change split into the pieces that are written independently."""
     if change.data is None:
         yield change
         return
@@ -505,7 +505,7 @@ def _blocks(change: _Change) -> Iterator[_Change]:
 
 
 def _choices(count: int) -> Iterator[int]:
-    """Sets of `count` blocks as bits: all of them where they are few, else the telling ones."""
+    """Sets of `count` blocks as bits: all of them if they are few, else the typical ones."""
     everything = (1 << count) - 1
     if count <= 4:
         yield from range(1 << count)
@@ -513,8 +513,8 @@ def _choices(count: int) -> Iterator[int]:
     yield 0
     yield everything
     for index in range(count):
-        yield 1 << index  # one alone made it
-        yield everything ^ 1 << index  # one alone is missing
+        yield 1 << index  # only one was written
+        yield everything ^ 1 << index  # only one is missing
         yield (1 << index) - 1  # the first few
         yield everything ^ (1 << index) - 1  # the last few
 

@@ -1,4 +1,4 @@
-"""The contract of targets as a test suite: inherit from it, give it targets, and every promise is tried.
+"""The contract of targets as a test suite: inherit from it, open a target, and every promise is tested.
 
 ::
 
@@ -7,7 +7,7 @@
         def open_target(self, tmp_path):
             return lambda: MyTarget(tmp_path)
 
-`open_target` is a pytest fixture: a callable that opens a target on the same community each time it is called; the
+`open_target` is a pytest fixture: a callable that opens a target on the same community on each call; the
 community is empty at first.
 """
 
@@ -23,7 +23,7 @@ OpenTarget = Callable[[], Target]
 
 
 class TargetContract:
-    """What `registration.onboarding.community.deploying.target.Target` promises, one test for each promise."""
+    """The promises of `registration.onboarding.community.deploying.target.Target`, one test for each."""
 
     # -- doing -----------------------------------------------------------------------------------------------
 

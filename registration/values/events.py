@@ -1,4 +1,4 @@
-"""Events: what happened, as one line of a log; and snapshots, the state that they lead to.
+"""Events, one line of a log each; and snapshots, the state after them.
 
 Each line is a complete CloudEvents 1.0 event in the JSON format
 (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). `registration.core.codec`

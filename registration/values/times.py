@@ -72,9 +72,9 @@ LOCK_TIMEOUT_S_MAX = 86_400
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """A bounded schedule of waits before deciding again after a version conflict.
+    """A bounded schedule of waits before retrying after a version conflict.
 
-    Full jitter: each wait is drawn evenly between 0 and a ceiling that doubles (Marc Brooker, "Exponential Backoff And Jitter",
+    Full jitter: each wait is drawn uniformly between 0 and a ceiling that doubles (Marc Brooker, "Exponential Backoff And Jitter",
     AWS Architecture Blog, 2015), so writers that collided once are unlikely to collide again.
 
     attempts_max: total number of attempts, ≥ 1. base_s: ceiling of the first wait. cap_s: ceiling of every wait.

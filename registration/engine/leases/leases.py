@@ -76,7 +76,7 @@ class Leases:
     def find(self, key: str) -> Lease | None:
         """See `LeaseKeeper.find`."""
         raw = self._records.read(layout.lease_record(key))
-        if raw is None:  # the usual case, on the way of every command
+        if raw is None:  # the usual case, on every command
             return None
         return decode_record(raw, key=key).held(rfc3339(self._clock()))
 
@@ -176,7 +176,7 @@ def open_leases(url: str | os.PathLike[str], *, clock: Clock = system_clock) -> 
 
 
 def _path_in(url: str) -> str:
-    from urllib.parse import unquote, urlsplit  # noqa: PLC0415  # most programs name none
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415  # few programs use one
 
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:

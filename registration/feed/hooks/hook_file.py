@@ -114,7 +114,7 @@ def read_hooks(store: Ledger, root: str | None, chart: Chart) -> tuple[Hook, ...
             f"{path} can't be read: {error.strerror}.", "Check who owns it.", path=path
         ) from None
     if raw is None:
-        raise NotFound(f"There is no {path}.", "Write one: README.md has an example.", path=path)
+        raise NotFound(f"There is no {path}.", "Create one: README.md has an example.", path=path)
     try:
         data = tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -123,7 +123,7 @@ def read_hooks(store: Ledger, root: str | None, chart: Chart) -> tuple[Hook, ...
 
 
 def _bytes_of(path: str) -> bytes | None:
-    """A file's bytes; None where there is none. It is written by people, so a link is followed."""
+    """A file's bytes; None if it is missing. Users write this file, so a link is followed."""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -1,9 +1,9 @@
-"""The active session of a scope, or of a user in it: at most one, whichever thread or process begins one.
+"""The active session of a scope, or of a user in it: at most one, across threads and processes.
 
-It is a record, ``active/<sha256 of the owner>/session.json``, which names the session. The record is held while a session is begun
-and replaced first: of several that begin at once one wins, and the others see its session. It is never removed: whether its session
-is still active is in that session's log. So one that ended, expired, or was never begun since its process was killed, is in nobody's
-way.
+It is a record, ``active/<sha256 of the owner>/session.json``, which names the session. The record is held while a session is
+started, and replaced first: of several concurrent starts one wins, and the others see its session. It is never removed: whether
+its session is still active is in that session's log. So a session that ended, expired, or was never started because its process
+was killed, blocks no other.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from registration.storage.ports import Cell, Key, Records
 
 Owner = tuple[str, ...]
-"""What has one active session: a scope, or a scope and a user in it."""
+"""The owner of one active session: a scope, or a scope and a user in it."""
 
 
 def owner_of(active: Active, scope: str, user: str) -> Owner:
-    """The owner of a session's activity, as the settings have it."""
+    """The owner of a session, according to the settings."""
     return (scope,) if active == "scope" else (scope, user)
 
 
@@ -39,16 +39,16 @@ class ActiveSessions:
         self._records = records
 
     def of(self, owner: Owner) -> str | None:
-        """The last session of an owner; it may have ended. None where there never was one."""
+        """The last session of an owner; it may have ended. None if there never was one."""
         return _decoded(self._records.read(_key(owner)) or b"")
 
     @contextmanager
     def held(self, owner: Owner) -> Iterator[ActiveSession]:
-        """Keep all others from beginning a session of an owner for the block.
+        """Exclude other starts of a session for an owner during the block.
 
         Raises:
-            LockTimeout: when another process was beginning one all the time.
-            StoreError: when the disk refuses.
+            LockTimeout: when another process was starting one all the time.
+            StoreError: on disk errors.
         """
         with made_as(" ".join(owner), self._records, _key(owner)) as cell:
             yield ActiveSession(cell, owner)
@@ -63,11 +63,11 @@ class ActiveSession:
 
     @property
     def session(self) -> str | None:
-        """The last session of the owner; None where there never was one."""
+        """The last session of the owner; None if there never was one."""
         return _decoded(self._cell.read())
 
     def replace(self, session: str) -> None:
-        """Have another session be the owner's. Durable when it returns."""
+        """Set the owner's session. Durable on return."""
         members = {"session": session, "of": list(self._owner)}
         self._cell.write(orjson.dumps(members, option=orjson.OPT_APPEND_NEWLINE))
 
@@ -80,5 +80,5 @@ def _decoded(data: bytes) -> str | None:
     try:
         session = orjson.loads(data)["session"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None  # not what was written, or nothing: the next session is written over it
+        return None  # invalid or empty: the next session overwrites it
     return session if isinstance(session, str) else None

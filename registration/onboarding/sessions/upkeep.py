@@ -45,7 +45,7 @@ class Cleanup:
 
 
 def stats_of(sessions: Iterable[Session], problems: Sequence[RegistrationError]) -> Stats:
-    """The counts of sessions. problems: once they were gone through, why some could not be read."""
+    """The counts of sessions. problems: after iterating, the errors of unreadable ones."""
     states: Counter[str] = Counter()
     wizards: Counter[str] = Counter()
     oldest: str | None = None
@@ -74,7 +74,7 @@ def cleaned_up(
     delete: Callable[[str], bool],
     is_due: Callable[[Session], bool],
 ) -> Cleanup:
-    """Record the expiry of every expired session, and delete those that ended, where that is due.
+    """Record the expiry of every expired session, and delete ended ones when due.
 
     Optional: a session expires by itself, whether that is recorded or not.
     """
