@@ -156,13 +156,14 @@ print(len(failed), failed[:3])
 
 
 def test_sixteen_threads_have_enough_of_sixty_four_descriptors(tmp_path):
-    """Replaced files once took so many of them that a tenth of the commands failed."""
+    """Replaced files once took so many of them that a tenth of the commands failed. A snapshot may have to wait."""
     run = subprocess.run(
         [sys.executable, "-c", AT_ITS_LIMIT, str(tmp_path / "registry")],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 
-    assert (run.stdout, run.stderr) == ("0 []\n", "")
+    assert run.stdout == "0 []\n"
+    assert all("writing the snapshot failed and is retried later" in line for line in run.stderr.splitlines())
 
 
 def test_a_process_at_its_limit_gets_the_descriptors_of_replaced_files(tmp_path, monkeypatch):
