@@ -146,12 +146,12 @@ def _told(step: RecoveryStep) -> str:
     ),
 )
 @click.argument("path", metavar="[ID|AREA/ID]", required=False)
-@click.option("--all", "everything", is_flag=True, help="Whatever is damaged, in every area.")
-@click.option("--accept-loss", is_flag=True, help="Do it: events after the damage are lost.")
+@click.option("--all", "everything", is_flag=True, help="Repair every damaged log, in all areas.")
+@click.option("--accept-loss", is_flag=True, help="Repair it: events after the damage are lost.")
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be done without doing it, even with --accept-loss."
 )
-@click.option("--reason", metavar="TEXT", help="Why the loss is accepted.  [default: the damage]")
+@click.option("--reason", metavar="TEXT", help="The reason for accepting the loss.  [default: the damage]")
 @actor_option
 @lock_timeout_option
 @shared_options
@@ -161,14 +161,14 @@ def repair_command(
 ) -> None:
     """Cut a damaged log back to the events that check out.
 
-    Name a manifest by its id, any other log by its area: aliases/NAME, sessions/ID, deployments/ID; or say --all.
+    Name a manifest by its id, any other log by its area: aliases/NAME, sessions/ID, deployments/ID; or use --all.
 
     Without --accept-loss, only shows what would be kept and what set aside. With it, everything from the damage on goes
     to quarantine/, with the snapshot, and the log says in an event of its own what was lost and who accepted it. Look for
     a backup first.
     """
     if (path is None) is not everything:
-        raise InvalidArgument("Name one log, or say --all.", "`registration verify` lists what is damaged.")
+        raise InvalidArgument("Name one log, or use --all.", "`registration verify` lists what is damaged.")
     accept_loss &= not dry_run
     found: list[Repaired] = []
     with told_here(), context.open() as pipeline:
