@@ -154,6 +154,23 @@ def test_a_dry_run_of_an_alias_says_what_it_would_point_at(pipeline, root):
     assert set(pipeline.names.aliases("weather")) == {"latest", "stable"}
 
 
+def test_a_dry_run_finishes_nothing_that_a_crash_left(pipeline, root):
+    """Whoever resolves the latest version moves the alias that a crash kept from moving; a dry run leaves that as well."""
+    names = pipeline._registry.names
+    whole, names.move_latest = names.move_latest, lambda *_, **__: False
+    pipeline.create("later", {"name": "weather", "version": "2.0.0"})
+    pipeline.submit_for_review("later")
+    pipeline.approve("later", actor="bea")
+    pipeline.register("later")
+    names.move_latest = whole
+    before = tree(root)
+
+    target = pipeline.names.set_alias("weather", "lts", "latest", dry_run=True)
+
+    assert (target.manifest_id, tree(root)) == ("later", before)
+    assert pipeline.names.aliases("weather")["latest"].manifest_id == "done"
+
+
 def test_claims_are_tried_as_well(pipeline, root):
     """Who has one extends it, everybody else is refused; breaking one is decided, and breaks nothing."""
     before = tree(root)
