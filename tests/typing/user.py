@@ -20,6 +20,7 @@ from registration import (
     Policy,
     RegistrationError,
     RegistrationPipeline,
+    Resolution,
     StateChange,
     StateSnapshot,
     Statistics,
@@ -130,3 +131,17 @@ async def serve(root: Path) -> None:
         await pipeline.approve("a", actr="bea")  # type: ignore[call-arg]  # a slip that the type checker sees
         await pipeline.reject("a")  # type: ignore[call-arg]  # it needs a reason
         await pipeline.load_state(7)  # type: ignore[arg-type]  # not an id
+        assert_type(await pipeline.names.resolve("weather"), Resolution)
+        assert_type(pipeline.upkeep.manifest_ids(), AsyncGenerator[str, None])
+        assert_type(await pipeline.find.count("DRAFT", tag="team/maps"), int)
+        assert_type(await pipeline.approve("a", dry_run=True), TransitionResult)
+        await pipeline.names.resolve(7)  # type: ignore[arg-type]  # not a name
+        await pipeline.names.set_alias("a", "b", "1", actr="c")  # type: ignore[call-arg]  # a slip, in a part
+
+
+def use_parts(root: Path) -> None:
+    with RegistrationPipeline(root) as pipeline:
+        assert_type(pipeline.names.resolve("weather"), Resolution)
+        assert_type(pipeline.upkeep.manifest_ids(), Iterator[str])
+        assert_type(pipeline.approve("a", dry_run=True).next_steps("register"), tuple[Next, ...])
+        pipeline.work.claim("a", hours=1)  # type: ignore[call-arg]  # a slip
