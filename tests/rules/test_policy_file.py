@@ -578,7 +578,7 @@ def test_a_link_in_place_of_the_policy_stops_every_write(pipeline, root, tmp_pat
     (tmp_path / "lax.toml").write_text("")
     (root / "policy.toml").symlink_to(tmp_path / "lax.toml")
 
-    with pytest.raises(StoreError, match="A symbolic link stands there"):
+    with pytest.raises(StoreError, match="symbolic link"):
         pipeline.create("a", {})
 
     assert list(pipeline.upkeep.manifest_ids()) == []
