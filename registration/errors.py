@@ -325,7 +325,7 @@ class IdempotencyMismatch(Rejected):
 
 
 class SnapshotMismatch(Rejected):
-    """The snapshot is not what the log folds to at its version. Nothing was written."""
+    """The snapshot differs from the folded log at its version. Nothing was written."""
 
     code = "snapshot_mismatch"
 

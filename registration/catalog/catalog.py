@@ -1,6 +1,6 @@
 """`Catalog`: one registry's `catalog.sqlite`, caught up before each answer.
 
-What is asked is in `filters`. Where no file can be kept, the same code answers from one in memory; see `Catalog`.
+The questions are in `filters`. If the file can't be written, the same code answers from memory; see `Catalog`.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class _Batch:
 class Catalog:
     """The catalog of one registry. Safe to share between threads and processes.
 
-    root: where the registry's files are, with the catalog among them, on `disk`. in_memory: nothing is kept there, but in
-    memory for as long as this object lives; without a root it is so anyway. One in memory is caught up from the feed as well;
-    where that can't be read, since nothing can be written and no feed was kept yet, it is compared with every log instead.
+    root: the registry's directory on `disk`, which contains the catalog. in_memory: store nothing there, but in
+    memory for the lifetime of this object; always so without a root. A catalog in memory catches up from the feed as well;
+    if the feed can't be read, because it does not exist yet and can't be written, it is compared with every log instead.
 
-    Every call raises `Unusable` where the catalog can't be had; then the answer has to come from one in memory.
+    Every call raises `Unusable` if the catalog is unavailable; then the answer has to come from one in memory.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class Catalog:
     ) -> Page:
         """The first rows behind a place in the order that the filters let through.
 
-        The log of each is looked at once: its size tells whether the row is of it. policy: asked where a kind is. goes_on:
-        it is a later page of one answer, for which not every log has to be looked at again.
+        The log of each is checked once: its size tells whether the row is current. policy: needed for kinds. goes_on:
+        whether it is a later page of one answer, for which the logs need not be checked again.
         """
 
         def question(db: sqlite3.Connection) -> Page:
@@ -234,13 +234,13 @@ class Catalog:
         return found
 
     def _from_logs(self, db: sqlite3.Connection) -> _CaughtUp:
-        """Compare what is known of every manifest with its log, and fold what differs."""
+        """Compare the row of every manifest with its log, and fold the differing ones."""
         found = _CaughtUp(done=True)
         with transaction(db):
             projection = Projection(db, self._store, self._store.definition)
             known = {id for (id,) in db.execute("SELECT id FROM manifests UNION SELECT id FROM unreadable")}
             there = set(self._store.streams())
-            for id in chain(there, known - there):  # one that is gone is looked at as well
+            for id in chain(there, known - there):  # removed ones are checked as well
                 mended = projection.mend(id)
                 found.events += mended.changed
                 if mended.problem is not None:
@@ -343,7 +343,7 @@ class Catalog:
             self._places(db)
 
     def _log_bytes(self, row: Row) -> int:
-        """How long a row's log is; as long as it was, where it isn't a file: no other program gets in there."""
+        """The size of a row's log; the recorded size if it isn't a file, since no other program can change it."""
         if self._disk is None or self._root is None:
             return row.size_bytes
         try:

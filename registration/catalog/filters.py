@@ -1,4 +1,4 @@
-"""Filters: what manifests are looked for, and in which order they come. Checked once; `registration.catalog.selecting` asks in SQL."""
+"""Filters and sort orders of lists. Validated once; `registration.catalog.selecting` translates them to SQL."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SortKey = tuple[str, str]
 
 
 class FilterWords(TypedDict, total=False):
-    """What a caller may look for besides a state; `Filters` says what each is, and `check_filters` in which form.
+    """The filters of a caller besides the state; `Filters` documents each, and `check_filters` its form.
 
     Times are those of `registration.evidence.timetravel.at_time`: both ends are included, and a date is the whole day. where: JSON
-    Pointers, each with what stands there.
+    Pointers, each with its value.
     """
 
     kind: str | None

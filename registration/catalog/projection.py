@@ -40,7 +40,7 @@ KINDS_AT_ONCE = 500
 
 
 class Logs(Protocol):
-    """The logs themselves, where the feed doesn't settle it: a `registration.storage.ledger.Ledger`."""
+    """The logs, for questions that the feed can't answer: a `registration.storage.ledger.Ledger`."""
 
     def load(self, stream: str) -> StateSnapshot | None:
         """See `Ledger.load`."""

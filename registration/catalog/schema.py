@@ -79,10 +79,10 @@ CREATE INDEX by_actor ON events (actor, manifest);
 CREATE INDEX by_stay ON events (source, stayed_us) WHERE stayed_us IS NOT NULL;
 CREATE INDEX by_tag ON tags (tag, manifest);
 """
-"""Every list goes through an index that begins with the place, one for each place, and the ways are merged: so a page
-costs what it shows, with or without a state, and two indexes less are kept. A kind that was not worked out yet is ''."""
+"""Every list reads an index that begins with the place, once per place, and merges the results: so a page
+costs as much as its rows, with or without a state, and two indexes fewer are needed. A kind that is not computed yet is ''."""
 
 WORDS = "CREATE VIRTUAL TABLE words USING fts5(said, content='', detail=none, columnsize=0, tokenize='ascii')"
 """By `manifests.number`, the words of `registration.catalog.words`. Measured on documents of 1.2 kB, an index of them costs
 4 µs and 70 bytes a manifest, besides finding the words, and answers in 0.3 ms what LIKE takes 10 ms for in 20,000; where
-SQLite comes without FTS5, the documents are gone through."""
+SQLite lacks FTS5, the documents are searched."""

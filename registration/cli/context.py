@@ -93,7 +93,7 @@ class Context:
 
 
 def _login_name() -> str:
-    import getpass  # noqa: PLC0415  # only where nobody said who acts
+    import getpass  # noqa: PLC0415  # only if no actor was given
 
     try:
         return getpass.getuser()
@@ -211,11 +211,11 @@ def state_name(chart: Chart, text: str) -> str:
 
 
 CREATE = Next(operation="act", action="create", missing=("document",))
-"""The step that makes a manifest of a document."""
+"""The step that creates a manifest from a document."""
 
 
 def creating_steps(chart: Chart) -> list[Next]:
-    """The steps that make a manifest in a lifecycle; `create` alone, from a document, where that will do."""
+    """The steps that create a manifest in a lifecycle; only `create`, from a document, if that suffices."""
     found = [action for action in chart.actions if action.name in chart.own_transitions(None)]
     usual = [action for action in found if action.name == "create"] or found
     if len(usual) == 1 and usual[0].document:

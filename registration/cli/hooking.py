@@ -79,7 +79,7 @@ def _to(hook: Hook) -> str:
 
 
 def _filters(hook: Hook) -> str:
-    from registration.feed.hooks.hook_file import USUAL_AREAS  # noqa: PLC0415  # loaded by whoever has a hook
+    from registration.feed.hooks.hook_file import USUAL_AREAS  # noqa: PLC0415  # only needed for hooks
 
     said = [
         f"{name} {', '.join(values)}"

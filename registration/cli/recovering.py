@@ -164,7 +164,7 @@ def repair_command(
     Name a manifest by its id, any other log by its area: aliases/NAME, sessions/ID, deployments/ID; or use --all.
 
     Without --accept-loss, only shows what would be kept and what set aside. With it, everything from the damage on goes
-    to quarantine/, with the snapshot, and the log says in an event of its own what was lost and who accepted it. Look for
+    to quarantine/, with the snapshot, and a separate event records the loss and who accepted it. Look for
     a backup first.
     """
     if (path is None) is not everything:
@@ -252,7 +252,7 @@ def doctor_command(context: Context, directory: str | None) -> None:
         raise NotFound(f"There is no directory {place}.", "Pass one that exists.")
     failed = False
     rows: list[tuple[str, ...]] = []
-    with closing(_checks(os.path.realpath(place))) as checks:  # so that an interrupt removes what they made
+    with closing(_checks(os.path.realpath(place))) as checks:  # so that an interrupt removes their files
         for check in checks:
             failed |= check.verdict == "fail"
             if context.as_json:
@@ -268,7 +268,7 @@ def doctor_command(context: Context, directory: str | None) -> None:
 
 
 def _checks(place: str) -> Generator[Check, None, None]:
-    """All checks, and then the figures; those only where a registry could be kept."""
+    """All checks, and then the figures, if a registry could be created there."""
     from registration.storage.doctor import examine  # noqa: PLC0415  # for this command alone
 
     failed = False

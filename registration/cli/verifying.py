@@ -45,7 +45,7 @@ def verify_command(context: Context, id: str | None, quick: bool) -> None:
         for one in pipeline.upkeep.verify_all(quick=quick) if id is None else _one(pipeline, id, quick=quick):
             progress.step()
             counts[one.area] += one.looked_at
-            if one.problem is not None:  # a writer all the time, say: the others are looked at
+            if one.problem is not None:  # such as a long-running writer: continue with the others
                 problems.append(one.problem)
                 progress.clear()
                 show_error(one.problem, as_json=context.as_json)

@@ -120,7 +120,7 @@ def _tell(line: str) -> None:
 
 
 def resuming(context: Context, opened: Opened, session: Session) -> Next:
-    """The step that goes on with a session, or starts it again where it has ended, by the same caller."""
+    """The step that continues a session, or restarts an ended one, by the same caller."""
     given = {}
     if session.bound and opened.by.client and opened.by.client != os.environ.get("REGISTRATION_CLIENT"):
         given["client"] = opened.by.client

@@ -1,6 +1,6 @@
-"""What the command line says of next steps: each step, which the library gives as data, as a line that can be typed.
+"""The command line's wording of next steps: each step, which the library returns as data, as a line to type.
 
-It loads nothing but the errors, so that every command can say what to type.
+It imports only the errors, so that every command can show the lines to type.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
 """The actions that have a command of their own; all others are done by `registration act`."""
 
 _WITH_DOCUMENT = ("create", "revise")
-"""Those whose command takes a document: where a lifecycle has one without, it is done by `registration act` as well."""
+"""Actions whose command takes a document; without one in a lifecycle, `registration act` runs them."""
 
 _FORMS: Mapping[str, str] = {
     "actor": "NAME",
@@ -84,7 +84,7 @@ _FORMS: Mapping[str, str] = {
     "version": "VERSION",
     "wizard": "NAME",
 }
-"""What stands in a line for a word that is missing; TEXT for all others."""
+"""The placeholder of a missing argument in a line; TEXT for all others."""
 
 
 def line(step: Next) -> str:
@@ -120,7 +120,7 @@ def _words(step: Next) -> tuple[str, ...]:
 
 
 def _values(name: str, value: Any) -> list[str]:
-    """A word as it is typed; None: it is to be filled in."""
+    """An argument as typed; None: a placeholder."""
     if value is None:
         return [_FORMS.get(name, "TEXT")]
     if isinstance(value, list | tuple):
@@ -129,7 +129,7 @@ def _values(name: str, value: Any) -> list[str]:
 
 
 def advice(sentence: str, steps: Sequence[Next]) -> str:
-    """What to do, and the lines that do it, as in "Make one: `registration init`."."""
+    """The advice, with the lines that carry it out, as in "Make one: `registration init`."."""
     if not steps:
         return sentence
     lines = ", ".join(f"`{line(step)}`" for step in steps)
@@ -137,7 +137,7 @@ def advice(sentence: str, steps: Sequence[Next]) -> str:
 
 
 def told_of(error: RegistrationError) -> str:
-    """What to do about an error. What guards advise stays as it is: the lines that lead on are given beside it."""
+    """The advice of an error. A guard's remedy is unchanged: its lines are listed separately."""
     return error.next_step if isinstance(error, GuardRefused) else advice(error.next_step, error.next)
 
 

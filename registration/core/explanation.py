@@ -73,7 +73,7 @@ class Explanation:
         return tuple(answer.verdict for answer in self.answers if not answer.verdict.agrees)
 
     def as_json(self) -> dict[str, Any]:
-        """The explanation as one JSON object; the names are stable. `next` is neutral words, empty where there is no step."""
+        """The explanation as one JSON object; the names are stable. `next` is the library's wording, empty if there is no step."""
         return {
             "manifest_id": self.manifest_id,
             "action": self.action,
@@ -201,8 +201,8 @@ def _next(
 ) -> Next | None:
     """The step to take next, to get to an action: it may be another one that has to come first.
 
-    done: who has done their part of it already. steps_max: how many actions may be looked back for. known: the guards'
-    answers, and what `_who` says, where they were asked already.
+    done: the actors whose part is done. steps_max: how many actions may be looked back for. known: the guards'
+    answers and the result of `_who`, if already known.
     """
     chart = definition.chart
     taken = step_from(chart, state, action)
@@ -237,7 +237,7 @@ def _next(
 
 
 def _step(action: Action, command: Command, needs: dict[str, str]) -> Next:
-    """An action as the step to take: with what was said already, and what guards need."""
+    """An action as the next step: with the given arguments, and those that guards need."""
     missing = ["document"] if action.document else []
     given: dict[str, Any] = {}
     if action.name in TAGGING:
@@ -260,18 +260,18 @@ def _step(action: Action, command: Command, needs: dict[str, str]) -> Next:
 
 
 def _plain(command: Command, action: str) -> Command:
-    """Another action by the same actor, without what was said for the first."""
+    """Another action by the same actor, without the arguments of the first."""
     return replace(command, action=action, reason=None, comment=None, context=None, document=None)
 
 
 def _said(command: Command) -> dict[str, Any]:
-    """What was said already: nobody should have to say it again with the next step."""
+    """The given arguments, which the next step repeats."""
     said = {"reason": command.reason, "comment": command.comment, "context": dict(command.context or {})}
     return {name: value for name, value in said.items() if value and len(str(value)) <= SAID_CHARACTERS_MAX}
 
 
 def _actor(who: Who, actor: str | None, needed: str | None) -> dict[str, str]:
-    """Who is to act: nothing where it makes no difference. needed: what a guard said."""
+    """The actor of a step; empty if it makes no difference. needed: a guard's requirement."""
     if who.anybody:
         if who.excluded:
             return {"actor": actor if actor is not None and actor not in who.excluded else "NAME"}

@@ -1,7 +1,7 @@
-"""The statechart: its parts as data, and what it does. Pure functions; the algorithm is SCXML's.
+"""The statechart: its parts as data, and its semantics. Pure functions; the algorithm is SCXML's.
 
-A *place* is where a manifest stands: the name of its active leaf, or of all of them, in the order of the chart,
-joined by ``+`` where regions are active in parallel: ``SECURITY_OPEN+LEGAL_DONE``.
+A *place* is the active configuration of a manifest: the name of its active leaf, or of all of them, in the order of the chart,
+joined by ``+`` if regions are active in parallel: ``SECURITY_OPEN+LEGAL_DONE``.
 
 Source: W3C, "State Chart XML (SCXML)", 2015, appendix D (computeExitSet, addDescendantStatesToEnter,
 removeConflictingTransitions). The words, and where we differ, are explained in `registration.core.chart`.

@@ -108,11 +108,11 @@ class Reservations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransitionResult(StateChange):
-    """What a command came to: the event that was recorded, and the state after it.
+    """The result of a command: the recorded event, and the state after it.
 
-    events: all that it recorded, in order; `event` is the last. attempts: how many decisions it took, from 1; more than one where
-    somebody else was writing. replayed: the first answer to an earlier call with the same idempotency key, given again; nothing
-    was written. waited_s: how long it waited for others who were writing to the manifest, in all: for turns, for locks, and
+    events: all recorded events, in order; `event` is the last. attempts: the number of decisions, from 1; more than one if
+    another writer interfered. replayed: the repeated first answer to an earlier call with the same idempotency key; nothing
+    was written. waited_s: the total wait for other writers to the manifest: for turns, for locks, and
     before retrying. dry_run: the result is only a decision; nothing was written.
     """
 
@@ -199,12 +199,12 @@ class Engine:
         handler is called.
 
         Raises:
-            Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide` says.
+            Rejected, AlreadyExists, NotFound, InvalidArgument: as `registration.core.decider.decide`.
             IdempotencyMismatch: when the key was used for another request.
-            NameTaken: as the reservations say.
-            VersionConflict: when the manifest is not at the expected version, or others were faster at every
-                attempt.
-            LockTimeout, StoreError, CorruptLog: as `registration.storage.ledger.Ledger` says.
+            NameTaken: when another manifest holds the name.
+            VersionConflict: when the manifest is not at the expected version, or every attempt met a
+                conflict.
+            LockTimeout, StoreError, CorruptLog: as `registration.storage.ledger.Ledger`.
         """
         if (parent := current_event.get()) is not None:
             # A command issued by a handler shares the correlation of its event, and is caused by it.
@@ -219,9 +219,9 @@ class Engine:
         return self._retried(command.stream, attempt, pinned=command.expected_version is not None)
 
     def tick(self, stream: str, *, dry_run: bool = False) -> TransitionResult | None:
-        """Fire the time-outs of one manifest that are due; None where none is, or where there is no such manifest.
+        """Fire the due time-outs of one manifest; None if none is due, or there is no such manifest.
 
-        dry_run: only say what would be recorded; its events are then not in the log.
+        dry_run: only return the events that would be recorded; they are not in the log.
 
         Raises:
             VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
@@ -344,9 +344,9 @@ class Engine:
     def repair(
         self, stream: str, *, actor: str | None, accept_loss: bool, reason: str | None = None
     ) -> Loss | None:
-        """Cut a damaged log back to what checks out, and record who accepted the loss, and why; see `Store.repair`.
+        """Truncate a damaged log to its intact events, and record who accepted the loss, and why; see `Ledger.repair`.
 
-        accept_loss: False only says what would be lost. reason: where it is missing, the damage is the reason.
+        accept_loss: False only returns the loss. reason: by default, the damage.
         """
 
         def record(loss: Loss, kept: StateSnapshot) -> NewEvent:

@@ -91,14 +91,14 @@ def open_registry(
     lock_timeout_s: float = 10.0,
     others: Areas | None = None,
 ) -> tuple[Ledger, FileBackend, Callable[[], Policy]]:
-    """The ledger of a registry's manifests, its backend, and what gives its policy.
+    """The ledger of a registry's manifests, its backend, and a function that returns its policy.
 
-    wanted: what to make where there is no registry yet; None: it must be there. lifecycle: the one that it is to be made
-    with (`registration` as usual); where it is there already, it has to be that one. others: as for `open_files`.
+    wanted: the registry to create if there is none; None: it must exist. lifecycle: its lifecycle on creation
+    (default: `registration`); an existing registry must have the same. others: as for `open_files`.
 
     Raises:
         NotFound, CorruptRegistry, StoreError: as `open_files`.
-        InvalidArgument: when the registry has another lifecycle than the one that is given.
+        InvalidArgument: when the registry has a different lifecycle.
         InvalidDefinition: when the lifecycle is invalid, or one of its guards is not installed.
     """
     given = None if lifecycle is None else lifecycle_from(lifecycle, guards)

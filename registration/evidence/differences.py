@@ -3,7 +3,7 @@
 Two JSON values are equal here if they are the same JSON text, regardless of the order of members: ``true``, ``1``
 and ``1.0`` are three values, though Python calls them equal, and a digest (RFC 8785) does not distinguish ``1`` from ``1.0``.
 
-Pure, as is `registration.evidence.timetravel`. `patch` takes a second or less for what people write, but minutes for two arrays of
+Pure, as is `registration.evidence.timetravel`. `patch` takes a second or less for hand-written documents, but minutes for two arrays of
 a hundred thousand unrelated items.
 """
 
@@ -34,7 +34,7 @@ Line = tuple[Literal[" ", "-", "+", "@"], str]
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 
 STEPS_MAX = 2_000_000
-"""How many lines `difflib` may look at, those counted again that it looks at again: some tenths of a second."""
+"""How many lines `difflib` may compare, repetitions included: some tenths of a second."""
 
 SUGGESTED_FROM_MAX = 5_000
 """The number of pointers of a document among which the closest to an unknown one is searched: the first ones."""
@@ -175,10 +175,10 @@ def _text(value: Any) -> list[str]:
 
 
 class _Bounded(difflib.SequenceMatcher[str]):
-    """`difflib`, until it has taken `STEPS_MAX`; what it hasn't come to by then is compared line by line, place by place.
+    """`difflib`, bounded to `STEPS_MAX`; the rest is compared line by line.
 
-    Alone it takes minutes where each of ten thousand items changed a little: it looks at all that is left for each of them.
-    Where it stops, two stretches begin with a line that they share, so items that changed in place still show as that.
+    Unbounded, it takes minutes if each of ten thousand items changed a little: it scans the whole rest for each of them.
+    It stops where both texts share a line, so items that changed in place are still shown as such.
     """
 
     def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
@@ -191,7 +191,7 @@ class _Bounded(difflib.SequenceMatcher[str]):
     def find_longest_match(
         self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
     ) -> difflib.Match:
-        """Overrides: blocks and hunks are made of what this finds. Beyond the bound, the first lines that agree in place."""
+        """Overridden: blocks and hunks are built from its results. Beyond the bound, the first lines that match in place."""
         old, new = self._old, self._new
         i_end, j_end = len(old) if ahi is None else ahi, len(new) if bhi is None else bhi
         self._left -= self._steps[i_end] - self._steps[alo]
@@ -206,7 +206,7 @@ class _Bounded(difflib.SequenceMatcher[str]):
 
 
 def _last_change(events: Iterable[Event]) -> tuple[Revision, Revision]:
-    """The document before the last change and the one after it; the only one twice where there was none."""
+    """The documents before and after the last change; the only one twice if there was no change."""
     former = latest = None
     for brought in filter(None, map(revision, events)):
         if latest is None or not is_same(latest.document, brought.document):
@@ -217,7 +217,7 @@ def _last_change(events: Iterable[Event]) -> tuple[Revision, Revision]:
 
 
 def _standing_at(events: Iterable[Event], a: int, b: int | None) -> list[tuple[int, Revision]]:
-    """Each version with the document that stood there; None is the last version."""
+    """Each version with its document; None is the last version."""
     found: dict[int | None, tuple[int, Revision | None]] = {}
     standing: Revision | None = None
     stream, last = "", 0
@@ -261,7 +261,7 @@ def _compared(
 
 
 def _blamed(pointer: str, brought: Sequence[Event], stood: Sequence[Any]) -> Blame:
-    """stood: what stood at the pointer after each event."""
+    """stood: the value at the pointer after each event."""
     before = [ABSENT, *stood]
     changes: list[dict[str, Any]] = [
         {
@@ -287,7 +287,7 @@ def _children(value: Any) -> Iterable[str | int]:
 
 
 def _leaves(place: str, stood: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The pointers of what holds no other value in the last document, each with what stood there in every document."""
+    """The pointers of the leaves of the last document, each with its value in every document."""
     steps = _children(stood[-1])
     if not steps:
         yield place, stood

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def plan_undo(
     definition: Definition, events: Sequence[Event], key: str | None = None
 ) -> tuple[str, Document | None, int]:
-    """The action that takes back the last event, the document that it brings back (where it brings one), and that event's version.
+    """The action that reverts the last event, the document that it restores (if any), and that event's version.
 
-    key: where an undoing was recorded under this idempotency key, the plan that it was made by: asked again, the engine then
-    gives the first answer.
+    key: if an undo was recorded under this idempotency key, its plan is returned: the engine then
+    returns the first answer.
 
     Raises:
-        Rejected: when the lifecycle names no action for it, or that one would not lead back.
+        Rejected: when the lifecycle names no action for it, or the action would not lead back.
     """
     events = _asked_of(events, key)
     last, chart = events[-1], definition.chart
@@ -69,7 +69,7 @@ def plan_undo(
 
 
 def _asked_of(events: Sequence[Event], key: str | None) -> Sequence[Event]:
-    """The events that an undoing is asked of: those before the one that was recorded under its key, where one was."""
+    """The events to undo from: those before the event recorded under the key, if there is one."""
     first = next((event for event in reversed(events) if event.idempotency_key == key), None)
     return (
         events[: first.version - 1]

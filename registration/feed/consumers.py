@@ -481,7 +481,7 @@ def check_name(name: object) -> str:
 
 
 def describe(entry: FeedEntry) -> str:
-    """An entry in words: which manifest, which version, what was done."""
+    """An entry for messages: its manifest, version and action."""
     return f"{entry.event.subject} version {entry.event.version} ({entry.event.action})"
 
 

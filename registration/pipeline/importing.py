@@ -78,10 +78,10 @@ class Imported:
 class Importer:
     """The work of an import into one registry.
 
-    submit: hand in for review what is imported, where its source doesn't say. trial: only decide everything, in this one.
+    submit: submit imported manifests for review, unless their source decides. trial: only decide everything, in this trial.
 
     Raises:
-        InvalidArgument: when the lifecycle makes no manifest by `create`, or something is to be handed in and it has no
+        InvalidArgument: when the lifecycle has no `create`, or something is to be submitted and it has no
             `submit_for_review`.
     """
 

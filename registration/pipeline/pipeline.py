@@ -86,7 +86,7 @@ class RegistrationPipeline:
     clock, random: the sources of time, ids and waits. `made` tells whether this call created the registry.
 
     Every call can raise: `InvalidArgument` for an invalid id or argument, `NotFound`,
-    `CorruptLog` if damage is detected, and `StoreError` when the disk fails; after the last, load again and look.
+    `CorruptLog` if damage is detected, and `StoreError` when the disk fails; after the last, load again.
 
     Raises:
         NotFound: when there is no registry at `root` and `create` is False.
@@ -404,12 +404,12 @@ class RegistrationPipeline:
     def create_many(
         self, items: Iterable[C], *, workers: int = 8, dry_run: bool = False
     ) -> Results[C, TransitionResult]:
-        """Make many manifests, their syncs overlapped; gives one result for each item, in order.
+        """Create many manifests, with overlapping syncs; returns one result per item, in order.
 
-        items: `CreateItem`s, or mappings with their members; taken in this thread, a window at a time, so they may have no
-        end. workers: how many threads carry them out, 1 to 64. An item that fails is told with its error, and stops no
-        other; see `registration.pipeline.many.Results` for interrupts and for leaving early. dry_run: only decide them, each on
-        what those before it would have come to, and write nothing.
+        items: `CreateItem`s, or mappings with their members; read in this thread, a window at a time, so they may be
+        endless. workers: the number of threads, 1 to 64. A failing item is reported with its error, and stops no
+        other; see `registration.pipeline.many.Results` for interrupts and for stopping early. dry_run: only decide them, each
+        after the earlier ones, and write nothing.
 
         Raises:
             InvalidArgument: when `workers` is invalid.
@@ -439,9 +439,9 @@ class RegistrationPipeline:
     def import_many(
         self, offers: Iterable[Offer], *, submit: bool = False, workers: int = 8, dry_run: bool = False
     ) -> Results[Offer, Imported]:
-        """Make a manifest of each document that is offered, once, however often it is begun; see `registration.pipeline.importing`.
+        """Create a manifest from each offered document, once, however often it is run; see `registration.pipeline.importing`.
 
-        submit: hand it in for review as well, where its source doesn't say. workers, dry_run: as for `create_many`.
+        submit: submit it for review as well, unless its source decides. workers, dry_run: as for `create_many`.
 
         Raises:
             InvalidArgument: when `workers` is invalid, or the lifecycle has no `create`, or no `submit_for_review` that is needed.
@@ -570,7 +570,7 @@ class RegistrationPipeline:
         self._registry.check_open()
         self._registry.engine.publisher.announce(change)
 
-    # -- what the registry is ------------------------------------------------------------------------------
+    # -- the registry itself ---------------------------------------------------------------------------------
 
     @property
     def registry_id(self) -> str:

@@ -49,7 +49,7 @@ class WorkPart(Part[M]):
     def leases(self) -> LeaseKeeper:
         """The keeper of leases: claims, and any other leases of programs.
 
-        Its calls wait for the disk.
+        Its calls block on the disk.
         """
         return self._registry.leases
 
@@ -72,12 +72,12 @@ class WorkPart(Part[M]):
         actor: str | None = None,
         dry_run: bool = False,
     ) -> Lease:
-        """Keep all others from acting on a manifest for `for_s` seconds. Calling it again extends the claim.
+        """Prevent others from acting on a manifest for `for_s` seconds. Calling it again extends the claim.
 
-        dry_run: only decide it; what is given then has the number 0 and no token, since none was given out.
+        dry_run: only decide; the result then has the number 0 and no token, since none was issued.
 
         Raises:
-            LeaseHeld: when somebody else has it.
+            LeaseHeld: when another actor has claimed it.
             NotFound: when there is no such manifest.
         """
         state = self._registry.state(manifest_id)
@@ -93,10 +93,10 @@ class WorkPart(Part[M]):
 
     @call
     def release(self, manifest_id: str, *, actor: str | None = None, dry_run: bool = False) -> bool:
-        """End one's own claim. Whether there was one. dry_run: only decide it.
+        """Release the actor's own claim. Returns whether there was one. dry_run: only decide.
 
         Raises:
-            LeaseHeld: when it is somebody else's.
+            LeaseHeld: when it belongs to another actor.
             NotFound: when there is no such manifest.
         """
         who = self._named(actor)
@@ -112,22 +112,22 @@ class WorkPart(Part[M]):
     def break_claim(
         self, manifest_id: str, *, reason: str, actor: str | None = None, dry_run: bool = False
     ) -> Lease:
-        """End somebody's claim, and record that in the manifest's log; gives what it was. dry_run: only decide it.
+        """Break a claim, and record that in the manifest's log; returns the broken claim. dry_run: only decide.
 
-        The event comes first: killed in between, the log has it, and doing it again ends the claim. Whoever had it writes no
-        more under its number.
+        The event comes first: after a kill in between, the log has it, and a retry ends the claim. Its holder can no longer write
+        under its number.
 
         Raises:
-            NotFound: when nobody has claimed it, or there is no such manifest.
+            NotFound: when it is not claimed, or there is no such manifest.
         """
         return self._break_claim(manifest_id, reason, actor, dry_run=dry_run)
 
     @call
     def break_lease(self, key: str, *, reason: str, actor: str | None = None, dry_run: bool = False) -> Lease:
-        """End somebody's lease on any key; for a claim on a manifest (``manifests/ID``), as `break_claim`.
+        """Break a lease on any key; for a claim on a manifest (``manifests/ID``), as `break_claim`.
 
         Raises:
-            NotFound: when nobody has it.
+            NotFound: when there is none.
         """
         area, _, id = key.partition("/")
         if area == MANIFESTS:
@@ -175,7 +175,7 @@ class WorkPart(Part[M]):
         return held
 
     def _would_claim(self, key: str, who: str, held: Lease | None, for_s: float) -> Lease:
-        """The claim that somebody would get. Raises: as `claim`."""
+        """The claim that `claim` would return. Raises: as `claim`."""
         now_ns = self._registry.clock()
         if held is not None and held.holder == who:
             found = renewed(LeaseRecord(key, held.number, held), held, now_ns=now_ns, ttl_s=for_s)

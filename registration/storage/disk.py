@@ -186,7 +186,7 @@ def _lock_in_kernel(fd: int, timeout_s: float) -> bool:
     The thread works on a copy of the descriptor, which shares the lock with the caller's. If the caller has given up meanwhile (a
     deadline, or an interrupt), the thread releases the lock as soon as it gets it.
     """
-    import portalocker  # noqa: PLC0415  # whoever needn't wait should not pay for it
+    import portalocker  # noqa: PLC0415  # only needed for waiting
 
     copy = os.dup(fd)
     settled = threading.Lock()

@@ -1,7 +1,7 @@
-"""What sessions are kept in: a registry, on files or in memory. Which wizard a session was begun with, and the wizards there are.
+"""The storage of sessions: a registry, on files or in memory. Also the wizard of each session.
 
-A session's stream is in the area `sessions`, and its lifecycle is that of its wizard; so there is one ledger for each wizard, all of
-one area. Which one a session belongs to is told by its first event.
+A session's stream is in the area `sessions`, and its lifecycle is that of its wizard; so there is one ledger per wizard, all of
+one area. A session's first event names its wizard.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _PIECE_BYTES = 4096
 
 
 class LedgerBacking:
-    """The sessions of the registry that a ledger is of. Safe to share between threads.
+    """The sessions of a ledger's registry. Safe to share between threads.
 
-    settings: what the registry says of its sessions (`sessions.toml`); None: read there. randbytes: draws the key of clients.
+    settings: the registry's settings of sessions; None: read from `sessions.toml`. randbytes: the source of the clients' key.
 
     Raises:
         InvalidArgument: when `sessions.toml` is invalid.
@@ -61,7 +61,7 @@ class LedgerBacking:
         return self._ledger.under(definition, area=layout.SESSIONS)
 
     def ids(self) -> Iterator[str]:
-        """The ids of all sessions, in the order in which they were begun, and the names of what is there besides."""
+        """The ids of all sessions, in the order of their start, and the names of unexpected files."""
         ids = list(self._backend.logs.ids(layout.SESSIONS))
         if self._backend.mending is not None:
             strays = (stray.path.split("/")[1:] for stray in self._backend.mending.strays(layout.SESSIONS))
@@ -69,7 +69,7 @@ class LedgerBacking:
         return iter(ids)
 
     def begun_with(self, session: str) -> Mapping[str, Any] | None:
-        """What a session says of its wizard: `name`, `version`, and `digest` where it was read from data. None: never begun.
+        """The wizard in a session's log: `name`, `version`, and `digest` if it was read from data. None: never started.
 
         Reads no more than the first line.
 
@@ -78,7 +78,7 @@ class LedgerBacking:
         """
         line = self._first_line(session)
         if not line.endswith(b"\n"):
-            return None  # a beginning that was never acknowledged
+            return None  # a start that was never acknowledged
         try:
             found = orjson.loads(line)["data"]["context"]["wizard"]
         except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -93,15 +93,15 @@ class LedgerBacking:
         return found
 
     def kept_wizard(self, digest: str) -> Any:
-        """The data of a wizard that a session was begun with.
+        """The data of a session's wizard.
 
         Raises:
-            NotFound: when it isn't there.
+            NotFound: when it is missing.
         """
         return kept_rule(self._backend, "wizards", digest)
 
     def client_key(self) -> bytes:
-        """What clients are hashed with. Made when it is first needed."""
+        """The key for hashing clients. Created on first use."""
         if self._key is None:
             self._key = client_key(self._ledger.records, self._randbytes)
         return self._key
@@ -117,7 +117,7 @@ class LedgerBacking:
 
 
 class FileBacking(LedgerBacking):
-    """On the plain files of a registry, which must be there.
+    """On the plain files of a registry, which must exist.
 
     Raises:
         NotFound, CorruptRegistry, StoreError: as `FileBackend`.

@@ -1,7 +1,7 @@
-"""Clients that sessions are bound to, as keyed hashes: what an address or a fingerprint was can't be read from a log.
+"""Clients that sessions are bound to, as keyed hashes, so that addresses and fingerprints can't be read from a log.
 
 The key is in `clients.key` of the registry, 64 hex digits, readable by its owner only. Without it a bound session can't be
-acted on any more; it can still be read.
+continued; it can still be read.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _KEY = re.compile(rb"[0-9a-f]{64}\n")
 
 
 def client_hash(key: bytes, session: str, client: str) -> str:
-    """What a log says of a client. The session is in it: the same client of two sessions can't be told from others."""
+    """The hash of a client in a log. It includes the session, so that a client of two sessions can't be recognized."""
     return "hmac-sha256:" + hmac.new(key, f"{session}\0{client}".encode(), hashlib.sha256).hexdigest()
 
 
 def client_key(records: Records, randbytes: Callable[[int], bytes]) -> bytes:
-    """The registry's key; it is made where there is none.
+    """The registry's key; created if it is missing.
 
     Raises:
-        LockTimeout: when another process was making it all the time.
-        StoreError: when it isn't a key, or the disk refuses.
+        LockTimeout: when another process held its lock all the time.
+        StoreError: when it is invalid, or on disk errors.
     """
     found = records.read(_RECORD)
     if not found:
