@@ -277,7 +277,7 @@ class WorkFailed(Rejected):
 
 
 class WorkStuck(Rejected):
-    """The external work of a session can't be undone now. The session stays where it is; resuming it retries."""
+    """The external work of a session can't be undone now. The session keeps its state; resuming it retries."""
 
     code = "work_stuck"
 

@@ -30,7 +30,7 @@ def wait_for(
 ) -> StateSnapshot:
     """Wait until a manifest is in a state, and return it as it was then, even if it has moved on since.
 
-    begun: as it is now. state: a parent state is reached with any of its children. timeout_s: None waits forever.
+    begun: its current state. state: a parent state is reached with any of its children. timeout_s: None waits forever.
 
     Raises:
         InvalidArgument: when the lifecycle has no such state.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.05
 LOOK_S_MAX = 0.4
-"""How often a manifest is looked at that is waited for, in seconds: at first, and while nothing happens."""
+"""The interval of polling, in seconds: at first, and while nothing happens."""
 
 _WAIT_S = 60.0
 
@@ -30,7 +30,7 @@ class Watch:
         self._order = store.backend.order
 
     def wait(self, seen: str, *, timeout_s: float | None = None) -> bool:
-        """Wait until the feed's end is another than `seen`; False where the time was up or the watch was stopped.
+        """Wait until the feed's end differs from `seen`; False on timeout or if the watch was stopped.
 
         Raises:
             StoreError, LockTimeout: as `registration.storage.ledger.Ledger.feed_end`.

@@ -21,7 +21,7 @@ _EVM = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 def missing_library() -> str | None:
-    """What is missing to check addresses, as a sentence; None where nothing is."""
+    """The missing prerequisites for checking addresses, as a sentence; None if nothing is missing."""
     try:
         checksummed("0x" + 40 * "0")
     except ImportError:

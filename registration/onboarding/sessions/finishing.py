@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Manifests(Protocol):
-    """Where sessions end: what they need of a registry, as `registration.pipeline.pipeline.RegistrationPipeline` has it."""
+    """The part of a registry in which sessions end; `registration.pipeline.pipeline.RegistrationPipeline` implements it."""
 
     @property
     def document_bytes_max(self) -> int:
@@ -51,7 +51,7 @@ class Manifests(Protocol):
         """Give a draft another document."""
 
     def find_state(self, manifest_id: str) -> StateSnapshot | None:
-        """The state of a manifest; None where there is none."""
+        """The state of a manifest; None if there is none."""
 
     def history(self, manifest_id: str) -> Iterator[Event]:
         """The events of a manifest."""

@@ -1,4 +1,4 @@
-"""The logs of sessions as the feed reads them: each with the wizard that its session was begun with."""
+"""The logs of sessions for the feed: each is read with the wizard of its session."""
 
 from __future__ import annotations
 

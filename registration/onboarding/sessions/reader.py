@@ -214,7 +214,7 @@ class SessionReader:
         return self._begun_run(id, begun)
 
     def store_of(self, id: str, *, repairing: bool = False) -> Ledger:
-        """The store of a session's files, for who looks after them. One that was never begun is of no wizard, and any will do.
+        """The store of a session's files, for upkeep. A session that was never started has no wizard, and any store will do.
 
         repairing: so it will for one whose first line is damaged, of which nothing can be kept.
 

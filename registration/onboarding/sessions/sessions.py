@@ -74,9 +74,9 @@ _log = logging.getLogger("registration.sessions")
 class Sessions(SessionReader):
     """The sessions of one registry. Safe to share between threads, and between processes through its files.
 
-    where: the registry's directory, which must be there, or a `LedgerBacking` such as `MemoryBacking`. registry: where sessions end
-    in manifests; None: they end in their answers. wizards: those of the program, besides those that come along. workers: by
-    name of a step, who does its work. clock, random: where time and ids come from.
+    where: the registry's directory, which must exist, or a `LedgerBacking` such as `MemoryBacking`. registry: where sessions end
+    in manifests; None: they end in their answers. wizards: the program's own, besides the included ones. workers: by
+    name of a step, the function for its work. clock, random: the sources of time and ids.
 
     What every call about one session can raise: `InvalidArgument` for an id that is none, `NotFound`, `CorruptLog`, `StoreError`.
 
@@ -185,8 +185,8 @@ class Sessions(SessionReader):
             NotYours, SessionExpired, SessionEnded: as `resume`.
             VersionConflict: when it is not at the expected version.
             WorkFailed: when the work failed and was undone, or the registry refused the manifest after it; the session is FAILED.
-            WorkStuck: when the work failed and can't be undone now; the session stays where it is.
-            AlreadyExists, Rejected: when the registry refuses the manifest; the session stays where it is.
+            WorkStuck: when the work failed and can't be undone now; the session keeps its state.
+            AlreadyExists, Rejected: when the registry refuses the manifest; the session keeps its state.
         """
         run, session = self._opened(id, by)
         run.wizard.require_installed()
@@ -306,7 +306,7 @@ class Sessions(SessionReader):
 
         Raises:
             InvalidArgument: when no reason is given.
-            WorkStuck: when work can't be undone now; the session stays where it is.
+            WorkStuck: when work can't be undone now; the session keeps its state.
             NotYours, SessionExpired, SessionEnded: as `resume`.
         """
         run, session = self._opened(id, by)

@@ -287,7 +287,7 @@ def _moves(path: str, action: _Action) -> Iterator[tuple[str, _Move]]:
 
 
 _Moves = Mapping[str, list[tuple[str, _Move]]]
-"""By action, where it leads, each with its path in the file."""
+"""The transitions by action, each with its path in the file."""
 
 
 def _guard_problems(moves: _Moves, guards: Mapping[str, Guard] | None) -> Iterator[str]:
