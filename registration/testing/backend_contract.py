@@ -84,7 +84,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- the end of a log ------------------------------------------------------------------------------------
 
     def test_no_log_ends_at_the_first_mark(self, open_backend: OpenBackend) -> None:
-        """Nothing was seen, nothing can be read, and no other mark is its end; looking makes nothing."""
+        """A missing log has an empty mark without `seen` and no bytes; no other mark is its end; reading creates nothing."""
         logs = open_backend().logs
 
         snapshot, mark = logs.found(AREA, "a")
@@ -96,7 +96,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert list(logs.ids(AREA)) == []
 
     def test_a_commit_gives_the_mark_after_it(self, open_backend: OpenBackend) -> None:
-        """Size and last bytes, as they follow from the log alone; every handle finds them at once, and no older one."""
+        """The mark has the size and last bytes, derived from the log alone; every handle finds it at once, and no older one."""
         one, other = open_backend(), open_backend()
         log, marks = Log(), [Mark()]
 
@@ -112,7 +112,7 @@ class BackendContract(StoreContract, RecordsContract):
             assert [handle.logs.unmoved(AREA, "a", mark) for mark in marks] == [False, False, False, True]
 
     def test_a_mark_of_bytes_alone_is_as_good(self, open_backend: OpenBackend) -> None:
-        """What a backend puts into `seen` makes it faster, and no more."""
+        """The backend's `seen` only makes it faster."""
         one, other = open_backend(), open_backend()
         log = commit(one, "a")
         earlier = log.mark
@@ -123,7 +123,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert one.logs.unmoved(AREA, "a", log.mark)
 
     def test_any_part_of_a_log_can_be_read(self, open_backend: OpenBackend) -> None:
-        """The bytes between two places, fewer where the log ends before; large ones too, and bytes of every value."""
+        """The bytes between two offsets, fewer if the log ends earlier; large ranges too, and bytes of every value."""
         backend = open_backend()
         log = commit(backend, "a")
         commit(backend, "a", log, text=bytes(range(256)) * 1_000)
@@ -142,7 +142,7 @@ class BackendContract(StoreContract, RecordsContract):
             assert backend.logs.read(AREA, "a", start, end) == log.data[start:end]
 
     def test_areas_and_ids_are_apart(self, open_backend: OpenBackend) -> None:
-        """An id in two areas has two logs, two snapshots and two ends."""
+        """One id in two areas has two logs, two snapshots and two ends."""
         backend = open_backend()
         first = commit(backend, "a", snapshot=b"first")
         commit(backend, "b")
@@ -160,7 +160,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- conflicts -------------------------------------------------------------------------------------------
 
     def test_a_commit_at_another_mark_is_refused(self, open_backend: OpenBackend) -> None:
-        """Earlier, later, of no log, of another size, of another history of the same size: nothing is written."""
+        """An earlier or later mark, of no log, of another size, of another history of the same size: nothing is written."""
         backend = open_backend()
         log = Log()
         data, note = log.next("a", text=b"one")
@@ -177,7 +177,7 @@ class BackendContract(StoreContract, RecordsContract):
                 backend.logs.append(AREA, "a", mark, *log.next("a"), snapshot=b"refused")
 
     def test_a_commit_after_a_log_that_is_not_there_is_refused(self, open_backend: OpenBackend) -> None:
-        """And makes none."""
+        """The commit is refused, and creates no log."""
         backend = open_backend()
         elsewhere = commit(backend, "elsewhere")
 
@@ -188,7 +188,7 @@ class BackendContract(StoreContract, RecordsContract):
 
     @pytest.mark.parametrize("equal", [False, True], ids=["other bytes", "equal bytes"])
     def test_of_many_writers_at_one_mark_one_wins(self, open_backend: OpenBackend, equal: bool) -> None:
-        """Each time, also where all of them write the same bytes: the others get `Moved`, and the order has the one commit."""
+        """Even if all of them write the same bytes: the others get `Moved`, and the order has one commit."""
         backends = [open_backend() for _ in range(4)]
         log = Log()
 
@@ -204,7 +204,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- what a decision rested on ---------------------------------------------------------------------------
 
     def test_a_commit_is_made_while_given_records_hold(self, open_backend: OpenBackend) -> None:
-        """The first of a log as well as a later one, with the lock of the record and without it."""
+        """The first commit of a log as well as a later one, with the lock of the record and without it."""
         one, other = open_backend(), open_backend()
         put(one.records, RECORD, b"mine")
         given = {RECORD: b"mine", (*RECORD[:-1], "2.json"): None}
@@ -222,7 +222,7 @@ class BackendContract(StoreContract, RecordsContract):
     def test_a_changed_record_refuses_the_commit(
         self, open_backend: OpenBackend, found: bytes | None
     ) -> None:
-        """Other bytes, none, or some where there were none: neither log nor order nor snapshot is written."""
+        """Other bytes, none, or some in place of none: neither log nor order nor snapshot is written."""
         one, other = open_backend(), open_backend()
         log = commit(one, "a", snapshot=b"kept")
         put(one.records, RECORD, b"mine")
@@ -242,7 +242,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- a lost answer ---------------------------------------------------------------------------------------
 
     def test_asking_again_writes_nothing_twice(self, open_backend: OpenBackend) -> None:
-        """A commit whose answer was lost is there, whatever followed it; the answer is the same, and given records count no more."""
+        """With `again`, a commit whose answer was lost is found, whatever followed it; given records no longer matter."""
         backend = _losing(open_backend)
         log = commit(backend, "a")
         before, (data, note) = log.mark, log.next("a", events=2)
@@ -259,7 +259,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert mark == again == late
 
     def test_asking_again_commits_what_never_arrived(self, open_backend: OpenBackend) -> None:
-        """As a first call does."""
+        """With `again`, a commit that was not made is made."""
         backend = _losing(open_backend)
         log = Log()
 
@@ -272,7 +272,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert len(list(backend.order.entries(None))) == 2
 
     def test_asking_again_is_refused_where_others_wrote(self, open_backend: OpenBackend) -> None:
-        """Other bytes at that place, or another history before it, are nobody's success."""
+        """Other bytes at that position, or another history before it, are a conflict."""
         backend = _losing(open_backend)
         log = commit(backend, "a")
         mark, late, won = log.mark, log.next("a", text=b"late"), log.next("a", text=b"won")
@@ -288,7 +288,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- snapshots -------------------------------------------------------------------------------------------
 
     def test_a_commit_replaces_the_snapshot_or_leaves_it(self, open_backend: OpenBackend) -> None:
-        """Whole, and with the commit."""
+        """The new snapshot is whole, and visible with the commit."""
         backend = open_backend()
         found = []
 
@@ -300,7 +300,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert found == [None, b"one, and longer", b"one, and longer", b"two", bytes(range(256)) * 500]
 
     def test_a_snapshot_is_put_where_the_log_ends(self, open_backend: OpenBackend) -> None:
-        """At its mark only, and never without a log."""
+        """Only at the log's end, and never without a log."""
         one, other = open_backend(), open_backend()
         assert not one.logs.put_snapshot(AREA, "a", b"of nothing", Mark())
         log = commit(one, "a", text=b"one", snapshot=b"first")
@@ -316,7 +316,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert one.logs.found(AREA, "a") == (b"second", log.mark)
 
     def test_a_snapshot_is_never_ahead_of_the_log(self, open_backend: OpenBackend) -> None:
-        """However often a writer commits meanwhile, `found` shows one moment, or the snapshot of an earlier one."""
+        """During concurrent commits, `found` shows one moment, or the snapshot of an earlier one."""
         writing, reading = open_backend(), open_backend()
         done, ahead = threading.Event(), list[int]()
 
@@ -342,7 +342,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- cutting and removing --------------------------------------------------------------------------------
 
     def test_a_cut_log_goes_on_with_the_repairs_event(self, open_backend: OpenBackend) -> None:
-        """Cut, event, snapshot and entry are there together; commits go on after it."""
+        """Cut, event, snapshot and entry are visible together; commits continue after it."""
         backend = open_backend()
         log = commit(backend, "a", snapshot=b"old")
         kept = log.copy()
@@ -361,7 +361,7 @@ class BackendContract(StoreContract, RecordsContract):
         commit(backend, "a", kept)
 
     def test_a_log_is_cut_without_an_event(self, open_backend: OpenBackend) -> None:
-        """The snapshot goes, the order stays; cut to nothing, the log can begin anew."""
+        """The snapshot is removed, the order stays; a log cut to nothing can start again."""
         backend = open_backend()
         log = commit(backend, "a", snapshot=b"old")
         kept = log.copy()
@@ -379,7 +379,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert backend.logs.found(AREA, "a") == (b"anew", anew.mark)
 
     def test_a_log_that_moved_is_not_cut(self, open_backend: OpenBackend) -> None:
-        """With an event or without one, nothing changes."""
+        """With or without an event, nothing changes."""
         backend = open_backend()
         log = commit(backend, "a", snapshot=b"kept")
         earlier = log.copy()
@@ -390,7 +390,7 @@ class BackendContract(StoreContract, RecordsContract):
                 backend.logs.cut(AREA, "a", earlier.mark, 0, then=then)
 
     def test_a_removed_log_leaves_its_entries_in_the_order(self, open_backend: OpenBackend) -> None:
-        """Log and snapshot are gone for every handle, old marks lead nowhere, the end stays; the id can begin anew."""
+        """Log and snapshot are gone for every handle, old marks are invalid, the order's end stays; the id can be used again."""
         one, other = open_backend(), open_backend()
         log = commit(one, "a", snapshot=b"old")
         commit(one, "b")
@@ -414,7 +414,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- the order -------------------------------------------------------------------------------------------
 
     def test_the_order_has_every_commit_once(self, open_backend: OpenBackend) -> None:
-        """Of all areas, logs and handles, as they were made: the line, and a cursor after each event."""
+        """All areas, logs and handles, in commit order: the line, and a cursor after each event."""
         backends = (open_backend(), open_backend())
         logs, lines, counts = dict[str, Log](), list[bytes](), []
         for number, id in enumerate(("b", "a", "b", "c/x", "a", "b")):
@@ -434,7 +434,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert cursors[-1] == backends[0].order.end()
 
     def test_an_entry_of_a_proof_brings_its_bytes(self, open_backend: OpenBackend) -> None:
-        """And the tail before them; a hint does not, and neither does an entry that was not asked for its bytes."""
+        """And the tail before them; a hint has none, and neither has an entry read without data."""
         order = (backend := open_backend()).order
         log, expected = Log(), []
         for events in (1, 3, 1):
@@ -448,7 +448,7 @@ class BackendContract(StoreContract, RecordsContract):
             assert (entry.before, entry.data) == (None, None)
 
     def test_a_cursor_leads_to_the_rest(self, open_backend: OpenBackend) -> None:
-        """After each one, also inside of a batch: `skipped` says how much of the first entry is before it."""
+        """After each cursor, also inside a batch: `skipped` is the number of events of the first entry before it."""
         backend = open_backend()
         log = Log()
         for events in (1, 3, 2):
@@ -466,7 +466,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert [entry.line for entry in backend.order.entries(cursors[-1])] == [later.notes[0].line]
 
     def test_a_limit_gets_enough(self, open_backend: OpenBackend) -> None:
-        """The first entries, with at least as many events; a backend may stop there."""
+        """The first entries, with at least `limit` events; a backend may stop there."""
         backend = open_backend()
         log = Log()
         for events in (2, 3, 1):
@@ -482,7 +482,7 @@ class BackendContract(StoreContract, RecordsContract):
                 assert _events(found) >= min(limit, _events(whole))
 
     def test_reading_the_order_is_as_of_its_beginning(self, open_backend: OpenBackend) -> None:
-        """What is committed after the first `next` is of the next reading."""
+        """A commit after the first `next` belongs to the next reading."""
         backend = open_backend()
         log = commit(backend, "a")
         commit(backend, "a", log)
@@ -495,7 +495,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert len(found) == 2
 
     def test_the_end_moves_with_each_commit_alone(self, open_backend: OpenBackend) -> None:
-        """At once, for every handle; not for a refused one, nor for records, blobs and lines."""
+        """At once, for every handle; not for a refused commit, nor for records, blobs and lines."""
         one, other = open_backend(), open_backend()
         ends = [one.order.end()]
         log = Log()
@@ -515,7 +515,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert [len(list(one.order.entries(end))) for end in ends] == [2, 1, 0]
 
     def test_a_cursor_of_another_order_is_refused(self, open_backend: OpenBackend) -> None:
-        """So is what is no cursor, and one after the end."""
+        """An invalid cursor is refused as well, and one after the end."""
         order = (backend := open_backend()).order
         commit(backend, "a")
         end = order.end()
@@ -534,7 +534,7 @@ class BackendContract(StoreContract, RecordsContract):
                 list(order.entries(cursor))
 
     def test_nothing_appears_before_a_cursor_that_was_given_out(self, open_backend: OpenBackend) -> None:
-        """A reader that goes on from cursor to cursor, while many write, misses nothing and sees each log in its own order."""
+        """A reader that resumes from cursor to cursor during writes misses nothing, and sees each log in its order."""
         writers, reading = [open_backend() for _ in range(4)], open_backend()
         logs = [Log() for _ in writers]
         done, read = threading.Event(), list[tuple[bytes, str]]()
@@ -568,7 +568,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def test_a_commit_of_another_handle_wakes(self, open_backend: OpenBackend) -> None:
-        """Whoever waits for another end."""
+        """A waiter for another end is woken."""
         waiting, writing = open_backend(), open_backend()
         end, woke, began = waiting.order.end(), list[bool](), threading.Event()
 
@@ -588,7 +588,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert waiting.order.wait(end, WAIT_S)  # it looks first
 
     def test_waiting_ends_with_its_time(self, open_backend: OpenBackend) -> None:
-        """Neither before, nor with another answer than that nothing moved."""
+        """Neither early, nor with a result other than False."""
         backend = open_backend()
         commit(backend, "a")
         start_s = time.monotonic()
@@ -598,7 +598,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert not backend.order.wait(backend.order.end(), 0)
 
     def test_waiting_can_be_stopped(self, open_backend: OpenBackend) -> None:
-        """Before it began, and meanwhile."""
+        """Before the wait, and during it."""
         backend = open_backend()
         end, stop, stopped = backend.order.end(), threading.Event(), list[bool]()
         thread = threading.Thread(target=lambda: stopped.append(backend.order.wait(end, WAIT_S, stop=stop)))
@@ -612,7 +612,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert time.monotonic() - start_s < WAIT_S / 2
 
     def test_a_turn_is_a_courtesy(self, open_backend: OpenBackend) -> None:
-        """It never raises, also without a log, or while another has it; who is in it commits, and so do others."""
+        """It never raises, also without a log or while it is taken; its holder can commit, and so can others."""
         one, other = open_backend(), open_backend()
 
         with one.logs.turn(AREA, "a", 0.01) as nothing:
@@ -626,7 +626,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- blobs and lines -------------------------------------------------------------------------------------
 
     def test_a_blob_is_kept(self, open_backend: OpenBackend) -> None:
-        """Under its key, for every handle; the same again is harmless."""
+        """By its key, for every handle; repeating it is harmless."""
         key: Key = ("quarantine", "manifests", "a", "0-x.bin")
         data = bytes(range(256))
         assert open_backend().blobs.get(key) is None
@@ -653,7 +653,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- the backend -----------------------------------------------------------------------------------------
 
     def test_everything_outlives_closing(self, open_backend: OpenBackend) -> None:
-        """Opened again, logs, snapshots, records, blobs, lines, order and cursors are there as before."""
+        """After reopening, logs, snapshots, records, blobs, lines, order and cursors are the same."""
         if not self.outlives_closing:
             pytest.skip("this registry ends with its backend")
         backend = open_backend()
@@ -679,7 +679,7 @@ class BackendContract(StoreContract, RecordsContract):
     # -- what the ledger makes of it -------------------------------------------------------------------------
 
     def test_the_feed_has_the_events_of_every_area(self, open_store: OpenStore) -> None:
-        """Each with the name of its area."""
+        """Each event has the name of its area."""
         store = open_store()
         aliases = store.area("aliases", store.definition)
 
@@ -690,7 +690,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert [entry.area for entry in store.feed(areas=("aliases",))] == ["aliases"] * 2
 
     def test_a_snapshot_of_another_history_is_not_believed(self, open_store: OpenStore) -> None:
-        """Sound, and of the same size, but not of this log: the log is folded, and the snapshot replaced."""
+        """An intact snapshot of the same size but of another log: the log is folded, and the snapshot replaced."""
         store = open_store()
         _, snapshot = append(store, "a", word="this")
         _, foreign = append(store.area("elsewhere", store.definition), "a", word="that")
@@ -703,7 +703,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert open_store().inspect("a").snapshot == encode_snapshot(snapshot)
 
     def test_a_stream_that_began_anew_has_its_own_events(self, open_store: OpenStore) -> None:
-        """In the feed as well: entries of what was deleted lead nowhere, also where other bytes are in its place."""
+        """In the feed as well: entries of deleted commits are skipped, even if other bytes are in their place."""
         store = open_store()
         append(store, "a", count=2, word="gone")
         other, _ = append(store, "b")
@@ -716,7 +716,7 @@ class BackendContract(StoreContract, RecordsContract):
         assert [entry.event for entry in open_store().feed()] == [*other, *anew]
 
     def test_damage_is_named_and_repaired(self, open_store: OpenStore) -> None:
-        """A line of another log is refused by every reader; cut off, it is kept, and the log goes on with the repair's event."""
+        """A foreign line is refused by every reader; repair cuts it off and saves it, and the log continues with the repair's event."""
         store = open_store()
         _, sound = append(store, "a")
         data = append(store, "b")[0][0].line
@@ -743,7 +743,7 @@ class BackendContract(StoreContract, RecordsContract):
         append(store, "a")
 
     def test_a_torn_commit_is_damage_where_there_is_none(self, open_store: OpenStore) -> None:
-        """Without mending, half a commit is nothing that a crash could leave: it is named, and can be repaired."""
+        """Without mending, no crash can leave half a commit: it is reported as damage, and can be repaired."""
         store = open_store()
         if store.backend.mending is not None:
             pytest.skip("files may be torn, and are mended")

@@ -62,7 +62,7 @@ class StoreContract:
     # -- appending and loading -------------------------------------------------------------------------
 
     def test_what_was_appended_is_loaded(self, open_store: OpenStore) -> None:
-        """After `append`, `load` gives the very snapshot that went with it."""
+        """After `append`, `load` returns exactly its snapshot."""
         store = open_store()
 
         appended = [append(store, "a") for _ in range(3)]
@@ -70,7 +70,7 @@ class StoreContract:
         assert store.load("a") == appended[-1][1]
 
     def test_another_handle_sees_an_append_at_once(self, open_store: OpenStore) -> None:
-        """What one handle appended, every other handle on the same place loads."""
+        """After an append by one handle, every other handle loads it."""
         writing, reading = open_store(), open_store()
 
         _, snapshot = append(writing, "a")
@@ -78,14 +78,14 @@ class StoreContract:
         assert reading.load("a") == snapshot
 
     def test_an_unknown_stream_loads_as_none(self, open_store: OpenStore) -> None:
-        """`load` of what was never appended to is None, and makes nothing."""
+        """`load` of an unknown stream is None, and creates nothing."""
         store = open_store()
 
         assert store.load("a") is None
         assert list(store.streams()) == []
 
     def test_streams_do_not_touch_each_other(self, open_store: OpenStore) -> None:
-        """Each stream has versions of its own."""
+        """Each stream has its own versions."""
         store = open_store()
         _, one = append(store, "one")
         append(store, "two")
@@ -96,7 +96,7 @@ class StoreContract:
         assert _versions(store, "two") == [1, 2]
 
     def test_handles_agree_on_what_they_are(self, open_store: OpenStore) -> None:
-        """Source, definition and limit are those of the place, whoever opened it."""
+        """Source, definition and limit are those of the registry, for every handle."""
         one, other = open_store(), open_store()
 
         assert one.source.startswith("urn:uuid:")
@@ -107,7 +107,7 @@ class StoreContract:
     # -- what is beside the logs -------------------------------------------------------------------------
 
     def test_other_logs_of_the_same_place_are_apart(self, open_store: OpenStore) -> None:
-        """Areas share the source and the rules, and no stream; asked for twice, an area is the same place."""
+        """Areas share the source and the rules, and no stream; opened twice, an area is the same."""
         store = open_store()
         append(store, "a")
 
@@ -126,7 +126,7 @@ class StoreContract:
     # -- batches ---------------------------------------------------------------------------------------
 
     def test_a_batch_comes_back_whole_and_in_order(self, open_store: OpenStore) -> None:
-        """The events of one command come back as they were given, each saying how many still follow."""
+        """The events of one command are read as appended, each with the number of those that follow."""
         store = open_store()
         first, _ = append(store, "a")
 
@@ -137,7 +137,7 @@ class StoreContract:
         assert store.load("a") == snapshot
 
     def test_a_batch_is_refused_whole(self, open_store: OpenStore) -> None:
-        """Of a batch that meets a conflict, not even the first event is kept."""
+        """A batch that meets a conflict writes none of its events."""
         store = open_store()
         append(store, "a")
         late = batch(store, "a", count=3)
@@ -151,7 +151,7 @@ class StoreContract:
     # -- conflicts -------------------------------------------------------------------------------------
 
     def test_a_stale_position_is_a_conflict(self, open_store: OpenStore) -> None:
-        """Who decided on an earlier version gets `VersionConflict`, and not a byte is written."""
+        """A decision on an earlier version gets `VersionConflict`, and nothing is written."""
         store = open_store()
         append(store, "a")
         stale = batch(store, "a")
@@ -164,7 +164,7 @@ class StoreContract:
         assert store.inspect("a") == before
 
     def test_a_second_creation_is_a_conflict(self, open_store: OpenStore) -> None:
-        """Of two that found no stream and create it, the later one gets `VersionConflict`."""
+        """Of two creations of one stream, the later one gets `VersionConflict`."""
         store = open_store()
         late = batch(store, "a")
         append(store, "a")
@@ -176,7 +176,7 @@ class StoreContract:
         assert store.inspect("a") == before
 
     def test_another_size_is_a_conflict(self, open_store: OpenStore) -> None:
-        """A position of the right version and head at the wrong size is not where the log ends."""
+        """A position with the right version and head but a wrong size is not the log's end."""
         store = open_store()
         append(store, "a")
         after, events, snapshot = batch(store, "a")
@@ -189,7 +189,7 @@ class StoreContract:
         assert store.inspect("a") == before
 
     def test_another_head_is_a_conflict(self, open_store: OpenStore) -> None:
-        """A position of the right version and size with another hash is of another log."""
+        """A position with the right version and size but another hash belongs to another log."""
         store = open_store()
         append(store, "a")
         after, events, snapshot = batch(store, "a")
@@ -201,7 +201,7 @@ class StoreContract:
         assert store.inspect("a") == before
 
     def test_a_position_in_no_log_is_a_conflict(self, open_store: OpenStore) -> None:
-        """Appending after events that the store doesn't have is a conflict, and makes no stream."""
+        """Appending after missing events is a conflict, and creates no stream."""
         store = open_store()
         append(store, "elsewhere")
         after, events, snapshot = batch(store, "elsewhere")
@@ -213,7 +213,7 @@ class StoreContract:
         assert list(store.streams()) == ["elsewhere"]
 
     def test_of_two_threads_on_one_position_one_wins(self, open_store: OpenStore) -> None:
-        """Two handles that append to the same position at once: one succeeds, one gets `VersionConflict`."""
+        """Of two concurrent appends at one position, one succeeds, one gets `VersionConflict`."""
         stores = (open_store(), open_store())
         won: list[int] = []
         lost: list[int] = []
@@ -238,7 +238,7 @@ class StoreContract:
     # -- reading ---------------------------------------------------------------------------------------
 
     def test_read_gives_every_event_in_order(self, open_store: OpenStore) -> None:
-        """`read` gives the events as they were appended, each chained to the one before."""
+        """`read` yields the events as appended, each chained to the one before."""
         store = open_store()
         appended = [event for _ in range(5) for event in append(store, "a")[0]]
 
@@ -249,7 +249,7 @@ class StoreContract:
         assert [event.prev_hash for event in read] == ["", *(event.hash for event in read[:-1])]
 
     def test_read_is_as_of_its_beginning(self, open_store: OpenStore) -> None:
-        """What is appended while somebody reads does not show in that reading."""
+        """Events appended during a reading do not appear in it."""
         store = open_store()
         append(store, "a", count=3)
         reading = store.read("a")
@@ -274,7 +274,7 @@ class StoreContract:
         assert list(store.streams()) == ["elsewhere"]
 
     def test_streams_are_sorted_by_file_name(self, open_store: OpenStore) -> None:
-        """`streams` gives every id once, in the order of the names that files have."""
+        """`streams` yields every id once, in the order of file names."""
         store = open_store()
         ids = ["b", "a/x", "a@1", "a.b", "A", "a", "io.github.acme/weather@1.0", "urn:x:1"]
 
@@ -284,7 +284,7 @@ class StoreContract:
         assert list(store.streams()) == sorted(ids, key=name_of)
 
     def test_what_is_no_id_is_refused(self, open_store: OpenStore) -> None:
-        """Whatever takes a stream refuses what isn't an id, before anything is made of it."""
+        """Every method with a stream refuses an invalid id before doing anything."""
         store = open_store()
         given = batch(store, "a")
         calls: tuple[Callable[[str], Any], ...] = (
@@ -306,7 +306,7 @@ class StoreContract:
     # -- snapshots and bytes ---------------------------------------------------------------------------
 
     def test_an_older_snapshot_does_not_replace_a_later_one(self, open_store: OpenStore) -> None:
-        """`save` of an earlier state leaves the later one that is kept."""
+        """`save` of an earlier state leaves a later snapshot."""
         store = open_store()
         _, older = append(store, "a")
         _, later = append(store, "a")
@@ -317,7 +317,7 @@ class StoreContract:
         assert store.load("a") == later
 
     def test_the_latest_snapshot_can_be_saved_again(self, open_store: OpenStore) -> None:
-        """`save` of what the log folds to changes nothing."""
+        """`save` of the folded state changes nothing."""
         store = open_store()
         _, snapshot = append(store, "a")
         before = store.inspect("a")
@@ -337,7 +337,7 @@ class StoreContract:
         assert files.snapshot == encode_snapshot(loaded(store, "a"))
 
     def test_inspect_shows_one_moment(self, open_store: OpenStore) -> None:
-        """However often somebody appends meanwhile, log and snapshot are of the same version."""
+        """During concurrent appends, log and snapshot have the same version."""
         store, writing = open_store(), open_store()
         append(store, "a")
         done = threading.Event()
@@ -359,7 +359,7 @@ class StoreContract:
         assert found == []
 
     def test_recovery_of_a_sound_stream_changes_nothing(self, open_store: OpenStore) -> None:
-        """`recover`, once or twice, gives the state and leaves the same bytes."""
+        """`recover`, once or twice, returns the state and leaves the same bytes."""
         store = open_store()
         append(store, "a")
         _, snapshot = append(store, "a", count=2)
@@ -374,7 +374,7 @@ class StoreContract:
     # -- rules and refusals ----------------------------------------------------------------------------
 
     def test_a_rule_that_was_kept_is_there_for_every_handle(self, open_store: OpenStore) -> None:
-        """What is kept by its digest comes back as it was; twice is harmless, and another digest is not found."""
+        """A rule stored by its digest is read unchanged; storing it twice is harmless, and another digest is not found."""
         for kind in RULE_KINDS:
             value = {"kind": kind, "roles": ["bea"], "count": 2, "share": 0.1, "ü": {"b": None, "a": True}}
             digest = digest_of(value)
@@ -387,7 +387,7 @@ class StoreContract:
                 open_store().kept(kind, "sha256:" + "0" * 64)
 
     def test_a_rule_is_of_one_kind(self, open_store: OpenStore) -> None:
-        """What was kept as one kind of rule is not found as another."""
+        """A rule stored as one kind is not found as another."""
         store = open_store()
         value: dict[str, Any] = {}
 
@@ -397,7 +397,7 @@ class StoreContract:
             store.kept("policies", digest_of(value))
 
     def test_a_rule_is_nobodys_to_change(self, open_store: OpenStore) -> None:
-        """Neither whoever kept it nor whoever read it can change what is kept."""
+        """Neither its writer nor its reader can change the stored rule."""
         store = open_store()
         given = {"roles": ["bea"]}
         digest = digest_of(given)
@@ -409,7 +409,7 @@ class StoreContract:
         assert store.kept("policies", digest) == {"roles": ["bea"]}
 
     def test_what_is_no_digest_is_refused(self, open_store: OpenStore) -> None:
-        """A rule is asked for by `sha256:` and 64 hex digits, and by nothing else."""
+        """A digest is `sha256:` and 64 hex digits, nothing else."""
         store = open_store()
 
         for not_a_digest in NOT_DIGESTS:
@@ -417,7 +417,7 @@ class StoreContract:
                 store.kept("policies", not_a_digest)
 
     def test_rules_belong_to_the_store(self, open_store: OpenStore) -> None:
-        """Rules and refusals are no strays."""
+        """Rules and refusals are not strays."""
         store = open_store()
         append(store, "a")
 
@@ -428,7 +428,7 @@ class StoreContract:
         assert list(store.streams()) == ["a"]
 
     def test_refusals_come_back_in_order(self, open_store: OpenStore) -> None:
-        """Each noted line is there, whole, first to last."""
+        """Every noted line is there, whole and in order."""
         store = open_store()
         assert list(store.refusals()) == []
 
@@ -438,7 +438,7 @@ class StoreContract:
         assert list(store.refusals()) == [b'{"n":1}\n', b'{"n":2}\n']
 
     def test_refusals_of_several_threads_are_each_there_whole(self, open_store: OpenStore) -> None:
-        """However many note something at once, no line is lost, and none is torn by another."""
+        """With concurrent writers, no line is lost or torn."""
         stores = [open_store() for _ in range(4)]
 
         def note(index: int) -> None:
@@ -456,7 +456,7 @@ class StoreContract:
     # -- the feed --------------------------------------------------------------------------------------
 
     def test_the_feed_has_every_event_once_in_order(self, open_store: OpenStore) -> None:
-        """What was appended to any stream, by any handle, is in the feed once, in the order of the commits."""
+        """The events of every stream, appended by any handle, are in the feed once, in commit order."""
         stores = (open_store(), open_store())
         appended = [
             event
@@ -471,7 +471,7 @@ class StoreContract:
         assert len({entry.cursor for entry in entries}) == len(entries)
 
     def test_a_cursor_goes_on_behind_its_event(self, open_store: OpenStore) -> None:
-        """After each cursor comes the rest, also in the middle of a batch, and what is appended later."""
+        """After each cursor come the remaining events, also in the middle of a batch, and later ones."""
         store = open_store()
         for count in (1, 3, 2):
             append(store, "a", count=count)
@@ -484,7 +484,7 @@ class StoreContract:
             assert rest == [*(one.event for one in entries[number:]), *later]
 
     def test_the_feed_gives_no_more_than_was_asked_for(self, open_store: OpenStore) -> None:
-        """`limit` bounds the entries; going on behind the last gives the next."""
+        """`limit` bounds the entries; continuing after the last returns the next."""
         store = open_store()
         append(store, "a", count=4)
         every = [entry.event for entry in store.feed("start")]
@@ -500,7 +500,7 @@ class StoreContract:
             list(store.feed(limit=-1))
 
     def test_the_end_of_the_feed_is_behind_all_that_was_acknowledged(self, open_store: OpenStore) -> None:
-        """Behind `feed_end` comes what is appended afterwards, and nothing else; it moves with each commit."""
+        """After `feed_end` come later events, and nothing else; it moves with each commit."""
         store = open_store()
         ends = [store.feed_end()]
         append(store, "a")
@@ -526,7 +526,7 @@ class StoreContract:
         assert [entry.event.version for entry in store.feed()] == [1, 2]
 
     def test_what_is_no_cursor_is_refused(self, open_store: OpenStore) -> None:
-        """A cursor that the feed did not give is an error, and never an empty answer."""
+        """An invalid cursor is an error, never an empty answer."""
         store = open_store()
         append(store, "a")
         end = store.feed_end()
@@ -542,7 +542,7 @@ class StoreContract:
                 store.feed_backlog(cursor)
 
     def test_the_backlog_counts_what_is_behind_a_cursor(self, open_store: OpenStore) -> None:
-        """How many events there are, and the time of the first of them."""
+        """The number of events, and the time of the first of them."""
         store = open_store()
         assert store.feed_backlog() == Backlog(0, None)
         events, _ = append(store, "a")
@@ -554,7 +554,7 @@ class StoreContract:
         assert store.feed_backlog(store.feed_end()) == store.feed_backlog("now") == Backlog(0, None)
 
     def test_a_feed_that_misses_nothing_is_left_alone(self, open_store: OpenStore) -> None:
-        """`reconcile_feed` adds what others put there, and there is none."""
+        """`reconcile_feed` adds missing events, and there are none."""
         store = open_store()
         append(store, "a", count=3)
         before = list(store.feed())
@@ -563,7 +563,7 @@ class StoreContract:
         assert list(store.feed()) == before
 
     def test_the_feed_of_several_threads_has_each_event_once(self, open_store: OpenStore) -> None:
-        """However many append at once, each event is there once, and each stream's are in order."""
+        """With concurrent appends, each event is there once, and each stream's are in order."""
         stores = [open_store() for _ in range(4)]
 
         def work(index: int) -> None:

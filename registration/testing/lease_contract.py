@@ -56,7 +56,7 @@ class LeaseContract:
     # -- holding ---------------------------------------------------------------------------------------------
 
     def test_a_lease_says_who_has_it_and_until_when(self, open_leases: OpenLeases) -> None:
-        """What `acquire` gives is what `find` gives, from now on and for the time that was asked for."""
+        """`find` returns the lease from `acquire`, immediately and until it expires."""
         keeper = open_leases(still())
 
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
@@ -68,7 +68,7 @@ class LeaseContract:
         assert lease.token not in str(lease.as_json())
 
     def test_a_held_one_is_refused_and_its_holder_named(self, open_leases: OpenLeases) -> None:
-        """Whoever comes second is told who has it, where, since and until when; also the same holder once more."""
+        """A second caller, even the same holder, gets an error with the holder, the host, the start and the end."""
         first, second = open_leases(clock := still()), open_leases(clock)
         lease = first.acquire(KEY, holder="bea", ttl_s=90)
 
@@ -79,7 +79,7 @@ class LeaseContract:
         assert second.find(KEY) == lease
 
     def test_another_handle_sees_a_lease_at_once(self, open_leases: OpenLeases) -> None:
-        """What one handle was given, every other handle on the same place sees."""
+        """A lease acquired through one handle is seen by every other."""
         one, other = open_leases(clock := still()), open_leases(clock)
 
         lease = one.acquire(KEY, holder="bea", ttl_s=90)
@@ -89,7 +89,7 @@ class LeaseContract:
         assert one.find(KEY) is None
 
     def test_keys_do_not_touch_each_other(self, open_leases: OpenLeases) -> None:
-        """Each key has a lease and numbers of its own, however alike they look."""
+        """Each key has its own lease and numbers, however similar the keys are."""
         keeper = open_leases(still())
         keys = [KEY, "manifests/acme", "sessions/acme", "manifests/acme:weather@1.0"]
 
@@ -99,7 +99,7 @@ class LeaseContract:
         assert [keeper.find(key) for key in keys] == leases
 
     def test_what_nobody_has_is_found_as_none(self, open_leases: OpenLeases) -> None:
-        """`find` of what was never held is None, and makes nothing."""
+        """`find` of an unused key is None, and creates nothing."""
         keeper = open_leases(still())
 
         assert keeper.find(KEY) is None
@@ -109,7 +109,7 @@ class LeaseContract:
     # -- time ------------------------------------------------------------------------------------------------
 
     def test_a_lease_ends_by_its_time(self, open_leases: OpenLeases) -> None:
-        """A holder that died keeps others out until then, to the microsecond, and no longer."""
+        """A dead holder blocks others until the expiry, to the microsecond, and no longer."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
 
@@ -123,7 +123,7 @@ class LeaseContract:
         assert keeper.acquire(KEY, holder="cyd", ttl_s=90).number == 2
 
     def test_renewing_begins_the_time_anew(self, open_leases: OpenLeases) -> None:
-        """It is the same lease, with the same number, until later."""
+        """It is the same lease, with the same number and a later end."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
         clock.advance(60)
@@ -135,7 +135,7 @@ class LeaseContract:
         assert keeper.find(KEY) == renewed
 
     def test_renewing_may_shorten(self, open_leases: OpenLeases) -> None:
-        """Whoever is almost done can say so."""
+        """A renewal may end earlier than the lease before."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
 
@@ -145,7 +145,7 @@ class LeaseContract:
         assert keeper.find(KEY) is None
 
     def test_an_ended_lease_that_nobody_took_is_renewed(self, open_leases: OpenLeases) -> None:
-        """Nobody worked on it meanwhile, so nothing was lost."""
+        """It was not acquired by another holder, so nothing was lost."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=1)
         clock.advance(3_600)
@@ -155,7 +155,7 @@ class LeaseContract:
         assert keeper.find(KEY) is not None
 
     def test_a_lease_that_somebody_took_is_lost(self, open_leases: OpenLeases) -> None:
-        """Renewing it is refused, and says who has it now."""
+        """Renewing it is refused, naming the current holder."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=1)
         clock.advance(1)
@@ -169,7 +169,7 @@ class LeaseContract:
     # -- releasing -------------------------------------------------------------------------------------------
 
     def test_a_released_lease_is_free_at_once(self, open_leases: OpenLeases) -> None:
-        """The next one gets it, with a greater number; releasing it again ends nothing."""
+        """The next holder gets it, with a greater number; releasing the old lease again ends nothing."""
         keeper = open_leases(still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
 
@@ -182,7 +182,7 @@ class LeaseContract:
         assert keeper.find(KEY) == following
 
     def test_releasing_too_late_is_harmless_and_warned_of(self, open_leases: OpenLeases) -> None:
-        """Who released after somebody else took it worked on without a lease: that should be known."""
+        """A release after another holder acquired it is logged as a warning: the caller worked without a lease."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=1)
         clock.advance(1)
@@ -196,7 +196,7 @@ class LeaseContract:
         assert all(word in said[0] for word in (KEY, "'bea'", "'cyd'", "number 1", "number 2"))
 
     def test_releasing_what_ended_and_nobody_took_is_quiet(self, open_leases: OpenLeases) -> None:
-        """It is as if it had been in time; and what was released before is no news either."""
+        """It counts as in time; releasing it again is not reported either."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=1)
         clock.advance(1)
@@ -208,7 +208,7 @@ class LeaseContract:
         assert said == []
 
     def test_only_the_own_token_releases_and_renews(self, open_leases: OpenLeases) -> None:
-        """A lease that looks the same, with another token, is somebody else's."""
+        """A similar lease with another token belongs to another holder."""
         keeper = open_leases(still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
         guessed = replace(lease, token="0" * 32)
@@ -220,7 +220,7 @@ class LeaseContract:
         assert keeper.find(KEY) == lease
 
     def test_a_block_holds_a_lease(self, open_leases: OpenLeases) -> None:
-        """`leased` gives it back at the end, also where the block fails."""
+        """`leased` releases it at the end, even if the block fails."""
         keeper = open_leases(still())
 
         def fail() -> None:
@@ -235,7 +235,7 @@ class LeaseContract:
     # -- numbers ---------------------------------------------------------------------------------------------
 
     def test_numbers_grow_however_a_lease_ended(self, open_leases: OpenLeases) -> None:
-        """After a release, an expiry and a break; a break uses up one more, which is the breaker's."""
+        """After a release, an expiry and a break; a break uses up one more number, the breaker's."""
         keeper = open_leases(clock := still())
         numbers = []
 
@@ -252,7 +252,7 @@ class LeaseContract:
         assert numbers == [1, 2, 3, 5]
 
     def test_numbers_grow_over_what_was_seen_elsewhere(self, open_leases: OpenLeases) -> None:
-        """Where a log has seen greater numbers than are kept here, as after a restore, the next one is greater still."""
+        """If a log has seen greater numbers than the record, as after a restore, the next one is still greater."""
         keeper = open_leases(still())
 
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90, above=41)
@@ -262,7 +262,7 @@ class LeaseContract:
         assert keeper.acquire(KEY, holder="bea", ttl_s=90, above=7).number == 43
 
     def test_numbers_outlive_closing(self, open_leases: OpenLeases) -> None:
-        """Leases and numbers are where they were when the place is opened again."""
+        """Leases and numbers are the same after reopening."""
         keeper = open_leases(clock := still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
         keeper.close()
@@ -275,7 +275,7 @@ class LeaseContract:
         assert again.acquire(KEY, holder="cyd", ttl_s=90).number == 2
 
     def test_threads_that_race_get_it_one_after_the_other(self, open_leases: OpenLeases) -> None:
-        """Of many that try at once one holds it, and each success has a number of its own, greater than those before."""
+        """Of many concurrent callers one holds it, and each success has a new number, greater than those before."""
         keepers = [open_leases(still(tick_ns=1_000)) for _ in range(4)]
         inside, seen, overlaps = [0], [], []
 
@@ -305,7 +305,7 @@ class LeaseContract:
     # -- breaking, listing, history --------------------------------------------------------------------------
 
     def test_a_broken_lease_is_lost_and_its_holder_told_why(self, open_leases: OpenLeases) -> None:
-        """Whoever breaks it gets what it was; whoever had it can't renew it, and reads who broke it and why."""
+        """The breaker gets the broken lease; its holder can't renew it, and reads who broke it and why."""
         keeper = open_leases(still())
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
 
@@ -320,7 +320,7 @@ class LeaseContract:
         assert said == []
 
     def test_breaking_what_nobody_has_is_refused(self, open_leases: OpenLeases) -> None:
-        """Nor is a lease broken that isn't the one that was meant, or without a reason."""
+        """Neither is a lease with another number broken, nor one without a reason."""
         keeper = open_leases(clock := still())
         raised(NotFound, lambda: keeper.break_lease(KEY, by="cyd", reason="why"))
         lease = keeper.acquire(KEY, holder="bea", ttl_s=90)
@@ -334,7 +334,7 @@ class LeaseContract:
         raised(NotFound, lambda: keeper.break_lease(KEY, by="cyd", reason="why"))
 
     def test_the_leases_that_hold_are_listed_by_key(self, open_leases: OpenLeases) -> None:
-        """Without those that ended; of one area where that is asked for."""
+        """Without ended ones; optionally only those of one area."""
         keeper = open_leases(clock := still())
         short = keeper.acquire("manifests/short", holder="bea", ttl_s=1)
         b, a, s = (
@@ -351,7 +351,7 @@ class LeaseContract:
         assert list(keeper.list("nothing")) == []
 
     def test_how_leases_ended_is_remembered(self, open_leases: OpenLeases) -> None:
-        """The latest ones, in order: who had it, how it ended, and for a broken one who did it and why."""
+        """The latest ones, in order: the holder, the end, and for a broken one the breaker and the reason."""
         keeper = open_leases(clock := still())
         for _ in range(HISTORY_MAX):
             keeper.release(keeper.acquire(KEY, holder="ada", ttl_s=90))
@@ -374,7 +374,7 @@ class LeaseContract:
     # -- invalid arguments -----------------------------------------------------------------------------------
 
     def test_what_is_no_key_is_refused(self, open_leases: OpenLeases) -> None:
-        """Before anything is made of it."""
+        """Before doing anything."""
         keeper = open_leases(still())
         lost = keeper.acquire(KEY, holder="bea", ttl_s=90)
         keeper.release(lost)
@@ -395,7 +395,7 @@ class LeaseContract:
     def test_a_holder_a_time_or_a_number_that_cannot_be_meant_is_refused(
         self, open_leases: OpenLeases
     ) -> None:
-        """And nothing is used up by it."""
+        """And no number is used up."""
         keeper = open_leases(still())
         wrong: list[dict[str, Any]] = [
             *({"holder": name} for name in ("", " bea", "b\na", "x" * 201, None, 7)),

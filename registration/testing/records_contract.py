@@ -33,7 +33,7 @@ class RecordsContract:
     """The promises of `registration.storage.ports.Records`, one test for each."""
 
     def test_what_was_written_is_read(self, open_records: OpenRecords) -> None:
-        """By the holder, and by others without the lock, at once; every write replaces all of it."""
+        """By the holder, and by others without the lock, at once; every write replaces the whole value."""
         one, other = open_records(), open_records()
 
         for data in (b"first, and longer", b"second", bytes(range(256)) * 9_000):
@@ -45,7 +45,7 @@ class RecordsContract:
         assert one.read(KEY) == data
 
     def test_what_need_not_be_durable_is_written_all_the_same(self, open_records: OpenRecords) -> None:
-        """Everybody reads it at once."""
+        """Every reader sees it at once."""
         one, other = open_records(), open_records()
         put(one, KEY, b"old")
 
@@ -55,7 +55,7 @@ class RecordsContract:
             assert cell.read() == other.read(KEY) == b"new"
 
     def test_a_record_that_was_never_written_holds_nothing(self, open_records: OpenRecords) -> None:
-        """Looking at it, and holding it, make nothing that anybody sees."""
+        """Reading it and holding it create nothing that is visible."""
         records = open_records()
 
         assert records.read(KEY) is None
@@ -81,7 +81,7 @@ class RecordsContract:
             assert cell.read() == b"there"
 
     def test_a_removed_record_holds_nothing(self, open_records: OpenRecords) -> None:
-        """From the moment that `remove` returns, for everybody; removing it again is harmless."""
+        """From the return of `remove`, for every handle; removing it again is harmless."""
         one, other = open_records(), open_records()
         put(one, KEY, b"there")
 
@@ -98,7 +98,7 @@ class RecordsContract:
             assert gone is None
 
     def test_a_removed_record_is_still_held(self, open_records: OpenRecords) -> None:
-        """Others wait, and what the holder writes after all is what they get."""
+        """Others wait, and get the holder's later write."""
         one, other = open_records(), open_records()
         put(one, KEY, b"old")
         with held(one) as cell:
@@ -112,7 +112,7 @@ class RecordsContract:
             assert cell.read() == b"new"
 
     def test_writing_nothing_is_removing(self, open_records: OpenRecords) -> None:
-        """A record of no bytes is one that holds nothing."""
+        """An empty record is a record without a value."""
         records = open_records()
         put(records, KEY, b"there")
 
@@ -122,7 +122,7 @@ class RecordsContract:
         assert records.names(*KEY[:-1]) == []
 
     def test_what_is_appended_is_behind_the_rest(self, open_records: OpenRecords) -> None:
-        """Of a record that holds nothing, it is all there is; and what is written later replaces it."""
+        """On an empty record, it is the whole value; a later write replaces it."""
         one, other = open_records(), open_records()
 
         with held(one) as cell:
@@ -139,7 +139,7 @@ class RecordsContract:
     # -- exclusion -------------------------------------------------------------------------------------------
 
     def test_one_holder_at_a_time(self, open_records: OpenRecords) -> None:
-        """A second one, of another handle or of the same, waits as long as it was told, and learns what it waited for."""
+        """A second holder, of another handle or the same, waits until the timeout, and the error names the record."""
         one, other = open_records(), open_records()
         with held(one):
             for records in (one, other):
@@ -152,7 +152,7 @@ class RecordsContract:
             cell.write(b"free again")
 
     def test_records_do_not_touch_each_other(self, open_records: OpenRecords) -> None:
-        """While one is held, its neighbours are changed."""
+        """While one is held, its neighbours can be changed."""
         one, other = open_records(), open_records()
         neighbour = (*KEY[:-1], "acme%2Fweather@1.1.json")
         with held(one) as cell:
@@ -162,7 +162,7 @@ class RecordsContract:
         assert (one.read(KEY), one.read(neighbour)) == (b"here", b"there")
 
     def test_reading_needs_no_lock(self, open_records: OpenRecords) -> None:
-        """While a record is held, everybody reads what was written last."""
+        """While a record is held, every reader sees the last write."""
         one, other = open_records(), open_records()
         put(one, KEY, b"old")
 
@@ -172,7 +172,7 @@ class RecordsContract:
             assert other.read(KEY) == b"new"
 
     def test_a_holder_that_replaces_still_holds(self, open_records: OpenRecords) -> None:
-        """However often it writes, nobody else gets in before it is done."""
+        """During repeated writes, no other holder gets in."""
         one, other = open_records(), open_records()
         with held(one) as cell:
             for number in range(5):
@@ -182,7 +182,7 @@ class RecordsContract:
             assert cell.read() == b"4"
 
     def test_a_waiter_gets_the_new_bytes(self, open_records: OpenRecords) -> None:
-        """One that began to wait at the old value, before it was replaced, changes the new one, and loses nothing."""
+        """A waiter that began to wait before a replacement changes the new value, and loses nothing."""
         one, other = open_records(), open_records()
         put(one, KEY, b"1")
         waiting = threading.Event()
@@ -206,7 +206,7 @@ class RecordsContract:
         assert one.read(KEY) == b"3"
 
     def test_no_change_is_lost_among_threads(self, open_records: OpenRecords) -> None:
-        """Each reads, adds one, and writes: the sum is what all did. Readers see whole values all the time."""
+        """Each reads, adds one, and writes: the sum is complete. Readers always see whole values."""
         rounds, done = 10, threading.Event()
         torn: list[bytes] = []
 
@@ -237,7 +237,7 @@ class RecordsContract:
         assert torn == []
 
     def test_a_block_that_fails_releases(self, open_records: OpenRecords) -> None:
-        """And what it wrote before stays."""
+        """And its writes before the failure stay."""
         records = open_records()
 
         def fail() -> None:
@@ -251,7 +251,7 @@ class RecordsContract:
             assert cell.read() == b"there"
 
     def test_a_cell_ends_with_its_block(self, open_records: OpenRecords) -> None:
-        """Nothing is changed through a cell whose lock is gone."""
+        """A cell without its lock changes nothing."""
         records = open_records()
         with held(records) as cell:
             cell.write(b"there")
@@ -264,7 +264,7 @@ class RecordsContract:
     # -- names -----------------------------------------------------------------------------------------------
 
     def test_names_are_listed_once_and_sorted(self, open_records: OpenRecords) -> None:
-        """Of records, and of places that have some below them; nothing of what is deeper or elsewhere."""
+        """Of records, and of prefixes with records below them; nothing deeper or elsewhere."""
         records = open_records()
         there = records.names()  # of the registry that they are in
         keys: list[Key] = [

@@ -28,7 +28,7 @@ class TargetContract:
     # -- doing -----------------------------------------------------------------------------------------------
 
     def test_what_was_done_is_found_by_its_key(self, open_target: OpenTarget) -> None:
-        """`find` tells what was done and the id that the call gave, also through another handle."""
+        """`find` returns the completed call and its id, also through another handle."""
         target = open_target()
 
         role = _role(target, "a")
@@ -46,7 +46,7 @@ class TargetContract:
     def test_the_same_key_again_does_nothing_and_gives_the_first_answer(
         self, open_target: OpenTarget
     ) -> None:
-        """Asking again is harmless, also through another handle; a second one would be refused for its name."""
+        """Repeating it is harmless, also through another handle; a second object would be refused for its name."""
         first = _role(open_target(), "a")
 
         assert _role(open_target(), "a") == first
@@ -54,7 +54,7 @@ class TargetContract:
             _role(open_target(), "b")
 
     def test_a_key_is_not_taken_for_another_request(self, open_target: OpenTarget) -> None:
-        """The same key with other words is a mistake, and nothing is done."""
+        """The same key with other arguments is an error, and nothing is done."""
         target = open_target()
         first = _role(target, "a")
 
@@ -67,7 +67,7 @@ class TargetContract:
         _role(target, "b", name="another")
 
     def test_what_is_made_has_ids_of_its_own(self, open_target: OpenTarget) -> None:
-        """No two share one, and none is given again after it was taken back."""
+        """Ids are unique, and never reused after an undo."""
         target = open_target()
         ids = [_role(target, f"a{n}", name=f"gold {n}") for n in range(3)]
 
@@ -77,7 +77,7 @@ class TargetContract:
         assert len(set(ids)) == 4
 
     def test_what_refers_to_nothing_is_refused(self, open_target: OpenTarget) -> None:
-        """A channel needs its category, a permission its channel and its role; what was refused is not done."""
+        """A channel needs its category, a permission its channel and its role; a refused call does nothing."""
         target = open_target()
         role = _role(target, "a")
         channel = target.create_channel("b", name="c", kind="text", category=None)
@@ -106,7 +106,7 @@ class TargetContract:
     # -- taking back -----------------------------------------------------------------------------------------
 
     def test_what_was_taken_back_leaves_room(self, open_target: OpenTarget) -> None:
-        """A role and a channel that were taken back are gone: their names are free."""
+        """An undone role or channel is gone: its name is free."""
         target = open_target()
         _role(target, "a")
         target.create_channel("b", name="c", kind="text", category=None)
@@ -118,7 +118,7 @@ class TargetContract:
         target.create_channel("d", name="c", kind="text", category=None)
 
     def test_taking_back_again_changes_nothing(self, open_target: OpenTarget) -> None:
-        """What others made meanwhile stays, whatever it is called."""
+        """Objects created by others meanwhile stay, whatever their names."""
         target = open_target()
         _role(target, "a")
         target.delete_role("a")
@@ -131,7 +131,7 @@ class TargetContract:
             _role(target, "c")
 
     def test_a_key_that_was_taken_back_is_closed(self, open_target: OpenTarget) -> None:
-        """A call that comes too late is refused, and leaves nothing behind."""
+        """A late call is refused, and leaves nothing behind."""
         target = open_target()
         role = _role(target, "a")
         target.delete_role("a")
@@ -143,7 +143,7 @@ class TargetContract:
         _role(target, "b")
 
     def test_a_key_is_closed_also_where_nothing_was_done(self, open_target: OpenTarget) -> None:
-        """Taking back may overtake the call that it takes back."""
+        """An undo may overtake the call that it undoes."""
         target = open_target()
 
         assert target.delete_role("a") == "nothing"
@@ -161,7 +161,7 @@ class TargetContract:
             target.set_permission("c", channel=channel, role=role, access="read")
 
     def test_a_permission_goes_back_to_what_it_was(self, open_target: OpenTarget) -> None:
-        """The one that stood there before holds again; the one who set that can still take it back."""
+        """The previous permission applies again; its own call can still be undone."""
         target = open_target()
         role = _role(target, "a")
         channel = target.create_channel("b", name="c", kind="text", category=None)
@@ -172,7 +172,7 @@ class TargetContract:
         assert target.restore_permission("c") == "undone"
 
     def test_what_others_have_set_since_stays(self, open_target: OpenTarget) -> None:
-        """A permission that somebody else has set again is theirs, also where it is the same."""
+        """A permission set again by another call belongs to that call, even if it is equal."""
         target = open_target()
         role = _role(target, "a")
         channel = target.create_channel("b", name="c", kind="text", category=None)
@@ -183,7 +183,7 @@ class TargetContract:
         assert target.restore_permission("d") == "undone"
 
     def test_a_category_with_channels_is_not_taken_back(self, open_target: OpenTarget) -> None:
-        """What others put into it would be lost; when they have moved it away, it goes."""
+        """Objects that others put into it would be lost; once they are moved away, it is removed."""
         target = open_target()
         category = target.create_channel("a", name="c", kind="category", category=None)
         target.create_channel("b", name="c", kind="text", category=category)
@@ -196,7 +196,7 @@ class TargetContract:
         assert target.delete_channel("a") == "undone"
 
     def test_what_a_role_could_do_goes_with_it(self, open_target: OpenTarget) -> None:
-        """Nothing is left to restore of a role or a channel that is gone."""
+        """A removed role or channel has nothing left to restore."""
         target = open_target()
         role = _role(target, "a")
         channel = target.create_channel("b", name="c", kind="text", category=None)
