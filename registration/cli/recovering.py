@@ -159,13 +159,12 @@ def _told(step: RecoveryStep) -> str:
 def repair_command(
     context: Context, path: str | None, everything: bool, accept_loss: bool, dry_run: bool, reason: str | None
 ) -> None:
-    """Cut a damaged log back to the events that check out.
+    """Truncate a damaged log to its valid part.
 
     Name a manifest by its id, any other log by its area: aliases/NAME, sessions/ID, deployments/ID; or use --all.
 
-    Without --accept-loss, only shows what would be kept and what set aside. With it, everything from the damage on goes
-    to quarantine/, with the snapshot, and a separate event records the loss and who accepted it. Look for
-    a backup first.
+    Without --accept-loss, only shows what would be lost. With it, everything from the damage on is moved to quarantine/,
+    with the snapshot, and an event records the loss and who accepted it. Look for a backup first.
     """
     if (path is None) is not everything:
         raise InvalidArgument("Name one log, or use --all.", "`registration verify` lists what is damaged.")
