@@ -585,7 +585,7 @@ def test_only_the_step_whose_turn_it_is_can_be_spoken_of(root, place):
     deployments.start(ID, SMALL)
 
     for action, context in (("begin", {"step": 1}), ("complete", None), ("begin", None)):
-        with pytest.raises(GuardRefused, match="it is the turn of step 0"):
+        with pytest.raises(GuardRefused, match="step 0 is next"):
             deployments._engine.execute(Command(stream=ID, action=action, context=context))
 
     assert actions(deployments) == ["plan"]

@@ -329,7 +329,7 @@ def test_a_revised_card_removes_nothing(pointer, said):
         "before": digest_of(FULL),
         "problems": [{"at": pointer, "rule": "A6", "problem": said}],
     }
-    assert verdict.remedy.startswith("Put back what `problems` lists")
+    assert verdict.remedy.startswith("Restore the fields that `problems` lists")
     assert revised(less, FULL).agrees
 
 

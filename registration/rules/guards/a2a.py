@@ -89,7 +89,7 @@ def a2a_card_compatible(state: StateSnapshot | None, command: Command, policy: P
         command,
         rules="rule that a revised agent card removes nothing",
         evidence=evidence,
-        remedy="Put back what `problems` lists, or register the card as another one.",
+        remedy="Restore the fields that `problems` lists, or register the card under another name.",
     )
 
 

@@ -132,7 +132,7 @@ def in_turn(state: StateSnapshot | None, command: Command, _policy: Policy) -> V
     evidence = {"expected": expected, "found": found}
     if expected == found:
         return Verdict(agrees=True, reason="it is its turn", evidence=evidence)
-    told = "no step is left" if expected is None else f"it is the turn of step {expected}"
+    told = "no step is left" if expected is None else f"step {expected} is next"
     return Verdict(
         agrees=False,
         reason=f"{told}, and {'an end' if found is None else f'step {found}'} was given",
