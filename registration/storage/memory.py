@@ -19,8 +19,6 @@ from registration.storage.ports import NOTHING_GIVEN, TAIL_BYTES, Cell, Entry, K
 from registration.values.documents import DOCUMENT_BYTES_MAX
 from registration.values.ids import name_of
 
-_LOOK_S = 0.1
-
 
 class MemoryBackend:
     """One registry in memory. See `registration.storage.ports.Backend`. lock_timeout_s: how long to wait for a record's lock."""
@@ -57,7 +55,7 @@ class MemoryLogs:
     is_proof = True
 
     def __init__(self, records: MemoryRecords) -> None:
-        self._changed = threading.Condition()
+        self._changed = records.changed
         self._records = records
         self._logs: dict[tuple[str, str], bytearray] = {}
         self._snapshots: dict[tuple[str, str], bytes] = {}
@@ -150,7 +148,7 @@ class MemoryLogs:
         end_s = monotonic() + timeout_s
         with self._changed:
             while self.end() == seen and not (stop and stop.is_set()) and (left_s := end_s - monotonic()) > 0:
-                self._changed.wait(min(left_s, _LOOK_S))  # nothing tells of `stop`
+                self._changed.wait(min(left_s, 0.1))  # nothing tells of `stop`, so it is looked at
             return self.end() != seen
 
     def _end(self, area: str, id: str) -> Mark:
@@ -171,6 +169,7 @@ class MemoryRecords:
     """See `registration.storage.ports.Records`. For the threads of one process. lock_timeout_s: how long `held` waits by default."""
 
     def __init__(self, *, lock_timeout_s: float = 10.0) -> None:
+        self.changed = threading.Condition()
         self._lock_timeout_s = lock_timeout_s
         self._bytes: dict[Key, bytes] = {}
         self._locks: dict[Key, threading.Lock] = {}
@@ -179,6 +178,14 @@ class MemoryRecords:
         """See `Records.read`."""
         return self._bytes.get(key)
 
+    def put(self, key: Key, data: bytes) -> None:
+        """Replace a record, for the holder of its lock: never while a commit is made that rests on it."""
+        with self.changed:
+            if data:
+                self._bytes[key] = data
+            else:
+                self._bytes.pop(key, None)
+
     @contextmanager
     def held(self, key: Key, *, create: bool = True, timeout_s: float | None = None) -> Iterator[Cell | None]:
         """See `Records.held`."""
@@ -186,7 +193,7 @@ class MemoryRecords:
         lock = self._locks.setdefault(key, threading.Lock())
         if not lock.acquire(timeout=wait_s):
             raise LockTimeout("/".join(key), wait_s)
-        cell = MemoryCell(self._bytes, key)
+        cell = MemoryCell(self, key)
         try:
             yield cell if create or key in self._bytes else None
         finally:
@@ -202,20 +209,19 @@ class MemoryRecords:
 class MemoryCell:
     """One record in memory, held. See `registration.storage.ports.Cell`."""
 
-    records: dict[Key, bytes]
+    records: MemoryRecords
     key: Key
     is_held: bool = True
 
     def read(self) -> bytes:
         """See `Cell.read`."""
-        return self._own().get(self.key, b"")
+        return self.records.read(self.key) or b""
 
     def write(self, data: bytes, *, durable: bool = True) -> None:
         """See `Cell.write`."""
-        if data:
-            self._own()[self.key] = data
-        else:
-            self.remove()
+        if not self.is_held:
+            raise StoreError(f"{'/'.join(self.key)} is no longer locked.", "Lock it first.")
+        self.records.put(self.key, data)
 
     def append(self, data: bytes) -> None:
         """See `Cell.append`."""
@@ -223,12 +229,7 @@ class MemoryCell:
 
     def remove(self) -> None:
         """See `Cell.remove`."""
-        self._own().pop(self.key, None)
-
-    def _own(self) -> dict[Key, bytes]:
-        if not self.is_held:
-            raise StoreError(f"{'/'.join(self.key)} is no longer locked.", "Lock it first.")
-        return self.records
+        self.write(b"")
 
 
 class MemoryBlobs(dict[Key, bytes]):

@@ -239,6 +239,32 @@ class BackendContract(StoreContract, RecordsContract):
                     )
         assert list(one.logs.ids(AREA)) == ["a"]
 
+    def test_a_record_that_changed_in_time_refuses_the_commit(self, open_backend: OpenBackend) -> None:
+        """Nothing is committed after a change was acknowledged: a given record is looked at in the commit, and not before it."""
+        writing, changing = open_backend(), open_backend()
+        if writing.mending is not None:
+            pytest.skip("files trust the lock, which lasts as long as its holder")
+        log, late = Log(), list[int]()
+
+        for number in range(100):
+            put(changing.records, RECORD, b"mine")
+            start, ends = threading.Barrier(2), list[str]()
+
+            def change(start: threading.Barrier = start, ends: list[str] = ends) -> None:
+                start.wait()
+                put(changing.records, RECORD, b"theirs")
+                ends.append(changing.order.end())
+
+            def write(start: threading.Barrier = start) -> None:
+                start.wait()
+                with suppress(Moved):
+                    commit(writing, "a", log, given={RECORD: b"mine"})
+
+            run_threads([change, write])
+            late.extend(number for _ in writing.order.entries(ends[0]))
+
+        assert late == []
+
     # -- a lost answer ---------------------------------------------------------------------------------------
 
     def test_asking_again_writes_nothing_twice(self, open_backend: OpenBackend) -> None:
