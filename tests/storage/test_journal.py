@@ -349,6 +349,28 @@ def test_a_forked_child_announces_for_itself(store, feed):
     assert events_of(store) == [("a", 1), ("b", 1), ("a", 2)]
 
 
+def test_a_forked_child_is_not_held_up_by_a_dead_disk(store, open_store, feed):
+    """A journal that can't be closed in the child leaves no other journal locked there."""
+
+    class Dead(PosixDisk):
+        def close(self, fd):
+            super().close(fd)
+            if os.getpid() != parent:
+                raise Killed
+
+    parent = os.getpid()
+    dead = [open_store(Dead()) for _ in range(8)]  # some of them are met before the other journal
+    for number, one in enumerate([*dead, store]):
+        append(one, f"a{number}")
+    store.backend.journal._mutex.acquire()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.backend.journal._mutex.acquire(blocking=False) else 1)
+    store.backend.journal._mutex.release()
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
 @pytest.mark.torture
 def test_of_several_that_make_the_segment_one_does(root, open_store, feed):
     """Processes whose first commits meet announce them in one segment."""
