@@ -696,7 +696,9 @@ def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Cal
             if reader is None:
                 continue
             medium: SimulatedDisk = reader._registry.store.backend.disk  # type: ignore[attr-defined]
-            state = reader.recover(ID).state if operation.moves == 0 else reader._registry.store.load(ID)
+            state = (
+                reader.upkeep.recover(ID).state if operation.moves == 0 else reader._registry.store.load(ID)
+            )
             check_promise(operation, state, acknowledged=acknowledged)
             for found in medium.after_power_cut(random.Random(fault.nth), AFTER_A_FAULT_MAX):
                 explored()

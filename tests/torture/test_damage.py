@@ -62,7 +62,7 @@ def truth(disk: SimulatedDisk) -> StateSnapshot:
 
 
 def findings(disk: SimulatedDisk) -> list[tuple[str, str, int, int]]:
-    found = open_pipeline(disk.killed()).verify(ID).findings
+    found = open_pipeline(disk.killed()).evidence.verify(ID).findings
     return [(finding.kind, finding.path, finding.line, finding.offset_bytes) for finding in found]
 
 
@@ -233,7 +233,7 @@ def test_an_approval_is_not_carried(source: SimulatedDisk, id: str, said: str, w
         broken.tamper(SNAPSHOT, None)
     before = broken.tree()
 
-    found = open_pipeline(broken.killed()).verify(ID)
+    found = open_pipeline(broken.killed()).evidence.verify(ID)
 
     assert b'"action":"approve"' in approval
     assert ("damage", 3, len(log)) in [(f.kind, f.line, f.offset_bytes) for f in found.findings]
