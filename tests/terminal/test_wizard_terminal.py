@@ -16,7 +16,7 @@ from registration import RegistrationPipeline
 from tests.kit.typed import process_environment, run
 from tests.kit.wizards import SURVEY
 
-ASKED = [("one", "a word"), ("two", "7"), ("three", "red"), ("Enter ends it", "")]
+ASKED = [("one", "a word"), ("two", "7"), ("three", "red"), ("Enter completes it", "")]
 """What is asked in turn, and what is typed."""
 
 ANSWERS = {"FIRST": {"one": "a word", "two": 7}, "SECOND": {"three": "red"}}
@@ -52,7 +52,7 @@ class AtTerminal:
     def interrupt(self):
         """Type Ctrl-C, and again where it came between the question and the reading of an answer, as anybody would."""
         self.type("\x03")
-        while "Go on with" not in self.shown[self._read :] and self.process.poll() is None:
+        while "Continue with" not in self.shown[self._read :] and self.process.poll() is None:
             if select.select([self.fd], [], [], 2)[0]:
                 if not self._more():
                     break
@@ -141,7 +141,7 @@ def test_of_two_terminals_one_asks(place):
     first.wait_for("one")
     second = AtTerminal(place, "wizard", "resume")
     second.wait_for("has been working on it since")
-    second.wait_for("take over then?")
+    second.wait_for("then take over?")
     second.type("n\n")
 
     refused = second.end()
@@ -211,7 +211,7 @@ def test_a_list_that_is_left_half_way_keeps_what_was_said_of_each_item(place, as
     }[asked]:
         again.wait_for(question)
         again.type(typed + "\n")
-    again.wait_for("Enter ends it")
+    again.wait_for("Enter completes it")
     again.type("\n")
 
     guests = [{"name": "ada", "age": 36}, {"name": "bea", "age": 9}]
