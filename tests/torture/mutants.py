@@ -173,7 +173,9 @@ def failures(root: Path, mutant: Mutant | None, tests: Sequence[str]) -> list[st
             "-rf",
             *tests,
         ]
-        environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        # What is measured is the package, not the mutants of it.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+        environment |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
         run = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
