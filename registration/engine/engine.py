@@ -36,7 +36,6 @@ from registration.core.decider import (
 )
 from registration.core.policy import NO_POLICY, Policy
 from registration.engine.publisher import Publisher, StateChange, current_event
-from registration.engine.trial import Trial
 from registration.errors import (
     GuardRefused,
     IdempotencyMismatch,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from registration.engine.trial import Trial
     from registration.errors import Next
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Key
@@ -192,6 +192,12 @@ class Engine:
         self._sleep = sleep
         self._lock_timeout_s = lock_timeout_s
 
+    def trial(self) -> Trial:
+        """A trial of one command, or of a few: it is in memory."""
+        from registration.engine.trial import Trial  # noqa: PLC0415  # for dry runs alone
+
+        return Trial(self.store)
+
     def execute(self, command: Command, trial: Trial | None = None) -> TransitionResult:
         """Carry out one command.
 
@@ -235,7 +241,7 @@ class Engine:
             return self._result(after, events, so_far)
 
         if dry_run:
-            return self._tried(Trial(self.store), attempt)
+            return self._tried(self.trial(), attempt)
         return self._retried(stream, attempt, pinned=False)
 
     def record_broken_claim(

@@ -21,7 +21,6 @@ from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
-from registration.engine.trial import Trial
 from registration.errors import InvalidDocument, Next, NotFound, RegistrationError, StoreError
 from registration.storage.layout import lease_key
 from registration.values.commands import command
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.core.policy import Guard, Policy
     from registration.engine.leases.keeper import LeaseKeeper
+    from registration.engine.trial import Trial
     from registration.errors import Next
     from registration.storage.ledger import Ledger
     from registration.values.commands import Command
@@ -181,7 +181,7 @@ class OpenRegistry:
             self.check_open()
         wanted = self.command(manifest_id, words, **rest)
         if trial is None and words.get("dry_run"):
-            trial = Trial(self._store)
+            trial = self.engine.trial()
         try:
             result = self.engine.execute(wanted, trial)
         except NotFound:
@@ -217,6 +217,7 @@ class OpenRegistry:
     def trial(self) -> Trial:
         """A trial of many commands, one after the other; it may be larger than memory."""
         from registration.engine.spilled import Spilled  # noqa: PLC0415  # SQLite: not needed for a trial of one command
+        from registration.engine.trial import Trial  # noqa: PLC0415  # for dry runs alone
 
         return Trial(self.store, Spilled())
 

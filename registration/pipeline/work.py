@@ -21,7 +21,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from registration.engine.leases.record import LeaseRecord, broken, granted, not_held, renewed
-from registration.engine.trial import Trial
 from registration.errors import InvalidArgument, LeaseLost, NotFound
 from registration.pipeline.part import M, Part, call, iterate
 from registration.storage.layout import MANIFESTS, lease_key
@@ -165,7 +164,7 @@ class WorkPart(Part[M]):
                 f"Breaking {held.holder}'s lock on {manifest_id!r} requires a reason.",
                 "Give one: the holder will want to know.",
             )
-        trial = Trial(self._registry.store) if dry_run else None
+        trial = self._registry.engine.trial() if dry_run else None
         self._registry.engine.record_broken_claim(
             manifest_id, held, actor=who, reason=reason.strip(), trial=trial
         )

@@ -20,6 +20,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -27,12 +28,10 @@ import orjson
 from registration.core.codec import BadLine, Fault, decode_line, encode_snapshot
 from registration.errors import CorruptRegistry, NotFound, StoreError, VersionConflict
 from registration.storage import layout
-from registration.storage.behind import SnapshotsBehind
 from registration.storage.hot import HotStates
 from registration.storage.notes import encode_commit
-from registration.storage.ports import NOTHING_GIVEN, Doubtful, Mark, Moved, Note
+from registration.storage.ports import NOTHING_GIVEN, Doubtful, Mark, Moved, Note, mark_of
 from registration.storage.recovery import Witness, corrupt, witness
-from registration.storage.settling import Settling, mark_of
 from registration.values.documents import DOCUMENT_BYTES_MAX, canonical, digest_of_bytes
 from registration.values.events import Position
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from registration.core.definition import Definition
+    from registration.storage.behind import SnapshotsBehind
     from registration.storage.feed import AreaLogs, Feed
     from registration.storage.ports import Backend, Key, Records
     from registration.storage.reports import (
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         RepairEvent,
         Stray,
     )
+    from registration.storage.settling import Settling
     from registration.values.events import Event, StateSnapshot
 
 Snapshots = Literal["each", "idle"]
@@ -141,12 +142,21 @@ class Ledger:
         self._logs = backend.logs
         self._hot = HotStates()
         self._doubtful: set[str] = set()
-        self._behind = SnapshotsBehind(self._write_behind) if snapshots == "idle" else None
-        self._settling = Settling(backend, source, definition, area)
+        self._behind: SnapshotsBehind | None = None
+        if snapshots == "idle":
+            from registration.storage.behind import SnapshotsBehind  # noqa: PLC0415  # a thread and its queue: for `idle` alone
+
+            self._behind = SnapshotsBehind(self._write_behind)
         self._opened = opened or _Opened(self, others or {})
         self._first = None if opened is None else opened.first
         if opened is None and backend.mending is not None:
             backend.mending.acknowledge_by(self._opened.names, self._opened.acknowledged)
+
+    @cached_property
+    def _settling(self) -> Settling:
+        from registration.storage.settling import Settling  # noqa: PLC0415  # most reads find nothing to settle
+
+        return Settling(self.backend, self.source, self.definition, self.name)
 
     @property
     def records(self) -> Records:

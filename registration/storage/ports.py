@@ -15,10 +15,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from threading import Event
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from registration.errors import StoreError
-from registration.storage.reports import Stray
+
+if TYPE_CHECKING:
+    from registration.storage.reports import Stray
+    from registration.values.events import Position
 
 TAIL_BYTES = 67
 """How many last bytes distinguish a log from every other of its size: the hash at the end of its last line, and the closing characters."""
@@ -54,6 +57,11 @@ class Mark:
     size_bytes: int = 0
     tail: bytes = b""
     seen: object = field(default=None, compare=False, repr=False)
+
+
+def mark_of(position: Position) -> Mark:
+    """The mark of a position in a log."""
+    return Mark(position.size_bytes, f'{position.head}"}}\n'.encode()) if position.head else Mark()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from registration.core.decider import fold
 from registration.core.replay import replay
 from registration.errors import CorruptLog
 from registration.storage import layout
-from registration.storage.reports import Files, Loss, RecoveryStep
 from registration.values.events import Position, StateSnapshot
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition
+    from registration.storage.reports import Files, Loss, RecoveryStep
 
 
 SET_ASIDE = "set aside and cut off"
@@ -74,6 +74,8 @@ class RecoveryPlan:
 
     def steps(self) -> list[RecoveryStep]:
         """The steps, in order; empty if nothing is wrong."""
+        from registration.storage.reports import RecoveryStep  # noqa: PLC0415  # only where there is something to recover
+
         steps = []
         if self.believe:
             version = self.state.version if self.state else 0
@@ -179,6 +181,8 @@ def plan_repair(
     Only the events before the damage are kept. A snapshot of later events is evidence that they existed, but not of their
     content. atomic: as `plan_recovery`.
     """
+    from registration.storage.reports import Loss  # noqa: PLC0415  # for damage alone
+
     found = witness(files.snapshot, stream=stream, source=source, definition=definition)
     try:
         plan_recovery(

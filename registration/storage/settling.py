@@ -18,7 +18,7 @@ from registration.core.decider import fold
 from registration.errors import CorruptLog, NotFound
 from registration.storage import layout
 from registration.storage.notes import encode_commit
-from registration.storage.ports import TAIL_BYTES, Mark, Moved, Note
+from registration.storage.ports import TAIL_BYTES, Mark, Moved, Note, mark_of
 from registration.storage.recovery import (
     SET_ASIDE,
     RecoveryPlan,
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     from registration.values.events import StateSnapshot
 
 _log = logging.getLogger("registration")
-
-
-def mark_of(position: Position) -> Mark:
-    """The mark of a position in a log."""
-    return Mark(position.size_bytes, f'{position.head}"}}\n'.encode()) if position.head else Mark()
 
 
 class Settling:

@@ -34,8 +34,17 @@ from registration.errors import CorruptLog, InvalidArgument
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.ledger import Ledger
 from registration.storage.notes import encode_commit
-from registration.storage.ports import NOTHING_GIVEN, TAIL_BYTES, Backend, Entry, Key, Mark, Moved, Note
-from registration.storage.settling import mark_of
+from registration.storage.ports import (
+    NOTHING_GIVEN,
+    TAIL_BYTES,
+    Backend,
+    Entry,
+    Key,
+    Mark,
+    Moved,
+    Note,
+    mark_of,
+)
 from registration.testing.contract import (
     OpenStore,
     StoreContract,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from registration.engine.engine import Engine, Random
 from registration.engine.names.answers import AliasedVersion, aliased_versions
-from registration.engine.trial import Trial
 from registration.errors import VersionConflict
 from registration.storage import layout
 from registration.values.times import Clock, RetryPolicy, system_clock
@@ -90,7 +89,7 @@ class AliasLogs:
             try:
                 self.engine.execute(
                     replace(command, action=doing, members=members, expected_version=version),
-                    Trial(self.store) if dry_run else None,
+                    self.engine.trial() if dry_run else None,
                 )
             except VersionConflict:
                 wait_s = next(waits, None)

@@ -39,7 +39,6 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
-from registration.storage.reports import Stray
 from registration.values.commands import Command
 from registration.values.ids import name_of, own_name
 from registration.values.names import (
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from registration.engine.trial import Trial
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Key
+    from registration.storage.reports import Stray
     from registration.values.events import Event, Position, StateSnapshot
 
 _log = logging.getLogger("registration")

@@ -24,9 +24,9 @@ from registration.storage.disk import (
     read_whole,
     write_whole,
 )
-from registration.storage.files.blobs import FileBlobs, opened
+from registration.storage.files.blobs import FileBlobs
 from registration.storage.files.journal import Journal
-from registration.storage.files.logs import TEMPORARY_SNAPSHOT, FileLogs
+from registration.storage.files.logs import FileLogs
 from registration.storage.files.order import FileOrder
 from registration.storage.files.records import FileRecords
 from registration.storage.files.registry_file import (
@@ -38,19 +38,14 @@ from registration.storage.files.registry_file import (
 from registration.storage.files.segments import Segments
 from registration.storage.files.syncs import Syncs
 from registration.storage.ledger import Ledger, kept_rule
-from registration.storage.reports import Stray
-from registration.values.documents import digest_of_bytes
-from registration.values.ids import id_of
 
 if TYPE_CHECKING:
     from registration.storage.files.logs import Held
     from registration.storage.ledger import Areas, Snapshots
+    from registration.storage.reports import Stray
 
 Resolve = Callable[[RegistryFile, Callable[[str, str], Any]], Definition]
 """Returns the lifecycle of a registry, from its `registry.json` and a function that reads its rules by kind and digest."""
-
-_LEFT = "a temporary file: a writer was interrupted or is still running"
-_UNEXPECTED = "unexpected file"
 
 
 class FileBackend:
@@ -132,73 +127,9 @@ class FileMending:
 
     def strays(self, area: str) -> Iterator[Stray]:
         """See `Mending.strays`."""
-        logs, disk, root = self._logs, self._logs.disk, self._logs.root
-        with failures_named("listing", root):
-            temporary = layout.REGISTRY_FILE + layout.TEMPORARY_SUFFIX
-            with opened_directory(disk, root) as directory:
-                if temporary in disk.names(directory) and area == layout.MANIFESTS:
-                    yield Stray(temporary, _LEFT, unfinished=True)
-            with suppress(FileNotFoundError), logs.opened_area(area) as directory:
-                for name in sorted(disk.names(directory)):
-                    path = f"{area}/{name}"
-                    if id_of(name) is None:
-                        yield Stray(path, "not the file name of an id", unfinished=False)
-                        continue
-                    # A file in place of a directory is reported on reading that manifest.
-                    with (
-                        suppress(NotADirectoryError),
-                        opened_directory(disk, name, dir_fd=directory) as own,
-                    ):
-                        yield from _of_no_stream(disk.names(own), path + "/")
-            if area == layout.MANIFESTS:
-                yield from _stray_rules(disk, root)
-                yield from _stray_names(disk, root)
+        from registration.storage.files.strays import strays_of  # noqa: PLC0415  # for verification alone
 
-
-def _of_no_stream(names: list[str], above: str) -> Iterator[Stray]:
-    for name in sorted(names):
-        if name == TEMPORARY_SNAPSHOT:
-            yield Stray(above + name, _LEFT, unfinished=True)
-        elif name not in layout.OF_A_MANIFEST:
-            yield Stray(above + name, _UNEXPECTED, unfinished=False)
-
-
-def _stray_rules(disk: Disk, root: str) -> Iterator[Stray]:
-    """The files in `rules/` that are not rules; a changed file is damage."""
-    for kind in layout.RULE_KINDS:
-        with suppress(FileNotFoundError), opened(disk, root, (layout.RULES, kind)) as found:
-            for name in sorted(disk.names(found[-1])):
-                path = f"{layout.RULES}/{kind}/{name}"
-                if name.endswith(layout.TEMPORARY_SUFFIX):
-                    yield Stray(path, _LEFT, unfinished=True)
-                elif not layout.is_rule_file(name):
-                    yield Stray(path, _UNEXPECTED, unfinished=False)
-                else:
-                    with given_back(disk, disk.open(name, os.O_RDONLY, dir_fd=found[-1])) as fd:
-                        data = read_whole(disk, fd)
-                    if digest_of_bytes(data) != "sha256:" + name.removesuffix(".json"):
-                        yield Stray(path, "its SHA-256 differs from its name", unfinished=False, damaged=True)
-
-
-def _stray_names(disk: Disk, root: str) -> Iterator[Stray]:
-    """The files in `names/` that reserve no name."""
-    with suppress(FileNotFoundError), opened(disk, root, (layout.NAMES,)) as found:
-        for encoded in sorted(disk.names(found[-1])):
-            name, path = id_of(encoded), f"{layout.NAMES}/{encoded}"
-            if name is None:
-                yield Stray(path, "not the file name of a name", unfinished=False)
-                continue
-            try:
-                with opened_directory(disk, encoded, dir_fd=found[-1]) as own:
-                    files = sorted(disk.names(own))
-            except NotADirectoryError:
-                yield Stray(path, _UNEXPECTED, unfinished=False)
-                continue
-            for file in files:
-                if file.endswith(layout.TEMPORARY_SUFFIX):
-                    yield Stray(f"{path}/{file}", _LEFT, unfinished=True)
-                elif layout.reserved_by_file(name, file) is None:
-                    yield Stray(f"{path}/{file}", "not the file name of a name", unfinished=False)
+        return strays_of(self._logs, area)
 
 
 class FileLines:
