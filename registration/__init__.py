@@ -110,7 +110,7 @@ if TYPE_CHECKING:
     from registration.values.leases import Lease as Lease
     from registration.values.times import RetryPolicy as RetryPolicy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME_OF = {
     "Statistics": "registration.catalog.statistics",

@@ -21,7 +21,7 @@ import orjson
 from registration.values.events import Event, NewEvent, Position, StateSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 SNAPSHOT_FORMAT = 1
 
@@ -33,6 +33,10 @@ _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}')
 _CHECKSUM = b',\n  "checksum": "'
 _CHECKSUM_END = b'"\n}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM) + _HEX_DIGITS + len(_CHECKSUM_END)
+
+# The last member before the hash. Inside a string, its quotes would be escaped, so nothing else ends a line's members like this.
+_STATEHASH = re.compile(rb',"statehash":"([0-9]{1,9}:[0-9a-f]{64})"$')
+_STATEHASH_BYTES_MAX = 100
 
 SEAL_BEGIN, SEAL_END = _HASH, b'"}'
 SEAL_BYTES = len(SEAL_BEGIN) + _HEX_DIGITS + len(SEAL_END)
@@ -47,11 +51,26 @@ class BadLine(Exception):  # a reason on its way to a CorruptLog, never seen by 
 
 
 class BadSnapshot(Exception):  # as above: the log is folded instead
-    """A corrupt snapshot."""
+    """A snapshot that is of no use here. covered: the position in the log that it is of, if at least its checksum is sound."""
+
+    def __init__(self, reason: str, covered: Position | None = None) -> None:
+        super().__init__(reason)
+        self.covered = covered
 
 
-def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) -> list[Event]:
-    """The events of one command with their versions, hashes and lines."""
+def seal(
+    new: Sequence[NewEvent],
+    *,
+    stream: str,
+    source: str,
+    after: Position,
+    statehash: Callable[[Event], str] | None = None,
+) -> list[Event]:
+    """The events of one command with their versions, hashes and lines.
+
+    statehash: returns the hash of the state after each event, which it is given without `hash` and `line`. None: the lines have
+    none, as those of release 0.1.
+    """
     events = []
     version, head = after.version, after.head
     for index, event in enumerate(new):
@@ -80,30 +99,33 @@ def seal(new: Sequence[NewEvent], *, stream: str, source: str, after: Position) 
         members["data"] = event.data
         if head:
             members["prevhash"] = head
-        covered = orjson.dumps(members)[:-1]
-        digest = hashlib.sha256(covered).hexdigest()
-        line = b"".join((covered, _HASH, digest.encode(), _HASH_END))
-        events.append(
-            Event(
-                id=event.id,
-                source=source,
-                type=event.type,
-                subject=stream,
-                time=event.time,
-                version=version,
-                part=index + 1,
-                remaining=remaining,
-                correlation_id=event.correlation_id,
-                causation_id=event.causation_id,
-                idempotency_key=event.idempotency_key,
-                traceparent=event.traceparent,
-                data=event.data,
-                prev_hash=head,
-                hash=digest,
-                line=line,
-            )
+        sealed = Event(
+            id=event.id,
+            source=source,
+            type=event.type,
+            subject=stream,
+            time=event.time,
+            version=version,
+            part=index + 1,
+            remaining=remaining,
+            correlation_id=event.correlation_id,
+            causation_id=event.causation_id,
+            idempotency_key=event.idempotency_key,
+            traceparent=event.traceparent,
+            data=event.data,
+            prev_hash=head,
+            hash="",
+            line=b"",
         )
-        head = digest
+        complete = object.__setattr__  # nobody has it yet: making a second one would cost as much as its hash
+        if statehash is not None:
+            members["statehash"] = told = statehash(sealed)
+            complete(sealed, "statehash", told)
+        covered = orjson.dumps(members)[:-1]
+        head = hashlib.sha256(covered).hexdigest()
+        complete(sealed, "hash", head)
+        complete(sealed, "line", b"".join((covered, _HASH, head.encode(), _HASH_END)))
+        events.append(sealed)
     return events
 
 
@@ -157,6 +179,15 @@ def open_line(line: bytes) -> tuple[dict[str, Any], str]:
     return members, computed
 
 
+def proof_of(line: bytes) -> tuple[str, str | None] | None:
+    """The hash of a whole line, and its `statehash` if it has one, without parsing it; None if its bytes do not match its hash."""
+    covered, digest = line[:-_HASH_BYTES], line[-_HASH_BYTES + len(_HASH) : -len(_HASH_END)]
+    if not line.endswith(_HASH_END) or hashlib.sha256(covered).hexdigest().encode() != digest:
+        return None
+    found = _STATEHASH.search(covered[-_STATEHASH_BYTES_MAX:])
+    return digest.decode(), found[1].decode() if found else None
+
+
 def head_of_tail(tail: bytes) -> str:
     """The head hash of a log that ends in `tail` (its last `TAIL_BYTES` bytes); empty if there is none."""
     return tail[: -len(_HASH_END)].decode("ascii", "replace") if tail.endswith(_HASH_END) else ""
@@ -172,7 +203,7 @@ def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes)
     for name in ("id", "source", "type", "subject", "time"):
         if type(members[name]) is not str:
             raise TypeError(name)
-    for name in ("correlationid", "causationid", "idempotencykey", "traceparent"):
+    for name in ("correlationid", "causationid", "idempotencykey", "traceparent", "statehash"):
         if name in members and type(members[name]) is not str:
             raise TypeError(name)
     if (
@@ -200,6 +231,7 @@ def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes)
         prev_hash=prev_hash,
         hash=hash,
         line=line,
+        statehash=members.get("statehash"),
     )
 
 
@@ -336,6 +368,7 @@ def encode_snapshot(snapshot: StateSnapshot) -> bytes:
         "digest": snapshot.digest,
         "facts": snapshot.facts,
         "keys": [{"key": key, "version": version} for key, version in snapshot.keys],
+        **({"registry": snapshot.registry} if snapshot.registry is not None else {}),
         "document": snapshot.document,
         "log": {"size": snapshot.position.size_bytes, "head": snapshot.position.head},
     }
@@ -357,7 +390,9 @@ def decode_snapshot(raw: bytes, *, stream: str, source: str, definition: str) ->
     try:
         members = orjson.loads(raw)
         if members["format"] != SNAPSHOT_FORMAT:
-            raise BadSnapshot(f"its format is {members['format']}, not {SNAPSHOT_FORMAT}")
+            said = members["log"]
+            at = Position(_count(members["version"]), _count(said["size"]), str(said["head"]))
+            raise BadSnapshot(f"its format is {members['format']}, not {SNAPSHOT_FORMAT}", at)
         snapshot = StateSnapshot(
             stream=members["subject"],
             source=members["source"],
@@ -370,10 +405,19 @@ def decode_snapshot(raw: bytes, *, stream: str, source: str, definition: str) ->
             digest=members["digest"],
             facts=members["facts"],
             keys=tuple((item["key"], item["version"]) for item in members["keys"]),
-            position=Position(members["version"], members["log"]["size"], members["log"]["head"]),
+            registry=members.get("registry"),
+            position=Position(
+                _count(members["version"]), _count(members["log"]["size"]), str(members["log"]["head"])
+            ),
         )
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadSnapshot(f"it is malformed ({error})") from None
     if (snapshot.stream, snapshot.source, snapshot.definition) != (stream, source, definition):
         raise BadSnapshot(f"it belongs to another manifest ({snapshot.stream!r} of {snapshot.source})")
     return snapshot
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is not a count")
+    return value

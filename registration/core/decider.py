@@ -13,6 +13,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from registration import __version__
+from registration.core.codec import seal
 from registration.core.definition import Definition, ask
 from registration.core.explanation import Explanation, explained
 from registration.core.facts import (
@@ -29,6 +30,7 @@ from registration.core.facts import (
     tagging_step,
     with_fence,
 )
+from registration.core.forms import hash_of_state
 from registration.core.interpreter import Step, entered, step, steps, time_out
 from registration.core.policy import NO_POLICY, Policy
 from registration.errors import (
@@ -46,11 +48,14 @@ from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.times import duration_s, later
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from registration.core.chart import Chart, Timeout
     from registration.values.commands import Command
     from registration.values.leases import Lease
+
+UNFOLDABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What an `evolve` raises over events that no program wrote."""
 
 KEYS_KEPT_MAX = 64
 """The number of idempotency keys that a snapshot of one manifest holds: the most recent ones."""
@@ -213,6 +218,7 @@ def fold(
     created_at = state.created_at if state else ""
     document = state.document if state else None
     digest = state.digest if state else None
+    registry = state.registry if state else None
     facts = state.facts if state else {}
     keys: list[tuple[str, int]] | None = None  # those of `state`, until one is added
     size = state.position.size_bytes if state else 0
@@ -225,6 +231,7 @@ def fold(
         if "document" in data:
             document = data["document"]
         digest = data.get("digest", digest)
+        registry = data.get("registry", registry)
         facts = with_fence(facts, evolve(facts, event), event)
         if not LABELS.isdisjoint(data):
             facts = keep_labels(facts, event)
@@ -247,8 +254,47 @@ def fold(
         digest=digest,
         facts=facts,
         keys=tuple(keys[-KEYS_KEPT_MAX:]) if keys is not None else (state.keys if state else ()),
+        registry=registry,
         position=Position(event.version, size, event.hash),
     )
+
+
+def sealed(
+    definition: Definition,
+    before: StateSnapshot | None,
+    decided: Sequence[NewEvent],
+    *,
+    stream: str,
+    source: str,
+) -> tuple[list[Event], list[StateSnapshot]]:
+    """The events of one decision as they go into the log, each with the hash of the state after it, and those states.
+
+    A definition that declares no form of its facts (`Definition.form`) has no hashes: its states are always folded.
+    """
+    states: list[StateSnapshot] = []
+
+    def statehash(event: Event) -> str:
+        after = fold(definition, states[-1] if states else before, (event,))
+        assert after is not None
+        states.append(after)
+        return hash_of_state(after)
+
+    after = before.position if before else Position()
+    if definition.form is None:
+        events = seal(decided, stream=stream, source=source, after=after)
+        state = before
+        for event in events:
+            state = fold(definition, state, (event,))
+            assert state is not None
+            states.append(state)
+        return events, states
+    events = seal(decided, stream=stream, source=source, after=after, statehash=statehash)
+    size = after.size_bytes
+    for event, state in zip(events, states, strict=True):
+        size += len(event.line)
+        # As above: it was folded before its line was known.
+        object.__setattr__(state, "position", Position(event.version, size, event.hash))
+    return events, states
 
 
 def is_same_request(definition: Definition, command: Command, event: Event) -> bool:
@@ -436,6 +482,7 @@ def _told(
         data["approval"] = {
             "digest": digest,
             "policy": policy.digest,
+            **({} if policy.roster is None else {"roster": policy.roster}),
             "lifecycle": definition.identity["digest"],
             "head": state.position.head if state else "",
             "roles": policy.roles_of(command.actor),
@@ -471,6 +518,10 @@ def _grounds(definition: Definition, policy: Policy) -> dict[str, Any]:
     grounds: dict[str, Any] = {"lifecycle": definition.identity}
     if policy.digest is not None:
         grounds["policy"] = policy.digest
+    if policy.roster is not None:
+        grounds["roster"] = policy.roster
+    if policy.registry is not None:
+        grounds["registry"] = policy.registry
     return {**grounds, "release": __version__}
 
 

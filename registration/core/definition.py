@@ -35,6 +35,21 @@ Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """From an event's data in one schema to the next schema. Pure and total; mutates nothing."""
 
 
+def of_form(number: int) -> Callable[[Evolve], Evolve]:
+    """Declare the form of the facts that an `Evolve` makes, for the hash of each state (`registration.core.forms`).
+
+    Only for one that never changes: with other facts, it has another number. It uses neither `hash` nor `line` of an event, which
+    are unknown when the state is hashed.
+    """
+
+    def declared(evolve: Evolve) -> Evolve:
+        evolve.form = number  # type: ignore[attr-defined]  # functions have attributes; `Callable` says nothing of them
+        return evolve
+
+    return declared
+
+
+@of_form(1)
 def keep_nothing(facts: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
     """The `Evolve` of a definition that keeps no facts."""
     return facts
@@ -50,7 +65,8 @@ class Definition:
     them, so that a replay can skip it; None if there are no such names.
     version: of the lifecycle, from 1; a later one of the same name replaces it. upcasters: by event type, from that schema
     to the next; an event is brought to the current schema before it is folded. earlier: event types that were written
-    under earlier versions of the lifecycle. name: the chart's.
+    under earlier versions of the lifecycle. name: the chart's. form: that of the facts, as `evolve` declares it (`of_form`); None if
+    it declares none: then no event has the hash of its state, and every state is folded from its log.
 
     Raises:
         InvalidDefinition: when the chart names an unknown guard, when an upcaster is missing between two schemas,
@@ -64,11 +80,13 @@ class Definition:
     version: int = 1
     upcasters: Mapping[str, Upcaster] = field(default_factory=dict)
     earlier: frozenset[str] = frozenset()
+    form: int | None = field(init=False)
     event_types: frozenset[str] = field(init=False)
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.chart.name)
+        object.__setattr__(self, "form", getattr(self.evolve, "form", None))
         unknown = {
             f"actions.{move.action}.guards: there is no guard {use.name!r}; there are {', '.join(sorted(self.guards))}"
             for move in self.chart.transitions

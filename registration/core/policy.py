@@ -10,7 +10,7 @@ transitions; a policy names them for actions, with parameters, and brings roles 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -85,14 +85,35 @@ class Kind:
         return all(_stands(at_pointer(document, pointer), wanted) for pointer, wanted in self.match.items())
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one manifest, and one actor on one day (UTC), may have; a command beyond a limit is refused. None: no limit of its own.
+
+    people: approvers, and authors, of a manifest. revisions, bytes: the documents of a manifest, and the size of its log.
+    drafts: manifests that an actor creates in a day. refusals: refused commands of an actor in a day.
+    """
+
+    people: int | None = None
+    revisions: int | None = None
+    bytes: int | None = None
+    drafts: int | None = None
+    refusals: int | None = None
+
+
 @dataclass(frozen=True)
 class Policy:
-    """The rules in force. `Policy()` has none, and its digest is None.
+    """The rules in force, and the roster: the people who have roles. `Policy()` has neither.
 
     uses: by action, the guards that are asked besides those of the lifecycle, in order; guards: the functions by name.
     roles: by role, its actors. kinds: in the order in which they are tried. schemas: by digest, the JSON Schemas of the
     kinds. log_refusals: whether refusals are recorded in `refusals.jsonl`. exclusive: the actions that a lock on a
-    manifest reserves for its holder; None: all. parameters: those of the use that is being asked.
+    manifest reserves for its holder; None: all. sources: how an actor must be known (`login`); empty: a name that was given counts.
+    one_script: whether a new name with letters of several scripts is refused. limits: see `Limits`. governance: by change of the
+    registry (``policy``, ``roster``, ``lifecycle``), the guards that are asked.
+    format: which meaning the built-in guards have: 1 is that of release 0.1, whose digest covers the roster as well.
+    rules_of: returns the digest of the rules, without the roster, in a policy of format 1, by its digest; None if it isn't kept.
+    registry: the `version` and `hash` of the registry's own log that put all this in force.
+    parameters: those of the use that is being asked.
     """
 
     uses: Mapping[str, tuple[GuardUse, ...]] = field(default_factory=dict)
@@ -103,20 +124,44 @@ class Policy:
     log_refusals: bool = False
     exclusive: tuple[str, ...] | None = None
     name: str = ""
+    sources: tuple[str, ...] = ()
+    one_script: bool = False
+    limits: Limits = Limits()
+    governance: Mapping[str, tuple[GuardUse, ...]] = field(default_factory=dict)
+    format: int = 2
+    rules_of: Callable[[str], str | None] = field(default=lambda _: None, compare=False)
+    registry: Mapping[str, Any] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> dict[str, Any] | None:
-        """The policy as JSON values: the form that is stored by digest. None if there are no rules."""
-        said = self.uses or self.roles or self.kinds or self.name or self.log_refusals
-        if not said and self.exclusive is None:
+        """The rules as JSON values: the form that is stored by digest. None if there are none. In format 1, with the roster."""
+        said: tuple[object, ...] = (
+            self.uses,
+            self.kinds,
+            self.name,
+            self.log_refusals,
+            self.sources,
+            self.one_script,
+        )
+        said += (self.governance, self.limits != Limits(), self.exclusive is not None)
+        if not any(said) and not (self.format == 1 and self.roles):
             return None
-        claims = {} if self.exclusive is None else {"claims": {"exclusive": sorted(self.exclusive)}}
+        more: dict[str, Any] = {}
+        if self.exclusive is not None:
+            more["claims"] = {"exclusive": sorted(self.exclusive)}
+        if self.sources or self.one_script:
+            more["actors"] = {"source": sorted(self.sources), "one_script": self.one_script}
+        if self.limits != Limits():
+            more["limits"] = {name: value for name, value in asdict(self.limits).items() if value is not None}
+        if self.governance:
+            more["governance"] = _uses_as_data(self.governance)
+        roles = {role: sorted(actors) for role, actors in self.roles.items()}
         return {
-            "format": 1,
+            "format": self.format,
             "name": self.name,
             "log_refusals": self.log_refusals,
-            "roles": {role: sorted(actors) for role, actors in self.roles.items()},
+            **({"roles": roles} if self.format == 1 else {}),
             "kinds": [
                 {
                     "name": kind.name,
@@ -126,11 +171,8 @@ class Policy:
                 }
                 for kind in self.kinds
             ],
-            "guards": {
-                action: [{"guard": use.name, **use.parameters} for use in uses]
-                for action, uses in self.uses.items()
-            },
-            **claims,
+            "guards": _uses_as_data(self.uses),
+            **more,
         }
 
     @cached_property
@@ -138,13 +180,31 @@ class Policy:
         """``sha256:`` over the RFC 8785 form of `data`; None if there are no rules."""
         return None if self.data is None else digest_of(self.data)
 
+    @cached_property
+    def roster_data(self) -> dict[str, Any] | None:
+        """The roster as JSON values: the form that is stored by digest. None without roles, and in format 1."""
+        if self.format == 1 or not self.roles:
+            return None
+        return {"format": 1, "roles": {role: sorted(actors) for role, actors in self.roles.items()}}
+
+    @cached_property
+    def roster(self) -> str | None:
+        """``sha256:`` over the RFC 8785 form of `roster_data`; None if there is none."""
+        return None if self.roster_data is None else digest_of(self.roster_data)
+
+    def counts(self, digest: str | None) -> bool:
+        """Whether approvals that name these rules count: they are those in force, or a policy of format 1 with the same rules."""
+        return digest == self.digest or (digest is not None and self.rules_of(digest) == (self.digest or ""))
+
     def asked_with(self, parameters: Mapping[str, Any]) -> Policy:
         """The same policy, with the parameters of one use of a guard."""
         if parameters == self.parameters:
             return self
         asked = replace(self, parameters=parameters)
         # Cached values are valid for the copy as well.
-        asked.__dict__.update(data=self.data, digest=self.digest)
+        asked.__dict__.update(
+            data=self.data, digest=self.digest, roster_data=self.roster_data, roster=self.roster
+        )
         return asked
 
     def is_exclusive(self, action: str) -> bool:
@@ -163,6 +223,10 @@ class Policy:
 
 
 NO_POLICY = Policy()
+
+
+def _uses_as_data(uses: Mapping[str, tuple[GuardUse, ...]]) -> dict[str, list[dict[str, Any]]]:
+    return {of: [{"guard": use.name, **use.parameters} for use in found] for of, found in uses.items()}
 
 
 def _stands(found: Any, wanted: Any) -> bool:

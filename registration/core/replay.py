@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registration.core.codec import SEAL_BEGIN, SEAL_BYTES, SEAL_END
-from registration.core.decider import KEYS_KEPT_MAX
+from registration.core.decider import KEYS_KEPT_MAX, UNFOLDABLE
 from registration.core.facts import FENCE, LABELS, keep_labels, with_fence
 from registration.values.events import Event, Position, StateSnapshot
 
@@ -32,11 +32,7 @@ def replay(
         return None
     try:
         return _replay(definition, base, data, stream, source)
-    except (
-        KeyError,
-        TypeError,
-        orjson.JSONDecodeError,
-    ):  # not in our form, although its hash is valid
+    except UNFOLDABLE:  # not in our form, although its hash is valid
         return None
 
 
@@ -50,12 +46,12 @@ def _replay(  # noqa: C901  # one loop: a call for each line would cost as much 
     telling = quiet | LABELS
     sha256, loads = hashlib.sha256, orjson.loads
     version, head, size = 0, "", 0
-    created_at, document, digest = "", None, None
+    created_at, document, digest, registry = "", None, None, None
     facts: Any = {}
     keys: list[tuple[str, int]] = []
     if base is not None:
         version, head, size = base.version, base.position.head, base.position.size_bytes
-        created_at, document, digest = base.created_at, base.document, base.digest
+        created_at, document, digest, registry = base.created_at, base.document, base.digest, base.registry
         facts, keys = base.facts, list(base.keys)
     lines = data.split(b"\n")
     lines.pop()
@@ -116,6 +112,8 @@ def _replay(  # noqa: C901  # one loop: a call for each line would cost as much 
             document = said["document"]
         if "digest" in said:
             digest = said["digest"]
+        if "registry" in said:
+            registry = said["registry"]
         if "idempotencykey" in members:
             keys.append((key, version))
         created_at = created_at or time
@@ -132,5 +130,6 @@ def _replay(  # noqa: C901  # one loop: a call for each line would cost as much 
         digest=digest,
         facts=facts,
         keys=tuple(keys[-KEYS_KEPT_MAX:]),
+        registry=registry,
         position=Position(version, size + len(data), head),
     )

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import orjson
 
-from registration.core.codec import encode_snapshot, seal
+from registration.core.codec import encode_snapshot
 from registration.core.decider import (
     decide,
     decide_claim_broken,
@@ -33,6 +33,7 @@ from registration.core.decider import (
     due_timeout,
     fold,
     is_same_request,
+    sealed,
 )
 from registration.core.policy import NO_POLICY, Policy
 from registration.engine.publisher import Publisher, StateChange, current_event
@@ -445,14 +446,8 @@ class Engine:
         """Seal, fold, append, publish: the events of one decision, and the state after them. In the manifest's turn."""
         store = self.store
         after = before.position if before else Position()
-        events = seal(decided, stream=stream, source=store.source, after=after)
-        changes = []
-        state = before
-        for event in events:
-            state = fold(store.definition, state, (event,))
-            assert state is not None
-            changes.append(StateChange(event, state))
-        assert state is not None
+        events, states = sealed(store.definition, before, decided, stream=stream, source=store.source)
+        state = states[-1]
         if so_far.trial is not None:
             so_far.trial.put(
                 stream, after, events, state, partial(self._check_free, stream, events, so_far.trial)
@@ -466,7 +461,7 @@ class Engine:
         )
         with reserved as given:
             so_far.waited_s += store.append(stream, after, events, state, given=given)
-            self.publisher.put(stream, changes)
+            self.publisher.put(stream, list(map(StateChange, events, states)))
         self.committed += len(events)
         return tuple(events), state
 
@@ -485,6 +480,9 @@ class Engine:
                 self.store.keep("schemas", schema, value)
             self.store.keep("policies", policy.digest, policy.data)
             self._kept.add(policy.digest)
+        if policy.roster is not None and policy.roster not in self._kept:
+            self.store.keep("rosters", policy.roster, policy.roster_data)
+            self._kept.add(policy.roster)
 
     def _note(self, refusal: GuardRefused, command: Command, time: str) -> None:
         """Record a refusal. A failure is logged: the command is refused in any case."""

@@ -143,12 +143,18 @@ def parse_policy(
 
 
 def policy_from(
-    data: Mapping[str, Any], schema: Callable[[str], Any], guards: Mapping[str, Guard] | None = None
+    data: Mapping[str, Any],
+    schema: Callable[[str], Any],
+    guards: Mapping[str, Guard] | None = None,
+    *,
+    roster: Mapping[str, Any] | None = None,
 ) -> Policy:
-    """The policy that was stored as `Policy.data`. schema: returns the schemas by digest."""
+    """The policy that was stored as `Policy.data`. schema: returns the schemas by digest. roster: as `Policy.roster_data`; format 1 has its own."""
+    roles = data["roles"] if data["format"] == 1 else (roster or {}).get("roles", {})
     return Policy(
+        format=data["format"],
         name=data["name"],
-        roles={role: tuple(actors) for role, actors in data["roles"].items()},
+        roles={role: tuple(actors) for role, actors in roles.items()},
         kinds=tuple(Kind(one["name"], one["match"], one["schema"], one["pointer"]) for one in data["kinds"]),
         schemas={one["schema"]: schema(one["schema"]) for one in data["kinds"] if one["schema"] is not None},
         uses={

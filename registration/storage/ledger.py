@@ -16,6 +16,7 @@ A backend stores the bytes (`registration.storage.ports`); `registration.storage
 
 from __future__ import annotations
 
+import errno
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from registration.storage import layout
 from registration.storage.hot import HotStates
 from registration.storage.notes import encode_commit
 from registration.storage.ports import NOTHING_GIVEN, Doubtful, Mark, Moved, Note, mark_of
-from registration.storage.recovery import Witness, corrupt, witness
+from registration.storage.recovery import Witness, corrupt, folded_in_pieces, is_proved_by, witness
 from registration.values.documents import DOCUMENT_BYTES_MAX, canonical, digest_of_bytes
 from registration.values.events import Position
 
@@ -62,6 +63,7 @@ QUEUE_TIMEOUT_S = 0.5
 
 _PIECE_BYTES = 1 << 18
 _REFUSALS = "refusals"
+_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _IN_FORCE: Key = (layout.REGISTRY_FILE,)
 
 
@@ -192,14 +194,40 @@ class Ledger:
         if raw is None and not mark.size_bytes and mark.seen is None:
             return None
         found = self._witness(raw, stream)
+        folded: StateSnapshot | None = None
         if found.state is not None and not waiting and not doubtful and mark_of(found.covered) == mark:
-            self._hot.put(stream, found.state, mark)
-            return found.state
-        recovered, mark = self._settling.settled(stream, whole=doubtful)
+            proved, folded = self._proved(stream, found.state)
+            if proved:
+                self._hot.put(stream, found.state, mark)
+                return found.state
+        try:
+            recovered, mark = self._settling.settled(stream, whole=doubtful)
+        except StoreError as error:
+            # A snapshot that can't be healed here, since nothing may be written here: the log answers.
+            cause = error.__cause__
+            if folded is not None and isinstance(cause, OSError) and cause.errno in _READ_ONLY:
+                return folded
+            raise
         self._doubtful.discard(stream)
         if recovered.state is not None:
             self._hot.put(stream, recovered.state, mark)
         return recovered.state
+
+    def _proved(self, stream: str, state: StateSnapshot) -> tuple[bool, StateSnapshot | None]:
+        """Whether the log proves a snapshot that covers all of it; and the fold of the log, if that had to tell. Takes no lock.
+
+        A snapshot of release 0.1, whose events do not have the hash of their state, is proved by the whole log.
+        """
+
+        def span(start: int, end: int) -> bytes:
+            return self._logs.read(self.name, stream, start, end)
+
+        if is_proved_by(span, state):
+            return True, None
+        folded = folded_in_pieces(
+            self.definition, span, state.position.size_bytes, stream=stream, source=self.source
+        )
+        return folded is not None and encode_snapshot(folded) == encode_snapshot(state), folded
 
     def append(
         self,

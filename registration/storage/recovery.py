@@ -6,20 +6,37 @@ lock; a dry run only shows it. Damage is not part of a plan: it is raised, and n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registration.core.codec import BadSnapshot, Fault, decode_snapshot, scan, sound_versions
-from registration.core.decider import fold
+from registration.core.codec import (
+    BadSnapshot,
+    Fault,
+    decode_snapshot,
+    encode_snapshot,
+    proof_of,
+    scan,
+    sound_versions,
+)
+from registration.core.decider import UNFOLDABLE, fold
+from registration.core.forms import is_proved
 from registration.core.replay import replay
-from registration.errors import CorruptLog
+from registration.errors import CorruptLog, UnknownEvent
 from registration.storage import layout
 from registration.values.events import Position, StateSnapshot
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition
     from registration.storage.reports import Files, Loss, RecoveryStep
+    from registration.values.events import Event
 
+
+LINE_GUESS_BYTES = 4096
+"""How much of a log is read at first to find its last line; four times as much each time that is too little."""
+
+PIECE_BYTES = 1 << 20
+"""How much of a log is in memory at a time while it is folded."""
 
 SET_ASIDE = "set aside and cut off"
 
@@ -33,11 +50,12 @@ class Witness:
 
     state: StateSnapshot | None = None
     unusable: str | None = None
+    elsewhere: Position | None = None
 
     @property
     def covered(self) -> Position:
-        """The size of the log that is known to be durable."""
-        return self.state.position if self.state else Position()
+        """The part of the log that is known to be durable; of a snapshot of another format as well, if its checksum is sound."""
+        return self.state.position if self.state else (self.elsewhere or Position())
 
     @property
     def exists(self) -> bool:
@@ -52,7 +70,61 @@ def witness(raw: bytes | None, *, stream: str, source: str, definition: Definiti
     try:
         return Witness(decode_snapshot(raw, stream=stream, source=source, definition=definition.name))
     except BadSnapshot as error:
-        return Witness(unusable=str(error))
+        return Witness(unusable=str(error), elsewhere=error.covered)
+
+
+ReadSpan = Callable[[int, int], bytes]
+"""The bytes of a log from an offset to another; fewer if it ends earlier."""
+
+
+def is_proved_by(read: ReadSpan, state: StateSnapshot) -> bool:
+    """Whether the line at which a snapshot ends says that this is the state after it. Reads that line alone.
+
+    A line of release 0.1 says nothing of its state, and proves nothing.
+    """
+    end = state.position.size_bytes
+    length = LINE_GUESS_BYTES
+    while True:
+        start = max(0, end - length)
+        piece = read(start, end)
+        begin = piece.rfind(b"\n", 0, len(piece) - 1) + 1
+        if begin or not start:
+            break
+        length *= 4
+    found = proof_of(piece[begin:]) if len(piece) == end - start else None
+    return found is not None and found[0] == state.position.head and is_proved(state, found[1])
+
+
+def folded_in_pieces(
+    definition: Definition, read: ReadSpan, size_bytes: int, *, stream: str, source: str
+) -> StateSnapshot | None:
+    """The fold of the first `size_bytes` bytes of a log; None if there is anything wrong with them. Memory does not grow with the log."""
+    state: StateSnapshot | None = None
+    rest, offset = b"", 0
+    while offset < size_bytes:
+        piece = read(offset, min(offset + PIECE_BYTES, size_bytes))
+        if not piece:
+            return None
+        offset += len(piece)
+        data = rest + piece
+        cut = data.rfind(b"\n") + 1
+        whole, rest = data[:cut], data[cut:]
+        if not whole:
+            continue
+        after = state.position if state is not None else Position()
+        found = replay(definition, state, whole, stream=stream, source=source)
+        if found is None:
+            seen = scan(whole, stream=stream, source=source, after=after)
+            # A command of several events may go on in the next piece.
+            rest = whole[seen.position.size_bytes - after.size_bytes :] + rest
+            if seen.fault is not None and (not seen.fault.torn or offset >= size_bytes):
+                return None
+            try:
+                found = fold(definition, state, seen.events)
+            except (UnknownEvent, *UNFOLDABLE):
+                return None
+        state = found
+    return state if not rest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +199,7 @@ def plan_recovery(
         keep, fault = seen.position.size_bytes, seen.fault
         if fault and (atomic or not fault.torn or keep < covered.size_bytes):
             raise corrupt(stream, fault, seen.position.version, area)
-        state = fold(definition, base, seen.events)
+        state = _folded(definition, base, seen.events, stream, area)
     if state is None and found.exists:
         raise corrupt_without_log(stream, area)
     return RecoveryPlan(
@@ -143,10 +215,36 @@ def plan_recovery(
     )
 
 
+def _folded(
+    definition: Definition, base: StateSnapshot | None, events: list[Event], stream: str, area: str
+) -> StateSnapshot | None:
+    """The fold of events. One that no program wrote, although the hashes fit, is damage.
+
+    Raises:
+        CorruptLog: naming its line.
+    """
+    state = base
+    for event in events:
+        before = state.position if state is not None else Position()
+        try:
+            state = fold(definition, state, (event,))
+        except UNFOLDABLE as error:
+            reason = f"it can't be folded ({type(error).__name__}: {error})"
+            fault = Fault(event.version, before.size_bytes, reason, torn=False)
+            raise corrupt(stream, fault, before.version, area) from None
+    return state
+
+
 def _what_is_wrong(found: Witness, state: StateSnapshot | None) -> str | None:
     if found.unusable:
         return f"the snapshot is unusable ({found.unusable})"
-    if state is None or found.state == state:
+    # By their bytes, since Python calls True and 1 equal.
+    same = (
+        found.state is not None
+        and state is not None
+        and encode_snapshot(found.state) == encode_snapshot(state)
+    )
+    if state is None or same:
         return None
     if found.state is None:
         return "there is no snapshot"
@@ -196,13 +294,20 @@ def plan_repair(
         )
     except CorruptLog as damage:
         seen = scan(files.log, stream=stream, source=source, after=Position())
-        later = sound_versions(files.log[seen.position.size_bytes :], stream=stream, source=source)
+        sound = seen.events
+        if damage.details["line"] and damage.details["line"] <= len(
+            sound
+        ):  # it is sound, and can't be folded
+            sound = sound[: damage.details["line"] - 1]
+        kept = fold(definition, None, sound)
+        keep_bytes = kept.position.size_bytes if kept else 0
+        later = sound_versions(files.log[keep_bytes:], stream=stream, source=source)
         return Loss(
             line=damage.details["line"],
             offset_bytes=damage.details["offset_bytes"],
             reason=damage.details["reason"],
-            state=fold(definition, None, seen.events),
-            lost_bytes=len(files.log) - seen.position.size_bytes,
+            state=kept,
+            lost_bytes=len(files.log) - keep_bytes,
             lost_version=max([found.covered.version, *later], default=0),
         )
     return None

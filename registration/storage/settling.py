@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from registration.core.codec import encode_snapshot, head_of_tail, seal
-from registration.core.decider import fold
+from registration.core.codec import encode_snapshot
+from registration.core.decider import sealed
 from registration.errors import CorruptLog, NotFound
 from registration.storage import layout
 from registration.storage.notes import encode_commit
@@ -24,6 +24,7 @@ from registration.storage.recovery import (
     RecoveryPlan,
     Witness,
     corrupt_without_log,
+    is_proved_by,
     plan_recovery,
     plan_repair,
     witness,
@@ -67,9 +68,10 @@ class Settling:
             with self._backend.mending.held(self._area, stream, writing=not dry_run, doing=doing) as held:
                 raw, mark = held.found()
                 found = self._witness(raw, stream)
-                if found.state is not None and mark_of(found.covered) == mark and not whole:
+                proved = found.state is not None and not whole and self._is_proved(stream, found.state)
+                if proved and mark_of(found.covered) == mark:
                     return Recovered(found.state), mark
-                plan = self._plan(stream, found, held.read, whole=whole)
+                plan = self._plan(stream, found, held.read, base=found.state if proved else None)
                 if dry_run:
                     return Recovered(plan.state, tuple(plan.steps())), mark
                 steps = self._carry_out(held, plan, stream, whole=whole)
@@ -104,18 +106,26 @@ class Settling:
         logs, area = self._backend.logs, self._area
         raw, mark = logs.found(area, stream)
         found = self._witness(raw, stream)
+        proved = found.state is not None and not whole and self._is_proved(stream, found.state)
         plan = self._plan(
-            stream, found, lambda start: logs.read(area, stream, start, mark.size_bytes), whole=whole
+            stream,
+            found,
+            lambda start: logs.read(area, stream, start, mark.size_bytes),
+            base=found.state if proved else None,
         )
         steps = tuple(step for step in plan.steps() if step.found == plan.snapshot)
         if plan.state is not None and not dry_run and (plan.snapshot or whole):
             logs.put_snapshot(area, stream, encode_snapshot(plan.state), mark)
         return Recovered(plan.state, steps), mark
 
+    def _is_proved(self, stream: str, state: StateSnapshot) -> bool:
+        """Whether the log proves a snapshot, at the position where it ends."""
+        return is_proved_by(lambda start, end: self._backend.logs.read(self._area, stream, start, end), state)
+
     def _plan(
-        self, stream: str, found: Witness, read: Callable[[int], bytes], *, whole: bool
+        self, stream: str, found: Witness, read: Callable[[int], bytes], *, base: StateSnapshot | None
     ) -> RecoveryPlan:
-        """Read only the events after the snapshot, unless it is in doubt."""
+        """Read only the events after `base`, a snapshot that the log proves; without one, all."""
 
         def plan(base: StateSnapshot | None, tail: bytes) -> RecoveryPlan:
             return plan_recovery(
@@ -129,15 +139,10 @@ class Settling:
                 atomic=self._backend.mending is None,
             )
 
-        if found.state is not None and not whole:
-            start = found.covered.size_bytes
-            split = min(start, TAIL_BYTES)
-            raw = read(start - split)
-            # A snapshot that does not match the log is not used: the bytes after its position would look torn.
-            if head_of_tail(raw[:split]) == found.covered.head:
-                # Either the snapshot belongs to another log, or this one is damaged: reading all of it tells which, and where.
-                with suppress(CorruptLog):
-                    return plan(found.state, raw[split:])
+        if base is not None:
+            # The snapshot is sound, so the damage is behind it; reading all of the log tells where.
+            with suppress(CorruptLog):
+                return plan(base, read(base.position.size_bytes))
         return plan(None, read(0))
 
     def inspect(self, stream: str, *, quick: bool = False) -> Files:
@@ -190,15 +195,15 @@ class Settling:
         loss = replace(loss, kept_as=tuple(kept_as))
         then = None
         if loss.state is not None:
-            sealed = seal([event(loss, loss.state)], stream=stream, source=self._source, after=kept)
-            repaired = fold(self._definition, loss.state, sealed)
-            assert repaired is not None
+            (made,), (repaired,) = sealed(
+                self._definition, loss.state, [event(loss, loss.state)], stream=stream, source=self._source
+            )
             line = encode_commit(
-                self._area, stream, sealed[0].version, 1, kept.size_bytes, repaired.position.size_bytes,
-                sealed[0].hash, sealed[0].time,
+                self._area, stream, made.version, 1, kept.size_bytes, repaired.position.size_bytes,
+                made.hash, made.time,
             )  # fmt: skip
-            then = (sealed[0].line, Note(line, 1), encode_snapshot(repaired))
-            loss = replace(loss, event=sealed[0], repaired=repaired)
+            then = (made.line, Note(line, 1), encode_snapshot(repaired))
+            loss = replace(loss, event=made, repaired=repaired)
         at = Mark(len(files.log), files.log[-TAIL_BYTES:])
         self._backend.logs.cut(self._area, stream, at, kept.size_bytes, then=then)
         _log.warning(

@@ -45,7 +45,8 @@ class Event:
     version: from 1, without a gap: the version of the state after this event.
     part: its index within its command, from 1. remaining: the number of events of the same command that follow.
     hash: SHA-256, in hex, of the line up to it; prev_hash: that of the line before, empty in line 1.
-    line: the exact bytes, including the final line feed.
+    line: the exact bytes, including the final line feed. statehash: the hash of the state after it, with the number of its form
+    (`registration.core.forms`); None in logs of release 0.1.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Event:
     prev_hash: str
     hash: str
     line: bytes = field(repr=False)
+    statehash: str | None = None
 
     @property
     def action(self) -> str:
@@ -133,6 +135,7 @@ class StateSnapshot:
     document, digest: the manifest itself and ``sha256:`` over its RFC 8785 form; None if the definition has
     no documents. facts: further values that the definition keeps, such as open approvals.
     keys: the most recent idempotency keys, oldest first, each with the version that it led to.
+    registry: the `version` and `hash` of the registry's own log under which the last event was decided; None before there was one.
     position: the position in the log that this is the fold of.
     """
 
@@ -147,6 +150,7 @@ class StateSnapshot:
     digest: str | None
     facts: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[tuple[str, int], ...] = ()
+    registry: Mapping[str, Any] | None = None
     position: Position = Position()
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action, Chart, State, Transition
-from registration.core.definition import Definition
+from registration.core.definition import Definition, of_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 
+@of_form(1)
 def _keep_targets(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The targets, by alias."""
     data = event.data

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from registration.core.definition import of_form
 from registration.onboarding.wizards.wizard import EXPIRED, FAILED
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ CREATED = ("wizard", "owner", "community")
 """The facts that a session is created with, and that never change."""
 
 
+@of_form(1)
 def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from registration.core.definition import of_form
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,6 +26,7 @@ EVOLVES_ON = frozenset({"document", "lapsed", "approval", "history", "due"})
 """If neither an event nor the facts have one of these, `keep_facts` changes nothing."""
 
 
+@of_form(1)
 def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action, Chart, GuardUse, State, Transition
-from registration.core.definition import Definition
+from registration.core.definition import Definition, of_form
 from registration.core.policy import Verdict
 from registration.rules.guards.builtin import reason_given
 
@@ -82,6 +82,7 @@ CHART = Chart(
 )
 
 
+@of_form(1)
 def keep_progress(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
 
