@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +32,7 @@ from registration.cli.output import (
 from registration.cli.reading import graph_command
 from registration.cli.words import SHELL, line
 from registration.cli.writing import context_value
-from registration.errors import InvalidArgument
+from registration.errors import InvalidArgument, NotFound
 from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from registration.core.explanation import Explanation
     from registration.core.policy import Policy
     from registration.evidence.policy_replay import Decision
+    from registration.pipeline.pipeline import RegistrationPipeline
 
 
 @click.command(
@@ -227,6 +229,8 @@ def check_policy(context: Context, file: str | None) -> None:
     policy = _policy(context, file)
     if context.as_json:
         echo_json(rules.policy(policy))
+    elif policy.digest is None and policy.roster is not None:
+        echo(f"The policy is valid: {_count(len(policy.roles), 'role')} and no rules.")
     elif policy.digest is None and file is not None:
         echo(f"{printable(file)} is valid but empty: only the lifecycle's own rules would apply.")
     elif policy.digest is None:
@@ -247,7 +251,7 @@ def check_policy(context: Context, file: str | None) -> None:
 def show_policy(context: Context, digest: str | None) -> None:
     """Print the policy in force as JSON. DIGEST, as in events, selects an earlier one."""
     with context.open() as pipeline:
-        data = pipeline.policy.data if digest is None else pipeline.evidence.rule("policies", digest)
+        data = rules.policy_in_full(pipeline.policy) if digest is None else _kept(pipeline, digest)
     if data is None and not context.as_json:
         say(f"There is no policy: only the lifecycle's own rules apply. {_WRITE_ONE}")
         return
@@ -329,6 +333,16 @@ _WRITE_ONE = (
 
 def _count(number: int, noun: str) -> str:
     return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _kept(pipeline: RegistrationPipeline, digest: str) -> Any:
+    """The rules with a digest, or the roster with it."""
+    try:
+        return pipeline.evidence.rule("policies", digest)
+    except NotFound:
+        with suppress(NotFound):
+            return pipeline.evidence.rule("rosters", digest)
+        raise
 
 
 def _policy(context: Context, file: str | None) -> Policy:

@@ -173,9 +173,11 @@ def _rules(events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
     """The rules that the events name, in full; schemas by the digests in the policies."""
     lifecycles = sorted({event.data["lifecycle"]["digest"] for event in events if "lifecycle" in event.data})
     policies = sorted({event.data["policy"] for event in events if "policy" in event.data})
+    rosters = sorted({event.data["roster"] for event in events if "roster" in event.data})
     return {
         "lifecycles": {digest: read("lifecycles", digest) for digest in lifecycles},
         "policies": {digest: read("policies", digest) for digest in policies},
+        **({"rosters": {digest: read("rosters", digest) for digest in rosters}} if rosters else {}),
     }
 
 

@@ -106,7 +106,7 @@ class EvidencePart(Part[M]):
         return verified(self._registry, manifest_id, quick=quick)
 
     @call
-    def rule(self, kind: Literal["lifecycles", "policies", "schemas"], digest: str) -> Any:
+    def rule(self, kind: Literal["lifecycles", "policies", "rosters", "schemas"], digest: str) -> Any:
         """A rule that an event names by digest, as JSON values. It is stored as long as the registry exists.
 
         Raises:

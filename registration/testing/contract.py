@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from registration.core.codec import encode_snapshot, seal
-from registration.core.decider import fold
+from registration.core.codec import encode_snapshot
+from registration.core.decider import sealed
 from registration.core.definition import Definition
 from registration.core.interpreter import entered
 from registration.errors import InvalidArgument, NotFound, VersionConflict
@@ -600,10 +600,8 @@ def batch(store: Ledger, stream: str, *, count: int = 1, word: str = "") -> _Bat
     after = before.position if before else Position()
     versions = range(after.version + 1, after.version + 1 + count)
     new = [new_event(definition, stream, version, word=word) for version in versions]
-    events = seal(new, stream=stream, source=store.source, after=after)
-    snapshot = fold(definition, before, events)
-    assert snapshot is not None
-    return after, events, snapshot
+    events, states = sealed(definition, before, new, stream=stream, source=store.source)
+    return after, events, states[-1]
 
 
 def new_event(definition: Definition, stream: str, version: int, *, word: str = "") -> NewEvent:

@@ -72,9 +72,35 @@ FIRST_LINE = (
 def test_the_bytes_of_a_line():
     """A line is what the documented format says, byte for byte, in this release and in every later one."""
     line = registered().lines[0]
-    covered = FIRST_LINE.encode()
+    covered = f'{FIRST_LINE},"statehash":"{first_statehash()}"'.encode()
 
     assert line == covered + b',"hash":"' + hashlib.sha256(covered).hexdigest().encode() + b'"}\n'
+
+
+def first_statehash():
+    """Form 1 of the state after the first line, by the standard library alone."""
+
+    def sha256(value):
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    state = fold(REGISTRATION, None, registered().events[:1])
+    facts = [[name, sha256(state.facts[name])] for name in sorted(state.facts)]
+    said = [
+        1,
+        SOURCE,
+        STREAM,
+        "registration",
+        "DRAFT",
+        1,
+        state.created_at,
+        state.updated_at,
+        state.digest,
+        None,
+        [["k-1", 1]],
+        facts,
+    ]
+    return f"1:{sha256(said)}"
 
 
 def test_members_stand_in_the_order_of_the_format():
@@ -99,10 +125,11 @@ def test_members_stand_in_the_order_of_the_format():
         "traceparent",
         "data",
         "prevhash",
+        "statehash",
         "hash",
     ]
     assert list(json.loads(log.lines[0])) == [
-        "specversion", "id", "source", "type", "subject", "time", "version", "correlationid", "data", "hash",
+        "specversion", "id", "source", "type", "subject", "time", "version", "correlationid", "data", "statehash", "hash",
     ]  # fmt: skip
 
 

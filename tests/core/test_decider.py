@@ -625,7 +625,6 @@ OTHER_RULES = [
     NO_POLICY,
     ruled(name="other"),
     ruled(count=2),
-    ruled(roles={"reviewer": ("bea",)}),
     replace(ruled(), log_refusals=True),
     replace(ruled(), kinds=(Kind("k", {"/name": True}),)),
 ]

@@ -59,10 +59,9 @@ def test_the_digest_can_be_computed_by_anybody():
 
     assert FULL.digest == "sha256:" + hashlib.sha256(said.encode()).hexdigest()
     assert FULL.data == {
-        "format": 1,
+        "format": 2,
         "name": "acme",
         "log_refusals": True,
-        "roles": {"reviewer": ["bea", "cyd"], "owner": ["ana"]},
         "kinds": [
             {
                 "name": "server",
@@ -80,8 +79,6 @@ def test_the_digest_can_be_computed_by_anybody():
     [
         {"name": "other"},
         {"log_refusals": False},
-        {"roles": {"reviewer": ("bea",), "owner": ("ana",)}},
-        {"roles": {"reviewers": ("bea", "cyd"), "owner": ("ana",)}},
         {"kinds": ()},
         {"kinds": (replace(FULL.kinds[0], name="other"),)},
         {"kinds": (replace(FULL.kinds[0], match={"/a": "x*"}),)},
@@ -97,6 +94,18 @@ def test_the_digest_can_be_computed_by_anybody():
 def test_other_rules_have_another_digest(change):
     """Whatever is demanded otherwise, the digest is another one: approvals under the old rules stop counting."""
     assert replace(FULL, **change).digest != FULL.digest
+
+
+@pytest.mark.parametrize(
+    "roles", [{"reviewer": ("bea",), "owner": ("ana",)}, {"reviewers": ("bea", "cyd"), "owner": ("ana",)}]
+)
+def test_people_are_not_rules(roles):
+    """Another roster has another digest, of its own; in format 1 it was part of the rules."""
+    changed = replace(FULL, roles=roles)
+
+    assert changed.digest == FULL.digest
+    assert changed.roster != FULL.roster
+    assert replace(changed, format=1).digest != replace(FULL, format=1).digest
 
 
 @pytest.mark.parametrize(

@@ -804,7 +804,7 @@ def test_strays_among_names_are_named(root):
 
 @pytest.mark.damaged
 def test_damage_to_the_aliases_is_named(root):
-    """Every byte of their logs is checked; what a name stands for is told all the same."""
+    """Every byte of their logs is checked; what a name stands for needs none of them."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         registered(pipeline, "a")
         log = root / "aliases" / "weather" / "events.jsonl"

@@ -790,7 +790,7 @@ def test_an_approval_is_not_carried_to_another_policy(pipeline, root):
     go(pipeline, 2)
     before = (root / "policy.toml").read_bytes()
 
-    policy(root, ("approvals", '["register"]', "count = 1"), roles='boss = ["ada"]')
+    policy(root, ("approvals", '["register"]', "count = 1"), ("reason_given", '["reject"]', ""))
     with pytest.raises(GuardRefused, match=r"0 of 1 approval \(1 not counted: another policy\)") as caught:
         pipeline.register(ID)
     evidence = caught.value.details["verdicts"][0]["evidence"]
@@ -805,7 +805,7 @@ def test_an_approval_is_not_carried_to_another_policy(pipeline, root):
 def test_an_approval_under_no_policy_is_not_one_under_a_policy(pipeline, root):
     """Nor the other way round: that there are rules is a rule."""
     go(pipeline, 2)
-    policy(root, roles='boss = ["ada"]')
+    policy(root, ("reason_given", '["reject"]', ""))
     with pytest.raises(GuardRefused, match="another policy"):
         pipeline.register(ID)
     pipeline.approve(ID, actor="bea")

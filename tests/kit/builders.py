@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from registration.core.chart import Action, Chart, State, Timeout, Transition
-from registration.core.codec import Scan, scan, seal
-from registration.core.decider import decide, decide_timeout, due_timeout, fold
+from registration.core.codec import Scan, scan
+from registration.core.decider import decide, decide_timeout, due_timeout, sealed
 from registration.core.definition import Definition
 from registration.core.policy import NO_POLICY, Policy
 from registration.rules.lifecycles.facts import keep_facts
@@ -133,10 +133,11 @@ class Log:
 
     def add(self, new: Iterable[NewEvent]) -> StateSnapshot:
         """Seal the events of one command and fold them."""
-        events = seal(list(new), stream=self.stream, source=self.source, after=self.position)
+        events, states = sealed(
+            self.definition, self.state, list(new), stream=self.stream, source=self.source
+        )
         self.events += events
-        self.state = fold(self.definition, self.state, events)
-        assert self.state is not None
+        self.state = states[-1]
         return self.state
 
     def new(self, action: str = "revise", **members: Any) -> NewEvent:
@@ -229,7 +230,7 @@ def with_batches() -> Log:
 def forge(members: Iterable[Mapping[str, Any]], *, heads: bool = True) -> bytes:
     """A log whose hashes and chain check out, whatever its lines say; nothing of the codec is used.
 
-    A line's `version`, `prevhash` and `hash` are made here; a `version` that is given is kept. heads: so is the head of
+    A line's `version`, `prevhash` and `hash` are made here; a `version` that is given is kept, and so is a `statehash`. heads: so is the head of
     the log that an approval was given on.
     """
     lines, head = [], ""
@@ -238,10 +239,13 @@ def forge(members: Iterable[Mapping[str, Any]], *, heads: bool = True) -> bytes:
         approval = line["data"].get("approval") if isinstance(line.get("data"), dict) else None
         if heads and approval:
             line["data"] = {**line["data"], "approval": {**approval, "head": head}}
+        told = line.pop("statehash", None)
         for name in ("prevhash", "hash"):
             line.pop(name, None)
         if head:
             line["prevhash"] = head
+        if told is not None:
+            line["statehash"] = told
         covered = json.dumps(line, ensure_ascii=False, separators=(",", ":"))[:-1]
         head = hashlib.sha256(covered.encode()).hexdigest()
         lines.append(f'{covered},"hash":"{head}"}}\n'.encode())

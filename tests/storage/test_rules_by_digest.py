@@ -343,6 +343,7 @@ def test_rules_are_kept_once_for_each_engine(store):
         ("lifecycles", REGISTRATION.identity["digest"]),
         *(("schemas", digest) for digest in RULED.schemas),
         ("policies", RULED.digest),
+        ("rosters", RULED.roster),
         *(("schemas", digest) for digest in RULED.schemas),
         ("policies", replace(RULED, name="other").digest),
     ]

@@ -83,14 +83,16 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
         CorruptLog: when the log of a manifest with a reservation is damaged, which its own verification reports.
         LockTimeout, StoreError: as `Ledger.inspect`.
     """
-    aliases = names.logs.store
+    damaged = False
     with suppress(NotFound):
-        yield from verify_stream(aliases, name, area=layout.ALIASES).findings
+        found = verify_stream(names.logs.store, name, area=layout.ALIASES)
+        yield from found.findings
+        damaged = found.damaged
     for full in sorted(names.reservations.versions(name)):
         if names.reservations.holder(full) is None and names.reservations.exists(full):
             reason = f"a reservation of {full!r} whose manifest does not hold the name: a writer was interrupted or is still running"
             yield Finding("unfinished", "/".join(layout.name_record(full)), 0, 0, reason)
-    if names.move_latest(name, dry_run=True):
+    if not damaged and names.move_latest(name, dry_run=True):
         reason = f"`{LATEST}` of {name!r} does not point at its latest version"
         yield Finding("unfinished", layout.log_path(name, layout.ALIASES), 0, 0, reason)
 

@@ -44,8 +44,22 @@ def migration(found: Migration) -> dict[str, Any]:
 
 
 def policy(found: Policy) -> dict[str, Any]:
-    """A checked, valid policy."""
-    return {"sound": True, "digest": found.digest}
+    """A checked, valid policy. roster: the digest of the people who have roles."""
+    return {"sound": True, "digest": found.digest, "roster": found.roster}
+
+
+def policy_in_full(found: Policy) -> dict[str, Any] | None:
+    """The rules in force, and the people who have `roles`; None if there are neither. Without `roles`, it is the form that is stored by digest."""
+    if found.data is None and found.roster_data is None:
+        return None
+    rules = found.data or {
+        "format": found.format,
+        "name": "",
+        "log_refusals": False,
+        "kinds": [],
+        "guards": {},
+    }
+    return {**rules, "roles": {role: sorted(actors) for role, actors in found.roles.items()}}
 
 
 def guard(name: str, summary: str, parameters: Sequence[str]) -> dict[str, Any]:
