@@ -35,6 +35,9 @@ TAGGING: Mapping[str, Action] = {
 }
 """The actions of every lifecycle, by name."""
 
+GOVERNED = ("repair", "move_alias", "remove_alias")
+"""What a policy may guard as well, in every lifecycle, although it is no action of a chart."""
+
 
 def action_of(chart: Chart, name: str) -> Action:
     """The action of that name, of this chart or of every chart. Raises KeyError when there is none."""

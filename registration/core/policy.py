@@ -58,6 +58,9 @@ class Answer:
         }
 
 
+CHANGES = ("policy", "roster", "lifecycle")
+"""The changes of a registry that a policy may guard (`Policy.governance`)."""
+
 Guard = Callable[[StateSnapshot | None, Command, "Policy"], Verdict]
 """A pure function of the state (None before creation), the command and the policy.
 

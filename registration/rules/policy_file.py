@@ -23,8 +23,22 @@
     [claims]
     exclusive = ["approve", "reject"]              # the actions that a lock reserves for its holder; default: all
 
+    [actors]
+    source = ["login"]                             # the actor is the operating-system user; default: any given name
+    one_script = true                              # a new name has letters of one script only
+
+    [limits]
+    people = 20                                    # also revisions, bytes (of a manifest); drafts, refusals (of an actor a day)
+
+    [governance]                                   # changes of the registry itself: policy, roster, lifecycle
+    policy = { roles = ["reviewer"], four_eyes = true }
+
+The guards' actions are those of the lifecycle, and `tag`, `untag`, `repair`, `move_alias` and `remove_alias`. `four_eyes` of a
+change means that its actor is not the one who made the last change of that kind. A file of format 1 has the same meaning.
+
 Every problem is reported at once, with its path in the file. The resulting policy contains the digests of the schemas
-instead of their file names, so its own digest covers everything that it demands.
+instead of their file names, so its own digest covers everything that it demands; the roster has a digest of its own. Neither
+depends on the order of names in a set. The form of the file is in `registration.rules.policy_form`.
 """
 
 from __future__ import annotations
@@ -32,18 +46,17 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import GuardUse
 from registration.core.chart_problems import in_one_line
 from registration.core.decider import nearest
-from registration.core.facts import TAGGING
-from registration.core.policy import Guard, Kind, Policy
+from registration.core.facts import GOVERNED, TAGGING
+from registration.core.policy import CHANGES, Guard, Kind, Limits, Policy
 from registration.errors import InvalidDocument, InvalidPolicy
 from registration.rules.guards.registry import BUILTIN, guard_of, problems_of_use
-from registration.rules.lifecycles.file_syntax import path_of, shown
+from registration.rules.policy_data import canonical
+from registration.rules.policy_form import FORMAT, ChangeTable, KindTable, PolicyTable, UseTable, formed
 from registration.values.documents import Document, check_document, parse_document
 
 if TYPE_CHECKING:
@@ -58,45 +71,11 @@ DOTS_MAX = 500
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 
+SOURCES = ("login",)
+"""How an actor can be known, for `[actors] source`."""
+
 ReadBeside = Callable[[str], bytes]
 """The bytes of a file in the policy's directory, by its relative path. Raises OSError."""
-
-_Name = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class _Kind(_Strict):
-    name: _Name
-    match: dict[str, Any] = Field(min_length=1)
-    schema_file: str | None = Field(default=None, alias="schema")
-
-
-class _Use(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
-    guard: _Name
-    actions: list[_Name] = Field(min_length=1)
-
-
-class _Refusals(_Strict):
-    log: bool = False
-
-
-class _Claims(_Strict):
-    exclusive: list[_Name] | None = None
-
-
-class _File(_Strict):
-    format: Annotated[int, Field(ge=1, le=1)] = 1
-    name: str = ""
-    roles: dict[_Name, list[_Name]] = Field(default_factory=dict)
-    kinds: list[_Kind] = Field(default_factory=list)
-    guards: list[_Use] = Field(default_factory=list)
-    refusals: _Refusals = _Refusals()
-    claims: _Claims = _Claims()
 
 
 def parse_policy(
@@ -115,7 +94,7 @@ def parse_policy(
     Raises:
         InvalidPolicy: listing every problem, with its path in the file.
     """
-    said = _File_of(raw, source)
+    said = _tables(raw, source)
     problems: list[str] = []
     schemas: dict[str, Any] = {}
     kinds = tuple(
@@ -125,63 +104,46 @@ def parse_policy(
     for index, use in enumerate(said.guards):
         path = f"guards[{index}]"
         problems += [f"{path}.{problem}" for problem in _problems_of(use, said, chart, guards)]
-        for action in use.actions:
+        for action in dict.fromkeys(use.actions):
             uses.setdefault(action, []).append(GuardUse(use.guard, dict(use.model_extra or {})))
-    problems += _unknown_actions("claims.exclusive", said.claims.exclusive or (), chart)
+    problems += _unknown("claims.exclusive", said.claims.exclusive or (), chart, TAGGING)
+    problems += _source_problems(said.actors.source or ())
+    governance: dict[str, tuple[GuardUse, ...]] = {}
+    for change in CHANGES:
+        demanded: ChangeTable | None = getattr(said.governance, change)
+        if demanded is not None:
+            problems += [f"governance.{change}{problem}" for problem in _change_problems(demanded, said)]
+            governance[change] = _demanded(demanded)
     if problems:
         raise _refused(source, problems)
+    asked = {use.guard for use in said.guards} | {use.name for found in governance.values() for use in found}
     return Policy(
+        format=FORMAT,
         name=said.name,
-        roles={role: tuple(actors) for role, actors in said.roles.items()},
+        roles={role: tuple(sorted(set(people))) for role, people in said.roles.items()},
         kinds=kinds,
         schemas=schemas,
-        uses={action: tuple(found) for action, found in uses.items()},
-        guards={use.guard: guard_of(use.guard, guards) for use in said.guards},
+        uses=canonical({action: tuple(found) for action, found in uses.items()}),
+        guards={name: guard_of(name, guards) for name in sorted(asked)},
         log_refusals=said.refusals.log,
-        exclusive=None if said.claims.exclusive is None else tuple(dict.fromkeys(said.claims.exclusive)),
+        exclusive=None if said.claims.exclusive is None else tuple(sorted(set(said.claims.exclusive))),
+        sources=tuple(sorted(set(said.actors.source or ()))),
+        one_script=said.actors.one_script,
+        limits=Limits(**said.limits.model_dump()),
+        governance=canonical(governance),
     )
 
 
-def policy_from(
-    data: Mapping[str, Any],
-    schema: Callable[[str], Any],
-    guards: Mapping[str, Guard] | None = None,
-    *,
-    roster: Mapping[str, Any] | None = None,
-) -> Policy:
-    """The policy that was stored as `Policy.data`. schema: returns the schemas by digest. roster: as `Policy.roster_data`; format 1 has its own."""
-    roles = data["roles"] if data["format"] == 1 else (roster or {}).get("roles", {})
-    return Policy(
-        format=data["format"],
-        name=data["name"],
-        roles={role: tuple(actors) for role, actors in roles.items()},
-        kinds=tuple(Kind(one["name"], one["match"], one["schema"], one["pointer"]) for one in data["kinds"]),
-        schemas={one["schema"]: schema(one["schema"]) for one in data["kinds"] if one["schema"] is not None},
-        uses={
-            action: tuple(
-                GuardUse(use["guard"], {name: value for name, value in use.items() if name != "guard"})
-                for use in uses
-            )
-            for action, uses in data["guards"].items()
-        },
-        guards={
-            use["guard"]: guard_of(use["guard"], guards) for uses in data["guards"].values() for use in uses
-        },
-        log_refusals=data["log_refusals"],
-        exclusive=tuple(data["claims"]["exclusive"]) if "claims" in data else None,
-    )
-
-
-def _File_of(raw: bytes, source: str) -> _File:  # noqa: N802  # what it gives is a _File
+def _tables(raw: bytes, source: str) -> PolicyTable:
     try:
         # The form that is stored by digest is JSON; TOML also has times and dates.
         value = check_document(_toml(raw, source), source=source, size_bytes_max=POLICY_BYTES_MAX).value
-        return _File.model_validate(value)
     except InvalidDocument as error:
-        problems = error.details["problems"]
-    except ValidationError as error:
-        problems = [_wrong(wrong) for wrong in error.errors(include_url=False)]
-    raise _refused(source, problems) from None
+        raise _refused(source, error.details["problems"]) from None
+    said, problems = formed(value)
+    if said is None:
+        raise _refused(source, problems)
+    return said
 
 
 def _toml(raw: bytes, source: str) -> dict[str, Any]:
@@ -210,15 +172,15 @@ def _refused(source: str, problems: list[str]) -> InvalidPolicy:
     return InvalidPolicy(source, told + ["and more"] * (len(problems) > PROBLEMS_MAX))
 
 
-def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guard] | None) -> Iterator[str]:
+def _problems_of(
+    use: UseTable, said: PolicyTable, chart: Chart, guards: Mapping[str, Guard] | None
+) -> Iterator[str]:
     """The problems of one use of a guard, each with the rest of its path."""
     parameters = dict(use.model_extra or {})
     yield from problems_of_use(use.guard, parameters, guards)
-    yield from _unknown_actions("actions", use.actions, chart)
-    for role in _named(parameters, "any" if use.guard == "role" else "roles"):
-        if role not in said.roles:
-            where = "any" if use.guard == "role" else "roles"
-            yield f"{where}: [roles] has no {role!r}{_meant(role, said.roles)}"
+    yield from _unknown("actions", use.actions, chart, (*TAGGING, *GOVERNED))
+    where = "any" if use.guard == "role" else "roles"
+    yield from (f"{where}: {problem}" for problem in _unknown_roles(_named(parameters, where), said))
     if use.guard in BUILTIN and "kinds" in BUILTIN[use.guard].parameters:
         # A guard only applies to documents of these kinds: with an unknown kind, never.
         kinds = [kind.name for kind in said.kinds]
@@ -227,11 +189,38 @@ def _problems_of(use: _Use, said: _File, chart: Chart, guards: Mapping[str, Guar
                 yield f"kinds: [[kinds]] has no {kind!r}{_meant(kind, kinds)}"
 
 
-def _unknown_actions(path: str, actions: Iterable[str], chart: Chart) -> Iterator[str]:
-    known = [*(action.name for action in chart.actions), *TAGGING]
+def _unknown(path: str, actions: Iterable[str], chart: Chart, besides: Iterable[str]) -> Iterator[str]:
+    """The actions that neither the lifecycle has nor every lifecycle has besides."""
+    known = [*(action.name for action in chart.actions), *besides]
     for action in actions:
         if action not in known:
             yield f"{path}: the lifecycle {chart.name!r} has no action {action!r}{_meant(action, known)}"
+
+
+def _unknown_roles(roles: Iterable[str], said: PolicyTable) -> Iterator[str]:
+    for role in roles:
+        if role not in said.roles:
+            yield f"[roles] has no {role!r}{_meant(role, said.roles)}"
+
+
+def _source_problems(sources: Iterable[str]) -> Iterator[str]:
+    for index, source in enumerate(sources):
+        if source not in SOURCES:
+            meant = nearest(source, SOURCES)
+            yield f"actors.source[{index}]: unknown source {source!r}.{meant} There is {', '.join(SOURCES)}"
+
+
+def _change_problems(said: ChangeTable, policy: PolicyTable) -> Iterator[str]:
+    """The problems of what a change of the registry demands, each with the rest of its path."""
+    if said.roles is None and not said.four_eyes:
+        yield ": it demands nothing; give `roles` or `four_eyes = true`, or leave it out"
+    yield from (f".roles: {problem}" for problem in _unknown_roles(said.roles or (), policy))
+
+
+def _demanded(said: ChangeTable) -> tuple[GuardUse, ...]:
+    """The guards that a change of the registry asks."""
+    roles = (GuardUse("role", {"any": list(said.roles)}),) if said.roles else ()
+    return (*roles, GuardUse("not_the_author")) if said.four_eyes else roles
 
 
 def _meant(wanted: str, known: Iterable[str]) -> str:
@@ -246,7 +235,7 @@ def _named(parameters: Mapping[str, Any], parameter: str) -> Iterable[str]:
     return [name for name in found if isinstance(name, str)] if isinstance(found, list | dict) else []
 
 
-def _kind(path: str, said: _Kind, read: ReadBeside, schemas: dict[str, Any], problems: list[str]) -> Kind:
+def _kind(path: str, said: KindTable, read: ReadBeside, schemas: dict[str, Any], problems: list[str]) -> Kind:
     for wanted in said.match:
         if not _POINTER.fullmatch(wanted):
             right = "a ~ is ~0 and a / in a name ~1" if wanted.startswith("/") else f"write it as '/{wanted}'"
@@ -279,41 +268,3 @@ def _schema(name: str, below: str, read: ReadBeside) -> tuple[Document | None, l
     except InvalidDocument as error:
         return None, [error.problem.rstrip(".")]
     return document, check_schema(document.value, below)
-
-
-_EXPECTED = {
-    "string_type": "text",
-    "bool_type": "true or false",
-    "int_type": "an integer",
-    "list_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "greater_than_equal": "1",
-    "less_than_equal": "1",
-}
-
-
-def _wrong(wrong: Any) -> str:
-    """A problem of the form, in our words, with its path."""
-    kind, steps, found = wrong["type"], wrong["loc"], wrong["input"]
-    if steps[-1] == "[key]":
-        return f"{path_of(steps[:-2])}: {shown(found)} is an invalid name; one has 1 to 200 characters"
-    if kind == "extra_forbidden":
-        known = _members(steps)
-        what = f"unknown member.{nearest(str(steps[-1]), known)} It takes {', '.join(known)}"
-    elif kind == "missing":
-        what = "it is missing"
-    elif kind in ("string_too_short", "string_too_long"):
-        what = f"it must have 1 to 200 characters, not {len(found):,}"
-    elif kind == "too_short":
-        what = "it is empty"
-    else:
-        what = f"it must be {_EXPECTED[kind]}, not {shown(found)}"
-    return f"{path_of(steps)}: {what}"
-
-
-def _members(steps: tuple[int | str, ...]) -> list[str]:
-    """The members of the table that contains the member at that path."""
-    tables: dict[int | str, type[_Strict]] = {"refusals": _Refusals, "claims": _Claims}
-    model = _File if len(steps) == 1 else tables.get(steps[0], _Kind)
-    return [info.alias or name for name, info in model.model_fields.items()]

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registration import RegistrationPipeline
-from registration.core.policy import Kind, Policy, Verdict
+from registration.core.chart import GuardUse
+from registration.core.facts import GOVERNED, TAGGING
+from registration.core.policy import CHANGES, Kind, Limits, Policy, Verdict
 from registration.engine.opening import lifecycle_from
 from registration.engine.policy_in_force import read_policy
 from registration.errors import GuardRefused, InvalidArgument, InvalidPolicy, StoreError
-from registration.rules.guards.registry import BUILTIN, Parameter
+from registration.rules.guards.registry import Parameter
 from registration.rules.lifecycles.registration import CHART
-from registration.rules.policy_file import POLICY_BYTES_MAX, PROBLEMS_MAX, parse_policy, policy_from
+from registration.rules.policy_data import policy_from, rules_digest
+from registration.rules.policy_file import POLICY_BYTES_MAX, PROBLEMS_MAX, parse_policy
 from registration.rules.policy_file import __doc__ as described
 from registration.values.documents import digest_of
 from tests.kit.builders import i_json, texts, tries
@@ -80,10 +84,15 @@ def test_an_empty_file_has_no_rules():
 
 def test_the_example_of_the_documentation_can_be_used():
     """What the module shows is a policy, and means what it says there."""
-    example = textwrap.dedent(described.split("::\n")[1].split("Every problem")[0])
+    example = textwrap.dedent(described.split("::\n")[1].split("The guards' actions")[0])
     policy = parsed(example, **{"schemas/mcp-server__schema__json": ANY})
 
-    assert (policy.name, policy.log_refusals) == ("acme", True)
+    assert (policy.name, policy.log_refusals, policy.format) == ("acme", True, 2)
+    assert (policy.sources, policy.one_script, policy.limits) == (("login",), True, Limits(people=20))
+    assert policy.governance == {
+        "policy": (GuardUse("role", {"any": ["reviewer"]}), GuardUse("not_the_author"))
+    }
+    assert policy.guards.keys() == {"approvals", "not_the_author", "role"}
     assert policy.roles == {"reviewer": ("bea", "cyd")}
     assert policy.kinds == (
         Kind("mcp-server", {"/$schema": "https://static.modelcontextprotocol.io/schemas/*"}, digest_of({})),
@@ -138,7 +147,7 @@ def test_guards_are_asked_in_the_order_of_the_file():
 
 # -- mistakes that people make -----------------------------------------------------------------------------
 
-NOT_HERE = "it takes format, name, roles, kinds, guards, refusals, claims"
+NOT_HERE = "it takes format, name, roles, kinds, guards, actors, limits, refusals, claims, governance"
 GUARDS = (
     "The guards are a2a_agent_card, a2a_card_compatible, approvals, mcp_server, name, not_the_author, reason_given, "
     "role, schema, version."
@@ -160,7 +169,8 @@ MISTAKES = [
     # its members
     ("nme = 'x'", f"nme: unknown member. Did you mean 'name'? {NOT_HERE.capitalize()}"),
     ("name = 1", "name: it must be text, not 1"),
-    ("format = 2", "format: it must be 1, not 2"),
+    ("format = 3", "format: it must be 1 or 2, not 3"),
+    ("format = 0", "format: it must be 1 or 2, not 0"),
     ("format = true", "format: it must be an integer, not true"),
     ("roles = ['bea']", "roles: it must be a table, not a list"),
     ("kinds = 'x'", "kinds: it must be a list, not 'x'"),
@@ -168,6 +178,43 @@ MISTAKES = [
     ("guards = [1]", "guards[0]: it must be a table, not 1"),
     ("[refusals]\nlog = 'yes'", "refusals.log: it must be true or false, not 'yes'"),
     ("[refusals]\nlgo = true", "refusals.lgo: unknown member. Did you mean 'log'? It takes log"),
+    # actors, limits, governance
+    ("[actors]\nsource = 'login'", "actors.source: it must be a list, not 'login'"),
+    ("[actors]\nsource = []", "actors.source: it is empty"),
+    (
+        "[actors]\nsource = ['lgoin']",
+        "actors.source[0]: unknown source 'lgoin'. Did you mean 'login'? There is login",
+    ),
+    (
+        "[actors]\none_scrpt = true",
+        "actors.one_scrpt: unknown member. Did you mean 'one_script'? It takes source, one_script",
+    ),
+    ("[limits]\npeople = 0", "limits.people: it must be an integer from 1, not 0"),
+    ("[limits]\nbytes = '1 MB'", "limits.bytes: it must be an integer from 1, not '1 MB'"),
+    ("[limits]\ndrafts = true", "limits.drafts: it must be an integer from 1, not true"),
+    (
+        "[limits]\ndraft = 3",
+        "limits.draft: unknown member. Did you mean 'drafts'? It takes people, revisions, bytes, drafts, refusals",
+    ),
+    ("limits = 3", "limits: it must be a table, not 3"),
+    (
+        "[governance]\nrules = { four_eyes = true }",
+        "governance.rules: unknown member. It takes policy, roster, lifecycle",
+    ),
+    ("[governance]\npolicy = ['owner']", "governance.policy: it must be a table, not a list"),
+    (
+        "[governance]\npolicy = {}",
+        "governance.policy: it demands nothing; give `roles` or `four_eyes = true`, or leave it out",
+    ),
+    ("[governance]\nroster = { roles = [] }", "governance.roster.roles: it is empty"),
+    (
+        "[governance]\npolicy = { role = ['a'] }",
+        "governance.policy.role: unknown member. Did you mean 'roles'? It takes roles, four_eyes",
+    ),
+    (
+        "[roles]\nowner = ['ana']\n[governance]\nlifecycle = { roles = ['ownr'] }",
+        "governance.lifecycle.roles: [roles] has no 'ownr'. Did you mean 'owner'?",
+    ),
     # roles
     ("[roles]\nreviewer = 'bea'", "roles.reviewer: it must be a list, not 'bea'"),
     ("[roles]\nreviewer = ['bea', 7]", "roles.reviewer[1]: it must be text, not 7"),
@@ -334,6 +381,61 @@ def test_a_guard_of_the_program_is_known_by_its_name():
     assert problems(text)[0].startswith("guards[0].guard: There is no guard 'weekday'.")
 
 
+def test_a_policy_may_guard_what_is_no_action_of_the_lifecycle():
+    """Tags, repairs and aliases, whatever the lifecycle; a lock is of a manifest, and reserves no alias."""
+    governed = [*TAGGING, *GOVERNED]
+
+    assert list(parsed(use("reason_given", actions=governed)).uses) == governed
+    assert problems('[claims]\nexclusive = ["tag", "repair"]') == [
+        "claims.exclusive: the lifecycle 'registration' has no action 'repair'"
+    ]
+
+
+SETS = """
+[roles]
+a = {people}
+b = ["bea"]
+[[guards]]
+guard = "role"
+actions = {actions}
+any = {roles}
+[claims]
+exclusive = {actions}
+[governance]
+policy = {{ roles = {roles} }}
+"""
+
+
+def test_the_order_of_names_in_a_set_changes_no_digest():
+    """Neither does a name that is given twice: they are the same rules, and the same roster."""
+    one = parsed(SETS.format(people=["x", "y"], actions=["approve", "reject"], roles=["a", "b"]))
+    other = parsed(
+        SETS.format(people=["y", "x", "y"], actions=["reject", "approve", "reject"], roles=["b", "a"])
+    )
+
+    assert (one.digest, one.roster) == (other.digest, other.roster)
+    assert (one.data, one.roster_data) == (other.data, other.roster_data)
+    assert [len(uses) for uses in other.uses.values()] == [1, 1]
+
+
+def test_another_roster_is_the_same_rules():
+    """Who has a role has a digest of its own."""
+    one, other = (
+        parsed(use("role", "any = ['reviewer']", roles=f"reviewer = ['{name}']")) for name in ("bea", "cyd")
+    )
+
+    assert one.digest == other.digest
+    assert one.roster != other.roster
+    assert "roles" not in one.data
+
+
+def test_a_file_of_either_format_means_the_same():
+    """What people wrote before is compiled to what is stored today."""
+    text = use("role", "any = ['reviewer']")
+
+    assert parsed("format = 1\n" + text).data == parsed("format = 2\n" + text).data == parsed(text).data
+
+
 # -- and back from what was kept ---------------------------------------------------------------------------
 
 names = texts().filter(bool)
@@ -372,13 +474,26 @@ def policies(draw):
     guards = [
         {**draw(st.sampled_from(uses)), "actions": draw(actions)} for _ in range(draw(st.integers(0, 3)))
     ]
+    changes = st.fixed_dictionaries(
+        {"four_eyes": st.just(True)},
+        optional={"roles": st.lists(st.sampled_from(list(roles)), min_size=1, max_size=3)} if roles else {},
+    )
+    limits = st.dictionaries(
+        st.sampled_from(["people", "revisions", "bytes", "drafts", "refusals"]), st.integers(1, 2**53 - 1)
+    )
     return {
-        "format": 1,
+        "format": draw(st.sampled_from([1, 2])),
         "name": draw(texts()),
         "roles": roles,
         "kinds": kinds,
         "guards": guards,
         "refusals": {"log": draw(st.booleans())},
+        "actors": draw(
+            st.fixed_dictionaries({}, optional={"source": st.just(["login"]), "one_script": st.booleans()})
+        ),
+        "limits": draw(limits),
+        "governance": draw(st.dictionaries(st.sampled_from(CHANGES), changes)),
+        "claims": draw(st.fixed_dictionaries({}, optional={"exclusive": actions})),
     }
 
 
@@ -404,20 +519,134 @@ def test_what_was_kept_is_the_policy_that_was_written(said):
     by_digest = {digest_of(schema): schema for schema in SCHEMAS}
 
     policy = parsed("\n".join(f"{name} = {toml(value)}" for name, value in said.items()), **files)
-    kept = (
-        None
-        if policy.data is None
-        else policy_from(json.loads(json.dumps(policy.data)), by_digest.__getitem__)
-    )
+    data, roster = json.loads(json.dumps([policy.data, policy.roster_data]))
+    kept = policy_from(data, by_digest.__getitem__, roster=roster)
 
-    if kept is None:
+    assert (kept.digest, kept.data) == (policy.digest, policy.data)
+    assert (kept.roster, kept.roles) == (policy.roster, policy.roles)
+    assert kept.schemas == policy.schemas
+    assert kept.guards == policy.guards
+    assert (kept.sources, kept.one_script, kept.limits) == (policy.sources, policy.one_script, policy.limits)
+    assert (kept.governance, kept.exclusive) == (policy.governance, policy.exclusive)
+    assert [dict(one.match) for one in policy.kinds] == [one["match"] for one in said["kinds"]]
+    assert {role: set(people) for role, people in policy.roles.items()} == {
+        role: set(people) for role, people in said["roles"].items()
+    }
+    assert rules_digest(data) == (policy.digest or "")
+
+
+def before(policy, **changed):
+    """The policy as release 0.1 stored it: rules and roles in one document."""
+    return json.loads(json.dumps(replace(policy, format=1, **changed).data))
+
+
+@tries(60)
+@given(policies())
+def test_rules_of_an_earlier_release_have_the_digest_that_they_have_today(said):
+    """An approval that names a whole `policy.toml` of that time counts where its rules are those in force."""
+    files = {f"{number}__json": json.dumps(schema).encode() for number, schema in enumerate(SCHEMAS)}
+    said = {name: value for name, value in said.items() if name not in ("actors", "limits", "governance")}
+    policy = parsed("\n".join(f"{name} = {toml(value)}" for name, value in said.items()), **files)
+
+    stored = before(policy)
+
+    if stored is None:
         assert policy.digest is None
         return
-    assert (kept.digest, kept.data) == (policy.digest, policy.data)
-    assert kept.schemas == policy.schemas
-    assert {name: BUILTIN[name] for name in kept.guards} == {name: BUILTIN[name] for name in policy.guards}
-    assert [dict(one.match) for one in policy.kinds] == [one["match"] for one in said["kinds"]]
-    assert {role: list(actors) for role, actors in policy.roles.items()} == said["roles"]
+    kept = policy_from(stored, {digest_of(one): one for one in SCHEMAS}.__getitem__)
+    assert (kept.format, kept.data, kept.digest) == (1, stored, digest_of(stored))
+    assert kept.roles == policy.roles
+    assert rules_digest(stored) == (policy.digest or "")
+
+
+def test_an_earlier_release_kept_sets_in_the_order_of_the_file():
+    """They are the same rules all the same; the stored document keeps its order, and so its digest."""
+    policy = parsed(use("role", "any = ['b', 'a']", roles="a = []\nb = []"))
+
+    stored = before(policy, uses={"approve": (GuardUse("role", {"any": ["b", "a"]}),)})
+
+    assert digest_of(stored) != digest_of(before(policy))
+    assert rules_digest(stored) == rules_digest(before(policy)) == policy.digest
+    assert policy_from(stored, {}.__getitem__).data == stored
+
+
+def test_roles_alone_are_no_rules():
+    """As stored by an earlier release, they have the digest of no policy at all."""
+    policy = parsed("[roles]\na = ['bea']")
+
+    assert policy.digest is None
+    assert rules_digest(before(policy)) == ""
+    assert policy_from(None, {}.__getitem__, roster=policy.roster_data).roles == {"a": ("bea",)}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FIXTURES.glob("registries/*/rules/policies/*.json")), ids=lambda path: path.parts[-4]
+)
+def test_the_policies_that_earlier_releases_stored_are_read(path):
+    """With the digest that is their file's name; their `policy.toml` has the same rules today."""
+    stored = json.loads(path.read_bytes())
+    root = path.parents[2]
+
+    kept = policy_from(stored, lambda _: {})
+    lifecycle = json.loads((root / "registry.json").read_bytes())["lifecycle"]["digest"].partition(":")[2]
+    chart = lifecycle_from(root / "rules" / "lifecycles" / f"{lifecycle}.json").chart
+    written = read_policy(str(root / "policy.toml"), chart)
+
+    assert kept.digest == f"sha256:{path.stem}"
+    assert rules_digest(stored) == (written.digest or "")
+
+
+STORED = {"format": 2, "name": "a", "log_refusals": False, "kinds": [], "guards": {}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        {},
+        {**STORED, "format": True},
+        {**STORED, "format": "2"},
+        {**STORED, "name": 7},
+        {**STORED, "log_refusals": "yes"},
+        {**STORED, "kinds": [{"name": "x"}]},
+        {**STORED, "guards": {"approve": [{"count": 2}]}},
+        {**STORED, "guards": ["approve"]},
+        {**STORED, "roles": {}},
+        {**STORED, "later": True},
+        {**STORED, "limits": {"people": "20"}},
+        {**STORED, "limits": {"peple": 20}},
+        {**STORED, "actors": {"source": "login", "one_script": False}},
+        {**STORED, "claims": {"exclusive": ["reject", "approve"]}},
+        {**STORED, "format": 1},
+        {**STORED, "format": 1, "roles": {"a": "bea"}},
+        {**STORED, "format": 1, "roles": {"a": [7]}},
+    ],
+)  # fmt: skip
+def test_a_stored_document_of_another_form_is_no_policy(data):
+    """Nothing in it is left out, and nothing is guessed; it is refused whatever is wrong with it."""
+    for ask in (lambda: policy_from(data, {}.__getitem__), lambda: rules_digest(data)):
+        with pytest.raises(StoreError, match=r"is not a document of format 1 or 2\. Restore `rules/`"):
+            ask()
+    with pytest.raises(StoreError):
+        policy_from(STORED, {}.__getitem__, roster={"format": 1, "roles": ["a"]})
+
+
+def test_a_stored_policy_of_a_later_release_is_named_as_such():
+    """It is neither damage nor no policy."""
+    with pytest.raises(StoreError, match=r"has format 3; expected 1 or 2\. A later release wrote it"):
+        policy_from({**STORED, "format": 3}, {}.__getitem__)
+
+
+def test_a_stored_policy_is_read_without_pydantic():
+    """`verify` reads every policy that events name, and doesn't pay for what only files of people need."""
+    script = (
+        "import sys; from registration.rules.policy_data import policy_from;"
+        f"policy_from({STORED!r}, None); print('pydantic' in sys.modules)"
+    )
+
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert told.stdout == "False\n"
 
 
 def test_a_policy_whose_guard_is_gone_can_not_be_had_again():

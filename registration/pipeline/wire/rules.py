@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registration.pipeline.wire.reasons import explanation
+from registration.rules import policy_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,13 +53,7 @@ def policy_in_full(found: Policy) -> dict[str, Any] | None:
     """The rules in force, and the people who have `roles`; None if there are neither. Without `roles`, it is the form that is stored by digest."""
     if found.data is None and found.roster_data is None:
         return None
-    rules = found.data or {
-        "format": found.format,
-        "name": "",
-        "log_refusals": False,
-        "kinds": [],
-        "guards": {},
-    }
+    rules = found.data or policy_data.NO_RULES
     return {**rules, "roles": {role: sorted(actors) for role, actors in found.roles.items()}}
 
 
