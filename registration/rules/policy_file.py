@@ -58,6 +58,7 @@ from registration.rules.guards.registry import BUILTIN, guard_of, problems_of_us
 from registration.rules.policy_data import canonical
 from registration.rules.policy_form import FORMAT, ChangeTable, KindTable, PolicyTable, UseTable, formed
 from registration.values.documents import Document, check_document, parse_document
+from registration.values.people import name_problems, person, script_problem
 
 if TYPE_CHECKING:
     from registration.core.chart import Chart
@@ -95,7 +96,7 @@ def parse_policy(
         InvalidPolicy: listing every problem, with its path in the file.
     """
     said = _tables(raw, source)
-    problems: list[str] = []
+    problems = list(_name_problems(said))
     schemas: dict[str, Any] = {}
     kinds = tuple(
         _kind(f"kinds[{index}]", kind, read, schemas, problems) for index, kind in enumerate(said.kinds)
@@ -120,7 +121,7 @@ def parse_policy(
     return Policy(
         format=FORMAT,
         name=said.name,
-        roles={role: tuple(sorted(set(people))) for role, people in said.roles.items()},
+        roles={role: tuple(sorted(one_each(people))) for role, people in said.roles.items()},
         kinds=kinds,
         schemas=schemas,
         uses=canonical({action: tuple(found) for action, found in uses.items()}),
@@ -170,6 +171,24 @@ def _toml(raw: bytes, source: str) -> dict[str, Any]:
 def _refused(source: str, problems: list[str]) -> InvalidPolicy:
     told = [in_one_line(problem) for problem in problems[:PROBLEMS_MAX]]
     return InvalidPolicy(source, told + ["and more"] * (len(problems) > PROBLEMS_MAX))
+
+
+def one_each(names: Iterable[str]) -> list[str]:
+    """One spelling of each person: the first in the order of characters, whatever the order of the names."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        found.setdefault(person(name), name)
+    return list(found.values())
+
+
+def _name_problems(said: PolicyTable) -> Iterator[str]:
+    """The people in [roles] whose names no actor may have."""
+    for role, people in said.roles.items():
+        for index, name in enumerate(people):
+            wrong = [*name_problems(name)]
+            if said.actors.one_script and (mixed := script_problem(name)) is not None:
+                wrong.append(mixed)
+            yield from (f"roles.{role}[{index}]: {name!r}: {problem}" for problem in wrong)
 
 
 def _problems_of(

@@ -31,6 +31,7 @@ from registration.rules.policy_data import policy_from, rules_digest
 from registration.rules.policy_file import POLICY_BYTES_MAX, PROBLEMS_MAX, parse_policy
 from registration.rules.policy_file import __doc__ as described
 from registration.values.documents import digest_of
+from registration.values.people import person
 from tests.kit.builders import i_json, texts, tries
 from tests.kit.disks import tree
 
@@ -219,6 +220,18 @@ MISTAKES = [
     ("[roles]\nreviewer = 'bea'", "roles.reviewer: it must be a list, not 'bea'"),
     ("[roles]\nreviewer = ['bea', 7]", "roles.reviewer[1]: it must be text, not 7"),
     ("[roles]\nreviewer = ['']", "roles.reviewer[0]: it must have 1 to 200 characters, not 0"),
+    (
+        "[roles]\nreviewer = ['bea', 'cyd\u200b']",
+        r"roles.reviewer[1]: 'cyd\u200b': it contains U+200B ZERO WIDTH SPACE, which is invisible; leave it out",
+    ),
+    (
+        "[roles]\nreviewer = [' bea']",
+        "roles.reviewer[0]: ' bea': it begins or ends with a space, or has several in a row; leave single spaces between words",
+    ),
+    (
+        "[actors]\none_script = true\n[roles]\nreviewer = ['b\u0435a']",
+        "roles.reviewer[0]: 'b\u0435a': it mixes Cyrillic and Latin: 'b' (U+0062 LATIN SMALL LETTER B), …",
+    ),
     ("[roles]\n'' = ['bea']", "roles: '' is an invalid name; one has 1 to 200 characters"),
     # kinds
     ("[[kinds]]\nmatch = { '/a' = 1 }", "kinds[0].name: it is missing"),
@@ -418,6 +431,14 @@ def test_the_order_of_names_in_a_set_changes_no_digest():
     assert [len(uses) for uses in other.uses.values()] == [1, 1]
 
 
+def test_two_spellings_of_one_person_have_a_role_once():
+    """Whichever of them comes first."""
+    one, other = (parsed(f"[roles]\na = {names}") for names in (["bea", "Bea", "cyd"], ["cyd", "Bea", "bea"]))
+
+    assert one.roles == {"a": ("Bea", "cyd")}
+    assert one.roster == other.roster
+
+
 def test_another_roster_is_the_same_rules():
     """Who has a role has a digest of its own."""
     one, other = (
@@ -445,7 +466,8 @@ SCHEMAS = [{}, {"type": "object"}, {"$defs": {"x": {"required": ["name"]}}}]
 @st.composite
 def policies(draw):
     """A policy in its file form: TOML values, and the schemas beside it."""
-    roles = draw(st.dictionaries(names, st.lists(names, max_size=3), max_size=3))
+    people = st.lists(st.sampled_from(["bea", "Bea", "cyd", "ünal", "李 雷", "o'neil"]), max_size=4)
+    roles = draw(st.dictionaries(names, people, max_size=3))
     kinds = draw(
         st.lists(
             st.fixed_dictionaries(
@@ -529,8 +551,8 @@ def test_what_was_kept_is_the_policy_that_was_written(said):
     assert (kept.sources, kept.one_script, kept.limits) == (policy.sources, policy.one_script, policy.limits)
     assert (kept.governance, kept.exclusive) == (policy.governance, policy.exclusive)
     assert [dict(one.match) for one in policy.kinds] == [one["match"] for one in said["kinds"]]
-    assert {role: set(people) for role, people in policy.roles.items()} == {
-        role: set(people) for role, people in said["roles"].items()
+    assert {role: [person(name) for name in people] for role, people in policy.roles.items()} == {
+        role: sorted({person(name) for name in people}) for role, people in said["roles"].items()
     }
     assert rules_digest(data) == (policy.digest or "")
 
