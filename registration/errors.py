@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 Operation = Literal[
     "act",
     "list", "show", "why", "verify", "recover", "repair", "receipt", "init",
-    "alias.list", "alias.set", "names.list", "query", "query.schema",
+    "alias.list", "alias.set", "alias.remove", "names.list", "query", "query.schema",
     "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip", "hooks.redeliver", "follow",
     "lifecycle.graph", "lifecycle.migrate", "lifecycle.show",
     "locks.break", "locks.claim", "locks.list", "locks.release",

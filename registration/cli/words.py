@@ -28,6 +28,7 @@ _LINES: Mapping[Operation, tuple[str, ...]] = {
     "init": ("init", "<id>"),
     "alias.list": ("alias", "list", "<id>"),
     "alias.set": ("alias", "set", "<id>", "<alias>", "<version>"),
+    "alias.remove": ("alias", "remove", "<id>", "<alias>"),
     "names.list": ("names", "list", "<id>"),
     "query": ("query", "<sql>"),
     "query.schema": ("query", "--schema"),

@@ -19,6 +19,7 @@ from registration.core.explanation import Explanation, explained
 from registration.core.facts import (
     FENCE,
     LABELS,
+    SEEN,
     TAGGING,
     action_of,
     check_fence,
@@ -27,6 +28,7 @@ from registration.core.facts import (
     said_of_name,
     said_of_tags,
     same_tags,
+    seen_by,
     tagging_step,
     with_fence,
 )
@@ -494,6 +496,8 @@ def _told(
         data["undoes"] = command.undoes
     if (fence := fence_of(command)) is not None:
         data[FENCE] = fence
+    if seen := seen_by(command):
+        data[SEEN] = seen
     data |= said_of_name(action, state, document)
     if action.name in TAGGING:
         data |= said_of_tags(state, command)

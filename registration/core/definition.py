@@ -14,7 +14,7 @@ from typing import Any
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
 from registration.core.facts import TAGGING, action_of
-from registration.core.interpreter import Action, Step
+from registration.core.interpreter import Action, GuardUse, Step
 from registration.core.policy import Answer, Guard, Policy, Verdict
 from registration.errors import InvalidDefinition
 from registration.values.commands import Command
@@ -30,6 +30,9 @@ Evolve = Callable[[Mapping[str, Any], Event], Mapping[str, Any]]
 
 It copies what it keeps of an event: callers receive events, and may mutate them.
 """
+
+Governed = Callable[[Policy, str, Command], tuple[GuardUse, ...]]
+"""From a policy, an action and the command that takes it, to the guards that the policy asks. Pure."""
 
 Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """From an event's data in one schema to the next schema. Pure and total; mutates nothing."""
@@ -55,6 +58,11 @@ def keep_nothing(facts: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
     return facts
 
 
+def by_action(policy: Policy, action: str, _command: Command) -> tuple[GuardUse, ...]:
+    """The `Governed` of a definition whose actions a policy names as they are: those of manifests."""
+    return policy.uses.get(action, ())
+
+
 @dataclass(frozen=True)
 class Definition:
     """A chart with its guards and its fold.
@@ -65,7 +73,8 @@ class Definition:
     them, so that a replay can skip it; None if there are no such names.
     version: of the lifecycle, from 1; a later one of the same name replaces it. upcasters: by event type, from that schema
     to the next; an event is brought to the current schema before it is folded. earlier: event types that were written
-    under earlier versions of the lifecycle. name: the chart's. form: that of the facts, as `evolve` declares it (`of_form`); None if
+    under earlier versions of the lifecycle. governed: the guards that a policy asks for a command; by default, those that it names
+    for the action. name: the chart's. form: that of the facts, as `evolve` declares it (`of_form`); None if
     it declares none: then no event has the hash of its state, and every state is folded from its log.
 
     Raises:
@@ -80,6 +89,7 @@ class Definition:
     version: int = 1
     upcasters: Mapping[str, Upcaster] = field(default_factory=dict)
     earlier: frozenset[str] = frozenset()
+    governed: Governed = by_action
     form: int | None = field(init=False)
     event_types: frozenset[str] = field(init=False)
     name: str = field(init=False)
@@ -174,7 +184,7 @@ def ask(
         for use in move.guards:
             guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
             answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
-    for use in policy.uses.get(action.name, ()):
+    for use in definition.governed(policy, action.name, asked):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
     if command.claim is not None and policy.is_exclusive(action.name):

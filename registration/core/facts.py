@@ -8,6 +8,9 @@ that releases has `released`. Whether a name is free is decided outside the core
 state, lapse nothing and leave time-outs alone, except sliding ones, which are counted from the last event.
 They contain all tags after them (`tags`), and those `added` or `removed`.
 
+What a decision saw outside its log is in `data.seen`, by subject: the claim on the manifest at that moment (`claim`: its `holder` and
+`number`), and what a rule looked at (`Command.seen`). So it can be decided again as it was (`seen_again`).
+
 A write under a lease is refused once a write under a later lease was seen: the log stores the fencing number of each
 event that was made under a lease, as `data.fence`, and the facts the highest, so that a replay knows it as well.
 """
@@ -20,6 +23,7 @@ from registration.core.chart import Action
 from registration.core.interpreter import Step
 from registration.errors import Next, Rejected, StaleFence
 from registration.values.ids import own_name
+from registration.values.leases import Lease
 from registration.values.names import TAGS_MAX
 
 if TYPE_CHECKING:
@@ -35,7 +39,13 @@ TAGGING: Mapping[str, Action] = {
 }
 """The actions of every lifecycle, by name."""
 
-GOVERNED = ("repair", "move_alias", "remove_alias")
+ALIAS_ACTIONS: Mapping[str, str] = {"move": "move_alias", "remove": "remove_alias"}
+"""The names by which a policy knows the actions of an alias."""
+
+OF_ALIASES = "aliases"
+"""The parameter of a guard's use that restricts it to these aliases, for the actions of an alias; without it, it is for all."""
+
+GOVERNED = ("repair", *ALIAS_ACTIONS.values())
 """What a policy may guard as well, in every lifecycle, although it is no action of a chart."""
 
 
@@ -186,6 +196,39 @@ def fence_of(command: Command) -> int | None:
     if command.fence is None and claim is not None and claim.holder == command.actor:
         return claim.number
     return command.fence
+
+
+# -- what was seen -----------------------------------------------------------------------------------------
+
+SEEN = "seen"
+
+
+def seen_by(command: Command) -> dict[str, Any]:
+    """What the decision on a command sees outside its log, by subject; empty if that is nothing."""
+    seen = dict(command.seen or {})
+    if command.claim is not None:
+        seen["claim"] = {"holder": command.claim.holder, "number": command.claim.number}
+    return seen
+
+
+def seen_again(stream: str, data: Mapping[str, Any]) -> tuple[Lease | None, Mapping[str, Any] | None]:
+    """`Command.claim` and `Command.seen` of the decision on an event, for deciding it again.
+
+    Of the claim, only its holder and its number are known: nothing else about it has an effect on an event.
+
+    Raises:
+        KeyError, TypeError, AttributeError: when the member was not written by this package.
+    """
+    seen = dict(data.get(SEEN, {}))
+    found = seen.pop("claim", None)
+    if found is None:
+        return None, seen or None
+    if type(found["holder"]) is not str or type(found["number"]) is not int:
+        raise TypeError("the `holder` of `seen.claim` is text, and its `number` an integer")
+    claim = Lease(
+        key=stream, holder=found["holder"], host="", number=found["number"], since="", until="", token=""
+    )
+    return claim, seen or None
 
 
 def _listed(tags: tuple[str, ...]) -> str:

@@ -85,7 +85,14 @@ class OpenRegistry:
             self.leases = leases
         self._names = Names(
             store,
-            AliasLogs(store, clock=clock, random_source=random, retry=retry, lock_timeout_s=lock_timeout_s),
+            AliasLogs(
+                store,
+                policy=policy,
+                clock=clock,
+                random_source=random,
+                retry=retry,
+                lock_timeout_s=lock_timeout_s,
+            ),
         )
         self.engine = Engine(
             store,

@@ -82,6 +82,7 @@ class NamesPart(Part[M]):
         Raises:
             NotFound: when that version is not held.
             InvalidArgument: when the alias is invalid, or is `latest`.
+            GuardRefused: when a guard of the policy for `move_alias` disagrees.
         """
         command = self._registry.command(name, words)
         return self._registry.names.set_alias(
@@ -95,6 +96,7 @@ class NamesPart(Part[M]):
         Raises:
             NotFound: when the name has no such alias.
             InvalidArgument: as `set_alias`.
+            GuardRefused: when a guard of the policy for `remove_alias` disagrees.
         """
         command = self._registry.command(name, words)
         self._registry.names.remove_alias(check_alias(alias), command, dry_run=words.get("dry_run", False))

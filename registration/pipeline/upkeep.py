@@ -22,7 +22,6 @@ from registration.errors import (
     NotFound,
     RegistrationError,
     StoreError,
-    VersionConflict,
 )
 from registration.pipeline.part import M, Part, call, iterate
 from registration.storage import layout
@@ -136,7 +135,7 @@ class UpkeepPart(Part[M]):
         for name in registry.names.known():
             try:
                 yield Settled(layout.ALIASES, name, self._recovered_name(name, dry_run=dry_run))
-            except (StoreError, LockTimeout, VersionConflict) as error:
+            except RegistrationError as error:
                 yield Settled(layout.ALIASES, name, problem=error)
         with _others(registry) as others:
             for area, id, store_of in _each(others):
@@ -284,7 +283,7 @@ class UpkeepPart(Part[M]):
 
         try:
             return tuple(mend(self._registry.names, state, dry_run=dry_run))
-        except (StoreError, LockTimeout, VersionConflict) as error:
+        except RegistrationError as error:
             _log.warning("%s: its name %r could not be recovered: %s", state.stream, state.name, error)
             return ()
 

@@ -33,8 +33,8 @@
     [governance]                                   # changes of the registry itself: policy, roster, lifecycle
     policy = { roles = ["reviewer"], four_eyes = true }
 
-The guards' actions are those of the lifecycle, and `tag`, `untag`, `repair`, `move_alias` and `remove_alias`. `four_eyes` of a
-change means that its actor is not the one who made the last change of that kind. A file of format 1 has the same meaning.
+The guards' actions are those of the lifecycle, and `tag`, `untag`, `repair`, `move_alias` and `remove_alias`. A rule for the last two may
+be of some aliases (`aliases = ["stable"]`); `latest` moves by itself, under no rule. `four_eyes` of a change means that its actor is not the one who made the last change of that kind. A file of format 1 has the same meaning.
 
 Every problem is reported at once, with its path in the file. The resulting policy contains the digests of the schemas
 instead of their file names, so its own digest covers everything that it demands; the roster has a digest of its own. Neither
@@ -51,10 +51,10 @@ from typing import TYPE_CHECKING, Any
 from registration.core.chart import GuardUse
 from registration.core.chart_problems import in_one_line
 from registration.core.decider import nearest
-from registration.core.facts import GOVERNED, TAGGING
+from registration.core.facts import ALIAS_ACTIONS, GOVERNED, TAGGING
 from registration.core.policy import CHANGES, Guard, Kind, Limits, Policy
 from registration.errors import InvalidDocument, InvalidPolicy
-from registration.rules.guards.registry import BUILTIN, guard_of, problems_of_use
+from registration.rules.guards.registry import BUILTIN, guard_of, problems_of_alias_use, problems_of_use
 from registration.rules.policy_data import canonical
 from registration.rules.policy_form import FORMAT, ChangeTable, KindTable, PolicyTable, UseTable, formed
 from registration.values.documents import Document, check_document, parse_document
@@ -196,7 +196,11 @@ def _problems_of(
 ) -> Iterator[str]:
     """The problems of one use of a guard, each with the rest of its path."""
     parameters = dict(use.model_extra or {})
-    yield from problems_of_use(use.guard, parameters, guards)
+    of_aliases = set(ALIAS_ACTIONS.values()) & set(use.actions)
+    if of_aliases:
+        yield from problems_of_alias_use(use.guard, parameters, guards)
+    if len(of_aliases) < len(set(use.actions)):
+        yield from problems_of_use(use.guard, parameters, guards)
     yield from _unknown("actions", use.actions, chart, (*TAGGING, *GOVERNED))
     where = "any" if use.guard == "role" else "roles"
     yield from (f"{where}: {problem}" for problem in _unknown_roles(_named(parameters, where), said))

@@ -93,7 +93,8 @@ class Command:
     stream: the manifest's id. action: the action to take; target: the state to reach, by any action that
     leads there. document: the new document, for `create` and `revise`. claim: the lease that is held on the manifest at this moment.
     undoes: the version of the event that this command undoes. tags: the tags to add or remove. members: further members of the
-    event's data, set by the program, not by users. The rest is documented in `Words`.
+    event's data, set by the program, not by users. seen: what the decision saw outside this log, by subject; it goes into the event, so
+    that it can be checked. The rest is documented in `Words`.
     """
 
     stream: str
@@ -116,6 +117,7 @@ class Command:
     undoes: int | None = None
     tags: tuple[str, ...] = ()
     members: Mapping[str, Any] | None = None
+    seen: Mapping[str, Any] | None = None
 
     def payload(self) -> dict[str, Any]:
         """The members of the event's data that come from the request, without the action, in the order of the format."""

@@ -13,6 +13,7 @@ from registration import RegistrationPipeline, open_memory
 from registration.core.codec import scan
 from registration.core.decider import fold
 from registration.core.definition import Definition, keep_nothing
+from registration.core.facts import seen_again
 from registration.core.policy import Policy
 from registration.core.replay import replay
 from registration.engine.leases.leases import Leases
@@ -490,3 +491,23 @@ def test_what_is_final_or_approved_by_them_already_does_not_wait(pipeline):
 
     pipeline.register(ID)
     assert ID not in waiting(pipeline, "cyd")
+
+
+def test_an_event_tells_the_claim_that_was_seen(root, clock):
+    """The actor's own, and another's that does not reserve the action; nothing without one. So it can be decided again."""
+    with RegistrationPipeline(
+        root, actor="ada", clock=clock, policy=Policy(name="open", exclusive=("approve",))
+    ) as pipeline:
+        pipeline.create("a", {"name": "w"})
+        claim = pipeline.work.claim("a", actor="bea")
+        other = pipeline.submit_for_review("a").event
+        own = pipeline.approve("a", actor="bea").event
+        created = next(iter(pipeline.history("a")))
+
+    assert "seen" not in created.data
+    seen = {"claim": {"holder": "bea", "number": claim.number}}
+    assert (other.data["seen"], other.data.get("fence")) == (seen, None)
+    assert (own.data["seen"], own.data["fence"]) == (seen, claim.number)
+    again, rest = seen_again("a", own.data)
+    assert again is not None
+    assert (again.holder, again.number, rest) == ("bea", claim.number, None)

@@ -35,7 +35,7 @@ class Resolution:
     """The resolution of a name.
 
     name, version: the parts of the name; version: None if the document has none. alias: the alias that was followed. manifest_id,
-    state, manifest_version: the holder, and its state. digest: of the document for which the name was claimed. same_document:
+    state, manifest_version, head: the holder, its state, and the hash at the end of its log. digest: of the document for which the name was claimed. same_document:
     whether the manifest still has that document. time: when it was claimed.
     """
 
@@ -45,6 +45,7 @@ class Resolution:
     manifest_id: str
     state: str
     manifest_version: int
+    head: str
     digest: str | None
     same_document: bool
     time: str
@@ -78,6 +79,7 @@ def resolution_of(held: StateSnapshot, alias: str | None = None) -> Resolution:
         manifest_id=held.stream,
         state=held.state,
         manifest_version=held.version,
+        head=held.position.head,
         digest=named["digest"],
         same_document=named["digest"] == held.digest,
         time=named["time"],
@@ -87,6 +89,11 @@ def resolution_of(held: StateSnapshot, alias: str | None = None) -> Resolution:
 def aliased_version(found: Resolution) -> AliasedVersion:
     """The target of an alias with the same resolution."""
     return AliasedVersion(found.version, found.manifest_id, found.digest)
+
+
+def seen_of(found: Resolution) -> dict[str, Any]:
+    """What a decision on that resolution saw: `holder`, the version of the manifest and the hash of its log (`Command.seen`)."""
+    return {"holder": {"version": found.manifest_version, "hash": found.head}}
 
 
 def aliased_versions(state: StateSnapshot | None) -> dict[str, AliasedVersion]:

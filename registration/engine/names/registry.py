@@ -21,12 +21,14 @@ from registration.core.decider import nearest
 from registration.core.explanation import Explanation
 from registration.core.facts import action_of
 from registration.core.policy import Answer, Verdict
+from registration.engine.names.alias_logs import Change
 from registration.engine.names.answers import (
     AliasedVersion,
     NameStatus,
     Resolution,
     aliased_version,
     resolution_of,
+    seen_of,
     status_order,
 )
 from registration.engine.names.reservations import NameReservations
@@ -37,7 +39,6 @@ from registration.errors import (
     NotFound,
     RegistrationError,
     StoreError,
-    VersionConflict,
 )
 from registration.values.commands import Command
 from registration.values.ids import name_of, own_name
@@ -196,6 +197,7 @@ class Names:
         Raises:
             NotFound: when no manifest holds that version.
             InvalidArgument: when the alias is invalid, is `latest`, or equals a version.
+            GuardRefused: when a guard of the policy, for `move_alias`, disagrees.
         """
         name = command.stream
         self._check_movable(name, alias)
@@ -212,10 +214,11 @@ class Names:
             )
         target: AliasedVersion | None = None
 
-        def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any] | None:
+        def wanted(pointing: dict[str, AliasedVersion]) -> Change | None:
             nonlocal target
-            target = aliased_version(self.resolve(full, mending=not dry_run))
-            return _move(alias, target) if pointing.get(alias) != target else None
+            found = self.resolve(full, mending=not dry_run)
+            target = aliased_version(found)
+            return Change(alias, target, seen_of(found)) if pointing.get(alias) != target else None
 
         self.logs.change(command, wanted, dry_run=dry_run)
         assert target is not None
@@ -227,11 +230,12 @@ class Names:
         Raises:
             NotFound: when the name has no such alias.
             InvalidArgument: when it is `latest`, or invalid.
+            GuardRefused: when a guard of the policy, for `remove_alias`, disagrees.
         """
         name = command.stream
         self._check_movable(name, alias)
 
-        def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any]:
+        def wanted(pointing: dict[str, AliasedVersion]) -> Change:
             if alias not in pointing:
                 raise NotFound(
                     f"{name!r} has no alias {alias!r}.{nearest(alias, pointing)}",
@@ -240,7 +244,7 @@ class Names:
                     name=name,
                     alias=alias,
                 )
-            return {"alias": alias}
+            return Change(alias)
 
         self.logs.change(command, wanted, dry_run=dry_run)
 
@@ -251,14 +255,15 @@ class Names:
         """
         moved = False
 
-        def wanted(pointing: dict[str, AliasedVersion]) -> dict[str, Any] | None:
+        def wanted(pointing: dict[str, AliasedVersion]) -> Change | None:
             nonlocal moved
             best = self._best(name)
-            target = None if best is None else aliased_version(resolution_of(best))
+            found = None if best is None else resolution_of(best)
+            target = None if found is None else aliased_version(found)
             moved = pointing.get(LATEST) != target
             if not moved or dry_run:
                 return None
-            return {"alias": LATEST} if target is None else _move(LATEST, target)
+            return Change(LATEST) if found is None else Change(LATEST, target, seen_of(found))
 
         command = Command(stream=name)
         if cause is not None:
@@ -324,8 +329,8 @@ class Names:
     def _resolved_latest(self, name: str, *, mending: bool) -> Resolution:
         best = self._best(name)
         found = None if best is None else resolution_of(best, alias=LATEST)
-        # The answer is known; the alias is corrected if possible.
-        with suppress(StoreError, LockTimeout, VersionConflict):
+        # The answer is known; the alias is corrected if possible: not while the policy is invalid, for example.
+        with suppress(RegistrationError):
             if mending:
                 self.catch_up(name)
         if found is None:
@@ -413,7 +418,3 @@ class Names:
             name=asked.name,
             version=asked.version,
         )
-
-
-def _move(alias: str, target: AliasedVersion) -> dict[str, Any]:
-    return {"alias": alias, "target": target.as_json()}

@@ -16,8 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, assert_never, cast
 
 from registration.core.decider import nearest
+from registration.core.facts import OF_ALIASES
 from registration.errors import InvalidArgument
 from registration.rules.guards.findings import shortened
+from registration.values.names import LATEST, is_alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +115,10 @@ BUILTIN: Mapping[str, GuardKind] = {
 }
 
 
+OF_AN_ALIAS = ("reason_given", "role")
+"""The built-in guards that say something about a change of an alias: the others are about a manifest's document."""
+
+
 def guard_of(name: str, extra: Mapping[str, Guard] | None = None) -> Guard:
     """The guard of a name: a built-in one, then one of `extra`, then an installed one.
 
@@ -179,6 +185,32 @@ def problems_of_use(
         elif parameter.required:
             found.append(f"{said}: it is required: {_expected(parameter)}")
     return found or _crossed(parameters, known)
+
+
+def problems_of_alias_use(
+    name: str, parameters: Mapping[str, Any], extra: Mapping[str, Guard] | None = None
+) -> list[str]:
+    """All problems of a use of a guard for the actions of an alias, as `problems_of_use`; its parameters may name the aliases."""
+    found = []
+    if name in BUILTIN and name not in OF_AN_ALIAS:
+        found.append(
+            f"guard: {name!r} is about the document of a manifest, and an alias has none. "
+            f"For an alias there are {' and '.join(map(repr, OF_AN_ALIAS))}"
+        )
+    rest = dict(parameters)
+    if OF_ALIASES in rest:
+        aliases = rest.pop(OF_ALIASES)
+        if not _is_of(aliases, Parameter("texts")):
+            found.append(f"{OF_ALIASES}: it must be a list of aliases, such as ['stable']")
+        else:
+            found += [
+                f"{OF_ALIASES}: `{LATEST}` moves by itself, with each registration: guard `register`"
+                if alias == LATEST
+                else f"{OF_ALIASES}: {shortened(repr(alias))} is an invalid alias"
+                for alias in aliases
+                if alias == LATEST or not is_alias(alias)
+            ]
+    return found + problems_of_use(name, rest, extra)
 
 
 def _installed(name: str, extra: Mapping[str, Guard] | None) -> Guard:
