@@ -35,6 +35,7 @@ from registration.core.facts import (
 from registration.core.forms import hash_of_state
 from registration.core.interpreter import Step, entered, step, steps, time_out
 from registration.core.policy import NO_POLICY, Policy
+from registration.core.repairing import Lost, step_of_repair
 from registration.errors import (
     AlreadyExists,
     GuardRefused,
@@ -202,6 +203,57 @@ def decide_claim_broken(
             correlation_id=event_id,
         )
     ]
+
+
+def check_repair(
+    definition: Definition, state: StateSnapshot | None, command: Command, policy: Policy = NO_POLICY
+) -> Step:
+    """The step of a repair, if the policy's guards of `repair` allow it; see `decide_repair`.
+
+    state: what remains of the log; None if nothing does, and no event will record the repair.
+
+    Raises:
+        GuardRefused: when a guard disagrees.
+    """
+    taken = step_of_repair(definition.chart, policy, state)
+    answers = ask(definition, policy, state, command, taken)
+    if not all(answer.verdict.agrees for answer in answers):
+        raise _refused(explained(definition, policy, state, command, taken, answers))
+    return taken
+
+
+def decide_repair(
+    definition: Definition,
+    state: StateSnapshot,
+    command: Command,
+    lost: Lost,
+    *,
+    time: str,
+    event_id: str,
+    policy: Policy = NO_POLICY,
+) -> NewEvent:
+    """The event of a repair, which follows the last intact event of a damaged log.
+
+    All approvals lapse (`lapsed`, always present), and it leads to a place from which they must be given again:
+    `registration.core.repairing.step_of_repair`. Due time-outs are not recorded before: nothing can be written before a repair.
+    state: what remains of the log. command: `repair`, with the actor and perhaps a reason; without one, the damage is the reason.
+
+    Raises:
+        GuardRefused: when a guard of `repair` disagrees.
+    """
+    taken = check_repair(definition, state, command, policy)
+    at = max(time, state.updated_at)
+    data = {
+        **_moved(taken, state, command.actor),
+        "reason": command.reason or lost.damage,
+        "lost": lost.as_json(state.position.size_bytes, given=bool(command.reason)),
+        **_grounds(definition, policy),
+        **_consequences(definition.chart, state, taken, at),
+        "lapsed": [one["version"] for one in state.facts.get("approvals", ())],
+    }
+    if state.digest is not None:
+        data["digest"] = state.digest
+    return NewEvent(id=event_id, type=definition.repaired, time=at, data=data, correlation_id=event_id)
 
 
 def fold(

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registration.core.definition import SAID_CHARACTERS_MAX, Definition, ask
-from registration.core.facts import TAGGING, action_of, tagging_step
+from registration.core.facts import REPAIR, TAGGING, action_of, tagging_step
 from registration.core.interpreter import Spot, Step, onward, step
 from registration.core.policy import NO_POLICY, Answer, Policy, Verdict
+from registration.core.repairing import step_of_repair
 from registration.errors import Next
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def explain(
 ) -> Explanation:
     """Why a command that names an action could be executed, or couldn't."""
     assert command.action is not None
-    taken = step_from(definition.chart, state, command.action)
+    taken = step_from(definition.chart, state, command.action, policy)
     answers = ask(definition, policy, state, command, taken) if taken is not None else ()
     return explained(definition, policy, state, command, taken, answers)
 
@@ -125,7 +126,7 @@ def explained(
         actor=command.actor,
         state=state.state if state else None,
         version=state.version if state else 0,
-        to=taken.place if taken is not None else None,
+        to=(taken.place or None) if taken is not None else None,
         allowed=allowed,
         answers=answers,
         who=found[0] if found is not None else None,
@@ -136,10 +137,14 @@ def explained(
     )
 
 
-def step_from(chart: Chart, state: StateSnapshot | None, action: str) -> Step | None:
-    """The step of an action from a state, tagging included; None if it is not possible."""
+def step_from(
+    chart: Chart, state: StateSnapshot | None, action: str, policy: Policy = NO_POLICY
+) -> Step | None:
+    """The step of an action from a state, tagging and repair included; None if it is not possible."""
     if action in TAGGING:
         return tagging_step(state, action)
+    if action == REPAIR.name and not chart.has_action(action):
+        return step_of_repair(chart, policy, state)
     return step(chart, state.state if state else None, action, _history(state))
 
 
@@ -205,7 +210,7 @@ def _next(
     answers and the result of `_who`, if already known.
     """
     chart = definition.chart
-    taken = step_from(chart, state, action)
+    taken = step_from(chart, state, action, policy)
     if taken is None:
         first = _first_towards(definition, state, action) if steps_max else None
         if first is None:
@@ -249,10 +254,11 @@ def _step(action: Action, command: Command, needs: dict[str, str]) -> Next:
     given |= {name: value for name, value in needs.items() if value not in _TO_FILL_IN and name != "actor"}
     given |= {name: value for name, value in _said(command).items() if name not in needs}
     actor = needs.get("actor")
+    repairing = action is REPAIR
     return Next(
-        operation="act",
+        operation="repair" if repairing else "act",
         id=command.stream,
-        action=action.name,
+        action=None if repairing else action.name,
         actor=actor if actor not in _TO_FILL_IN else None,
         given=given,
         missing=tuple(missing),

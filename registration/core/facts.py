@@ -48,9 +48,14 @@ OF_ALIASES = "aliases"
 GOVERNED = ("repair", *ALIAS_ACTIONS.values())
 """What a policy may guard as well, in every lifecycle, although it is no action of a chart."""
 
+REPAIR = Action("repair", past="repaired", lapses=True)
+"""The repair of a damaged log. No command can take it: see `registration.core.repairing`."""
+
 
 def action_of(chart: Chart, name: str) -> Action:
     """The action of that name, of this chart or of every chart. Raises KeyError when there is none."""
+    if name == REPAIR.name and not chart.has_action(name):
+        return REPAIR
     return TAGGING[name] if name in TAGGING else chart.action(name)
 
 

@@ -27,8 +27,10 @@ import orjson
 
 from registration.core.codec import encode_snapshot
 from registration.core.decider import (
+    check_repair,
     decide,
     decide_claim_broken,
+    decide_repair,
     decide_timeout,
     due_timeout,
     fold,
@@ -36,6 +38,7 @@ from registration.core.decider import (
     sealed,
 )
 from registration.core.policy import NO_POLICY, Policy
+from registration.core.repairing import Lost
 from registration.engine.publisher import Publisher, StateChange, current_event
 from registration.errors import (
     GuardRefused,
@@ -348,45 +351,55 @@ class Engine:
             )
         store.save(stream, snapshot)
 
-    def repair(
-        self, stream: str, *, actor: str | None, accept_loss: bool, reason: str | None = None
-    ) -> Loss | None:
+    def repair(self, command: Command, *, accept_loss: bool) -> Loss | None:
         """Truncate a damaged log to its intact events, and record who accepted the loss, and why; see `Ledger.repair`.
 
-        accept_loss: False only returns the loss. reason: by default, the damage.
+        command: `repair`, with the stream, the actor and perhaps a reason. accept_loss: False only returns the loss, and whether the
+        repair would be refused.
+
+        Raises:
+            GuardRefused: when a guard of the policy disagrees. Nothing was changed.
+            NotFound, LockTimeout, StoreError: as `Ledger.repair`.
         """
-
-        def record(loss: Loss, kept: StateSnapshot) -> NewEvent:
-            time, event_id = self._stamp(self._clock())
-            data = {
-                "action": "repair",
-                "from": kept.state,
-                "to": kept.state,
-                "actor": actor,
-                "reason": reason or loss.reason,
-                "lost": {
-                    "offset_bytes": kept.position.size_bytes,
-                    "size_bytes": loss.lost_bytes,
-                    "last_version": loss.lost_version,
-                    "kept_as": list(loss.kept_as),
-                    **({"damage": loss.reason} if reason else {}),
-                },
-            }
-            if kept.digest is not None:
-                data["digest"] = kept.digest
-            return NewEvent(
-                id=event_id,
-                type=self.store.definition.repaired,
-                time=max(time, kept.updated_at),
-                data=data,
-                correlation_id=event_id,
-            )
-
+        stream = command.stream
         with self.publisher.turn(stream, self._lock_timeout_s):
-            loss = self.store.repair(stream, record if accept_loss else None)
-            if loss is not None and loss.event is not None and loss.repaired is not None:
-                self.publisher.put(stream, [StateChange(loss.event, loss.repaired)])
+            if not accept_loss:
+                loss = self.store.repair(stream, None)
+                return None if loss is None else self._planned(command, loss)
+            loss = self.store.repair(stream, partial(self._decide_repair, command))
+            if loss is None or loss.event is None or loss.repaired is None:
+                return loss
+            self.publisher.put(stream, [StateChange(loss.event, loss.repaired)])
+            return replace(loss, place=loss.repaired.state, lapsed=tuple(loss.event.data["lapsed"]))
+
+    def _planned(self, command: Command, loss: Loss) -> Loss:
+        """A loss, with what its repair would lead to, or why it would be refused."""
+        try:
+            decided = self._decide_repair(command, loss, planned=True)
+        except RegistrationError as refusal:  # or the policy can't be read
+            return replace(loss, refusal=refusal)
+        if decided is None:
             return loss
+        return replace(loss, place=decided.data["to"], lapsed=tuple(decided.data["lapsed"]))
+
+    def _decide_repair(self, command: Command, loss: Loss, *, planned: bool = False) -> NewEvent | None:
+        definition, policy = self.store.definition, self.policy()
+        time, event_id = self._stamp(self._clock())
+        try:
+            if loss.state is None:
+                check_repair(definition, None, command, policy)
+                return None
+            lost = Lost(loss.lost_bytes, loss.lost_version, loss.kept_as, loss.reason)
+            decided = decide_repair(
+                definition, loss.state, command, lost, time=time, event_id=event_id, policy=policy
+            )
+        except GuardRefused as refusal:
+            if policy.log_refusals and not planned:
+                self._note(refusal, command, time)
+            raise
+        if not planned:
+            self._keep_rules(policy)
+        return decided
 
     def _attempt(self, command: Command, so_far: _Try) -> TransitionResult:
         store, stream, trial = self.store, command.stream, so_far.trial

@@ -156,8 +156,14 @@ class OpenRegistry:
         return Leases(self._store.records, clock=self.clock)
 
     def engine_over(self, store: Ledger) -> Engine:
-        """An engine over other logs of the registry, such as sessions, with the same clock and retries."""
-        return Engine(store, clock=self.clock, random_source=self._random, lock_timeout_s=self.lock_timeout_s)
+        """An engine over other logs of the registry, such as sessions, with the same rules, clock and retries."""
+        return Engine(
+            store,
+            policy=self.policy,
+            clock=self.clock,
+            random_source=self._random,
+            lock_timeout_s=self.lock_timeout_s,
+        )
 
     # -- commands ------------------------------------------------------------------------------------------
 

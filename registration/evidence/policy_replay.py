@@ -117,7 +117,7 @@ def _asked(
     was: Fell,
 ) -> Decision | None:
     """A decision made again; None if the lifecycle no longer has the transition."""
-    taken = step_from(definition.chart, state, command.action or "")
+    taken = step_from(definition.chart, state, command.action or "", policy)
     if taken is None:
         return None
     answers = ask(definition, policy, state, command, taken)

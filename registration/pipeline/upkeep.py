@@ -14,8 +14,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from registration.core.facts import REPAIR
 from registration.errors import (
     CorruptRegistry,
+    GuardRefused,
     InvalidArgument,
     LockTimeout,
     Next,
@@ -190,8 +192,12 @@ class UpkeepPart(Part[M]):
         ``<lifecycle>.repaired.v1`` becomes the log's last: it records the loss, `actor` and `reason`. If not even
         the first event is valid, nothing is kept, and the id is free again.
 
+        The lost events may have ended any approval, so all approvals lapse, and a manifest continues in a state from which they must
+        be given again (`Loss.place`, `Loss.lapsed`). The name that it holds stays held.
+
         Raises:
             NotFound: when there is no such stream.
+            GuardRefused: when the policy guards `repair` and a guard disagrees. Nothing was changed.
         """
         return self._repaired(*split_path(path), accept_loss=accept_loss, reason=reason, actor=actor)
 
@@ -267,14 +273,22 @@ class UpkeepPart(Part[M]):
     ) -> Loss | None:
         registry = self._registry
         registry.check_open()
-        who = registry.command(id, {"actor": actor, "reason": reason})
+        asked = registry.command(id, {"actor": actor, "reason": reason}, action=REPAIR.name)
         try:
             with _store_of(registry, area, id) as store:
                 engine = registry.engine if area == layout.MANIFESTS else registry.engine_over(store)
-                return engine.repair(id, actor=who.actor, reason=who.reason, accept_loss=accept_loss)
+                return engine.repair(asked, accept_loss=accept_loss)
         except NotFound:
             if area == layout.MANIFESTS:
                 raise registry.unknown(id) from None
+            raise
+        except GuardRefused as refusal:
+            if area != layout.MANIFESTS:  # a policy knows no areas
+                path = f"{area}/{id}"
+                refusal.next = tuple(
+                    replace(one, id=path) if one.operation == "repair" else one for one in refusal.next
+                )
+                refusal.details["next_actions"] = [one.as_json() for one in refusal.next]
             raise
 
     def _mend(self, state: StateSnapshot, *, dry_run: bool) -> tuple[RecoveryStep, ...]:

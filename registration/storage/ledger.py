@@ -412,7 +412,8 @@ class Ledger:
     def repair(self, stream: str, event: RepairEvent | None) -> Loss | None:
         """Truncate a damaged log to its intact events, setting the rest aside; None if nothing is damaged.
 
-        event: returns the event that records the repair, which becomes the log's last; None: only report the loss.
+        event: returns the event that records the repair, which becomes the log's last; None: only report the loss. If it raises,
+        nothing was changed.
 
         Raises:
             NotFound: when there is nothing at all.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from registration.errors import RegistrationError
     from registration.values.events import Event, NewEvent, StateSnapshot
 
 
@@ -40,8 +41,9 @@ class Loss:
 
     line, offset_bytes, reason: the damage. state: the remaining state, a fold of the events before the damage; None if none is
     left. lost_bytes: the size of the part set aside. lost_version: the last version known to have existed, by the snapshot or by
-    the lines behind the damage. kept_as: the path of the bytes set aside, once it is done. event, repaired: the repair's own
-    event and the state after it, once it is done and if there is a log to record it in.
+    the lines behind the damage. kept_as: the paths of the bytes set aside, once it is done. event, repaired: the repair's own
+    event and the state after it, once it is done and if there is a log to record it in. place, lapsed: where the log continues, and
+    the versions of the approvals that lapse; None and empty if nothing is left. refusal: why this repair would be refused.
     """
 
     line: int
@@ -53,6 +55,9 @@ class Loss:
     kept_as: tuple[str, ...] = ()
     event: Event | None = None
     repaired: StateSnapshot | None = None
+    place: str | None = None
+    lapsed: tuple[int, ...] = ()
+    refusal: RegistrationError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +109,5 @@ class Backlog:
     since: str | None
 
 
-RepairEvent = Callable[["Loss", "StateSnapshot"], "NewEvent"]
-"""Returns the event that records a repair, from the loss and the remaining state."""
+RepairEvent = Callable[["Loss"], "NewEvent | None"]
+"""Returns the event that records a repair; None if nothing is left to record it in. Called before anything is changed: it may refuse."""

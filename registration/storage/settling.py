@@ -184,19 +184,20 @@ class Settling:
         kept = loss.state.position if loss.state else Position()
         lost = files.log[kept.size_bytes :]
         own = layout.quarantine_directory(stream, self._area)
-        kept_as = []
-        for name, data in (
-            (layout.quarantine_file(kept.size_bytes, lost), lost),
-            (layout.quarantine_snapshot(files.snapshot or b""), files.snapshot),
-        ):
-            if data or (data is not None and data is files.snapshot):
-                self._backend.blobs.put((layout.QUARANTINE, own, name), data)
-                kept_as.append(f"{layout.QUARANTINE}/{own}/{name}")
-        loss = replace(loss, kept_as=tuple(kept_as))
+        aside = {}
+        if lost:
+            aside[layout.quarantine_file(kept.size_bytes, lost)] = lost
+        if files.snapshot is not None:
+            aside[layout.quarantine_snapshot(files.snapshot)] = files.snapshot
+        loss = replace(loss, kept_as=tuple(f"{layout.QUARANTINE}/{own}/{name}" for name in aside))
+        decided = event(loss)
+        for name, data in aside.items():
+            self._backend.blobs.put((layout.QUARANTINE, own, name), data)
         then = None
-        if loss.state is not None:
+        if decided is not None:
+            assert loss.state is not None
             (made,), (repaired,) = sealed(
-                self._definition, loss.state, [event(loss, loss.state)], stream=stream, source=self._source
+                self._definition, loss.state, [decided], stream=stream, source=self._source
             )
             line = encode_commit(
                 self._area, stream, made.version, 1, kept.size_bytes, repaired.position.size_bytes,
@@ -207,7 +208,7 @@ class Settling:
         at = Mark(len(files.log), files.log[-TAIL_BYTES:])
         self._backend.logs.cut(self._area, stream, at, kept.size_bytes, then=then)
         _log.warning(
-            "%s: repaired at byte %d, with data loss: %s", stream, kept.size_bytes, ", ".join(kept_as)
+            "%s: repaired at byte %d, with data loss: %s", stream, kept.size_bytes, ", ".join(loss.kept_as)
         )
         return loss
 

@@ -765,7 +765,7 @@ class BackendContract(StoreContract, RecordsContract):
             with pytest.raises(CorruptLog):
                 reading()
 
-        loss = store.repair("a", lambda _, state: new_event(store.definition, "a", state.version + 1))
+        loss = store.repair("a", lambda _: new_event(store.definition, "a", sound.version + 1))
 
         assert loss is not None
         assert loss.event is not None
@@ -787,7 +787,7 @@ class BackendContract(StoreContract, RecordsContract):
 
         with pytest.raises(CorruptLog):
             open_store().load("a")
-        loss = store.repair("a", lambda _, state: new_event(store.definition, "a", state.version + 1))
+        loss = store.repair("a", lambda _: new_event(store.definition, "a", sound.version + 1))
 
         assert loss is not None
         assert open_store().load("a") == loss.repaired

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from registration.core.chart import Action, Chart, State, Timeout, Transition
 from registration.core.codec import Scan, scan
-from registration.core.decider import decide, decide_timeout, due_timeout, sealed
+from registration.core.decider import decide, decide_repair, decide_timeout, due_timeout, sealed
 from registration.core.definition import Definition
 from registration.core.policy import NO_POLICY, Policy
+from registration.core.repairing import Lost
 from registration.rules.lifecycles.facts import keep_facts
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
@@ -129,6 +130,28 @@ class Log:
                 event_id=next(self._ids),
                 policy=self.policy,
             )
+        )
+
+    def repair(
+        self, *, actor: str | None = "ana", reason: str | None = None, time: str | None = None
+    ) -> StateSnapshot:
+        """Record a repair, as the engine would after the loss of 90 bytes and one version."""
+        assert self.state is not None
+        command = Command(stream=self.stream, action="repair", actor=actor, reason=reason)
+        lost = Lost(90, self.state.version + 1, ("quarantine/x",), "the hash does not match")
+        now = time or rfc3339(self.clock())
+        return self.add(
+            [
+                decide_repair(
+                    self.definition,
+                    self.state,
+                    command,
+                    lost,
+                    time=now,
+                    event_id=next(self._ids),
+                    policy=self.policy,
+                )
+            ]
         )
 
     def add(self, new: Iterable[NewEvent]) -> StateSnapshot:

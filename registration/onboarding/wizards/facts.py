@@ -30,8 +30,10 @@ def keep_session(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     session is bound to. work: by key, the last record, in order. manifest: `id`, `version` and `digest` of the
     resulting manifest. stopped: the step at which it failed or expired, and the reason. due: by time-out, its due time.
     """
-    if "lost" in event.data:  # a repair: nothing was decided
-        return facts
+    if (
+        "lost" in event.data
+    ):  # a repair, which changes nothing but a time-out that is counted from the last event
+        return facts if "lapsed" not in event.data else _with_due(facts, event)
     said: Mapping[str, Any] = event.data.get("context", {})
     kept = _moved(facts, event, said)
     if said.get("forget"):
@@ -64,6 +66,12 @@ def _moved(facts: Mapping[str, Any], event: Event, said: Mapping[str, Any]) -> d
         kept.pop("work", None)
     if event.to_state in (FAILED, EXPIRED):
         kept["stopped"] = {"at": event.from_state, "reason": event.data.get("reason", "")}
+    return _with_due(kept, event)
+
+
+def _with_due(facts: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """The facts with the time-outs that are due after an event."""
+    kept = dict(facts)
     kept.pop("due", None)
     if "due" in event.data:
         kept["due"] = dict(event.data["due"])

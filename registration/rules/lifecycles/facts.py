@@ -21,6 +21,9 @@ AUTHORS_KEPT_MAX = 64
 APPROVALS_KEPT_MAX = 256
 """The number of approvals of one document that are kept: the latest ones."""
 
+REPAIRS_KEPT_MAX = 16
+"""The number of repairs that are kept: the latest ones. The log has all of them."""
+
 
 EVOLVES_ON = frozenset({"document", "lapsed", "approval", "history", "due"})
 """If neither an event nor the facts have one of these, `keep_facts` changes nothing."""
@@ -33,11 +36,23 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     approvals: of the current document, in order: `actor`, `time`, `version`, `digest`, and if recorded
     `policy`, `lifecycle`, `head` and `roles`. A new document lapses them, and so does every action with `lapses`.
     authors: who submitted documents, the latest last; None for an unnamed actor. history: see `registration.core.interpreter`. due: by time-out, its due time.
+    repairs: of the log, in order: `actor`, `time`, `version`, the `size_bytes` and the `last_version` that were lost, and the versions
+    of the approvals that `lapsed`.
     """
     data = event.data
-    if "lost" in data:  # a repair: nothing was decided
+    if "lost" in data and "lapsed" not in data:  # a repair by release 0.1, which decided nothing
         return facts
     kept = dict(facts)
+    if "lost" in data:
+        repair = {
+            "actor": event.actor,
+            "time": event.time,
+            "version": event.version,
+            "size_bytes": data["lost"].get("size_bytes"),
+            "last_version": data["lost"].get("last_version"),
+            "lapsed": list(data["lapsed"]),
+        }
+        kept["repairs"] = [*facts.get("repairs", ()), repair][-REPAIRS_KEPT_MAX:]
     if "document" in data or "lapsed" in data:
         kept["approvals"] = []
     if "approval" in data:
