@@ -147,10 +147,10 @@ class InvalidPolicy(InvalidArgument):
 
     code = "invalid_policy"
 
-    def __init__(self, source: str, problems: list[str]) -> None:
+    def __init__(self, source: str, problems: list[str], next_step: str | None = None) -> None:
         super().__init__(
             f"The policy {source} has {_count(problems, 'problem')}: {_listed(problems)}",
-            f"Fix {_them(problems)}; until then every write is refused.",
+            next_step or f"Fix {_them(problems)}; until then every write is refused.",
             source=source,
             problems=problems,
         )

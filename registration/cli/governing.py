@@ -32,13 +32,12 @@ from registration.cli.output import (
 from registration.cli.reading import graph_command
 from registration.cli.words import SHELL, line
 from registration.cli.writing import context_value
-from registration.errors import InvalidArgument, NotFound
+from registration.errors import InvalidArgument, InvalidPolicy, NotFound
 from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
-    from registration.core.policy import Policy
     from registration.evidence.policy_replay import Decision
     from registration.pipeline.pipeline import RegistrationPipeline
 
@@ -225,11 +224,27 @@ def policy_command() -> None:
 @shared_options
 @click.pass_obj
 def check_policy(context: Context, file: str | None) -> None:
-    """Check the registry's policy, or a proposed FILE. Every problem is reported."""
-    policy = _policy(context, file)
+    """Check the registry's policy, or a proposed FILE. Every problem is reported.
+
+    Demands that nobody can meet are problems as well, such as two approvals by a role that one person has. Those that can't be
+    met for the documents of some people are warnings.
+    """
+    from registration.rules.policy_demands import unmet_demands  # noqa: PLC0415  # for this command alone
+
+    with context.open() as pipeline:
+        policy = pipeline.policy if file is None else pipeline.evidence.read_policy(os.fspath(file))
+        unmet = unmet_demands(policy, pipeline.definition.chart)
+    if never := [str(one) for one in unmet if one.never]:
+        raise InvalidPolicy(
+            file or "in force",
+            never,
+            next_step="Nobody can meet that. Give roles to more people, or demand less.",
+        )
+    warnings = [str(one) for one in unmet]
     if context.as_json:
-        echo_json(rules.policy(policy))
-    elif policy.digest is None and policy.roster is not None:
+        echo_json(rules.policy(policy, warnings))
+        return
+    if policy.digest is None and policy.roster is not None:
         echo(f"The policy is valid: {_count(len(policy.roles), 'role')} and no rules.")
     elif policy.digest is None and file is not None:
         echo(f"{printable(file)} is valid but empty: only the lifecycle's own rules would apply.")
@@ -240,6 +255,8 @@ def check_policy(context: Context, file: str | None) -> None:
         asked = sum(len(uses) for uses in policy.uses.values())
         echo(f"The policy is valid: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}.")
         echo(policy.digest)
+    for warning in warnings:
+        say(f"Warning: {printable(warning)}")
 
 
 @policy_command.command(
@@ -343,8 +360,3 @@ def _kept(pipeline: RegistrationPipeline, digest: str) -> Any:
         with suppress(NotFound):
             return pipeline.evidence.rule("rosters", digest)
         raise
-
-
-def _policy(context: Context, file: str | None) -> Policy:
-    with context.open() as pipeline:
-        return pipeline.policy if file is None else pipeline.evidence.read_policy(os.fspath(file))

@@ -890,6 +890,50 @@ def test_every_problem_of_a_policy_is_listed(governed: Terminal) -> None:
     assert governed.json("show", ID)["version"] == 1
 
 
+ALONE = """[roles]
+reviewer = {people}
+[[guards]]
+guard = "role"
+actions = ["approve"]
+any = ["reviewer"]
+[[guards]]
+guard = "not_the_author"
+actions = ["approve"]
+[[guards]]
+guard = "approvals"
+actions = ["register"]
+count = 2
+"""
+
+
+def test_a_demand_that_nobody_can_meet_is_a_problem(terminal: Terminal, tmp_path: Path) -> None:
+    """The policy is valid, and would shut the gate for good: that has an exit code; a demand that only some can't meet is a warning."""
+    (tmp_path / "alone.toml").write_text(ALONE.format(people='["bea"]'))
+    (tmp_path / "two.toml").write_text(ALONE.format(people='["bea", "cyd"]'))
+
+    alone = lines(terminal.fails(2, "policy", "check", str(tmp_path / "alone.toml")))
+    told = json.loads(terminal.fails(2, "policy", "check", str(tmp_path / "alone.toml"), "--json"))
+    two = terminal.type("policy", "check", str(tmp_path / "two.toml"))
+
+    assert alone == [
+        (
+            f"Error: The policy {tmp_path}/alone.toml has 1 problem: register: it takes 2 approvals, "
+            "and only 'bea' may approve."
+        ),
+        "Nobody can meet that. Give roles to more people, or demand less.",
+    ]
+    assert told["details"]["problems"] == ["register: it takes 2 approvals, and only 'bea' may approve"]
+    assert two.exit_code == 0
+    assert lines(two.stderr) == [
+        (
+            "Warning: register: it takes 2 approvals; documents that 'bea' or 'cyd' submitted can't get them: only 'bea' "
+            "and 'cyd' may approve, not their own"
+        )
+    ]
+    (warning,) = terminal.json("policy", "check", str(tmp_path / "two.toml"))["warnings"]
+    assert f"Warning: {warning}" == lines(two.stderr)[0]
+
+
 def test_guards_are_listed(terminal: Terminal) -> None:
     """All that are built in, with their parameters."""
     told = objects(terminal.ok("policy", "guards", "--json"))

@@ -44,9 +44,9 @@ def migration(found: Migration) -> dict[str, Any]:
     }
 
 
-def policy(found: Policy) -> dict[str, Any]:
-    """A checked, valid policy. roster: the digest of the people who have roles."""
-    return {"sound": True, "digest": found.digest, "roster": found.roster}
+def policy(found: Policy, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """A checked, valid policy. roster: the digest of the people who have roles. warnings: demands that can't be met for some."""
+    return {"sound": True, "digest": found.digest, "roster": found.roster, "warnings": list(warnings)}
 
 
 def policy_in_full(found: Policy) -> dict[str, Any] | None:
