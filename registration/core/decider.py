@@ -34,7 +34,8 @@ from registration.core.facts import (
 )
 from registration.core.forms import hash_of_state
 from registration.core.interpreter import Step, entered, step, steps, time_out
-from registration.core.policy import NO_POLICY, Policy
+from registration.core.outlook import GUARD
+from registration.core.policy import NO_POLICY, Answer, Policy
 from registration.core.repairing import Lost, step_of_repair
 from registration.errors import (
     AlreadyExists,
@@ -106,7 +107,7 @@ def decide(
             id=event_id,
             type=definition.event_type(taken.label),
             time=at,
-            data=_told(definition, policy, state, command, taken, at),
+            data=_told(definition, policy, state, command, taken, at, answers),
             correlation_id=command.correlation_id or event_id,
             causation_id=command.causation_id,
             idempotency_key=command.idempotency_key,
@@ -521,6 +522,7 @@ def _told(
     command: Command,
     taken: Step,
     time: str,
+    answers: Iterable[Answer],
 ) -> dict[str, Any]:
     """The data of an event, in the order of the format; the document comes last."""
     action = action_of(definition.chart, taken.label)
@@ -541,6 +543,8 @@ def _told(
             "head": state.position.head if state else "",
             "roles": policy.roles_of(command.actor),
         }
+    if policy.format > 1 and (counted := _counted(answers)) is not None:
+        data["counted"] = counted
     approvals = state.facts.get("approvals", ()) if state else ()
     if action.lapses or (approvals and command.document is not None):
         data["lapsed"] = [one["version"] for one in approvals]
@@ -558,6 +562,13 @@ def _told(
     if command.document is not None:
         data["document"] = command.document.value
     return data
+
+
+def _counted(answers: Iterable[Answer]) -> list[int] | None:
+    """The versions of the approvals that guards counted, each once; None if no guard of today's counted approvals."""
+    told = [answer.verdict.evidence for answer in answers if answer.guard == GUARD]
+    told = [evidence for evidence in told if "by_role" in evidence]
+    return sorted({one["version"] for evidence in told for one in evidence["counted"]}) if told else None
 
 
 def _moved(taken: Step, state: StateSnapshot | None, actor: str | None) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from registration.core.bounds import says_limits
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
 from registration.core.facts import TAGGING, action_of
 from registration.core.interpreter import Action, GuardUse, Step
-from registration.core.policy import Answer, Guard, Policy, Verdict
+from registration.core.policy import NO_LIMITS, Answer, Guard, Policy, Verdict
 from registration.errors import InvalidDefinition
 from registration.values.commands import Command
 from registration.values.documents import digest_of
@@ -132,6 +133,11 @@ class Definition:
         return f"{self.name}.claim_broken.v1"
 
     @cached_property
+    def has_documents(self) -> bool:
+        """Whether an action takes a document: its streams are manifests."""
+        return any(action.document for action in self.chart.actions)
+
+    @cached_property
     def data(self) -> Mapping[str, Any]:
         """The lifecycle as JSON values: the form that is stored by digest."""
         return as_data(self.chart, self.version)
@@ -173,7 +179,7 @@ def ask(
 ) -> tuple[Answer, ...]:
     """Every guard's verdict on a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
 
-    Another actor's lock on the manifest comes last.
+    A limit that is reached (``limits``) is in it only if it refuses. Another actor's lock on the manifest comes last.
     """
     action = action_of(definition.chart, taken.label)
     asked = command if command.action == action.name else replace(command, action=action.name, target=None)
@@ -184,9 +190,13 @@ def ask(
         for use in move.guards:
             guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
             answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
+    is_bounded = policy.format > 1
     for use in definition.governed(policy, action.name, asked):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
+    limits = policy.limits if definition.has_documents else NO_LIMITS  # those of `[limits]` are of manifests
+    if is_bounded and (refusal := says_limits(state, asked, action, limits)) is not None:
+        answers.append(Answer("limits", "policy", refusal))
     if command.claim is not None and policy.is_exclusive(action.name):
         answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command)))
     return tuple(answers)

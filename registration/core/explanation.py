@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from registration.core.bounds import UNCOUNTED
 from registration.core.definition import SAID_CHARACTERS_MAX, Definition, ask
 from registration.core.facts import REPAIR, TAGGING, action_of, tagging_step
 from registration.core.interpreter import Spot, Step, onward, step
 from registration.core.policy import NO_POLICY, Answer, Policy, Verdict
 from registration.core.repairing import step_of_repair
 from registration.errors import Next
+from registration.values.people import person
 
 if TYPE_CHECKING:
     from registration.core.chart import Action, Chart
@@ -161,24 +163,34 @@ def _who(
     give, no command helps.
     """
     known = _people(policy, state, command)
-    asked = {
-        actor: ask(definition, policy, state, replace(command, actor=actor), taken)
-        for actor in (*known, _SOMEBODY)
-    }
-    columns = list(zip(*asked.values(), strict=True))
-    about_people = [any(answer.verdict.agrees for answer in column) for column in columns]
-    useful = all(
-        people or any(answer.verdict.needs.keys() - {"actor"} for answer in column)
-        for people, column in zip(about_people, columns, strict=True)
-    )
-    could = {
-        actor
-        for actor, answers in asked.items()
-        if all(answer.verdict.agrees for answer, counts in zip(answers, about_people, strict=True) if counts)
-    }
+    refused: dict[str, set[_Place]] = {}  # by actor, the guards that refuse
+    needing: set[_Place] = set()  # those that arguments of a command can satisfy
+    for actor in (*known, _SOMEBODY):
+        seen = command.seen if actor == command.actor else {**(command.seen or {}), **UNCOUNTED}
+        refusing = _refusing(ask(definition, policy, state, replace(command, actor=actor, seen=seen), taken))
+        refused[actor] = set(refusing)
+        needing |= {place for place, verdict in refusing.items() if verdict.needs.keys() - {"actor"}}
+    by_all = set.intersection(*refused.values())
+    useful = by_all <= needing
+    could = {actor for actor, guards in refused.items() if guards <= by_all}
     if _SOMEBODY in could:
         return Who(anybody=True, excluded=tuple(actor for actor in known if actor not in could)), useful
     return Who(anybody=False, actors=tuple(actor for actor in known if actor in could)), useful
+
+
+_Place = tuple[str, str, int]
+"""A guard among the answers: its origin, its name, and which use of it. Some are among them only if they refuse."""
+
+
+def _refusing(answers: tuple[Answer, ...]) -> dict[_Place, Verdict]:
+    uses: dict[tuple[str, str], int] = {}
+    found: dict[_Place, Verdict] = {}
+    for answer in answers:
+        of = (answer.origin, answer.guard)
+        uses[of] = uses.get(of, -1) + 1
+        if not answer.verdict.agrees:
+            found[*of, uses[of]] = answer.verdict
+    return found
 
 
 def _people(policy: Policy, state: StateSnapshot | None, command: Command) -> list[str]:
@@ -189,8 +201,11 @@ def _people(policy: Policy, state: StateSnapshot | None, command: Command) -> li
     # One of each role before the rest: a role of which no actor is tried would seem to be held by anyone.
     named += [actors[0] for actors in policy.roles.values() if actors]
     named += [actor for actors in policy.roles.values() for actor in actors]
-    known = dict.fromkeys(actor for actor in named if actor is not None)
-    return sorted(list(known)[:CANDIDATES_MAX])
+    known: dict[str, str] = {}
+    for actor in named:
+        if actor is not None:
+            known.setdefault(actor if policy.format == 1 else person(actor), actor)
+    return sorted(list(known.values())[:CANDIDATES_MAX])
 
 
 def _next(

@@ -18,6 +18,7 @@ from registration.core.chart import GuardUse
 from registration.values.commands import Command
 from registration.values.documents import digest_of
 from registration.values.events import StateSnapshot
+from registration.values.people import person
 from registration.values.pointers import ABSENT, at_pointer
 
 
@@ -103,6 +104,9 @@ class Limits:
     refusals: int | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Policy:
     """The rules in force, and the roster: the people who have roles. `Policy()` has neither.
@@ -129,7 +133,7 @@ class Policy:
     name: str = ""
     sources: tuple[str, ...] = ()
     one_script: bool = False
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     governance: Mapping[str, tuple[GuardUse, ...]] = field(default_factory=dict)
     format: int = 2
     rules_of: Callable[[str], str | None] = field(default=lambda _: None, compare=False)
@@ -147,7 +151,7 @@ class Policy:
             self.sources,
             self.one_script,
         )
-        said += (self.governance, self.limits != Limits(), self.exclusive is not None)
+        said += (self.governance, self.limits != NO_LIMITS, self.exclusive is not None)
         if not any(said) and not (self.format == 1 and self.roles):
             return None
         more: dict[str, Any] = {}
@@ -155,7 +159,7 @@ class Policy:
             more["claims"] = {"exclusive": sorted(self.exclusive)}
         if self.sources or self.one_script:
             more["actors"] = {"source": sorted(self.sources), "one_script": self.one_script}
-        if self.limits != Limits():
+        if self.limits != NO_LIMITS:
             more["limits"] = {name: value for name, value in asdict(self.limits).items() if value is not None}
         if self.governance:
             more["governance"] = _uses_as_data(self.governance)
@@ -208,6 +212,8 @@ class Policy:
         asked.__dict__.update(
             data=self.data, digest=self.digest, roster_data=self.roster_data, roster=self.roster
         )
+        if self.format > 1:
+            asked.__dict__["_roles_by_person"] = self._roles_by_person
         return asked
 
     def is_exclusive(self, action: str) -> bool:
@@ -215,8 +221,18 @@ class Policy:
         return self.exclusive is None or action in self.exclusive
 
     def roles_of(self, actor: str | None) -> list[str]:
-        """The roles of an actor, sorted."""
-        return sorted(role for role, actors in self.roles.items() if actor in actors)
+        """The roles of an actor, sorted. Under format 1, of exactly this spelling of the name."""
+        if self.format == 1:
+            return sorted(role for role, actors in self.roles.items() if actor in actors)
+        return [] if actor is None else list(self._roles_by_person.get(person(actor), ()))
+
+    @cached_property
+    def _roles_by_person(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for role in sorted(self.roles):
+            for key in {person(actor) for actor in self.roles[role]}:
+                found[key] = (*found.get(key, ()), role)
+        return found
 
     def kind_of(self, document: Mapping[str, Any] | None) -> Kind | None:
         """The first kind that matches a document; None if none does."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from registration.core.chart import Action, Chart, GuardUse, State, Transition
 from registration.core.codec import encode_snapshot, scan
 from registration.core.decider import fold
 from registration.core.definition import Definition
-from registration.core.policy import Verdict
+from registration.core.policy import Limits, Policy, Verdict
 from registration.errors import InvalidDefinition, UnknownEvent
 from registration.rules.lifecycles.facts import APPROVALS_KEPT_MAX, AUTHORS_KEPT_MAX, keep_facts
 from registration.rules.lifecycles.registration import REGISTRATION
@@ -128,9 +129,14 @@ def test_another_document_lapses_what_was_approved():
     assert log.state.approvals == ()
 
 
-def test_the_latest_approvals_are_kept():
-    """However often a document is approved, the snapshot stays bounded."""
+OF_0_1 = Policy(format=1)
+OF_TODAY = Policy(registry={"version": 1, "hash": "0" * 64})
+
+
+def test_events_of_release_0_1_push_out_the_first_approvals():
+    """Release 0.1 kept the latest 256: its logs fold to what it decided on."""
     log = pairs()
+    log.policy = OF_0_1
     for number in range(APPROVALS_KEPT_MAX + 3):
         log.do("agree", actor=f"p{number}")
 
@@ -138,6 +144,16 @@ def test_the_latest_approvals_are_kept():
 
     assert APPROVALS_KEPT_MAX == 256
     assert kept == [f"p{number}" for number in range(3, APPROVALS_KEPT_MAX + 3)]
+
+
+def test_a_later_event_pushes_out_no_approval():
+    """Where the rules allow more than 256 people, all of them are kept."""
+    log = pairs()
+    log.policy = replace(OF_TODAY, limits=Limits(people=300))
+    for number in range(300):
+        log.do("agree", actor=f"p{number}")
+
+    assert [one["actor"] for one in log.state.approvals] == [f"p{number}" for number in range(300)]
 
 
 def test_authors_are_those_who_brought_documents():
@@ -151,15 +167,33 @@ def test_authors_are_those_who_brought_documents():
     assert log.state.facts["authors"] == ["ana", "cyd", None, "bea"]
 
 
-def test_the_latest_authors_are_kept():
-    """However many write to one manifest, the snapshot stays bounded."""
-    log = Log()
+def test_events_of_release_0_1_push_out_the_first_authors():
+    """Release 0.1 kept the latest 64: its logs fold to what it decided on. The next document says that some may be lost."""
+    log = Log(policy=OF_0_1)
     log.do("create", actor="first")
     for number in range(AUTHORS_KEPT_MAX + 2):
         log.do("revise", actor=f"p{number}")
+    of_0_1 = log.state.facts
+    log.policy = OF_TODAY
+    log.do("revise", actor="p9")
 
     assert AUTHORS_KEPT_MAX == 64
-    assert log.state.facts["authors"] == [f"p{number}" for number in range(2, AUTHORS_KEPT_MAX + 2)]
+    assert of_0_1["authors"] == [f"p{number}" for number in range(2, AUTHORS_KEPT_MAX + 2)]
+    assert of_0_1.keys() == {"approvals", "authors"}
+    assert log.state.facts["authors_lost"] is True
+    assert log.state.facts["revisions"] == 1
+
+
+def test_a_later_event_pushes_out_no_author():
+    """Where the rules allow more than 64 people, all of them are kept, and none is said to be lost."""
+    log = Log(policy=replace(OF_TODAY, limits=Limits(people=80)))
+    log.do("create", actor="p0")
+    for number in range(1, 80):
+        log.do("revise", actor=f"p{number}")
+
+    assert log.state.facts["authors"] == [f"p{number}" for number in range(80)]
+    assert log.state.facts["revisions"] == 80
+    assert "authors_lost" not in log.state.facts
 
 
 # -- history and time-outs -------------------------------------------------------------------------------
@@ -209,6 +243,7 @@ def test_a_repair_leaves_everything_as_it_was():
                 "due": st.just({"t": "2026"}),
                 "lifecycle": st.just({"name": "registration"}),
                 "lost": st.just({}),
+                "registry": st.just({"version": 1, "hash": "0" * 64}),
             },
         ),
         max_size=8,

@@ -453,7 +453,7 @@ def test_events_are_in_the_order_of_the_format():
     registering, tagging = members_of(log)[-2:]
 
     assert list(registering["data"]) == [
-        "action", "from", "to", "actor", "lifecycle", "release", "claimed", "digest",
+        "action", "from", "to", "actor", "lifecycle", "release", "counted", "claimed", "digest",
     ]  # fmt: skip
     assert list(tagging["data"]) == [
         "action", "from", "to", "actor", "lifecycle", "release", "added", "tags", "digest",

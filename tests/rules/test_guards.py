@@ -222,7 +222,7 @@ def test_an_approval_of_another_document_or_policy_doesnt_count():
 
 def test_approvals_are_counted_by_role():
     """`approvals` with `roles` asks for so many people who had each role, and names every role that is short."""
-    policy = Policy(parameters={"count": 1, "roles": {"lawyer": 1, "reviewer": 1}})
+    policy = Policy(roles=ROLES, parameters={"count": 1, "roles": {"lawyer": 1, "reviewer": 1}})
     half = standing(approvals=approved("bea", roles=["reviewer"]))
     whole = standing(approvals=[*approved("bea", roles=["reviewer"]), *approved("dan", roles=["lawyer"])])
 
@@ -886,7 +886,7 @@ def test_all_problems_of_a_use_are_told_at_once():
 
     assert len(found) == 2
     assert (
-        "cuont: the guard 'approvals' has no such parameter. Did you mean 'count'? It has count, roles, action."
+        "cuont: the guard 'approvals' has no such parameter. Did you mean 'count'? It has count, roles, held, action."
         in found
     )
     assert found[1].startswith("roles: ")

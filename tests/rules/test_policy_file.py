@@ -297,7 +297,7 @@ MISTAKES = [
         use("approvals", "cuont = 2"),
         (
             "guards[0].cuont: the guard 'approvals' has no such parameter. Did you mean 'count'? It has "
-            "count, roles, action."
+            "count, roles, held, action."
         ),
     ),
     (use("name", "kinds = ['mpc']"), "guards[0].kinds: [[kinds]] has no 'mpc'"),

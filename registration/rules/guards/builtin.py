@@ -1,17 +1,28 @@
-"""The guards that every registry has: reasons, roles, four eyes, approvals."""
+"""The guards that every registry has: reasons, roles, four eyes, approvals.
+
+As they are understood under format 2 of policies. Under format 1, `role`, `not_the_author` and `approvals` are those of
+`registration.rules.guards.builtin_1`. Format 2 compares people, not spellings (`registration.values.people`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from registration.core.outlook import Missing, words_of
 from registration.core.policy import Verdict
+from registration.rules.guards import builtin_1
+from registration.values.people import person
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from registration.core.policy import Policy
     from registration.values.commands import Command
     from registration.values.events import StateSnapshot
+
+AUTHORS_KEPT_1 = 64
+"""The number of authors that release 0.1 kept: with so many, there may have been more."""
 
 
 def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
@@ -26,15 +37,17 @@ def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy
     )
 
 
-def role(_state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
+def role(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
     """The actor has one of the roles in the parameter `any`."""
+    if policy.format == 1:
+        return builtin_1.role(state, command, policy)
     wanted = sorted(policy.parameters["any"])
     has = policy.roles_of(command.actor)
     evidence = {"actor": command.actor, "roles": has, "any": wanted}
     listed = " or ".join(wanted)
     if set(wanted) & set(has):
         return Verdict(agrees=True, reason=f"{command.actor!r} is {listed}", evidence=evidence)
-    actors = sorted({actor for one in wanted for actor in policy.roles.get(one, ())})
+    actors = _with_a_role(policy, wanted)
     who = f"It takes one of {', '.join(actors)}" if actors else f"No {listed} is assigned yet: assign one"
     return Verdict(
         agrees=False,
@@ -51,14 +64,31 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
     Parameter `scope`: ``document`` (default) compares with the author of the current one; ``manifest`` with everyone who
     ever submitted one. The actor of a command with a document is its author as well, so no one can do that alone.
     """
-    authors: list[str | None] = list(state.facts.get("authors", ())) if state else []
-    if command.document is not None and command.actor is not None:
-        authors.append(command.actor)
+    if policy.format == 1:
+        return builtin_1.not_the_author(state, command, policy)
     whole = policy.parameters.get("scope") == "manifest"
+    authors = _authors(state)
+    if command.document is not None and command.actor is not None:
+        authors = [*authors, command.actor]
     looked_at = authors if whole else authors[-1:]
     evidence = {"actor": command.actor, "authors": looked_at}
-    if command.actor is None or not authors or None in looked_at:
-        missing = "its author is unknown" if command.actor is not None else "the actor is unknown"
+    missing = ""
+    if command.actor is None:
+        missing = "the actor is unknown"
+    elif not authors or None in looked_at:
+        missing = "its author is unknown"
+    author = None if command.actor is None else _spelled(command.actor, looked_at)
+    if not missing and author is not None:
+        return Verdict(
+            agrees=False,
+            reason=f"{_also(command.actor, author)} submitted this document; another person must {command.action} it",
+            evidence=evidence,
+            remedy="Ask another person to do it.",
+            needs={"actor": "NAME"},
+        )
+    if not missing and whole and _has_lost_authors(state):
+        missing = f"release 0.1 kept only the last {AUTHORS_KEPT_1} authors of a manifest"
+    if missing:
         return Verdict(
             agrees=False,
             reason=f"can't rule out that the actor is the author: {missing}",
@@ -66,64 +96,170 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
             remedy="Name the actor, also when the document is submitted; `revise` submits it again.",
             needs={"actor": "NAME"} if command.actor is None else {},
         )
-    if command.actor not in looked_at:
-        return Verdict(agrees=True, reason=f"{command.actor!r} is not the author", evidence=evidence)
-    return Verdict(
-        agrees=False,
-        reason=f"{command.actor!r} submitted this document; another person must {command.action} it",
-        evidence=evidence,
-        remedy="Ask another person to do it.",
-        needs={"actor": "NAME"},
-    )
+    return Verdict(agrees=True, reason=f"{command.actor!r} is not the author", evidence=evidence)
 
 
-def approvals(state: StateSnapshot | None, _command: Command, policy: Policy) -> Verdict:
+def approvals(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
     """The current document is approved by enough people, under the rules in force.
 
-    Parameters: `count`, how many (default 1); `roles`, by role how many approvers had it when they approved; `action`, the
-    approving action, for the advice (default ``approve``). Each person counts once. An approval counts if it
-    is of this document, and was given under the policy that is in force now.
+    Parameters: `count`, how many (default 1); `roles`, by role how many approvers had it; `held`: ``now`` (default) counts
+    an approver with roles only while still having one of them, ``then`` counts the roles at the time of the approval; `action`, the
+    approving action (default ``approve``).
+
+    An approval counts if it is of this document, and was given under the rules in force; who has which role is not part of them.
+    Each person counts once, however often and in whatever spelling: by the approval with most of the demanded roles, and of those the
+    latest. An unnamed approver may be any of the others, and counts only if there are none.
     """
-    count = policy.parameters.get("count", 1)
+    if policy.format == 1:
+        return builtin_1.approvals(state, command, policy)
+    count: int = policy.parameters.get("count", 1)
     by_role: Mapping[str, int] = policy.parameters.get("roles", {})
-    given: list[dict[str, Any]] = list(state.facts.get("approvals", ())) if state else []
-    digest = state.digest if state else None
-    counted: dict[Any, dict[str, Any]] = {}
-    not_counted = []
-    for one in given:
-        if one.get("digest") != digest:
-            not_counted.append({"actor": one["actor"], "version": one["version"], "why": "another document"})
-        elif one.get("policy") != policy.digest:
-            not_counted.append({"actor": one["actor"], "version": one["version"], "why": "another policy"})
-        else:
-            counted[one["actor"]] = one
-    missing = (
-        [f"{len(counted)} of {count} {'approval' if count == 1 else 'approvals'}"]
-        if len(counted) < count
-        else []
-    )
-    for name, wanted in sorted(by_role.items()):
-        found = sum(name in one.get("roles", ()) for one in counted.values())
-        if found < wanted:
-            missing.append(f"{found} of {wanted} by {name}")
+    action = str(policy.parameters.get("action", "approve"))
+    have, not_counted = _count(state, policy, by_role.keys())
+    found = {name: sum(name in one.roles for one in have.values()) for name in sorted(by_role)}
+    lacking: dict[str | None, int] = {None: count - len(have)}
+    lacking |= {name: by_role[name] - found[name] for name in found}
+    missing = _missing(state, policy, action, have, lacking) if max(lacking.values()) > 0 else []
     evidence = {
-        "digest": digest,
+        "digest": state.digest if state else None,
         "policy": policy.digest,
-        "counted": [{"actor": one["actor"], "version": one["version"]} for one in counted.values()],
+        "counted": [
+            {"actor": one.actor, "version": one.version}
+            for one in sorted(have.values(), key=lambda one: one.version)
+        ],
         "not_counted": not_counted,
         "count": count,
         "roles": dict(by_role),
+        "by_role": found,
+        "action": action,
+        "missing": [one.as_json() for one in missing],
     }
     if not missing:
-        return Verdict(agrees=True, reason=f"{len(counted)} approved this document", evidence=evidence)
-    passed_over = f" ({len(not_counted)} not counted: {not_counted[0]['why']})" if not_counted else ""
+        return Verdict(agrees=True, reason=f"{len(have)} approved this document", evidence=evidence)
+    lacks = [f"{len(have)} of {count} {'approval' if count == 1 else 'approvals'}"] * (len(have) < count)
+    lacks += [f"{found[name]} of {by_role[name]} by {name}" for name in found if found[name] < by_role[name]]
+    without = f" ({len(not_counted)} not counted: {not_counted[0]['why']})" if not_counted else ""
     return Verdict(
         agrees=False,
-        reason=f"this document has {' and '.join(missing)}{passed_over}",
+        reason=f"this document has {' and '.join(lacks)}{without}",
         evidence=evidence,
-        remedy="Get the missing approvals.",
-        needs={"action": str(policy.parameters.get("action", "approve"))},
+        remedy=f"Get the missing approvals: {words_of(missing)}.",
+        needs={"action": action},
     )
+
+
+class _Approval(NamedTuple):
+    """An approval that counts. roles: those with which it counts."""
+
+    actor: str | None
+    version: int
+    roles: set[str]
+
+
+def _count(
+    state: StateSnapshot | None, policy: Policy, demanded: Container[str]
+) -> tuple[dict[str | None, _Approval], list[dict[str, Any]]]:
+    """The approvals that count, by person (None: unnamed), and those that don't, in order, each with the reason."""
+    now = policy.parameters.get("held", "now") == "now"
+    counted: dict[str | None, _Approval] = {}
+    without: list[dict[str, Any]] = []
+
+    def pass_over(actor: str | None, version: int, why: str) -> None:
+        without.append({"actor": actor, "version": version, "why": why})
+
+    for given in state.facts.get("approvals", ()) if state else ():
+        actor, version, had = given["actor"], given["version"], set(given.get("roles", ()))
+        one = _Approval(actor, version, had & set(policy.roles_of(actor)) if now else had)
+        assert state is not None
+        if given.get("digest") != state.digest:
+            pass_over(actor, version, "another document")
+        elif not policy.counts(given.get("policy")):
+            pass_over(actor, version, "another policy")
+        elif had and not one.roles:
+            pass_over(actor, version, f"no longer {' or '.join(sorted(had))}")
+        else:
+            key = None if actor is None else person(actor)
+            other = counted.get(key)
+            if other is not None:
+                if sum(role in demanded for role in one.roles) < sum(
+                    role in demanded for role in other.roles
+                ):
+                    one, other = other, one
+                pass_over(
+                    other.actor,
+                    other.version,
+                    f"the same person as {_named(one.actor)}, version {one.version}",
+                )
+            counted[key] = one
+    if len(counted) > 1 and (unnamed := counted.pop(None, None)) is not None:
+        pass_over(None, unnamed.version, "the unnamed actor may be one of the others")
+    return counted, sorted(without, key=itemgetter("version"))
+
+
+def _missing(
+    state: StateSnapshot | None,
+    policy: Policy,
+    action: str,
+    have: Mapping[str | None, _Approval],
+    lacking: Mapping[str | None, int],
+) -> list[Missing]:
+    """What is missing, and the actors who could give it, as far as the policy's own guards of the approving action tell.
+
+    have: the approvals that count, by person. lacking: by role (None: in total), how many more are needed.
+    """
+    uses = policy.uses.get(action, ())
+    demanded = [use.parameters["any"] for use in uses if use.name == "role"]
+    authors: dict[str, str] = {}
+    for use in uses:
+        if use.name == "not_the_author":
+            known = _authors(state) if use.parameters.get("scope") == "manifest" else _authors(state)[-1:]
+            authors |= {person(author): author for author in known if author is not None}
+    found = []
+    for name, number in lacking.items():
+        if number <= 0:
+            continue
+        without = authors | {
+            key: str(one.actor)
+            for key, one in have.items()
+            if key is not None and (name is None or name in one.roles)
+        }
+        groups = demanded if name is None else [*demanded, [name]]
+        if not groups:
+            found.append(Missing(number, name, None, tuple(sorted(without.values()))))
+            continue
+        able = [{person(actor): actor for actor in _with_a_role(policy, group)} for group in groups]
+        keys = set(able[0]).intersection(*able[1:]) - without.keys()
+        found.append(Missing(number, name, tuple(sorted(able[0][key] for key in keys))))
+    return found
+
+
+def _with_a_role(policy: Policy, wanted: Iterable[str]) -> list[str]:
+    """The actors with one of some roles, sorted."""
+    return sorted({actor for one in wanted for actor in policy.roles.get(one, ())})
+
+
+def _authors(state: StateSnapshot | None) -> list[str | None]:
+    return list(state.facts.get("authors", ())) if state else []
+
+
+def _has_lost_authors(state: StateSnapshot | None) -> bool:
+    """Whether release 0.1 may have dropped authors of this manifest: it kept the last ones."""
+    if state is None:
+        return False
+    return "authors_lost" in state.facts or (
+        "revisions" not in state.facts and len(state.facts.get("authors", ())) >= AUTHORS_KEPT_1
+    )
+
+
+def _spelled(actor: str, names: Iterable[str | None]) -> str | None:
+    """The spelling in `names` of the person whom `actor` names; None if there is none."""
+    key = person(actor)
+    return next((name for name in names if name is not None and person(name) == key), None)
+
+
+def _also(actor: str | None, name: str) -> str:
+    """An actor, and the other spelling in which the rules know the same person."""
+    return repr(name) if actor == name else f"{actor!r} is {name!r}, who"
 
 
 def _named(actor: str | None) -> str:

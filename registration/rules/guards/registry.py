@@ -74,6 +74,7 @@ BUILTIN: Mapping[str, GuardKind] = {
         {
             "count": Parameter("count", default=1),
             "roles": Parameter("counts"),
+            "held": Parameter("text", choices=("now", "then"), default="now"),
             "action": Parameter("text", default="approve"),
         },
     ),

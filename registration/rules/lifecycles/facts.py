@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from registration.values.events import Event
 
 AUTHORS_KEPT_MAX = 64
-"""The number of authors that are kept: the latest ones."""
+"""The number of authors that release 0.1 kept: the latest ones."""
 
 APPROVALS_KEPT_MAX = 256
-"""The number of approvals of one document that are kept: the latest ones."""
+"""The number of approvals of one document that release 0.1 kept: the latest ones."""
 
 REPAIRS_KEPT_MAX = 16
 """The number of repairs that are kept: the latest ones. The log has all of them."""
@@ -38,10 +38,16 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     authors: who submitted documents, the latest last; None for an unnamed actor. history: see `registration.core.interpreter`. due: by time-out, its due time.
     repairs: of the log, in order: `actor`, `time`, `version`, the `size_bytes` and the `last_version` that were lost, and the versions
     of the approvals that `lapsed`.
+    revisions: the number of documents since release 0.2, whose events name the registry's log.
+    authors_lost: True if release 0.1 may have dropped authors before.
+
+    Events of release 0.1 push out what they pushed out then. Later ones push nothing out: limits refuse the command instead
+    (`registration.core.bounds`). Names are compared as they are written: a profile by which people are compared may change, this can't.
     """
     data = event.data
     if "lost" in data and "lapsed" not in data:  # a repair by release 0.1, which decided nothing
         return facts
+    keeps_all = "registry" in data
     kept = dict(facts)
     if "lost" in data:
         repair = {
@@ -58,10 +64,16 @@ def keep_facts(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     if "approval" in data:
         said = {name: list(one) if type(one) is list else one for name, one in data["approval"].items()}
         approval = {"actor": event.actor, "time": event.time, "version": event.version, **said}
-        kept["approvals"] = [*kept.get("approvals", ()), approval][-APPROVALS_KEPT_MAX:]
+        approvals = [*kept.get("approvals", ()), approval]
+        kept["approvals"] = approvals if keeps_all else approvals[-APPROVALS_KEPT_MAX:]
     if "document" in data and "lifecycle" in data:
-        others = [actor for actor in facts.get("authors", ()) if actor != event.actor]
-        kept["authors"] = [*others, event.actor][-AUTHORS_KEPT_MAX:]
+        before = facts.get("authors", ())
+        authors = [*(actor for actor in before if actor != event.actor), event.actor]
+        kept["authors"] = authors if keeps_all else authors[-AUTHORS_KEPT_MAX:]
+        if keeps_all:
+            if "revisions" not in facts and len(before) >= AUTHORS_KEPT_MAX:
+                kept["authors_lost"] = True
+            kept["revisions"] = facts.get("revisions", 0) + 1
     for name in ("history", "due"):
         kept.pop(name, None)
         if name in data:

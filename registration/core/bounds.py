@@ -1,0 +1,185 @@
+"""Checks that the core makes besides the guards: an approval by a person who gave it already, and limits. Pure.
+
+Each returns the verdict of a refusal, or None; so what they look at is in an `Answer`, and in `why`, only where it matters. They apply
+under policies of format 2 and later: release 0.1 made neither.
+
+What a state keeps is bounded, and a reached bound refuses the next command; nothing that a rule counts is ever dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from registration.core.outlook import Outlook, words_of
+from registration.core.policy import Verdict
+from registration.values.people import person
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from registration.core.interpreter import Action
+    from registration.core.policy import Limits, Policy
+    from registration.values.commands import Command
+    from registration.values.events import StateSnapshot
+
+APPROVALS_MAX = 256
+"""The number of approvals of one document, unless `[limits]` allows more `people`."""
+
+AUTHORS_MAX = 64
+"""The number of authors of one manifest, unless `[limits]` allows more `people`."""
+
+UNCOUNTED: Mapping[str, int] = {"drafts": 0, "refusals": 0}
+"""What is seen of an actor who has done nothing today, or of whom nothing is known."""
+
+
+def says_once(
+    state: StateSnapshot | None,
+    command: Command,
+    action: Action,
+    policy: Policy,
+    outlooks: Callable[[], Iterable[Outlook]],
+) -> Verdict | None:
+    """A refusal if the actor approved this document already, under these rules, and nothing would be added.
+
+    An approval in another spelling of the name is by the same person. A second one adds something if the first no longer counts, since
+    its roles are gone, or if the approver has a role now that the first one lacks. outlooks: those of the actions that this one leads to.
+    """
+    if not action.approval or action.lapses or command.document is not None or state is None:
+        return None
+    given: Iterable[Mapping[str, Any]] = state.facts.get("approvals", ())
+    if not given:
+        return None
+    key = None if command.actor is None else person(command.actor)
+    has: set[str] | None = None
+    for one in given:
+        approver = one["actor"]
+        if (None if approver is None else person(approver)) != key or not _is_same(one, state, policy):
+            continue
+        has = set(policy.roles_of(command.actor)) if has is None else has
+        had = set(one.get("roles", ()))
+        if has <= had and (has or not had):
+            return _approved_already(state, command, one, tuple(outlooks()))
+    return None
+
+
+def _is_same(one: Mapping[str, Any], state: StateSnapshot, policy: Policy) -> bool:
+    """Whether another approval would be of the same: the document, the rules. Approvals record no other evidence."""
+    return one.get("digest") == state.digest and policy.counts(one.get("policy"))
+
+
+def _approved_already(
+    state: StateSnapshot, command: Command, one: Mapping[str, Any], outlooks: tuple[Outlook, ...]
+) -> Verdict:
+    actor, approver = command.actor, one["actor"]
+    if actor is None:
+        who = "an unnamed actor"
+    else:
+        who = repr(actor) if actor == approver else f"{actor!r} is {approver!r}, who"
+    missing = [each for outlook in outlooks for each in outlook.missing]
+    evidence = {
+        "actor": actor,
+        "approved": {"actor": approver, "version": one["version"], "time": one.get("time")},
+        "digest": state.digest,
+        "policy": one.get("policy"),
+        "missing": [each.as_json() for each in missing],
+    }
+    reason = f"{who} approved this document already, at version {one['version']}"
+    if missing or not outlooks:
+        still = f"Missing: {words_of(missing)}." if missing else "Each person approves once."
+        return Verdict(agrees=False, reason=reason, evidence=evidence, remedy=still, needs={"actor": "NAME"})
+    onward = outlooks[0].action
+    return Verdict(
+        agrees=False,
+        reason=reason,
+        evidence=evidence,
+        remedy=f"No approval is missing for {onward!r}.",
+        needs={"action": onward},
+    )
+
+
+def says_limits(
+    state: StateSnapshot | None, command: Command, action: Action, limits: Limits
+) -> Verdict | None:
+    """A refusal if the command would go beyond a limit of the policy, or a built-in one.
+
+    Those of an actor and a day are compared with `Command.seen`, which the caller counted: without it, they can't be kept.
+    """
+    return _says_sizes(state, command, action, limits) or _says_today(state, command, limits)
+
+
+def _says_sizes(
+    state: StateSnapshot | None, command: Command, action: Action, limits: Limits
+) -> Verdict | None:
+    """Of what one manifest has: approvals, authors, documents, bytes."""
+    if state is None:
+        return None
+    facts, verdict = state.facts, None
+    if action.approval and not action.lapses and command.document is None:
+        given = [one["actor"] for one in facts.get("approvals", ())]
+        if (found := _too_many(given, command.actor, limits.people, APPROVALS_MAX, grows=True)) is not None:
+            what = "this document has {} approvals; it can have at most {}"
+            verdict = _beyond("people", *found, what, "Take the next action, or reject it")
+    if command.document is not None:
+        authors, revisions = facts.get("authors", ()), facts.get("revisions", 0)
+        grows = command.actor not in authors
+        if (found := _too_many(authors, command.actor, limits.people, AUTHORS_MAX, grows=grows)) is not None:
+            what = "this manifest has {} authors; it can have at most {}"
+            verdict = _beyond("people", *found, what, "One of them can submit the document")
+        elif limits.revisions is not None and revisions >= limits.revisions:
+            what = "this manifest has had {} documents; it can have at most {}"
+            verdict = _beyond("revisions", revisions, limits.revisions, what, "Create another manifest")
+    if verdict is None and limits.bytes is not None and state.position.size_bytes >= limits.bytes:
+        what = "the log of this manifest has {} bytes, and no event is added from {} on"
+        verdict = _beyond("bytes", state.position.size_bytes, limits.bytes, what, "Create another manifest")
+    return verdict
+
+
+def _says_today(state: StateSnapshot | None, command: Command, limits: Limits) -> Verdict | None:
+    """Of what one actor has done today: drafts, refusals."""
+    actor = repr(command.actor) if command.actor is not None else "the unnamed actor"
+    verdict = None
+    if limits.drafts is not None and state is None:
+        what = f"{actor} has created {{}} manifests today; at most {{}} a day are allowed"
+        verdict = _of_today("drafts", command, limits.drafts, what)
+    if verdict is None and limits.refusals is not None:
+        what = f"{actor} has been refused {{}} times today; at most {{}} a day are allowed"
+        verdict = _of_today("refusals", command, limits.refusals, what)
+    return verdict
+
+
+def _too_many(
+    names: Sequence[str | None], actor: str | None, people: int | None, kept: int, *, grows: bool
+) -> tuple[int, int] | None:
+    """What was reached: the number of names, or of people, and the bound. None if the actor can be added.
+
+    kept: the number of names that a state keeps at least. grows: whether the actor's name would be one more.
+    """
+    most = kept if people is None else max(kept, people)
+    if grows and len(names) >= most:
+        return len(names), most
+    if people is None or len(names) < people:
+        return None
+    known = {name if name is None else person(name) for name in names}
+    is_known = (actor if actor is None else person(actor)) in known
+    return (len(known), people) if not is_known and len(known) >= people else None
+
+
+def _of_today(what: str, command: Command, most: int, reason: str) -> Verdict | None:
+    found = (command.seen or {}).get(what)
+    if type(found) is not int:
+        return Verdict(
+            agrees=False,
+            reason=f"`{what}` in [limits] can't be kept: the actor's number of today is unknown",
+            evidence={"limit": what, "most": most, "found": None},
+        )
+    return _beyond(what, found, most, reason, "Continue tomorrow (UTC)") if found >= most else None
+
+
+def _beyond(limit: str, found: int, most: int, reason: str, instead: str) -> Verdict:
+    return Verdict(
+        agrees=False,
+        reason=reason.format(f"{found:,}", f"{most:,}"),
+        evidence={"limit": limit, "most": most, "found": found},
+        remedy=f"{instead}, or raise `{limit}` in [limits] of the policy.",
+    )
