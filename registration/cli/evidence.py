@@ -16,6 +16,7 @@ from registration.errors import InvalidDocument
 from registration.evidence.receipts import RECEIPT_BYTES_MAX
 from registration.pipeline.wire import evidence
 from registration.values.documents import parse_document
+from registration.values.events import lost_in
 
 if TYPE_CHECKING:
     from registration.evidence.differences import Blame, Change
@@ -70,6 +71,13 @@ def verify_receipt_command(context: Context, file: str) -> None:
         echo_json(evidence.receipt_check(found))
         return
     echo(f"The receipt is valid: {found.manifest_id} was {found.state} at version {found.version}.")
+    for one in found.repairs:
+        by = one["actor"] or "an unnamed actor"
+        echo(
+            printable(
+                f"Its log was repaired at version {one['version']}, by {by}: {lost_in(one['lost'], one['version'])}."
+            )
+        )
     if found.current_version == found.version:
         echo("It still is.")
     else:

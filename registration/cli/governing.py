@@ -67,13 +67,17 @@ def why_command(context: Context, /, id: str, action: str | None, **said: Any) -
     with context.open() as pipeline:
         said["context"] = context_value(said["context"])
         found = pipeline.explain(id, action, **said)
-        state = pipeline.load_state(id)
-        due = pipeline.upkeep.tick(id, dry_run=True)
+        repairing = action == "repair"  # of a log that may be damaged; no time-out is recorded before
+        state = found[0] if repairing else pipeline.load_state(id)
+        due = () if repairing else pipeline.upkeep.tick(id, dry_run=True)
     if context.as_json:
         for one in found:
             echo_json(reasons.explanation(one, SHELL))
         return
-    echo(f"{id} is {state.state}, at version {state.version}.")
+    if state.state is None:
+        echo(f"{id} is damaged: nothing of it would remain.")
+    else:
+        echo(f"{id} is {state.state}, at version {state.version}.")
     if due:
         echo(
             f"A time-out is due: the next write, or `registration tick`, first moves it to {due[-1].to_state}."
@@ -87,10 +91,11 @@ def why_command(context: Context, /, id: str, action: str | None, **said: Any) -
 def _tell_why(one: Explanation) -> None:
     echo()
     who = printable(one.actor) if one.actor is not None else "an unnamed actor"
-    if one.to is None:
+    if one.who is None:
         echo(f"{one.action}: the lifecycle has no such transition from {one.state}")
     else:
-        echo(f"{one.action} -> {one.to}: {'allowed' if one.allowed else 'refused'} for {who}")
+        leads = "" if one.to is None else f" -> {one.to}"
+        echo(f"{one.action}{leads}: {'allowed' if one.allowed else 'refused'} for {who}")
     show_verdicts(answer.as_json() for answer in one.answers)
     if one.who is not None:
         could = "anyone" if one.who.anybody else ", ".join(one.who.actors) or "no one"

@@ -11,9 +11,11 @@ from registration.cli.context import Context, examples, id_argument, lifecycle_s
 from registration.cli.output import echo, echo_document, echo_json, event_row, table, when
 from registration.pipeline.wire import manifests, rules
 from registration.storage import layout
+from registration.values.events import lost_in
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Mapping
+    from typing import Any
 
 
 @click.command(
@@ -68,6 +70,7 @@ def show_command(
             )
             for one in snapshot.approvals
         ),
+        *(("  repaired", _repair(one)) for one in snapshot.repairs),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
         *(
             (("  locked", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)
@@ -144,6 +147,11 @@ def graph_command(context: Context, form: str, file: str | None) -> None:
         echo_json(rules.graph(chart.name, form, text))
     else:
         sys.stdout.write(text)
+
+
+def _repair(one: Mapping[str, Any]) -> str:
+    given_again = "; approvals had to be given again" if one["lapsed"] else ""
+    return f"at version {one['version']}: {lost_in(one, one['version'])}{given_again}"
 
 
 def _speaks_utf8() -> bool:

@@ -165,6 +165,8 @@ def repair_command(
 
     Without --accept-loss, only shows what would be lost. With it, everything from the damage on is moved to quarantine/,
     with the snapshot, and an event records the loss and who accepted it. Look for a backup first.
+
+    The lost events may have ended any approval, so all approvals lapse and must be given again. A policy may guard `repair`.
     """
     if (path is None) is not everything:
         raise InvalidArgument("Name one log, or use --all.", "`registration verify` lists what is damaged.")
@@ -190,7 +192,7 @@ def _show_repaired(context: Context, one: Repaired, *, accepted: bool) -> None:
     if one.problem is not None:
         show_error(one.problem, as_json=context.as_json)
     elif context.as_json:
-        echo_json(upkeep.repair(one.area, one.id, one.loss, accepted=accepted))
+        echo_json(upkeep.repair(one.area, one.id, one.loss, SHELL, accepted=accepted))
     elif one.loss is None:
         echo(f"{named} is not damaged. After a crash, use `registration recover`.")
     else:
@@ -212,6 +214,7 @@ def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
             (id, ""),
             ("  damage", f"{where}: {loss.reason}"),
             ("  kept", kept),
+            *([("  leads to", _led_to(loss))] if loss.place is not None else []),
             ("  set aside", lost + ", and the snapshot"),
             *(("  kept as", path) for path in loss.kept_as),
         ]
@@ -220,6 +223,18 @@ def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
         echo(f"Repaired: version {loss.repaired.version} records the loss.")
     elif not accepted:
         say("Nothing was changed. Look for a backup; without one, add --accept-loss.")
+        if loss.refusal is not None:
+            say("It would be refused:")
+            show_error(loss.refusal, as_json=False)
+
+
+def _led_to(loss: Loss) -> str:
+    """The state after the repair, and the approvals that lapse."""
+    if not loss.lapsed:
+        return str(loss.place)
+    several = len(loss.lapsed) > 1
+    which = f"approval{'s' if several else ''} of version{'s' if several else ''} {', '.join(map(str, loss.lapsed))}"
+    return f"{loss.place}: the {which} {'lapse' if several else 'lapses'}, and must be given again"
 
 
 def _versions(first: int, last: int) -> str:

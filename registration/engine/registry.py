@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.decider import check_action, nearest
 from registration.core.explanation import Explanation, explain
-from registration.core.facts import TAGGING, action_of
+from registration.core.facts import REPAIR, TAGGING, action_of
 from registration.core.interpreter import steps
 from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
-from registration.errors import InvalidDocument, Next, NotFound, RegistrationError, StoreError
+from registration.errors import CorruptLog, InvalidDocument, Next, NotFound, RegistrationError, StoreError
 from registration.storage.layout import lease_key
 from registration.values.commands import command
 from registration.values.documents import Document, check_document, parse_document
@@ -248,6 +248,8 @@ class OpenRegistry:
         See `registration.pipeline.pipeline.RegistrationPipeline.explain`.
         """
         chart = self.definition.chart
+        if action == REPAIR.name and not chart.has_action(action):
+            return self._explained(manifest_id, self._repairable(manifest_id), action, words, None)
         if action is not None and not (isinstance(action, str) and action in TAGGING):
             check_action(chart, action)
         state = self.store.load(check_id(manifest_id))
@@ -272,7 +274,11 @@ class OpenRegistry:
         document: Mapping[str, Any] | bytes | Document | None,
     ) -> tuple[Explanation, ...]:
         definition, policy = self.definition, self.policy()
-        claim = self.lease_on(manifest_id) if state is not None else None
+        # A lock does not reserve a repair: breaking it would need a log that can be written.
+        claimable = state is not None and not (
+            action == REPAIR.name and action_of(definition.chart, action) is REPAIR
+        )
+        claim = self.lease_on(manifest_id) if claimable else None
         offered = steps(definition.chart, state.state, state.facts.get("history")) if state else {}
         brought = None if document is None else self.document(document)
         standing = state.document if state is not None else None
@@ -284,6 +290,14 @@ class OpenRegistry:
             looked_at = standing if brought is None else brought.value
             found.append(self.names.explained(why, definition, looked_at))
         return tuple(found)
+
+    def _repairable(self, manifest_id: str) -> StateSnapshot | None:
+        """What a repair would leave of a manifest; of one that is not damaged, its state."""
+        try:
+            return self.state(manifest_id)
+        except CorruptLog:
+            loss = self.store.repair(manifest_id, None)
+            return self.state(manifest_id) if loss is None else loss.state
 
     # -- a caller's ids and documents -------------------------------------------------------------------------------
 

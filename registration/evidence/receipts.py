@@ -32,7 +32,7 @@ class ReceiptCheck:
     """A receipt that matches the log.
 
     version, state: those of the receipt. current_version, current_state: those of the manifest now. same_document: whether
-    the document is still the one that the receipt is of.
+    the document is still the one that the receipt is of. repairs: of the log, up to the receipt, as in it.
     """
 
     manifest_id: str
@@ -41,6 +41,7 @@ class ReceiptCheck:
     current_version: int
     current_state: str
     same_document: bool
+    repairs: tuple[Mapping[str, Any], ...] = ()
 
 
 def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule
         "digest": state.digest,
         "log": {"size": state.position.size_bytes, "head": state.position.head},
         "approvals": [dict(one) for one in approvals],
+        **_repairs(events),
         "events": [_event(event) for event in told],
         "rules": _rules(told, read),
     }
@@ -112,6 +114,7 @@ def check_receipt(
         current_version=now.version,
         current_state=now.state,
         same_document=now.digest == receipt["digest"],
+        repairs=tuple(_repairs(events[:version]).get("repairs", ())),
     )
 
 
@@ -169,6 +172,24 @@ def _event(event: Event) -> dict[str, Any]:
     }
 
 
+def _repairs(events: Sequence[Event]) -> dict[str, Any]:
+    """The repairs of the log, if it has any: what was lost, and the approvals that lapsed; None where release 0.1 repaired it."""
+    found = [
+        {
+            "version": event.version,
+            "time": event.time,
+            "actor": event.actor,
+            "reason": event.data.get("reason"),
+            "lost": dict(event.data["lost"]),
+            "lapsed": event.data.get("lapsed"),
+            "hash": event.hash,
+        }
+        for event in events
+        if "lost" in event.data
+    ]
+    return {"repairs": found} if found else {}
+
+
 def _rules(events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
     """The rules that the events name, in full; schemas by the digests in the policies."""
     lifecycles = sorted({event.data["lifecycle"]["digest"] for event in events if "lifecycle" in event.data})
@@ -182,9 +203,13 @@ def _rules(events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
 
 
 def _differences(receipt: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    # Receipts of release 0.1 do not name repairs, which lapsed nothing then.
+    untold = {"checksum"}
+    if "repairs" not in receipt and all(one["lapsed"] is None for one in made.get("repairs", ())):
+        untold.add("repairs")
     return [
         f"/{name}: it does not match the log"
         for name in made
-        if name != "checksum"
+        if name not in untold
         and (name not in receipt or digest_of([receipt[name]]) != digest_of([made[name]]))
     ] + [f"/{name}: unknown member" for name in receipt if name not in made]

@@ -533,6 +533,7 @@ class RegistrationPipeline:
     ) -> tuple[Explanation, ...]:
         """Explain whether an action is possible now; without one, every action of the lifecycle in this state.
 
+        action: or `repair`, for the rules about repairing a damaged log, in the state that would remain.
         The other arguments are assumed for the action; a creation can be explained before there is a manifest. Each
         explanation has every guard's verdict with its evidence, the actors who could act, and the next step. Due time-outs
         count as recorded: the next write would record them first. Nothing is written.

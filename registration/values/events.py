@@ -91,7 +91,7 @@ class Event:
 
     @property
     def remarks(self) -> str:
-        """The reason and comment, and its effect on other events: approvals that it ends, the version that it undoes. For people."""
+        """The reason and comment, its origin, and its effect on other events: approvals that it ends, the version that it undoes. For people."""
         data = self.data
         told = [str(data[name]) for name in ("reason", "comment") if name in data]
         if "tags" in data:
@@ -99,6 +99,8 @@ class Event:
                 sign + tag for word, sign in (("added", "+"), ("removed", "-")) for tag in data.get(word, ())
             ]
             told.insert(0, " ".join(signs))
+        if "lost" in data:
+            told.append(lost_in(data["lost"], self.version))
         if lapsed := data.get("lapsed"):
             told.append(
                 f"ends the approvals of versions {', '.join(map(str, lapsed))}"
@@ -170,6 +172,11 @@ class StateSnapshot:
         return seen
 
     @property
+    def repairs(self) -> tuple[Mapping[str, Any], ...]:
+        """The repairs of its log, in order, but for those by release 0.1: `version`, `time`, `actor`, `size_bytes`, `last_version`, `lapsed`."""
+        return tuple(self.facts.get("repairs", ()))
+
+    @property
     def name(self) -> str | None:
         """The name that the manifest holds, such as ``weather@1.2.0``; None if it holds none."""
         name: str | None = self.facts.get("name")
@@ -185,3 +192,12 @@ class StateSnapshot:
         facts = orjson.loads(orjson.dumps(self.facts)) if self.facts else {}
         document = None if self.document is None else orjson.loads(orjson.dumps(self.document))
         return replace(self, document=document, facts=facts)
+
+
+def lost_in(lost: Mapping[str, Any], version: int) -> str:
+    """What a repair lost, from its event or from `StateSnapshot.repairs`; version: that of the event. For people."""
+    size, last = lost.get("size_bytes"), lost.get("last_version")
+    told = f"{size:,} bytes lost" if type(size) is int else "bytes lost"
+    if type(last) is not int or last < version:
+        return told
+    return f"{told}, with version {last}" if last == version else f"{told}, with versions {version} to {last}"

@@ -430,6 +430,7 @@ def test_a_receipt_is_carried_away_and_checked(registered: Terminal, tmp_path: P
         "current_version": 5,
         "current_state": "REGISTERED",
         "same_document": True,
+        "repairs": [],
     }
 
 

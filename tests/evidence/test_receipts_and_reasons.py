@@ -496,7 +496,7 @@ def test_a_receipt_holds_where_it_was_made(governed, open_pipeline):
 
     checks = [pipeline.evidence.check_receipt(receipt) for pipeline in (governed, open_pipeline(), governed)]
 
-    assert {astuple(check) for check in checks} == {(ID, 5, "REGISTERED", 5, "REGISTERED", True)}
+    assert {astuple(check) for check in checks} == {(ID, 5, "REGISTERED", 5, "REGISTERED", True, ())}
     assert governed.evidence.receipt(ID) == receipt
 
 

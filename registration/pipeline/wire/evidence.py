@@ -18,6 +18,7 @@ def receipt_check(found: ReceiptCheck) -> dict[str, Any]:
         "current_version": found.current_version,
         "current_state": found.current_state,
         "same_document": found.same_document,
+        "repairs": [dict(one) for one in found.repairs],
     }
 
 

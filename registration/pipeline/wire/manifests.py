@@ -42,6 +42,7 @@ def state(snapshot: StateSnapshot) -> dict[str, Any]:
         "created_at": snapshot.created_at,
         "updated_at": snapshot.updated_at,
         "approvals": list(snapshot.approvals),
+        "repairs": list(snapshot.repairs),
         "due": dict(snapshot.facts.get("due", {})),
         "name": snapshot.name,
         "tags": list(snapshot.tags),

@@ -62,7 +62,7 @@ def _step(one: RecoveryStep) -> dict[str, Any]:
     return {"found": one.found, "done": one.done, "kept_as": one.kept_as}
 
 
-def repair(area: str, id: str, loss: Loss | None, *, accepted: bool) -> dict[str, Any]:
+def repair(area: str, id: str, loss: Loss | None, wording: Wording, *, accepted: bool) -> dict[str, Any]:
     """The loss in a repair, planned or done; without a loss: that nothing is damaged."""
     named = {"manifest_id": id} if area == layout.MANIFESTS else {"area": area, "id": id}
     if loss is None:
@@ -79,6 +79,9 @@ def repair(area: str, id: str, loss: Loss | None, *, accepted: bool) -> dict[str
         "lost_bytes": loss.lost_bytes,
         "lost_version": loss.lost_version,
         "kept_as": list(loss.kept_as),
+        "to": loss.place,
+        "lapsed": list(loss.lapsed),
+        "problem": problem(loss.refusal, wording),
     }
 
 
