@@ -51,7 +51,7 @@ class FilterWords(TypedDict, total=False):
 class Filters:
     """The filters of a query; all that are set must match.
 
-    state: a parent state includes its children. kind: by the policy in force. actor: acted on it, at any time.
+    state: a parent state includes its children. kind: by the policy in force. actor: acted on it, at any time, in any spelling.
     created_since, created_until, updated_since, updated_until: times in the form of events, both ends included.
     name_prefix: a prefix of the document's name, or of the id if it has none. where: JSON Pointers, each with the JSON text of
     the required value; numbers are compared by value. text: words, each the prefix of a word in the id or in a text of the

@@ -49,6 +49,7 @@ from registration.errors import (
 )
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent, Position, StateSnapshot
+from registration.values.people import same_person
 from registration.values.times import duration_s, later
 
 if TYPE_CHECKING:
@@ -366,8 +367,8 @@ def is_same_request(definition: Definition, command: Command, event: Event) -> b
     brought = data.get("digest") if "document" in data else None
     # By their digests, since Python calls True and 1 equal.
     same_words = digest_of(said) == digest_of(command.payload())
-    same = data["actor"] == command.actor and same_words and given == brought
-    return led_here and same and same_tags(command, data)
+    same_actor = data["actor"] == command.actor or same_person(data["actor"], command.actor)
+    return led_here and same_actor and same_words and given == brought and same_tags(command, data)
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str:

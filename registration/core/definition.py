@@ -198,7 +198,7 @@ def ask(
     if is_bounded and (refusal := says_limits(state, asked, action, limits)) is not None:
         answers.append(Answer("limits", "policy", refusal))
     if command.claim is not None and policy.is_exclusive(action.name):
-        answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command)))
+        answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command, policy)))
     return tuple(answers)
 
 
@@ -240,9 +240,9 @@ def _says_required(action: Action, command: Command) -> Verdict:
     )
 
 
-def _says_claim(claim: Lease, command: Command) -> Verdict:
+def _says_claim(claim: Lease, command: Command, policy: Policy) -> Verdict:
     evidence = {"claim": claim.as_json()}
-    if claim.holder == command.actor or claim.number == command.fence:
+    if policy.is_same(claim.holder, command.actor) or claim.number == command.fence:
         return Verdict(agrees=True, reason="the lock is held by the actor", evidence=evidence)
     return Verdict(
         agrees=False,

@@ -25,6 +25,7 @@ from registration.errors import Next, Rejected, StaleFence
 from registration.values.ids import own_name
 from registration.values.leases import Lease
 from registration.values.names import TAGS_MAX
+from registration.values.people import same_person
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -198,7 +199,7 @@ def check_fence(state: StateSnapshot, command: Command) -> None:
 def fence_of(command: Command) -> int | None:
     """The fencing number of an event: the one that was passed, or that of the actor's own lease."""
     claim = command.claim
-    if command.fence is None and claim is not None and claim.holder == command.actor:
+    if command.fence is None and claim is not None and same_person(claim.holder, command.actor):
         return claim.number
     return command.fence
 

@@ -18,7 +18,7 @@ from registration.core.chart import GuardUse
 from registration.values.commands import Command
 from registration.values.documents import digest_of
 from registration.values.events import StateSnapshot
-from registration.values.people import person
+from registration.values.people import person, same_person
 from registration.values.pointers import ABSENT, at_pointer
 
 
@@ -219,6 +219,10 @@ class Policy:
     def is_exclusive(self, action: str) -> bool:
         """Whether a lock reserves an action for its holder."""
         return self.exclusive is None or action in self.exclusive
+
+    def is_same(self, one: str | None, other: str | None) -> bool:
+        """Whether two names are one person's. Under format 1, only in the same spelling. An unnamed actor (None) is the same as nobody."""
+        return same_person(one, other) and (self.format > 1 or one == other)
 
     def roles_of(self, actor: str | None) -> list[str]:
         """The roles of an actor, sorted. Under format 1, of exactly this spelling of the name."""

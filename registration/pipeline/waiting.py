@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from registration.core.interpreter import steps
 from registration.errors import Next, RegistrationError
 from registration.pipeline.find import FindPart
+from registration.values.commands import check_actor
+from registration.values.people import same_person
 
 if TYPE_CHECKING:
     from registration.core.explanation import Explanation
@@ -66,8 +68,9 @@ def waiting_for(
     an actor whose approval of the current document counts already.
 
     Raises:
-        InvalidArgument: when there is no such state.
+        InvalidArgument: when the name is invalid, or there is no such state.
     """
+    check_actor(name, "name")
     chart = registry.definition.chart
     find: FindPart[Direct] = FindPart(registry)
     found: list[Waiting] = []
@@ -86,7 +89,7 @@ def waiting_for(
         looked_at += 1
         try:
             claim = registry.lease_on(summary.manifest_id)
-            if claim is not None and claim.holder != name:
+            if claim is not None and not same_person(claim.holder, name):
                 claimed += 1
                 continue
             waiting = _waiting(registry, summary, name, claim)
@@ -109,7 +112,7 @@ def _waiting(registry: OpenRegistry, summary: Summary, name: str, claim: Lease |
                 for answer in one.answers
                 if answer.verdict.agrees and answer.origin != "claim"
             ),
-            _by(one.next, None if name == registry.actor else name),
+            _by(one.next, None if same_person(name, registry.actor) else name),
         )
         for one in registry.explained_from(registry.as_of_now(state), None, {"actor": name})
         if _could(one) and _concerns(registry, state, one, name)
@@ -136,11 +139,11 @@ def _could(one: Explanation) -> bool:
 def _concerns(registry: OpenRegistry, state: StateSnapshot, one: Explanation, name: str) -> bool:
     action = registry.definition.chart.action(one.action)
     if action.document:
-        return name in state.facts.get("authors", ())
+        return any(same_person(author, name) for author in state.facts.get("authors", ()))
     return not (
         action.approval
         and any(
-            given["actor"] == name
+            same_person(given["actor"], name)
             and given.get("digest") == state.digest
             and given.get("policy") == one.policy
             for given in state.approvals

@@ -24,7 +24,9 @@ from registration.engine.leases.record import LeaseRecord, broken, granted, not_
 from registration.errors import InvalidArgument, LeaseLost, NotFound
 from registration.pipeline.part import M, Part, call, iterate
 from registration.storage.layout import MANIFESTS, lease_key
+from registration.values.commands import check_actor
 from registration.values.ids import check_id
+from registration.values.people import same_person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +42,7 @@ CLAIM_S = 1_800
 class WorkPart(Part[M]):
     """Claims on manifests, all other leases, and the manifests waiting for an actor.
 
-    Every call can also raise `InvalidArgument` when there is no actor, and the errors of
+    Every call can also raise `InvalidArgument` when there is no actor, or the name is invalid, and the errors of
     `registration.engine.leases.keeper.LeaseKeeper`.
     """
 
@@ -84,7 +86,7 @@ class WorkPart(Part[M]):
         held = self._registry.lease_on(manifest_id)
         if dry_run:
             return self._would_claim(lease_key(manifest_id), who, held, for_s)
-        if held is not None and held.holder == who:
+        if held is not None and same_person(held.holder, who):
             with suppress(LeaseLost):  # it has just ended
                 return self.leases.renew(held, ttl_s=for_s)
         seen = state.fence["number"] if state.fence is not None else 0
@@ -103,7 +105,7 @@ class WorkPart(Part[M]):
         if held is None:
             self._registry.state(manifest_id)
             return False
-        if held.holder != who:
+        if not same_person(held.holder, who):
             raise held.refusal()
         return dry_run or self.leases.release(held)
 
@@ -146,7 +148,7 @@ class WorkPart(Part[M]):
         """The manifests on which an actor could act now, oldest first; see `registration.pipeline.waiting`.
 
         Raises:
-            InvalidArgument: when there is no such state.
+            InvalidArgument: when the name is invalid, or there is no such state.
         """
         from registration.pipeline.waiting import waiting_for  # noqa: PLC0415  # for this call alone
 
@@ -176,7 +178,7 @@ class WorkPart(Part[M]):
     def _would_claim(self, key: str, who: str, held: Lease | None, for_s: float) -> Lease:
         """The claim that `claim` would return. Raises: as `claim`."""
         now_ns = self._registry.clock()
-        if held is not None and held.holder == who:
+        if held is not None and same_person(held.holder, who):
             found = renewed(LeaseRecord(key, held.number, held), held, now_ns=now_ns, ttl_s=for_s)
         else:
             record = LeaseRecord(key, lease=held)
@@ -188,4 +190,4 @@ class WorkPart(Part[M]):
         who = actor if actor is not None else self._registry.actor
         if who is None:
             raise InvalidArgument("A lock requires an actor.", "Name the actor.")
-        return who
+        return check_actor(who)

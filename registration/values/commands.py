@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from registration.errors import InvalidArgument, InvalidDocument
 from registration.values.documents import check_document
 from registration.values.ids import check_id
+from registration.values.people import name_problems
 
 if TYPE_CHECKING:
     from registration.values.documents import Document
@@ -31,7 +32,7 @@ _HEAD = re.compile("[0-9a-f]{64}")
 class Basics(TypedDict, total=False):
     """The arguments of every command.
 
-    actor: by default the pipeline's `actor`. comment: a remark to store with the event. idempotency_key: the
+    actor: by default the pipeline's `actor`; `check_actor` tells which names are accepted. comment: a remark to store with the event. idempotency_key: the
     same key with the same request returns the first result again and writes nothing; a manifest remembers its 64 latest keys.
     correlation_id: groups the events of one request; by default the id of the event.
     dry_run: decide, but write nothing; the result says what would be recorded, and `TransitionResult.dry_run` that it was not.
@@ -164,12 +165,42 @@ def command(stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
     return Command(stream=stream, **checked, **rest)
 
 
+def check_actor(name: object, what: str = "actor") -> str:
+    """Return the name of an actor, as typed.
+
+    what: the name of the argument.
+
+    Raises:
+        InvalidArgument: when it is not text of 1 to 200 characters, or has one of `registration.values.people.name_problems`.
+    """
+    try:
+        return _actor(name)
+    except ValueError as problem:
+        raise InvalidArgument(
+            f"Invalid {what} {_shorten(name)}: {problem}.",
+            "Pass a valid name.",
+            problems=[f"{what}: {problem}"],
+        ) from None
+
+
+def _actor(value: object) -> str:
+    text = _sized(value)
+    if problems := name_problems(text):
+        raise ValueError("; ".join(problems))
+    return text
+
+
 def _label(value: object) -> str:
+    text = _sized(value)
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("it has control characters, or leading or trailing white space")
+    return text
+
+
+def _sized(value: object) -> str:
     text = _unicode(value)
     if not 1 <= len(text) <= LABEL_CHARACTERS_MAX:
         raise ValueError(f"expected 1 to {LABEL_CHARACTERS_MAX} characters")
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("it has control characters, or leading or trailing white space")
     return text
 
 
@@ -230,7 +261,7 @@ def _shorten(value: object) -> str:
 
 
 _CHECKS: Mapping[str, Callable[[object], Any]] = {
-    "actor": _label,
+    "actor": _actor,
     "reason": _text,
     "comment": _text,
     "context": _context,

@@ -24,6 +24,7 @@ from registration.core.policy import NO_POLICY, Kind, Policy, Verdict
 from registration.errors import GuardRefused, Next
 from registration.rules.guards.builtin import approvals, not_the_author, role
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.values.leases import Lease
 from tests.kit.builders import FIRST_TIME, STREAM, Log, asked, i_json_objects, tries, weather
 
 # -- what a policy's digest stands for -------------------------------------------------------------------
@@ -130,6 +131,37 @@ def test_a_use_is_asked_with_its_own_parameters():
     assert (asked_with.digest, asked_with.data, asked_with.roles) == (FULL.digest, FULL.data, FULL.roles)
     assert FULL.parameters == {}
     assert FULL.asked_with({}) is FULL
+
+
+def test_roles_are_a_persons_in_every_spelling():
+    """Under a policy of format 1, which past decisions were made by, of one spelling only."""
+    roles = {"reviewer": ("Bea", "Jos\u00e9"), "owner": ("bea",)}
+    today, then = Policy(roles=roles), Policy(roles=roles, format=1)
+
+    assert [today.roles_of(name) for name in ("BEA", "bea", "Jose\u0301", "be")] == [
+        ["owner", "reviewer"],
+        ["owner", "reviewer"],
+        ["reviewer"],
+        [],
+    ]
+    assert [then.roles_of(name) for name in ("Bea", "BEA")] == [["reviewer"], []]
+    assert today.asked_with({"any": ["owner"]}).roles_of("BEA") == ["owner", "reviewer"]
+
+
+def test_a_lock_is_its_holders_in_every_spelling():
+    """And of one spelling only, where a decision of format 1 is made again."""
+    definition = REGISTRATION
+    state = Log().do("create", document=weather())
+    held = Lease(
+        key="manifests/x", holder="Bea", host="h", number=3, since=FIRST_TIME, until="9999", token=""
+    )
+
+    def refusing(actor, policy):
+        why = explain(definition, state, asked("submit_for_review", actor=actor, claim=held), policy=policy)
+        return [answer.guard for answer in why.answers if not answer.verdict.agrees]
+
+    assert refusing("bea", Policy()) == refusing("Bea", Policy(format=1)) == []
+    assert refusing("be", Policy()) == refusing("bea", Policy(format=1)) == ["unclaimed"]
 
 
 def test_roles_are_sorted_and_nobody_has_none():

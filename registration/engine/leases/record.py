@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from registration.engine.leases.keeper import TTL_S_MAX
 from registration.errors import InvalidArgument, LeaseLost, Next, NotFound
+from registration.values.commands import check_actor
 from registration.values.leases import EndedLease, Lease
 from registration.values.times import rfc3339
 
@@ -23,7 +24,6 @@ _log = logging.getLogger("registration")
 HISTORY_MAX = 16
 """The number of ended leases of one key that are kept: the latest ones."""
 
-HOLDER_CHARACTERS_MAX = 200
 REASON_CHARACTERS_MAX = 10_000
 NUMBER_MAX = 2**53 - 1
 
@@ -58,7 +58,7 @@ def granted(
         LeaseHeld: when it is held.
         InvalidArgument: when the holder, the time or the number is invalid.
     """
-    _check_name("holder", holder)
+    check_actor(holder, "holder")
     if type(above) is not int or not 0 <= above < NUMBER_MAX:
         raise InvalidArgument(f"Invalid `above` {above!r}: expected 0 or more.", "Omit it.")
     now, until = rfc3339(now_ns), _until(now_ns, ttl_s)
@@ -104,7 +104,7 @@ def broken(record: LeaseRecord, *, by: str, reason: str, number: int | None, now
     Raises:
         NotFound: when it is free, or no longer has that number.
     """
-    _check_name("by", by)
+    check_actor(by, "by")
     if not isinstance(reason, str) or not 0 < len(reason.strip()) <= REASON_CHARACTERS_MAX:
         raise InvalidArgument(
             f"Breaking the lock on {record.key!r} requires a reason of 1 to {REASON_CHARACTERS_MAX:,} characters.",
@@ -164,17 +164,3 @@ def _until(now_ns: int, ttl_s: float) -> str:
             "Pass a time in that range.",
         )
     return rfc3339(now_ns + max(1_000, int(ttl_s * 1_000_000_000)))
-
-
-def _check_name(what: str, name: object) -> None:
-    good = (
-        isinstance(name, str)
-        and 0 < len(name) <= HOLDER_CHARACTERS_MAX
-        and name.isprintable()
-        and name == name.strip()
-    )
-    if not good:
-        raise InvalidArgument(
-            f"Invalid `{what}` {name!r}: expected 1 to {HOLDER_CHARACTERS_MAX} printable characters.",
-            "Pass a valid name.",
-        )

@@ -18,6 +18,7 @@ import orjson
 from registration.storage import layout
 from registration.storage.records import made_as
 from registration.values.documents import canonical
+from registration.values.people import person
 
 if TYPE_CHECKING:
     from registration.onboarding.sessions.settings import Active
@@ -27,9 +28,11 @@ Owner = tuple[str, ...]
 """The owner of one active session: a scope, or a scope and a user in it."""
 
 
-def owner_of(active: Active, scope: str, user: str) -> Owner:
-    """The owner of a session, according to the settings."""
-    return (scope,) if active == "scope" else (scope, user)
+def owners_of(active: Active, scope: str, user: str) -> tuple[Owner, ...]:
+    """The owner of a session, according to the settings; and where earlier releases looked, who compared users as typed."""
+    if active == "scope":
+        return ((scope,),)
+    return tuple(dict.fromkeys(((scope, person(user)), (scope, user))))
 
 
 class ActiveSessions:
@@ -38,33 +41,35 @@ class ActiveSessions:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def of(self, owner: Owner) -> str | None:
-        """The last session of an owner; it may have ended. None if there never was one."""
-        return _decoded(self._records.read(_key(owner)) or b"")
+    def of(self, *owners: Owner) -> str | None:
+        """The last session of an owner; it may have ended. None if there never was one. owners: see `owners_of`."""
+        found = (_decoded(self._records.read(_key(owner)) or b"") for owner in owners)
+        return next(filter(None, found), None)
 
     @contextmanager
-    def held(self, owner: Owner) -> Iterator[ActiveSession]:
-        """Exclude other starts of a session for an owner during the block.
+    def held(self, owner: Owner, *earlier: Owner) -> Iterator[ActiveSession]:
+        """Exclude other starts of a session for an owner during the block. earlier: see `owners_of`.
 
         Raises:
             LockTimeout: when another process was starting one all the time.
             StoreError: on disk errors.
         """
         with made_as(" ".join(owner), self._records, _key(owner)) as cell:
-            yield ActiveSession(cell, owner)
+            yield ActiveSession(cell, owner, self.of(*earlier))
 
 
 class ActiveSession:
     """The record of one owner, held."""
 
-    def __init__(self, cell: Cell, owner: Owner) -> None:
+    def __init__(self, cell: Cell, owner: Owner, earlier: str | None = None) -> None:
         self._cell = cell
         self._owner = owner
+        self._earlier = earlier
 
     @property
     def session(self) -> str | None:
         """The last session of the owner; None if there never was one."""
-        return _decoded(self._cell.read())
+        return _decoded(self._cell.read()) or self._earlier
 
     def replace(self, session: str) -> None:
         """Set the owner's session. Durable on return."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from registration.engine.engine import Engine, Random
 from registration.errors import NotFound, RegistrationError, StoreError
 from registration.evidence.verification import AreaVerification, verify_area
-from registration.onboarding.sessions.active import owner_of
+from registration.onboarding.sessions.active import owners_of
 from registration.onboarding.sessions.backing import FileBacking, LedgerBacking
 from registration.onboarding.sessions.refusals import not_found
 from registration.onboarding.sessions.session import Session, check_session_id, session_of
@@ -21,6 +21,7 @@ from registration.onboarding.wizards.shipped import shipped
 from registration.onboarding.wizards.statechart import definition_of
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage import layout
+from registration.values.people import same_person
 from registration.values.times import Clock, rfc3339, system_clock
 
 if TYPE_CHECKING:
@@ -90,14 +91,14 @@ class SessionReader:
 
         The cost does not grow with the number of sessions.
         """
-        return self._active(self.backing.active.of(owner_of(self.backing.settings.active, scope, user)))
+        return self._active(self.backing.active.of(*owners_of(self.backing.settings.active, scope, user)))
 
     def get_last(self, scope: str, user: str) -> Session | None:
         """The session that an owner started or restarted last, whether active or ended; None if there is none.
 
         Costs as much as `get_active`.
         """
-        id = self.backing.active.of(owner_of(self.backing.settings.active, scope, user))
+        id = self.backing.active.of(*owners_of(self.backing.settings.active, scope, user))
         run = self.run_of(id) if id is not None else None
         if run is None or id is None:
             return None
@@ -140,7 +141,7 @@ class SessionReader:
             if (
                 session is not None
                 and scope in (None, session.scope)
-                and user in (None, session.user)
+                and (user is None or same_person(user, session.user))
                 and state in (None, session.state)
                 and wizard in (None, session.wizard.name)
                 and active in (None, session.is_active)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from registration.errors import InvalidArgument, Next
 from registration.onboarding.wizards.progress import Progress, display_name, progress_of
 from registration.onboarding.wizards.wizard import ENDED, EXPIRED, FAILED
+from registration.values.people import same_person
 
 if TYPE_CHECKING:
     from registration.onboarding.wizards.wizard import Wizard
@@ -85,6 +86,11 @@ class Session:
     def title(self) -> str:
         """The title of its step."""
         return display_name(self.wizard, self.state)
+
+
+def is_owner(session: Session, by: Caller) -> bool:
+    """Whether a session is the caller's, in any spelling of the user."""
+    return session.scope == by.scope and same_person(session.user, by.user)
 
 
 def session_of(wizard: Wizard, state: StateSnapshot, now: str) -> Session:

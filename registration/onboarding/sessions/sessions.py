@@ -19,6 +19,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from registration.engine.engine import Random, TransitionResult
@@ -35,7 +36,7 @@ from registration.errors import (
     StoreError,
     WorkFailed,
 )
-from registration.onboarding.sessions.active import owner_of
+from registration.onboarding.sessions.active import owners_of
 from registration.onboarding.sessions.backing import LedgerBacking
 from registration.onboarding.sessions.clients import client_hash
 from registration.onboarding.sessions.finishing import Manifests, check_free, finish
@@ -56,6 +57,7 @@ from registration.onboarding.sessions.session import (
     Caller,
     Session,
     check_session_id,
+    is_owner,
     new_session_id,
     session_of,
 )
@@ -65,7 +67,7 @@ from registration.onboarding.wizards.forms import as_json
 from registration.onboarding.wizards.statechart import action_to
 from registration.onboarding.wizards.wizard import EXPIRED, Answer, Answers, Wizard
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.values.commands import Command
+from registration.values.commands import Command, check_actor
 from registration.values.times import Clock, system_clock
 
 _log = logging.getLogger("registration.sessions")
@@ -123,13 +125,14 @@ class Sessions(SessionReader):
             NotFound: when there is no such wizard.
             LockTimeout: when waiting for another start timed out.
         """
+        check_actor(by.user, "user")
         run = self._run(wizard if isinstance(wizard, Wizard) else self.wizard(wizard))
         run.wizard.require_installed()
         id = self._new_id() if session is None else check_session_id(session)
         begun = self.backing.begun_with(id)
         if begun is not None:
             return self._begun_again(run, id, by, begun, community, answers)
-        with self.backing.active.held(owner_of(self.backing.settings.active, by.scope, by.user)) as active:
+        with self.backing.active.held(*owners_of(self.backing.settings.active, by.scope, by.user)) as active:
             self._refuse_second(active.session, id)
             active.replace(id)
             if run.wizard.data is not None:
@@ -337,7 +340,7 @@ class Sessions(SessionReader):
             )
         if not session.can_restart:
             raise ended(session)
-        with self.backing.active.held(owner_of(self.backing.settings.active, by.scope, by.user)) as active:
+        with self.backing.active.held(*owners_of(self.backing.settings.active, by.scope, by.user)) as active:
             self._refuse_second(active.session, id)
             active.replace(id)
             context = {} if keep_answers else {"forget": True}
@@ -404,7 +407,7 @@ class Sessions(SessionReader):
 
     def _check_owner(self, session: Session, by: Caller) -> None:
         """Checked before anything about the session is revealed. The guards of its lifecycle decide finally, on its latest state."""
-        if (session.scope, session.user) != (by.scope, by.user):
+        if not is_owner(session, by):
             _log.warning("%s: refused to %r in scope %r: not the owner", session.id, by.user, by.scope)
             raise not_yours(session, by)
         if session.bound and session.client != self._client(session.id, by):
@@ -452,10 +455,11 @@ class Sessions(SessionReader):
         answers: Answers | None,
     ) -> Session:
         session = self.get(id)
-        if begun != run.wizard.identity or (session.scope, session.user) != (by.scope, by.user):
+        if begun != run.wizard.identity or not is_owner(session, by):
             raise AlreadyExists(f"{id} already exists, for another wizard or owner.", "Choose another id.")
+        first = replace(by, user=session.user)  # another spelling is the same request
         with suppress(AlreadyExists):  # its idempotency key has been dropped: it is the same session anyway
-            self._begin(run, id, by, community, answers)
+            self._begin(run, id, first, community, answers)
         return self.get(id)
 
     def _act(
@@ -498,7 +502,8 @@ class Sessions(SessionReader):
         said = dict(context or {})
         if (client := self._client(id, by)) is not None:
             said["client"] = client
-        return Command(stream=id, action=action, actor=by.user, context=said, correlation_id=id, **more)
+        user = check_actor(by.user, "user")
+        return Command(stream=id, action=action, actor=user, context=said, correlation_id=id, **more)
 
     def _session(self, run: Run, result: TransitionResult) -> Session:
         return session_of(run.wizard, result.state, self._now())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.policy import Guard, Policy, Verdict
 from registration.rules.guards.builtin import reason_given
+from registration.values.people import same_person
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +104,7 @@ def _about_ways(wizard: Wizard) -> dict[str, Guard]:
 def owner(state: StateSnapshot | None, command: Command, _policy: Policy) -> Verdict:
     """The actor is the owner of the session."""
     whose = state.facts["owner"]["user"] if state else _said(command).get("owner", {}).get("user")
-    if command.actor is not None and command.actor == whose:
+    if same_person(command.actor, whose):
         return Verdict(agrees=True, reason=f"it belongs to {whose!r}")
     who = "an unnamed actor" if command.actor is None else repr(command.actor)
     return _no(f"it belongs to {whose!r}, not to {who}", "Only its owner may act on it: start your own.")

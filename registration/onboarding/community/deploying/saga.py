@@ -30,7 +30,7 @@ from registration.onboarding.community.deploying.target import UNDO_OF, Done, Ta
 from registration.storage import layout
 from registration.storage.files.backend import FileBackend
 from registration.storage.ledger import Ledger
-from registration.values.commands import Command
+from registration.values.commands import Command, check_actor
 from registration.values.documents import check_document
 from registration.values.ids import check_id
 
@@ -169,12 +169,15 @@ def key_of(deployment: str, step: int) -> str:
 class Deployments:
     """The deployments of one registry. Safe to share between threads.
 
-    engine: over a store whose definition is `DEPLOYMENT`.
+    engine: over a store whose definition is `DEPLOYMENT`. actor: the default actor.
+
+    Raises:
+        InvalidArgument: when the actor's name is invalid, from each call that names one as well.
     """
 
     def __init__(self, engine: Engine, *, actor: str | None = None) -> None:
         self._engine = engine
-        self._actor = actor
+        self._actor = None if actor is None else check_actor(actor)
 
     @property
     def store(self) -> Ledger:
@@ -207,7 +210,7 @@ class Deployments:
         command = Command(
             stream=check_id(id),
             action="plan",
-            actor=actor or self._actor,
+            actor=self._named(actor),
             document=document,
             idempotency_key=id,
         )
@@ -232,7 +235,7 @@ class Deployments:
                 command = Command(
                     stream=id,
                     action="give_up",
-                    actor=actor or self._actor,
+                    actor=self._named(actor),
                     reason=_clipped(reason),
                     expected_version=state.version,
                 )
@@ -271,6 +274,9 @@ class Deployments:
             if told is not None:
                 told(Deployment(state))
         return Deployment(state)
+
+    def _named(self, actor: str | None) -> str | None:
+        return check_actor(actor) if actor else self._actor
 
     def _load(self, id: str) -> StateSnapshot:
         state = self._engine.store.load(check_id(id))
