@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from registration.core.chart import GuardUse
+from registration.core.facts import ALIAS_ACTIONS, OF_ALIASES
 from registration.core.policy import Guard, Kind, Limits, Policy
 from registration.errors import StoreError
 from registration.rules.guards.registry import BUILTIN, guard_of
@@ -62,17 +63,17 @@ def rules_digest(data: Mapping[str, Any] | None) -> str:
 
 def canonical(uses: Mapping[str, tuple[GuardUse, ...]]) -> dict[str, tuple[GuardUse, ...]]:
     """The same uses of guards with each parameter that is a set sorted, so that the order in a file changes no digest."""
-    return {of: tuple(_canonical(use) for use in found) for of, found in uses.items()}
+    return {of: tuple(_canonical(of, use) for use in found) for of, found in uses.items()}
 
 
-def _canonical(use: GuardUse) -> GuardUse:
+def _canonical(of: str, use: GuardUse) -> GuardUse:
     known = BUILTIN[use.name].parameters if use.name in BUILTIN else {}
+    sets = {name for name, parameter in known.items() if parameter.type == "texts"}
+    if of in ALIAS_ACTIONS.values():
+        sets.add(OF_ALIASES)
     return GuardUse(
         use.name,
-        {
-            name: sorted(set(value)) if name in known and known[name].type == "texts" else value
-            for name, value in use.parameters.items()
-        },
+        {name: sorted(set(value)) if name in sets else value for name, value in use.parameters.items()},
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from registration.core.facts import TAGGING
+from registration.core.facts import ALIAS_ACTIONS, OF_ALIASES, TAGGING
 from registration.core.interpreter import Spot, explore
 from registration.values.people import person
 
@@ -30,8 +30,6 @@ APPROVALS_MAX = 20
 _NAMES_MAX = 5
 _LOGIN = re.compile(r"[^\s:/]+")
 """What a login name can be, on any system: a local one, one of a domain, an address."""
-
-_ABOUT_ALIASES = ("move_alias", "remove_alias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +100,34 @@ class _Gate:
     def _of(self, action: str) -> Iterator[Demand]:
         """The demands of one action."""
         uses = _uses(self._policy, self._chart, action)
+        if action in ALIAS_ACTIONS.values():
+            yield from self._of_aliases(action, uses)
+            return
         doing = self._people(action)
         if doing.keys is not None and not doing.keys:
             yield Demand(action, self._nobody(uses), never=True)
-        elif any(use.name == "not_the_author" for use in uses) and action not in _ABOUT_ALIASES:
+        elif any(use.name == "not_the_author" for use in uses):
             yield from self._four_eyes(action, doing)
         for use in uses:
             if use.name == "schema" and use.parameters.get("required") and not self._policy.schemas:
                 problem = "it takes a document with a JSON Schema, and no kind in [[kinds]] has a `schema`"
                 yield Demand(action, problem, never=True)
-            if use.name == "approvals" and action not in _ABOUT_ALIASES:
+            if use.name == "approvals":
                 yield from self._approvals(action, use.parameters)
+
+    def _of_aliases(self, action: str, uses: Iterable[GuardUse]) -> Iterator[Demand]:
+        """The demands of an action on aliases: on all of them, or on those that a use names."""
+        named = {alias for use in uses for alias in use.parameters.get(OF_ALIASES, ())}
+        general = [use for use in uses if OF_ALIASES not in use.parameters]
+        found = self._limited(general)
+        if found is not None and not found:
+            yield Demand(action, self._nobody(general), never=True)
+            return
+        for alias in sorted(named):
+            asked = [use for use in uses if alias in use.parameters.get(OF_ALIASES, (alias,))]
+            found = self._limited(asked)
+            if found is not None and not found:
+                yield Demand(action, f"for {alias!r}, {self._nobody(asked)}", never=True)
 
     def _four_eyes(self, action: str, doing: _People) -> Iterator[Demand]:
         if self._chart.has_action(action) and self._chart.action(action).document:

@@ -148,6 +148,17 @@ def test_a_demand_that_can_not_be_met_is_found(roles, uses, unmet):
     assert found(roles, *uses) == unmet
 
 
+def test_an_alias_has_its_own_people():
+    """A rule for some aliases limits those, in addition to the rules for all."""
+    one = ("role", "move_alias", {"any": ["a"], "aliases": ["stable", "lts"]})
+    other = ("role", "move_alias remove_alias", {"any": ["b"], "aliases": ["beta", "lts"]})
+
+    assert found({"a": ["ana"], "b": ["bea"]}, one, other) == [
+        "!move_alias: for 'lts', it takes a and b, and no one is"
+    ]
+    assert found({"a": ["ana"], "b": ["ana"]}, one, other) == []
+
+
 def test_limits_below_the_approvals_that_a_rule_takes():
     """A bound refuses the next approval, so the last one never comes."""
     unmet = found({}, approvals(3), limits={"people": 2})

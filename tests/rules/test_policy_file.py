@@ -412,6 +412,11 @@ b = ["bea"]
 guard = "role"
 actions = {actions}
 any = {roles}
+[[guards]]
+guard = "role"
+actions = ["move_alias"]
+any = {roles}
+aliases = {roles}
 [claims]
 exclusive = {actions}
 [governance]
@@ -428,7 +433,7 @@ def test_the_order_of_names_in_a_set_changes_no_digest():
 
     assert (one.digest, one.roster) == (other.digest, other.roster)
     assert (one.data, one.roster_data) == (other.data, other.roster_data)
-    assert [len(uses) for uses in other.uses.values()] == [1, 1]
+    assert [len(uses) for uses in other.uses.values()] == [1, 1, 1]
 
 
 def test_two_spellings_of_one_person_have_a_role_once():
