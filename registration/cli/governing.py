@@ -284,7 +284,10 @@ def show_policy(context: Context, digest: str | None) -> None:
 @shared_options
 @click.pass_obj
 def list_guards(context: Context) -> None:
-    """List the guards for policies and lifecycles. Built-in ones first, then installed ones."""
+    """List the guards for policies and lifecycles. Built-in ones first, then installed ones.
+
+    `registration policy explain GUARD` shows the parameters of one, with an example.
+    """
     from registration.rules.guards.registry import BUILTIN, kind_of, known_names  # noqa: PLC0415  # for this command alone
 
     rows = []
@@ -299,6 +302,41 @@ def list_guards(context: Context) -> None:
             echo_json(rules.guard(name, summary, parameters))
     if not context.as_json:
         table(rows)
+
+
+@policy_command.command(
+    "explain",
+    epilog=examples("registration policy explain approvals", "registration policy explain role --json"),
+)
+@click.argument("guard")
+@shared_options
+@click.pass_obj
+def explain_guard_command(context: Context, guard: str) -> None:
+    """Explain a guard: its parameters with types and defaults, and an example for `policy.toml`."""
+    from registration.rules.guards.explaining import explain_guard  # noqa: PLC0415  # for this command alone
+    from registration.rules.guards.registry import expected  # noqa: PLC0415  # as above
+
+    found = explain_guard(guard)
+    if context.as_json:
+        echo_json(rules.guard_explained(found))
+        return
+    echo(printable(f"{found.guard}: {found.summary}"))
+    echo()
+    rows = []
+    for name, one in found.parameters.items():
+        taken = f"{expected(one)}{'; required' if one.required else ''}"
+        if one.default is not None:
+            taken += f"; default {str(one.default).lower() if one.type == 'flag' else one.default}"
+        rows.append((f"  {name}", taken, one.about))
+    if rows:
+        table(rows)
+    else:
+        echo("  It has no parameters.")
+    echo()
+    echo("An example for policy.toml:")
+    echo()
+    for text in found.example.splitlines():
+        echo(f"  {printable(text)}".rstrip())
 
 
 @policy_command.command(

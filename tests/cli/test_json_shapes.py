@@ -176,6 +176,7 @@ def test_policies(shapes: Shapes, tmp_path: Path) -> None:
     shapes.see("policy show")
     shapes.see("policy check")
     shapes.see("policy guards")
+    shapes.see("policy explain", "approvals")
     strict = tmp_path / "strict.toml"
     strict.write_text('[[guards]]\nguard = "reason_given"\nactions = ["create"]\n', encoding="utf-8")
     shapes.see("policy replay", str(strict))

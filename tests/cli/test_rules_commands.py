@@ -942,6 +942,25 @@ def test_guards_are_listed(terminal: Terminal) -> None:
     assert [one["guard"] for one in told] == list(BUILTIN)
 
 
+def test_a_guard_is_explained_without_a_registry(tmp_path: Path) -> None:
+    """Its parameters, one a line, and an example; a mistyped name is refused with the nearest."""
+    nowhere = Terminal(tmp_path)
+
+    told = lines(nowhere.ok("policy", "explain", "approvals"))
+    wrong = nowhere.fails(2, "policy", "explain", "aprovals")
+    example = told[told.index("An example for policy.toml:") + 2 :]
+
+    assert told[0] == "approvals: enough people approved this document, in total and by role"
+    assert told[2].split("  ")[1] == "count"
+    assert "an integer from 1; default 1" in told[2]
+    assert (
+        "\n".join(line.removeprefix("  ") for line in example) + "\n"
+        == json.loads(nowhere.ok("policy", "explain", "approvals", "--json"))["example"]
+    )
+    assert "aliases" in nowhere.ok("policy", "explain", "reason_given")
+    assert "There is no guard 'aprovals'. Did you mean 'approvals'?" in wrong
+
+
 def test_guards_of_installed_packages_are_listed(terminal: Terminal, tmp_path: Path) -> None:
     """After those that are built in, with what they say of themselves; one that can't be loaded says why."""
     (tmp_path / "acme.py").write_text(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.pipeline.wire.reasons import explanation
 from registration.rules import policy_data
+from registration.rules.guards.registry import expected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from registration.engine.opening import Migration
     from registration.evidence.policy_replay import Decision
     from registration.pipeline.wire.reasons import Wording
+    from registration.rules.guards.explaining import Explained
 
 
 def lifecycle(found: Definition) -> dict[str, Any]:
@@ -60,6 +62,27 @@ def policy_in_full(found: Policy) -> dict[str, Any] | None:
 def guard(name: str, summary: str, parameters: Sequence[str]) -> dict[str, Any]:
     """A guard that a policy can name."""
     return {"guard": name, "summary": summary, "parameters": list(parameters)}
+
+
+def guard_explained(found: Explained) -> dict[str, Any]:
+    """A guard with its parameters, and an example for `policy.toml`."""
+    return {
+        "guard": found.guard,
+        "summary": found.summary,
+        "parameters": [
+            {
+                "name": name,
+                "type": one.type,
+                "expected": expected(one),
+                "required": one.required,
+                "default": one.default,
+                "choices": list(one.choices),
+                "about": one.about,
+            }
+            for name, one in found.parameters.items()
+        ],
+        "example": found.example,
+    }
 
 
 def decision(one: Decision, wording: Wording) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Parameter:
 
     type: ``flag`` is true or false; ``count`` an integer from `least`; ``text`` is not empty; ``pattern`` is a Python
     regular expression; ``texts`` is a list of texts, at least one; ``counts`` is a table from text to integers from
-    `least`. choices: the allowed texts, if restricted. default: the value if it is not given.
+    `least`. choices: the allowed texts, if restricted. default: the value if it is not given. about: what it is for, in a clause.
     """
 
     type: Literal["flag", "count", "text", "pattern", "texts", "counts"]
@@ -43,6 +43,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     least: int = 1
     default: Any = None
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,54 +55,87 @@ class GuardKind:
     parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
 
 
-_KINDS = {"kinds": Parameter("texts")}
+_KINDS = {
+    "kinds": Parameter("texts", about="the kinds of documents that are checked, of [[kinds]]; default: all")
+}
 
 BUILTIN: Mapping[str, GuardKind] = {
     "reason_given": GuardKind("registration.rules.guards.builtin:reason_given", "a reason is given"),
     "role": GuardKind(
         "registration.rules.guards.builtin:role",
         "the actor has one of the roles in `any`",
-        {"any": Parameter("texts", required=True)},
+        {
+            "any": Parameter(
+                "texts", required=True, about="the roles of which the actor needs one, of [roles]"
+            )
+        },
     ),
     "not_the_author": GuardKind(
         "registration.rules.guards.builtin:not_the_author",
         "the actor did not submit the document, or any document of the manifest",
-        {"scope": Parameter("text", choices=("document", "manifest"), default="document")},
+        {
+            "scope": Parameter(
+                "text",
+                choices=("document", "manifest"),
+                default="document",
+                about="whose author counts: of the current document, or of any document of the manifest",
+            )
+        },
     ),
     "approvals": GuardKind(
         "registration.rules.guards.builtin:approvals",
         "enough people approved this document, in total and by role",
         {
-            "count": Parameter("count", default=1),
-            "roles": Parameter("counts"),
-            "held": Parameter("text", choices=("now", "then"), default="now"),
-            "action": Parameter("text", default="approve"),
+            "count": Parameter("count", default=1, about="how many people have approved this document"),
+            "roles": Parameter("counts", about="by role, how many of them have it"),
+            "held": Parameter(
+                "text",
+                choices=("now", "then"),
+                default="now",
+                about="when an approver has the role: today, or when approving",
+            ),
+            "action": Parameter("text", default="approve", about="the action that approves, for the advice"),
         },
     ),
     "schema": GuardKind(
         "registration.rules.guards.schema:document_valid",
         "the document is valid against the JSON Schema of its kind",
-        {"required": Parameter("flag", default=False)},
+        {
+            "required": Parameter(
+                "flag", default=False, about="refuse documents of no kind, and of kinds without a JSON Schema"
+            )
+        },
     ),
     "name": GuardKind(
         "registration.rules.guards.names:name_well_formed",
         "the document has a name, and it matches the manifest's id",
         {
-            "pattern": Parameter("pattern"),
-            "characters_min": Parameter("count", default=1),
-            "characters_max": Parameter("count", default=200),
+            "pattern": Parameter("pattern", about="what the whole name must match"),
+            "characters_min": Parameter("count", default=1, about="the shortest name"),
+            "characters_max": Parameter("count", default=200, about="the longest name"),
             **_KINDS,
         },
     ),
     "version": GuardKind(
         "registration.rules.guards.names:version_well_formed",
         "the document has one version: neither a range nor `latest`",
-        {"semver": Parameter("flag", default=False), **_KINDS},
+        {
+            "semver": Parameter("flag", default=False, about="the version must be Semantic Versioning 2.0.0"),
+            **_KINDS,
+        },
     ),
     "mcp_server": GuardKind(
         "registration.rules.guards.mcp:mcp_server",
         "the document is an MCP server that the MCP registry accepts",
-        {"publish": Parameter("flag", default=False), "hosts": Parameter("texts"), **_KINDS},
+        {
+            "publish": Parameter(
+                "flag", default=False, about="the rules of the public MCP registry apply as well"
+            ),
+            "hosts": Parameter(
+                "texts", about="the hosts of packages and images; .example.org is all below it; default: any"
+            ),
+            **_KINDS,
+        },
     ),
     "a2a_agent_card": GuardKind(
         "registration.rules.guards.a2a:a2a_agent_card",
@@ -142,15 +176,15 @@ def known_names(extra: Mapping[str, Guard] | None = None) -> list[str]:
     return sorted({*BUILTIN, *(extra or {}), *installed})
 
 
-def kind_of(name: str) -> GuardKind:
-    """The description of a built-in or installed guard; of the latter, its own docstring.
+def kind_of(name: str, extra: Mapping[str, Guard] | None = None) -> GuardKind:
+    """The description of a guard: a built-in one, one of `extra`, or an installed one; of the latter two, their docstrings.
 
     Raises:
         InvalidArgument: as `guard_of`.
     """
     if name in BUILTIN:
         return BUILTIN[name]
-    guard = guard_of(name)
+    guard = guard_of(name, extra)
     told = (getattr(guard, "__doc__", None) or "no description").strip().splitlines()[0]
     known = getattr(guard, "parameters", None)
     parameters = {str(said): one for said, one in known.items()} if isinstance(known, Mapping) else {}
@@ -184,7 +218,7 @@ def problems_of_use(
         elif said in parameters:
             found += _problems_of(said, parameters[said], parameter)
         elif parameter.required:
-            found.append(f"{said}: it is required: {_expected(parameter)}")
+            found.append(f"{said}: it is required: {expected(parameter)}")
     return found or _crossed(parameters, known)
 
 
@@ -255,7 +289,7 @@ def _those_there_are(known: Iterable[str]) -> str:
 
 def _problems_of(name: str, value: Any, parameter: Parameter) -> list[str]:
     if not _is_of(value, parameter):
-        return [f"{name}: it must be {_expected(parameter)}, not {shortened(repr(value))}"]
+        return [f"{name}: it must be {expected(parameter)}, not {shortened(repr(value))}"]
     if parameter.type == "pattern":
         try:
             re.compile(value)
@@ -291,7 +325,8 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _expected(parameter: Parameter) -> str:
+def expected(parameter: Parameter) -> str:
+    """The values that a parameter takes, in words."""
     if parameter.choices:
         return " or ".join(map(repr, parameter.choices))
     return {
