@@ -43,7 +43,7 @@ class Finding:
     of that line. reason: the problem, without a full stop.
     """
 
-    kind: Literal["damage", "unfinished", "stray", "unchecked"]
+    kind: Literal["damage", "finding", "unfinished", "stray", "unchecked"]
     path: str
     line: int
     offset_bytes: int

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from registration.pipeline.part import M, Part, call, iterate
-from registration.pipeline.upkeep import verified
+from registration.pipeline.upkeep import verified, verified_and_compared
 from registration.values.documents import check_document
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ class EvidencePart(Part[M]):
             NotFound: when there are no files for that id.
             LockTimeout: when waiting for a writer timed out.
         """
-        return verified(self._registry, manifest_id, quick=quick)
+        if quick:
+            return verified(self._registry, manifest_id, quick=True)
+        return verified_and_compared(self._registry, manifest_id)
 
     @call
     def rule(self, kind: Literal["lifecycles", "policies", "rosters", "schemas"], digest: str) -> Any:

@@ -34,6 +34,7 @@ from registration.values.names import check_name
 if TYPE_CHECKING:
     from registration.engine.registry import OpenRegistry
     from registration.evidence.verification import Finding, Verification
+    from registration.evidence.witnesses import Witnesses
     from registration.storage.ledger import Ledger
     from registration.storage.reports import Loss, RecoveryStep
     from registration.values.events import Event, StateSnapshot
@@ -152,33 +153,54 @@ class UpkeepPart(Part[M]):
     def verify_all(self, *, quick: bool = False) -> Iterator[Verified]:
         """Verify every byte of the registry. Changes nothing: manifests, rules, names, aliases, sessions, deployments and leases.
 
+        The files are compared with each other as well, with bounded memory: see `registration.evidence.witnesses`.
+
         Yields one stream after the other, with or without findings. One that can't be checked is reported with its problem,
         and stops nothing. quick: only manifests, by their snapshots and the sizes of their logs.
         """
+        if quick:
+            return self._verified_each(None)
+        return self._verified_and_compared()
+
+    def _verified_and_compared(self) -> Iterator[Verified]:
+        from registration.pipeline.witnessing import witnesses_of  # noqa: PLC0415  # SQLite: for this call alone
+
+        with witnesses_of(self._registry) as found:
+            yield from self._verified_each(found)
+
+    def _verified_each(self, found: Witnesses | None) -> Iterator[Verified]:
+        """One stream after the other. found: what they are compared with; None: only a quick look at the manifests."""
         from registration.evidence.verification import verify_area  # noqa: PLC0415  # for this call alone
 
         registry = self._registry
         for id in registry.store.streams():
             try:
-                checked = verified(registry, id, quick=quick)
-                yield Verified(layout.MANIFESTS, id, checked.findings, checked.sound_version)
+                checked = verified(registry, id, quick=found is None)
+                seen = _compared(found, registry.store, layout.MANIFESTS, id)
+                yield Verified(layout.MANIFESTS, id, (*checked.findings, *seen), checked.sound_version)
             except NotFound:  # it has been removed
                 continue
             except LockTimeout as error:
+                if found is not None:
+                    found.skip(layout.MANIFESTS, id)
                 yield Verified(layout.MANIFESTS, id, problem=error, looked_at=False)
         yield Verified("", None, tuple(self._strays()))
-        if quick:
+        if found is None:
             return
         for name in registry.names.known():
             try:
-                yield Verified(layout.ALIASES, name, self._verified_name(name))
+                seen = _compared(found, registry.names.logs.store, layout.ALIASES, name)
+                yield Verified(layout.ALIASES, name, (*self._verified_name(name), *seen))
             except (StoreError, LockTimeout) as error:
+                found.skip(layout.ALIASES, name)
                 yield Verified(layout.ALIASES, name, problem=error, looked_at=False)
+        for finding in found.findings():
+            yield Verified("", None, (finding,))
         with _others(registry) as others:
             for area, id, store_of in _each(others):
-                found = verify_area(area, [id], partial(store_of, repairing=False))
-                problem = next(iter(found.problems), None)
-                yield Verified(area, id, found.findings, problem=problem, looked_at=bool(found.looked_at))
+                checks = verify_area(area, [id], partial(store_of, repairing=False))
+                problem = next(iter(checks.problems), None)
+                yield Verified(area, id, checks.findings, problem=problem, looked_at=bool(checks.looked_at))
         yield from _verified_leases(registry)
 
     @call
@@ -320,6 +342,28 @@ def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -
     if quick or found.findings or (state := store.load(manifest_id)) is None:
         return found
     return replace(found, findings=tuple(findings_of(registry.names, state)))
+
+
+def verified_and_compared(registry: OpenRegistry, manifest_id: str) -> Verification:
+    """The same, and compare it with what the feed, the aliases of its name and the leases say of it.
+
+    Raises: as `verified`.
+    """
+    from registration.pipeline.witnessing import witnesses_of  # noqa: PLC0415  # as above
+
+    checked = verified(registry, manifest_id)
+    with witnesses_of(registry, manifest_id) as found:
+        seen = _compared(found, registry.store, layout.MANIFESTS, manifest_id)
+    return replace(checked, findings=(*checked.findings, *seen))
+
+
+def _compared(found: Witnesses | None, store: Ledger, area: str, stream: str) -> list[Finding]:
+    """The findings of comparing a log with its witnesses."""
+    if found is None:
+        return []
+    from registration.pipeline.witnessing import compared  # noqa: PLC0415  # as above
+
+    return compared(found, store, area, stream)
 
 
 class _StoreOf(Protocol):

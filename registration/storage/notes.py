@@ -69,6 +69,19 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """A commit as recorded, for comparison with its log. segment: its segment. live: that of this run of the machine: nothing in it is lost.
+
+    in_order: what comes before it in the order was committed before it; not for lines that were written later.
+    """
+
+    commit: Commit
+    segment: int = 0
+    live: bool = True
+    in_order: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """A position between two events of the feed. taken: how many events of the line that begins at `offset` are before it."""
 
@@ -126,6 +139,11 @@ def decode_commit(line: bytes) -> Commit | None:
         if sound and 0 < commit.count <= commit.version and 0 <= commit.start_bytes < commit.size_bytes
         else None
     )
+
+
+def is_late(line: bytes) -> bool:
+    """Whether a line was written later than its commit."""
+    return line.rstrip().endswith(b',"r":1}')
 
 
 def decode_header(line: bytes) -> Header | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from registration.errors import StoreError
 
 if TYPE_CHECKING:
+    from registration.storage.notes import Noted
     from registration.storage.reports import Stray
     from registration.values.events import Position
 
@@ -303,6 +304,12 @@ class Mending(Protocol):
 
     def reconcile(self) -> int:
         """Compare the order with the logs, and add the missing commits at its end; returns the number of their events."""
+
+    def noted(self) -> Iterator[Noted]:
+        """The recorded commits as they are, in order: lost ones are not restored, and nothing is changed."""
+
+    def set_aside(self, area: str, id: str) -> list[str]:
+        """The names of the bytes of a log that were set aside by recovery and repair, sorted."""
 
     def strays(self, area: str) -> Iterator[Stray]:
         """Files in an area that belong to none of its logs; for the manifests, also unexpected files elsewhere in the registry."""

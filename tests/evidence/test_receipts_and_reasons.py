@@ -632,6 +632,8 @@ def test_a_receipt_shows_that_a_log_was_rewritten(pipeline, root, tmp_path, word
     log.write_bytes(forge(json.loads(line) for line in raw.replace(word, other).splitlines()))
     (log.parent / SNAPSHOT).unlink()
 
+    assert copy_of_it.evidence.verify("a").damaged  # the feed noted the hashes of the lines
+    shutil.rmtree(tmp_path / "copy" / "feed")
     assert copy_of_it.evidence.verify("a").damaged is False
     assert {said.partition(":")[0] for said in refusal_of(copy_of_it, receipt)} == named
     assert pipeline.evidence.check_receipt(receipt).same_document
@@ -873,6 +875,7 @@ def test_a_forged_approval_of_another_document_is_not_counted(pipeline, root):
         pipeline.register(ID)
     with pytest.raises(Rejected, match="its document has no approval"):
         pipeline.evidence.receipt(ID)
+    shutil.rmtree(root / "feed")  # which noted what the line was
     assert [one.reason for one in pipeline.evidence.verify(ID).findings] == [
         "its approval is of another document"
     ]

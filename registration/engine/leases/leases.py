@@ -116,6 +116,14 @@ class Leases:
         """See `LeaseKeeper.history`."""
         return self._read(key).history
 
+    def number(self, key: str) -> int | None:
+        """The last fencing number given for a key; None if there is no record of any.
+
+        Raises:
+            CorruptRegistry, StoreError: as `find`.
+        """
+        return self._read(key).number or None
+
     def close(self) -> None:
         """See `LeaseKeeper.close`: nothing is open between calls."""
 

@@ -108,6 +108,7 @@ class FileMending:
         self._order = order
         self.acknowledge_by = order.acknowledge_by
         self.reconcile = order.reconcile
+        self.noted = order.noted
 
     @contextmanager
     def held(self, area: str, id: str, *, writing: bool = True, doing: str = "reading") -> Iterator[Held]:
@@ -124,6 +125,12 @@ class FileMending:
                 yield held
         finally:
             held.release()
+
+    def set_aside(self, area: str, id: str) -> list[str]:
+        """See `Mending.set_aside`."""
+        from registration.storage.files.strays import set_aside  # noqa: PLC0415  # for verification alone
+
+        return set_aside(self._logs, area, id)
 
     def strays(self, area: str) -> Iterator[Stray]:
         """See `Mending.strays`."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.storage import layout
 from registration.storage.disk import failures_named
-from registration.storage.notes import Cursor, not_of_this_feed, parse_cursor
+from registration.storage.notes import Cursor, Noted, is_late, not_of_this_feed, parse_cursor
 from registration.storage.ports import Entry
 
 if TYPE_CHECKING:
@@ -102,6 +102,26 @@ class FileOrder:
             return False
         watcher.watch(20, 10, max(1, round(timeout_s * 1000)), stop)
         return True
+
+    def noted(self) -> Iterator[Noted]:
+        """See `registration.storage.ports.Mending.noted`."""
+        segments = self._segments
+        with _reading():
+            try:
+                with segments.opened() as feed:
+                    numbers = segments.numbers(feed)
+                    last = segments.current(feed, numbers)
+            except FileNotFoundError:
+                return
+        for number in numbers:
+            with _reading(), segments.opened() as feed:
+                segment = segments.segment(feed, number)
+            header, live = segment.header, last is not None and number == last.number
+            if header is None or header.source != segments.source:
+                continue
+            for commit, line, *_ in segments.commits(segment, 0, live=live):
+                in_order = header.segment == number and number % 2 == 1 and not is_late(line)
+                yield Noted(commit, number, live and bool(header.boot), in_order)
 
     def reconcile(self) -> int:
         """Find commits without a line, and add their lines at the end; returns the number of their events."""

@@ -48,6 +48,18 @@ def strays_of(logs: FileLogs, area: str) -> Iterator[Stray]:
             yield from _stray_names(disk, root)
 
 
+def set_aside(logs: FileLogs, area: str, id: str) -> list[str]:
+    """See `registration.storage.ports.Mending.set_aside`."""
+    own = layout.quarantine_directory(id, area)
+    with failures_named("listing", f"{layout.QUARANTINE}/{own}"):
+        with (
+            suppress(FileNotFoundError),
+            opened(logs.disk, logs.root, (layout.QUARANTINE, own)) as found,
+        ):
+            return sorted(logs.disk.names(found[-1]))
+        return []
+
+
 def _of_no_stream(names: list[str], above: str) -> Iterator[Stray]:
     for name in sorted(names):
         if name == TEMPORARY_SNAPSHOT:
