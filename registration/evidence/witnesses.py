@@ -29,6 +29,7 @@ from registration.values.ids import check_id
 from registration.values.names import Name
 
 if TYPE_CHECKING:
+    from registration.core.codec import Fault
     from registration.storage.notes import Noted
     from registration.values.events import Event
 
@@ -354,8 +355,9 @@ class Watch:
                 if "fence" in data:
                     self._fenced(event, line.start)
 
-    def ended(self, *, intact: bool) -> list[Finding]:
-        """The findings. intact: all of the log could be read; if not, what comes behind the damage is unknown."""
+    def ended(self, fault: Fault | None = None) -> list[Finding]:
+        """The findings. fault: why reading stopped early; what comes behind damage is unknown."""
+        intact = fault is None or fault.torn
         with failures_named():
             self._of.db.execute(
                 "INSERT OR REPLACE INTO looked_at VALUES (?, ?, ?, ?)",
@@ -363,7 +365,7 @@ class Watch:
             )
             self._hold(None, None, None)
             if intact:
-                self._beyond()
+                self._beyond(torn=fault is not None)
             for line in self._lines.values():
                 self._leave(line)
         for broken, (number, version, start) in self._fences.items():
@@ -409,8 +411,8 @@ class Watch:
             reason = f"it may not be the line that was written: {said}"
             self._found.append(Finding("finding", self._path, line.version, line.start, reason))
 
-    def _beyond(self) -> None:
-        """What is said of versions after the last one."""
+    def _beyond(self, *, torn: bool) -> None:
+        """What is said of versions after the last one. torn: the remains of an interrupted write are there, and reported."""
         last = self._lines[self._version]
         highest = began = 0
         while self._note is not None:
@@ -420,7 +422,7 @@ class Watch:
             self._note = self._next_note()
         if began > self._version:
             self._ends(began, "the feed noted commits after version")
-        elif highest and last.version and not self._excused(highest) and not self._has_grown():
+        elif highest and last.version and not torn and not self._excused(highest) and not self._has_grown():
             reason = (
                 f"the feed noted version {highest}, and it ends at version {self._version}: "
                 "a write was interrupted, or an older copy was put back"

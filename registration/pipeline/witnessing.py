@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from registration.core.codec import scan
+from registration.core.codec import Scan, scan
 from registration.engine.leases.leases import Leases
 from registration.errors import CorruptRegistry, LockTimeout, NotFound, StoreError
 from registration.evidence.witnesses import Witnesses
@@ -53,7 +53,9 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
 
     def discarded(area: str, stream: str) -> bool:
         mending = store.backend.mending
-        return mending is not None and any(name.startswith("0-") for name in mending.set_aside(area, stream))
+        return mending is not None and any(
+            name.startswith(("0-", "state-")) for name in mending.set_aside(area, stream)
+        )
 
     def fence(stream: str) -> int | None:
         with suppress(CorruptRegistry):  # reported with the leases
@@ -76,9 +78,16 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
 def compared(found: Witnesses, store: Ledger, area: str, stream: str) -> list[Finding]:
     """The findings of comparing one log with the witnesses. store: of its area."""
     watch = found.watch(area, stream)
-    for event in _events(store, stream):
+    try:
+        scanned = _scanned(store, stream)
+    except NotFound:
+        return watch.ended()
+    except (StoreError, LockTimeout):
+        found.skip(area, stream)
+        return []
+    for event in scanned.events:
         watch.saw(event)
-    return watch.ended(intact=True)
+    return watch.ended(scanned.fault)
 
 
 def _noted(store: Ledger) -> Iterator[Noted]:
@@ -106,5 +115,8 @@ def _names_of(store: Ledger, manifest_id: str) -> list[str]:
 def _events(store: Ledger, stream: str) -> Iterator[Event]:
     """The events of a log up to its damage, which is reported with the log. Nothing is settled."""
     with suppress(StoreError, LockTimeout, NotFound):
-        log = store.inspect(stream).log
-        yield from scan(log, stream=stream, source=store.source, after=Position()).events
+        yield from _scanned(store, stream).events
+
+
+def _scanned(store: Ledger, stream: str) -> Scan:
+    return scan(store.inspect(stream).log, stream=stream, source=store.source, after=Position())

@@ -89,6 +89,16 @@ def test_an_older_copy_that_was_put_back_is_found(pipeline, root, kept, kind):
     assert "an older copy was put back" in words(found)
 
 
+def test_a_torn_line_hides_nothing_that_is_missing_before_it(pipeline, root):
+    """Half a line behind an older copy is no excuse for what was there when later commits were noted."""
+    log = root / "manifests" / "m0" / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:4]) + lines[4][:100])
+    (log.parent / "state.json").unlink()
+
+    assert [one[:3] for one in said(root)] == [("damage", "manifests/m0/events.jsonl", 4)]
+
+
 def test_what_an_alias_saw_of_a_manifest_is_missing(pipeline, root):
     """Even without the feed: `latest` moved when version 4 was there."""
     shutil.rmtree(root / "feed")
@@ -306,7 +316,7 @@ def compare(notes, lines):
         watch = witnesses.watch("manifests", "a")
         for line in lines:
             watch.saw(line)
-        return [(one.kind, one.line) for one in watch.ended(intact=True)]
+        return [(one.kind, one.line) for one in watch.ended()]
 
 
 LOG = [Line(1, "h1", 10), Line(2, "h2", 10), Line(3, "h3", 10)]

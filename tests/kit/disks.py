@@ -143,3 +143,8 @@ def tree(root):
                 what = stat.S_IFMT(status.st_mode)
             found[os.path.relpath(path, root)] = what
     return found
+
+
+def faults_in(findings):
+    """The findings but those that an interrupted write leaves for good: the feed noted it, and it was never made."""
+    return [one for one in findings if one.kind != "finding" or "a write was interrupted" not in one.reason]

@@ -374,7 +374,8 @@ def test_where_nothing_checks_out_the_id_is_free_again(disk: SimulatedDisk, log:
     assert loss.state is None
     assert loss.kept_as
     assert created.version == 1
-    assert findings(broken) == []
+    # The feed remembers what was there; what was set aside explains it.
+    assert all(kind == "finding" for kind, *_ in findings(broken))
 
 
 def test_a_sound_manifest_needs_no_repair(disk: SimulatedDisk) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from registration import RegistrationPipeline
 from tests.conftest import check_rules, rules_named
+from tests.kit.disks import faults_in
 from tests.kit.programs import needs_program
 from tests.kit.totals import counter
 
@@ -129,7 +130,7 @@ def check_promise(root: Path, told: list[str], *, killed: int = 1) -> None:
     with RegistrationPipeline(root, create=False) as pipeline:
         for id in pipeline.upkeep.manifest_ids():
             pipeline.upkeep.recover(id)
-            assert pipeline.evidence.verify(id).findings == ()
+            assert faults_in(pipeline.evidence.verify(id).findings) == []
         logs = {
             summary.manifest_id: list(pipeline.history(summary.manifest_id)) for summary in pipeline.list()
         }
