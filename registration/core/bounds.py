@@ -39,13 +39,16 @@ def says_once(
     action: Action,
     policy: Policy,
     outlooks: Callable[[], Iterable[Outlook]],
+    *,
+    moves: bool,
 ) -> Verdict | None:
     """A refusal if the actor approved this document already, under these rules, and nothing would be added.
 
     An approval in another spelling of the name is by the same person. A second one adds something if the first no longer counts, since
-    its roles are gone, or if the approver has a role now that the first one lacks. outlooks: those of the actions that this one leads to.
+    its roles are gone, or if the approver has a role now that the first one lacks. moves: whether the manifest would be in another place,
+    as where regions are approved one by one; that is more than a repetition. outlooks: those of the actions that this one leads to.
     """
-    if not action.approval or action.lapses or command.document is not None or state is None:
+    if moves or action.lapses or command.document is not None or state is None:
         return None
     given: Iterable[Mapping[str, Any]] = state.facts.get("approvals", ())
     if not given:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from registration.core.bounds import says_limits
+from registration.core.bounds import says_limits, says_once
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
 from registration.core.facts import TAGGING, action_of
 from registration.core.interpreter import Action, GuardUse, Step
+from registration.core.outlook import Outlook, outlooks
 from registration.core.policy import NO_LIMITS, Answer, Guard, Policy, Verdict
 from registration.errors import InvalidDefinition
 from registration.values.commands import Command
@@ -179,7 +180,8 @@ def ask(
 ) -> tuple[Answer, ...]:
     """Every guard's verdict on a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
 
-    A limit that is reached (``limits``) is in it only if it refuses. Another actor's lock on the manifest comes last.
+    An approval that was given already (``once``), and a limit that is reached (``limits``), are in it only if they refuse. Another
+    actor's lock on the manifest comes last.
     """
     action = action_of(definition.chart, taken.label)
     asked = command if command.action == action.name else replace(command, action=action.name, target=None)
@@ -191,6 +193,12 @@ def ask(
             guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
             answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
     is_bounded = policy.format > 1
+    if is_bounded and action.approval:
+        moves = state is not None and taken.place != state.state
+        led_to = partial(_led_to_by, definition, policy, state, action)
+        refusal = says_once(state, asked, action, policy, led_to, moves=moves)
+        if refusal is not None:
+            answers.append(Answer("once", "lifecycle", refusal))
     for use in definition.governed(policy, action.name, asked):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
@@ -200,6 +208,14 @@ def ask(
     if command.claim is not None and policy.is_exclusive(action.name):
         answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command, policy)))
     return tuple(answers)
+
+
+def _led_to_by(
+    definition: Definition, policy: Policy, state: StateSnapshot | None, action: Action
+) -> list[Outlook]:
+    """The outlooks on the actions that approvals by this action lead to."""
+    found = outlooks(definition.chart, definition.guards, policy, state)
+    return [outlook for outlook in found if outlook.approving == action.name]
 
 
 def _verdict(

@@ -667,8 +667,14 @@ def test_an_approval_is_not_carried_to_another_manifest():
 
 
 def test_each_person_counts_once():
-    """Two approvals by one person are one of two."""
-    log = approved_under(ruled(count=2), "bea", "bea")
+    """Two approvals by one person are one of two: the second is refused, and adds nothing in a log that has it."""
+    log = approved_under(ruled(count=2), "bea")
+    again = refused(GuardRefused, log.state, asked("approve", actor="bea"), policy=log.policy)
+    assert again.details["verdicts"][-1]["guard"] == "once"
+    (approval,) = log.state.facts["approvals"]
+    log.state = replace(
+        log.state, facts={**log.state.facts, "approvals": [approval, {**approval, "version": 4}]}
+    )
 
     error = refused(GuardRefused, log.state, asked("register"), policy=log.policy)
 

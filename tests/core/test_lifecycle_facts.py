@@ -21,7 +21,7 @@ from registration.core.chart import Action, Chart, GuardUse, State, Transition
 from registration.core.codec import encode_snapshot, scan
 from registration.core.decider import fold
 from registration.core.definition import Definition
-from registration.core.policy import Limits, Policy, Verdict
+from registration.core.policy import NO_POLICY, Limits, Policy, Verdict
 from registration.errors import InvalidDefinition, UnknownEvent
 from registration.rules.lifecycles.facts import APPROVALS_KEPT_MAX, AUTHORS_KEPT_MAX, keep_facts
 from registration.rules.lifecycles.registration import REGISTRATION
@@ -33,11 +33,14 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 LOGS = sorted(FIXTURES.glob("registries/format-1/manifests/*/events.jsonl"))
 SOURCE = "urn:uuid:019b76da-a800-75b1-a522-4a58b791f1d8"
 
+OF_0_1 = Policy(format=1)
+OF_TODAY = Policy(registry={"version": 1, "hash": "0" * 64})
+
 # -- approvals and authors -------------------------------------------------------------------------------
 
 
-def approved_by(*actors):
-    log = Log()
+def approved_by(*actors, policy=NO_POLICY):
+    log = Log(policy=policy)
     log.do("create")
     log.do("submit_for_review")
     for actor in actors:
@@ -46,8 +49,8 @@ def approved_by(*actors):
 
 
 def test_approvals_stand_in_order():
-    """Each approval of the document is kept, also the second by the same person; who counts them sees to that."""
-    log = approved_by("bea", "cyd", "bea")
+    """Each approval of the document is kept, also the second by the same person, which release 0.1 accepted; the guard counts people."""
+    log = approved_by("bea", "cyd", "bea", policy=OF_0_1)
 
     assert [(one["actor"], one["version"]) for one in log.state.approvals] == [
         ("bea", 3),
@@ -127,10 +130,6 @@ def test_another_document_lapses_what_was_approved():
 
     assert [event.data.get("lapsed") for event in log.events] == [None, None, [2], None]
     assert log.state.approvals == ()
-
-
-OF_0_1 = Policy(format=1)
-OF_TODAY = Policy(registry={"version": 1, "hash": "0" * 64})
 
 
 def test_events_of_release_0_1_push_out_the_first_approvals():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from registration.core.codec import scan
 from registration.core.decider import fold
+from registration.core.policy import Policy
 from registration.core.replay import replay
 from registration.engine.opening import open_registry
-from registration.errors import UnknownEvent
+from registration.errors import GuardRefused, UnknownEvent
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.values.events import Position
 from tests.kit.builders import (
@@ -53,20 +55,25 @@ WAYS = {
 }  # fmt: skip
 
 
+RELEASES = (Policy(format=1), Policy(), Policy(registry={"version": 1, "hash": "0" * 64}))
+
+
 @st.composite
 def logs(draw):
-    """A log of the usual lifecycle, any way through it."""
+    """A log of the usual lifecycle, any way through it, by release 0.1 or by this one, or by one after the other."""
     log = Log()
     log.do("create", idempotency_key=draw(st.sampled_from([None, "k"])))
     for _ in range(draw(st.integers(0, 12))):
         possible = [action for action, froms in WAYS.items() if log.state.state in froms]
         if not possible:
             break
+        log.policy = draw(st.sampled_from(RELEASES))
         action = draw(st.sampled_from(possible))
         said = {"reason": "no"} if action == "reject" else {}
         if action == "revise":
             said["document"] = weather(n=draw(st.integers(0, 3)))
-        log.do(action, actor=draw(st.sampled_from(["ana", "ben", None])), **said)
+        with suppress(GuardRefused):  # a second approval by the same person
+            log.do(action, actor=draw(st.sampled_from(["ana", "ben", None])), **said)
     return log
 
 

@@ -89,8 +89,8 @@ def test_a_write_under_an_earlier_number_is_refused(pipeline):
     }
     assert "number 3 was seen at version 3, by 'bea'" in refused.value.problem
     assert versions(pipeline) == 3
-    pipeline.approve(ID)
-    pipeline.approve(ID, fence=3)
+    pipeline.approve(ID, actor="cyd")
+    pipeline.approve(ID, actor="dan", fence=3)
     assert versions(pipeline) == 5
 
 

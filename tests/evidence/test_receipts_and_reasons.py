@@ -165,7 +165,7 @@ def test_who_could_act_is_who_may(governed):
             named = set(people) - set(one.who.excluded) if one.who.anybody else set(one.who.actors)
             assert sorted(named & set(people)) == may, one
 
-    assert asked > 8
+    assert asked >= 8
 
 
 def test_who_could_act_is_told_where_something_else_is_missing(governed):
@@ -821,10 +821,12 @@ def test_an_approval_under_no_policy_is_not_one_under_a_policy(pipeline, root):
 
 
 def test_nobody_makes_a_quorum_alone(governed):
-    """Who approves twice has approved once."""
+    """Approving twice is refused."""
     go(governed, 2)
-    governed.approve(ID, actor="bea")
+    with pytest.raises(GuardRefused, match="'bea' approved this document already, at version 3") as again:
+        governed.approve(ID, actor="bea")
 
+    assert again.value.next == (Next(operation="act", id=ID, action="approve", actor="cyd"),)
     with pytest.raises(GuardRefused, match="1 of 2 approvals and 1 of 2 by reviewer") as caught:
         governed.register(ID, actor="dot")
 

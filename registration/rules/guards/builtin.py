@@ -214,8 +214,10 @@ def _missing(
         if use.name == "not_the_author":
             known = _authors(state) if use.parameters.get("scope") == "manifest" else _authors(state)[-1:]
             authors |= {person(author): author for author in known if author is not None}
+    by_role = sum(number for name, number in lacking.items() if name is not None and number > 0)
     found = []
-    for name, number in lacking.items():
+    for name, lacks in lacking.items():
+        number = lacks - by_role if name is None else lacks  # those by role are in the total as well
         if number <= 0:
             continue
         without = authors | {
