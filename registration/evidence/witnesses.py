@@ -103,7 +103,7 @@ class Witnesses:
     older than what is said of it, even if there are writers.
 
     holds: whether a manifest holds a name at this moment. grown: whether a log has more bytes than these by now, after a writer in
-    progress. discarded: whether a repair of a log left nothing of it, as far as is known. fence: the last fencing number given for a
+    progress. set_aside: the names of the bytes of a log that repairs set aside. fence: the last fencing number given for a
     manifest; None if there is no record of any.
 
     Raises:
@@ -115,12 +115,12 @@ class Witnesses:
         *,
         holds: Callable[[str, str], bool] = lambda _stream, _name: True,
         grown: Callable[[str, str, int], bool] = lambda _area, _stream, _size_bytes: False,
-        discarded: Callable[[str, str], bool] = lambda _area, _stream: False,
+        set_aside: Callable[[str, str], list[str]] = lambda _area, _stream: [],
         fence: Callable[[str], int | None] = lambda _stream: None,
     ) -> None:
         self.holds = holds
         self.grown = grown
-        self.discarded = discarded
+        self.set_aside = set_aside
         self.fence = fence
         self.problem: str | None = None
         self.db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
@@ -208,13 +208,21 @@ class Witnesses:
         )
         for area, stream, version in rows:
             with suppress(InvalidArgument):  # not an id: the line in the feed was not written by this package
-                path = layout.log_path(check_id(stream), area)
+                check_id(stream)
                 reason = f"it is missing, and the feed noted commits after version {version}"
-                yield self.lost(area, stream, path, 0, 0, reason)
+                yield self.lost(area, stream, 0, 0, reason)
 
-    def lost(self, area: str, stream: str, path: str, line: int, start: int, reason: str) -> Finding:
-        """The finding of a log that is not what it was: no damage if a repair may have left nothing of it."""
-        if self.discarded(area, stream):
+    def lost(
+        self, area: str, stream: str, line: int, start: int, reason: str, *, repaired: bool = False
+    ) -> Finding:
+        """The finding of a log that is not what it was: no damage if a repair may have left nothing of it.
+
+        repaired: the log itself says of a repair, which set its snapshot aside.
+        """
+        path = layout.log_path(stream, area)
+        # Bytes from the first one on; or, of a log without any, its snapshot alone.
+        nothing_left = ("0-",) if repaired else ("0-", "state-")
+        if any(name.startswith(nothing_left) for name in self.set_aside(area, stream)):
             why = f"{reason}; a repair set its first bytes aside, which explains it"
             return Finding("finding", path, line, start, why)
         return Finding("damage", path, line, start, reason)
@@ -312,7 +320,7 @@ class Watch:
         self._repaired: int | None = None
         self._lines: dict[int, _Line] = {0: _Line(0, 0, 0, "")}
         self._found: list[Finding] = []
-        self._is_told = False
+        self._wrong: tuple[int, int, str] | None = None  # the first line that is: all that follow are, too
         self._holding: tuple[Any, ...] | None = None
         self._fences: dict[bool, tuple[int, int, int]] = {}
         with failures_named():
@@ -368,6 +376,9 @@ class Watch:
                 self._beyond(torn=fault is not None)
             for line in self._lines.values():
                 self._leave(line)
+        if self._wrong is not None:
+            repaired = self._repaired is not None
+            self._found.append(self._of.lost(self._area, self._stream, *self._wrong, repaired=repaired))
         for broken, (number, version, start) in self._fences.items():
             given = self._of.fence(self._stream)
             # The event of a broken claim has the number that its breaker gets next.
@@ -406,7 +417,7 @@ class Watch:
         said = f"the feed noted the hash {line.notes[-1].head} of it"
         if sure:
             self._changed(line, said)
-        elif not self._excused(line.version) and not self._found:
+        elif self._wrong is None and not self._found and not self._excused(line.version):
             # A write may have failed after its note, and the note of the next one may be lost in a power cut.
             reason = f"it may not be the line that was written: {said}"
             self._found.append(Finding("finding", self._path, line.version, line.start, reason))
@@ -439,22 +450,13 @@ class Watch:
         return self._repaired is not None and version >= self._repaired
 
     def _ends(self, version: int, said: str) -> None:
-        if self._excused(version) or self._is_told:
-            return
-        self._is_told = True
-        start = self._lines[self._version].start
         reason = f"it ends at version {self._version}, but {said} {version}: an older copy was put back, or lines were cut off"
-        self._found.append(self._of.lost(self._area, self._stream, self._path, self._version, start, reason))
+        if self._wrong is None and not self._excused(version):
+            self._wrong = (self._version, self._lines[self._version].start, reason)
 
     def _changed(self, line: _Line, said: str) -> None:
-        """Once for a log: after one changed line, all others follow."""
-        if self._excused(line.version) or self._is_told:
-            return
-        self._is_told = True
-        reason = f"it is not the line that was written: {said}"
-        self._found.append(
-            self._of.lost(self._area, self._stream, self._path, line.version, line.start, reason)
-        )
+        if self._wrong is None and not self._excused(line.version):
+            self._wrong = (line.version, line.start, f"it is not the line that was written: {said}")
 
     # -- names and fences --------------------------------------------------------------------------------------
 

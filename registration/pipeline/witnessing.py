@@ -51,18 +51,16 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
         except (FileNotFoundError, LockTimeout, StoreError):
             return True  # nothing is known of it
 
-    def discarded(area: str, stream: str) -> bool:
+    def set_aside(area: str, stream: str) -> list[str]:
         mending = store.backend.mending
-        return mending is not None and any(
-            name.startswith(("0-", "state-")) for name in mending.set_aside(area, stream)
-        )
+        return [] if mending is None else mending.set_aside(area, stream)
 
     def fence(stream: str) -> int | None:
         with suppress(CorruptRegistry):  # reported with the leases
             return leases.number(layout.lease_key(stream))
         return None
 
-    with Witnesses(holds=holds, grown=grown, discarded=discarded, fence=fence) as found:
+    with Witnesses(holds=holds, grown=grown, set_aside=set_aside, fence=fence) as found:
         found.add_notes(
             note
             for note in _noted(store)
