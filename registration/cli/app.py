@@ -15,7 +15,7 @@ from registration.cli.output import printable, say, show_error
 from registration.errors import RegistrationError
 
 COMMANDS = {
-    "init": "writing",
+    "init": "beginning",
     "create": "writing",
     "import": "importing",
     "wizard": "wizard",

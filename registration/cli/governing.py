@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registration.cli.beginning import template_command
 from registration.cli.context import (
     Context,
     Subcommands,
@@ -220,6 +221,9 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
 )
 def policy_command() -> None:
     """The rules of a registry, in `policy.toml` next to its `registry.json`: roles, kinds of documents, guards."""
+
+
+policy_command.add_command(template_command)
 
 
 @policy_command.command(

@@ -12,10 +12,8 @@ from registration.cli.context import (
     CREATE,
     Context,
     creating_steps,
-    dry_run_option,
     examples,
     id_argument,
-    lifecycle_said,
     lock_timeout_option,
     optional_id_argument,
     shared_options,
@@ -30,7 +28,6 @@ from registration.cli.output import (
     Progress,
     echo,
     echo_json,
-    printable,
     say,
     say_next,
     show_error,
@@ -47,8 +44,7 @@ from registration.errors import (
 )
 from registration.pipeline.wire import manifests
 from registration.rules.lifecycles.registration import REGISTRATION
-from registration.storage import layout
-from registration.values.documents import DOCUMENT_BYTES_MAX, parse_document
+from registration.values.documents import parse_document
 
 if TYPE_CHECKING:
     from registration.engine.engine import TransitionResult
@@ -85,74 +81,6 @@ _NEXT = {
     "REVIEWED": "approve",
     "APPROVED": "register",
 }
-
-
-@click.command(
-    "init",
-    epilog=examples(
-        "registration init",
-        "registration init --lifecycle registration-upkeep /srv/registry",
-        "registration init --lifecycle lifecycle.toml --document-bytes-max 65536 /srv/registry",
-    ),
-)
-@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
-@click.option(
-    "--document-bytes-max",
-    metavar="N",
-    type=click.IntRange(2),
-    help="Maximum size of a document.  [default: 1048576]",
-)
-@click.option(
-    "--lifecycle",
-    metavar="FILE",
-    help="Its lifecycle: a TOML or JSON file, or a shipped one by name.  [default: registration]",
-)
-@dry_run_option
-@shared_options
-@click.pass_obj
-def init_command(
-    context: Context,
-    directory: str | None,
-    document_bytes_max: int | None,
-    lifecycle: str | None,
-    dry_run: bool,
-) -> None:
-    """Create a registry in DIR (default: the current directory).
-
-    An existing registry is left unchanged. Two lifecycles are included: `registration`, with four states, and
-    `registration-upkeep`, with ways back from them; `registration lifecycle show NAME` prints one as a starting point.
-    """
-    from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
-
-    root = os.path.realpath(directory or context.registry or os.environ.get("REGISTRATION_ROOT") or ".")
-    size = document_bytes_max or DOCUMENT_BYTES_MAX
-    if dry_run and not _is_registry(root, lifecycle):
-        definition = lifecycle_said(context, lifecycle) if lifecycle is not None else REGISTRATION
-        if context.as_json:
-            echo_json(manifests.registry(root, None, definition, made=True, dry_run=True))
-            return
-        echo(f"{printable(root)} would be a registry with the lifecycle {printable(definition.name)}.")
-        say(DRY_RUN)
-        return
-    with RegistrationPipeline(root, lifecycle=lifecycle, document_bytes_max=size) as pipeline:
-        if context.as_json:
-            definition, made = pipeline.definition, pipeline.made
-            echo_json(manifests.registry(root, pipeline.registry_id, definition, made=made))
-        elif pipeline.made:
-            echo(f"{printable(root)} is now a registry ({pipeline.registry_id}).")
-            say_next(creating_steps(pipeline.lifecycle)[0])
-        else:
-            echo(f"{printable(root)} is already a registry ({pipeline.registry_id}); nothing was changed.")
-
-
-def _is_registry(root: str, lifecycle: str | None) -> bool:
-    """Whether there is a registry; it must have that lifecycle, as on opening."""
-    from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # as above
-
-    if not os.path.lexists(os.path.join(root, layout.REGISTRY_FILE)):
-        return False
-    RegistrationPipeline(root, create=False, lifecycle=lifecycle).close()
-    return True
 
 
 @click.command(

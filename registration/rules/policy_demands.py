@@ -99,7 +99,7 @@ class _Gate:
 
     def _of(self, action: str) -> Iterator[Demand]:
         """The demands of one action."""
-        uses = _uses(self._policy, self._chart, action)
+        uses = uses_of(self._policy, self._chart, action)
         if action in ALIAS_ACTIONS.values():
             yield from self._of_aliases(action, uses)
             return
@@ -194,7 +194,7 @@ class _Gate:
 
     def _people(self, action: str) -> _People:
         """Those who may take an action, at any time and of any document."""
-        uses = _uses(self._policy, self._chart, action)
+        uses = uses_of(self._policy, self._chart, action)
         keys = self._limited(uses)
         four_eyes = any(use.name == "not_the_author" for use in uses)
         return _People(keys, frozenset() if four_eyes else keys)
@@ -247,7 +247,7 @@ class _Reach:
 
     def _before(self, action: str) -> int:
         """The approvals that must come before an action."""
-        uses = _uses(self._policy, self._chart, action)
+        uses = uses_of(self._policy, self._chart, action)
         asked = [use.parameters for use in uses if use.name == "approvals"]
         return max((max([one.get("count", 1), *one.get("roles", {}).values()]) for one in asked), default=0)
 
@@ -274,7 +274,7 @@ class _Reach:
         return 0 if action.document or action.lapses else given + action.approval
 
 
-def _uses(policy: Policy, chart: Chart, action: str) -> list[GuardUse]:
+def uses_of(policy: Policy, chart: Chart, action: str) -> list[GuardUse]:
     """The guards that an action is always asked for: those of the policy, and those of every transition in the lifecycle."""
     uses = list(policy.uses.get(action, ()))
     if action in TAGGING or not chart.has_action(action):

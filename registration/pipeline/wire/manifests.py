@@ -11,7 +11,7 @@ from registration.pipeline.wire.marks import dry
 from registration.pipeline.wire.reasons import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from registration.core.definition import Definition
     from registration.engine.engine import TransitionResult
@@ -19,17 +19,30 @@ if TYPE_CHECKING:
     from registration.pipeline.importing import Imported, Offer
     from registration.pipeline.results import Summary
     from registration.pipeline.wire.reasons import Wording
+    from registration.rules.gate import Demanded
     from registration.storage.reports import FeedEntry
     from registration.values.events import Event, StateSnapshot
     from registration.values.leases import Lease
 
 
 def registry(
-    root: str, registry_id: str | None, definition: Definition, *, made: bool, dry_run: bool = False
+    root: str,
+    registry_id: str | None,
+    definition: Definition,
+    *,
+    made: bool,
+    gate: Iterable[Demanded] = (),
+    dry_run: bool = False,
 ) -> dict[str, Any]:
-    """A registry. made: whether it was just created, or would be, without an id yet."""
-    lifecycle = dict(definition.identity)
-    return {"root": root, "registry_id": registry_id, "made": made, "lifecycle": lifecycle, **dry(dry_run)}
+    """A registry. made: whether it was just created, or would be, without an id yet. gate: what approving and registering demand."""
+    return {
+        "root": root,
+        "registry_id": registry_id,
+        "made": made,
+        "lifecycle": dict(definition.identity),
+        "gate": [one.as_json() for one in gate],
+        **dry(dry_run),
+    }
 
 
 def state(snapshot: StateSnapshot) -> dict[str, Any]:

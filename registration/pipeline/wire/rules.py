@@ -59,6 +59,11 @@ def policy_in_full(found: Policy) -> dict[str, Any] | None:
     return {**rules, "roles": {role: sorted(actors) for role, actors in found.roles.items()}}
 
 
+def policy_template(name: str, text: bytes) -> dict[str, Any]:
+    """A policy to begin with, as the text of a `policy.toml`."""
+    return {"policy": name, "text": text.decode()}
+
+
 def guard(name: str, summary: str, parameters: Sequence[str]) -> dict[str, Any]:
     """A guard that a policy can name."""
     return {"guard": name, "summary": summary, "parameters": list(parameters)}

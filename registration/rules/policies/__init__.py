@@ -1,0 +1,1 @@
+"""Policies to begin with, as files: `registration.rules.policies.templates`."""
