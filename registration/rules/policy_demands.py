@@ -189,8 +189,8 @@ class _Gate:
         if found is not None and not found:
             yield Demand(of, self._nobody(uses), never=True)
         elif found is not None and len(found) == 1 and any(use.name == "not_the_author" for use in uses):
-            problem = f"four_eyes takes two people, and only {self._listed(found)} may do it"
-            yield Demand(of, problem, never=True)
+            only = self._listed(found)
+            yield Demand(of, f"only {only} may do it, and not what {only} proposed", never=False)
 
     def _people(self, action: str) -> _People:
         """Those who may take an action, at any time and of any document."""

@@ -34,7 +34,8 @@
     policy = { roles = ["reviewer"], four_eyes = true }
 
 The guards' actions are those of the lifecycle, and `tag`, `untag`, `repair`, `move_alias` and `remove_alias`. A rule for the last two may
-be of some aliases (`aliases = ["stable"]`); `latest` moves by itself, under no rule. `four_eyes` of a change means that its actor is not the one who made the last change of that kind. A file of format 1 has the same meaning.
+be of some aliases (`aliases = ["stable"]`); `latest` moves by itself, under no rule. `four_eyes` of a
+change means that another person proposed exactly this change. A file of format 1 has the same meaning.
 
 Every problem is reported at once, with its path in the file. The resulting policy contains the digests of the schemas
 instead of their file names, so its own digest covers everything that it demands; the roster has a digest of its own. Neither

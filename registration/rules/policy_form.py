@@ -43,7 +43,9 @@ class UseTable(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
-    guard: Name = Field(description="The guard; `registration policy guards` lists them.")
+    guard: Name = Field(
+        description="The guard; `policy guards` lists them, and `policy explain` explains one."
+    )
     actions: list[Name] = Field(
         min_length=1,
         description="The actions before which it is asked: those of the lifecycle, tag, untag, repair, move_alias, remove_alias.",
@@ -94,7 +96,7 @@ class ChangeTable(_Strict):
         default=None, min_length=1, description="The actor has one of these roles."
     )
     four_eyes: bool = Field(
-        default=False, description="The actor is not the one who made the last change of this kind."
+        default=False, description="Another person than the actor proposed the change (`policy propose`)."
     )
 
 
@@ -102,14 +104,18 @@ class GovernanceTable(_Strict):
     """What changes of the registry itself demand."""
 
     policy: ChangeTable | None = Field(
-        default=None, description="`registration policy apply` of other rules."
+        default=None, description="Other rules are put in force (`policy apply`)."
     )
-    roster: ChangeTable | None = Field(default=None, description="A change of the people in [roles].")
-    lifecycle: ChangeTable | None = Field(default=None, description="`registration lifecycle migrate`.")
+    roster: ChangeTable | None = Field(
+        default=None, description="Other people get the roles of [roles] (`policy apply`)."
+    )
+    lifecycle: ChangeTable | None = Field(
+        default=None, description="Another version of the lifecycle is put in force (`lifecycle migrate`)."
+    )
 
 
 class PolicyTable(_Strict):
-    """The rules of a registry in addition to those of its lifecycle. They take effect by `registration policy apply`."""
+    """The rules of a registry in addition to those of its lifecycle. They take effect when they are applied (`policy apply`)."""
 
     format: Annotated[int, Field(ge=1, le=FORMAT)] = Field(
         default=FORMAT, description="The format of the file: 1 or 2. All members are allowed in both."

@@ -174,7 +174,7 @@ def test_limits_below_the_approvals_that_a_rule_takes():
         (
             ["ana"],
             {"roles": ["owner"], "four_eyes": True},
-            ["!governance.policy: four_eyes takes two people, and only 'ana' may do it"],
+            ["governance.policy: only 'ana' may do it, and not what 'ana' proposed"],
         ),
         (["ana"], {"roles": ["owner"]}, []),
         (["ana", "bea"], {"roles": ["owner"], "four_eyes": True}, []),
