@@ -19,6 +19,7 @@ from registration import RegistrationPipeline
 from registration.engine.opening import open_registry
 from registration.evidence.verification import verify_files
 from tests.kit.choice import Choice
+from tests.kit.deciding_again import DecidedAgain
 from tests.kit.spent import ProcessorTime, print_slowest
 from tests.kit.totals import add_totals, hand_over_totals, print_totals
 
@@ -50,6 +51,7 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(ProcessorTime(), "processor time")
     config.pluginmanager.register(Choice(), "choice")
+    config.pluginmanager.register(DecidedAgain(config), "decided again")
 
 
 def pytest_sessionfinish(session):

@@ -26,7 +26,6 @@ _LINES: Mapping[Operation, tuple[str, ...]] = {
     "repair": ("repair", "<id>"),
     "receipt": ("receipt", "<id>"),
     "init": ("init", "<id>"),
-    "import": ("import", "<source>"),
     "alias.list": ("alias", "list", "<id>"),
     "alias.set": ("alias", "set", "<id>", "<alias>", "<version>"),
     "alias.remove": ("alias", "remove", "<id>", "<alias>"),
@@ -79,7 +78,6 @@ _FORMS: Mapping[str, str] = {
     "document": "FILE",
     "file": "FILE",
     "id": "ID",
-    "source": "FILE",
     "sql": "SQL",
     "tags": "TAG",
     "time_limit": "SECONDS",
@@ -108,8 +106,7 @@ def line(step: Next) -> str:
             words.append(word)
     for name in dict.fromkeys((*step.missing, "actor", *step.given)):
         if name in known:
-            flag = f"--{name.replace('_', '-')}"
-            words += [flag] if known[name] is True else [flag, *_values(name, known[name])]
+            words += [f"--{name.replace('_', '-')}", *_values(name, known[name])]
     return shlex.join(words)
 
 

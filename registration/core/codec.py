@@ -76,29 +76,7 @@ def seal(
     for index, event in enumerate(new):
         version += 1
         remaining = len(new) - 1 - index
-        members: dict[str, Any] = {
-            "specversion": "1.0",
-            "id": event.id,
-            "source": source,
-            "type": event.type,
-            "subject": stream,
-            "time": event.time,
-            "version": version,
-        }
-        if index:
-            members["part"] = index + 1
-        if remaining:
-            members["remaining"] = remaining
-        members["correlationid"] = event.correlation_id
-        if event.causation_id is not None:
-            members["causationid"] = event.causation_id
-        if event.idempotency_key is not None:
-            members["idempotencykey"] = event.idempotency_key
-        if event.traceparent is not None:
-            members["traceparent"] = event.traceparent
-        members["data"] = event.data
-        if head:
-            members["prevhash"] = head
+        members = _members(event, stream, source, version, index + 1, remaining, head)
         sealed = Event(
             id=event.id,
             source=source,
@@ -127,6 +105,44 @@ def seal(
         complete(sealed, "line", b"".join((covered, _HASH, head.encode(), _HASH_END)))
         events.append(sealed)
     return events
+
+
+def _members(
+    event: NewEvent, stream: str, source: str, version: int, part: int, remaining: int, head: str
+) -> dict[str, Any]:
+    """The members of a line in the order of the format, up to the hash of the state after it."""
+    members: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": source,
+        "type": event.type,
+        "subject": stream,
+        "time": event.time,
+        "version": version,
+    }
+    if part > 1:
+        members["part"] = part
+    if remaining:
+        members["remaining"] = remaining
+    members["correlationid"] = event.correlation_id
+    if event.causation_id is not None:
+        members["causationid"] = event.causation_id
+    if event.idempotency_key is not None:
+        members["idempotencykey"] = event.idempotency_key
+    if event.traceparent is not None:
+        members["traceparent"] = event.traceparent
+    members["data"] = event.data
+    if head:
+        members["prevhash"] = head
+    return members
+
+
+def covered_line(event: Event, again: NewEvent) -> bytes:
+    """The line of an event up to its hash, as it would be written if it had been decided as `again`: by itself, in its place."""
+    members = _members(again, event.subject, event.source, event.version, 1, 0, event.prev_hash)
+    if event.statehash is not None:
+        members["statehash"] = event.statehash
+    return b"".join((orjson.dumps(members)[:-1], _HASH))
 
 
 def decode_line(line: bytes, *, stream: str, source: str, after: Position) -> Event:

@@ -40,6 +40,10 @@ Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """From an event's data in one schema to the next schema. Pure and total; mutates nothing."""
 
 
+Shape = Callable[[str, Mapping[str, Any]], str | None]
+"""From an action, and the members that the program gave its event (`Command.members`): what is wrong with them; None if nothing."""
+
+
 def of_form(number: int) -> Callable[[Evolve], Evolve]:
     """Declare the form of the facts that an `Evolve` makes, for the hash of each state (`registration.core.forms`).
 
@@ -65,6 +69,11 @@ def by_action(policy: Policy, action: str, _command: Command) -> tuple[GuardUse,
     return policy.uses.get(action, ())
 
 
+def any_shape(_action: str, _members: Mapping[str, Any]) -> str | None:
+    """The `Shape` of a definition whose events have no such members, or any."""
+    return None
+
+
 @dataclass(frozen=True)
 class Definition:
     """A chart with its guards and its fold.
@@ -77,7 +86,8 @@ class Definition:
     to the next; an event is brought to the current schema before it is folded. earlier: event types that were written
     under earlier versions of the lifecycle. governed: the guards that a policy asks for a command; by default, those that it names
     for the action. name: the chart's. form: that of the facts, as `evolve` declares it (`of_form`); None if
-    it declares none: then no event has the hash of its state, and every state is folded from its log.
+    it declares none: then no event has the hash of its state, and every state is folded from its log. members: the names of the
+    members that the program gives its events (`Command.members`); shape: what is wrong with them.
 
     Raises:
         InvalidDefinition: when the chart names an unknown guard, when an upcaster is missing between two schemas,
@@ -92,6 +102,8 @@ class Definition:
     upcasters: Mapping[str, Upcaster] = field(default_factory=dict)
     earlier: frozenset[str] = frozenset()
     governed: Governed = by_action
+    members: frozenset[str] = frozenset()
+    shape: Shape = any_shape
     form: int | None = field(init=False)
     event_types: frozenset[str] = field(init=False)
     name: str = field(init=False)

@@ -22,6 +22,7 @@ from registration.engine.engine import Engine, Random, TransitionResult
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
 from registration.errors import CorruptLog, InvalidDocument, Next, NotFound, RegistrationError, StoreError
+from registration.storage import layout
 from registration.storage.layout import lease_key
 from registration.values.commands import command
 from registration.values.documents import Document, check_document, parse_document
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from registration.engine.leases.keeper import LeaseKeeper
     from registration.engine.trial import Trial
     from registration.errors import Next
+    from registration.evidence.kept_rules import KeptRules
     from registration.storage.ledger import Ledger
     from registration.values.commands import Command
     from registration.values.events import StateSnapshot
@@ -164,6 +166,29 @@ class OpenRegistry:
             random_source=self._random,
             lock_timeout_s=self.lock_timeout_s,
         )
+
+    def kept_rules(self, store: Ledger | None = None) -> KeptRules:
+        """The rules under which the events of an area's logs were decided, as they were kept. store: by default the manifests.
+
+        Raises:
+            CorruptRegistry, StoreError: when `registry.json` can't be read.
+        """
+        from registration.evidence.kept_rules import KeptRules  # noqa: PLC0415  # for evidence alone
+
+        store = store or self.store
+        lifecycles = self._ever_in_force() if store.name == layout.MANIFESTS else None
+        return KeptRules(store.definition, store.kept, guards=self.guards, lifecycles=lifecycles)
+
+    def _ever_in_force(self) -> list[str] | None:
+        """The digests of the lifecycles that are or were in force, the first one first, by `registry.json`; None in memory, where there is none."""
+        raw = self.store.records.read((layout.REGISTRY_FILE,))
+        if raw is None:
+            return None
+        from registration.storage.files.registry_file import parse_registry  # noqa: PLC0415  # as above
+
+        file = parse_registry("", raw)
+        current = file.lifecycle if file.lifecycle is not None else self.definition.identity
+        return [one["digest"] for one in (*file.earlier, current)]
 
     # -- commands ------------------------------------------------------------------------------------------
 

@@ -1,38 +1,45 @@
-"""Verification: is every byte of a manifest as written? Pure over the bytes; it changes nothing.
+"""Verification: is a log what the rules in it allow, and every byte as written? Pure over the bytes; it changes nothing.
 
-Kinds of findings. *Damage* can't result from a crash: something changed the files. *Unfinished* is the trace of a
-crash, or of a concurrent writer; the next read or `recover` settles it. A *stray* belongs to no
-manifest. *Unchecked* can only be checked by the program that wrote it.
+A log is read once, in pieces, from its first byte: the chain, the hash of each state, the documents against their digests, the
+snapshot against the log at its position; and each event is decided again (`registration.evidence.redeciding`). Memory is bounded
+whatever its length.
+
+Kinds of findings. *Damage* can't result from a crash: something changed the files, or wrote what the rules refuse. *Finding*: odd, and
+no proof of anything. *Unfinished* is the trace of a crash, or of a concurrent writer; the next read or `recover` settles it.
+A *stray* belongs to no manifest. *Unchecked* can only be checked by the program that wrote it.
+
+What no log can show is that it was not rewritten as a whole, with other words, by other people, at other times, as its rules allow.
 """
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from registration.core.codec import BadSnapshot, decode_snapshot, encode_snapshot, scan
-from registration.core.decider import fold
-from registration.errors import (
-    InvalidArgument,
-    InvalidDocument,
-    LockTimeout,
-    NotFound,
-    StoreError,
-    UnknownEvent,
-)
+from registration.core.codec import BadSnapshot, decode_snapshot, encode_snapshot, proof_of
+from registration.core.forms import is_proved, matches
+from registration.errors import InvalidArgument, LockTimeout, NotFound, StoreError
+from registration.evidence.redeciding import Redecider
 from registration.storage import layout
-from registration.values.documents import check_document
-from registration.values.events import Position, StateSnapshot
+from registration.storage.pieces import EventsInPieces
+from registration.storage.recovery import last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from registration.core.definition import Definition
     from registration.errors import RegistrationError
+    from registration.evidence.kept_rules import KeptRules
     from registration.storage.ledger import Ledger
+    from registration.storage.recovery import ReadSpan
     from registration.storage.reports import Files
-    from registration.values.events import Event
+    from registration.values.events import StateSnapshot
+
+FINDINGS_MAX = 1_000
+"""The number of findings of one log that are listed: what is broken once is often broken in every line."""
+
+_TRIES = 4
+_Kind = Literal["damage", "finding", "unfinished", "stray", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +47,27 @@ class Finding:
     """One problem in the files.
 
     path: the file, relative to the registry. line: from 1; 0 if no line can be named. offset_bytes: the start
-    of that line. reason: the problem, without a full stop.
+    of that line. reason: the problem, without a full stop. group: the same words for all problems of its kind. count: the number of
+    lines; above 1 only for what is `unchecked` for the same reason, of which the first line is named.
     """
 
-    kind: Literal["damage", "finding", "unfinished", "stray", "unchecked"]
+    kind: _Kind
     path: str
     line: int
     offset_bytes: int
     reason: str
+    group: str = field(default="", compare=False)
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The findings. sound_version: the last version up to which the log is valid; 0 if unknown."""
+    """The findings. sound_version: the last version up to which the log is valid; 0 if unknown. head: the hash of its last valid line."""
 
     manifest_id: str
     sound_version: int
     findings: tuple[Finding, ...]
+    head: str = field(default="", compare=False)
 
     @property
     def damaged(self) -> bool:
@@ -77,11 +88,16 @@ class AreaVerification:
     problems: tuple[RegistrationError, ...] = ()
 
 
-def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]) -> AreaVerification:
+def verify_area(
+    area: str,
+    ids: Iterable[str],
+    store_of: Callable[[str], Ledger],
+    rules_of: Callable[[Ledger], KeptRules] | None = None,
+) -> AreaVerification:
     """Check the files of each of these streams.
 
     store_of: returns the store of a stream; raises InvalidArgument when no stream has such an id, NotFound when its
-    definition is missing.
+    definition is missing. rules_of: returns the rules under which the events of a store are decided again; None: they are not.
     """
     findings: list[Finding] = []
     problems: list[RegistrationError] = []
@@ -97,7 +113,8 @@ def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]
             findings.append(Finding(kind, layout.log_path(id, area), 0, 0, error.problem.rstrip(".")))
             continue
         try:
-            findings += verify_stream(store, id, area=area).findings
+            rules = rules_of(store) if rules_of is not None else None
+            findings += verify_stream(store, id, area=area, rules=rules).findings
         except NotFound:  # nothing was ever written there, or it has been removed
             continue
         except LockTimeout as error:
@@ -108,131 +125,215 @@ def verify_area(area: str, ids: Iterable[str], store_of: Callable[[str], Ledger]
 
 
 def verify_stream(
-    store: Ledger, stream: str, *, area: str = layout.MANIFESTS, quick: bool = False
+    store: Ledger,
+    stream: str,
+    *,
+    area: str = layout.MANIFESTS,
+    quick: bool = False,
+    rules: KeptRules | None = None,
 ) -> Verification:
     """Check the files of a stream as `verify_files` does; unreadable files are a finding as well.
 
-    quick: only the snapshot, and the size of the log. area: the directory of its store.
+    The log is read without its lock, as far as it went at the start. quick: only the snapshot, the size of the log, and its last line.
+    area: the directory of its store. rules: as for `verify_files`.
 
     Raises:
         NotFound: when there are no files for that id.
         LockTimeout: when waiting for a writer timed out.
     """
+    found: Verification | None = None
     try:
-        files = store.inspect(stream, quick=quick)
+        for _ in range(_TRIES):
+            files = store.inspect(stream, quick=True)
+            check = _Check(store.source, store.definition, stream, area, rules)
+            found = check.run(
+                lambda start, end: store.span(stream, start, end),
+                files.unread_bytes,
+                files.snapshot,
+                quick=quick,
+            )
+            # What is found may be the trace of a writer, or of a repair, in the meantime: then it is looked at again.
+            if not (check.short or found.damaged) or store.inspect(stream, quick=True) == files:
+                break
     except StoreError as error:
         path = layout.log_path(stream, area)
         return Verification(stream, 0, (Finding("damage", path, 0, 0, error.problem.rstrip(".")),))
-    return verify_files(files, stream=stream, source=store.source, definition=store.definition, area=area)
+    assert found is not None
+    return found
 
 
 def verify_files(
-    files: Files, *, stream: str, source: str, definition: Definition, area: str = layout.MANIFESTS
+    files: Files,
+    *,
+    stream: str,
+    source: str,
+    definition: Definition,
+    area: str = layout.MANIFESTS,
+    rules: KeptRules | None = None,
 ) -> Verification:
-    """Check a log from its first byte, and a snapshot against it. area: their directory."""
-    if files.unread_bytes:
-        return _quick(files, stream=stream, source=source, definition=definition, area=area)
-    log_path, snapshot_path = layout.log_path(stream, area), layout.snapshot_path(stream, area)
-    found = scan(files.log, stream=stream, source=source, after=Position())
-    findings = list(_events(found.events, definition, log_path))
-    kept: StateSnapshot | None = None
-    if files.snapshot is not None:
+    """Check a log from its first byte, and a snapshot against it. area: their directory.
+
+    rules: those under which each event is decided again; None: events are not, and only their bytes, documents and states are checked.
+    """
+    check = _Check(source, definition, stream, area, rules)
+    return check.run(lambda start, end: files.log[start:end], len(files.log), files.snapshot)
+
+
+class _Check:
+    """The check of one log and its snapshot, once. short: whether the log ended before its size."""
+
+    def __init__(
+        self, source: str, definition: Definition, stream: str, area: str, rules: KeptRules | None
+    ) -> None:
+        self.short = False
+        self._source = source
+        self._definition = definition
+        self._stream = stream
+        self._rules = rules
+        self._log_path = layout.log_path(stream, area)
+        self._snapshot_path = layout.snapshot_path(stream, area)
+        self._findings: list[Finding] = []
+        self._unusable: Finding | None = None
+        self._more = 0
+        self._unchecked: dict[str, Finding] = {}
+
+    def run(
+        self, read: ReadSpan, size_bytes: int, snapshot: bytes | None, *, quick: bool = False
+    ) -> Verification:
+        """The findings. read: the bytes of the log from an offset to another."""
+        kept = self._decoded(snapshot)
+        if quick and size_bytes:
+            return self._quick(read, size_bytes, snapshot, kept)
+        events = EventsInPieces(read, size_bytes, stream=self._stream, source=self._source)
+        again = Redecider(self._definition, self._rules)
+        at = self._walked(events, again, kept)
+        self.short = events.short
+        if self._unusable is not None:
+            self._add(self._unusable)
+        if again.identifiers.late:
+            self._twice(read, events.position.size_bytes, again)
+        fault = events.fault
+        if fault is not None:
+            uncovered = kept is None or kept.position.size_bytes <= events.position.size_bytes
+            kind: _Kind = "unfinished" if fault.torn and uncovered else "damage"
+            self._add(Finding(kind, self._log_path, fault.line, fault.offset_bytes, fault.reason))
+        version = events.position.version
+        if kept is not None:
+            self._compared(kept, at, version, stopped=again.stopped)
+        elif snapshot is None and version:
+            self._add(Finding("unfinished", self._snapshot_path, 0, 0, "there is no snapshot yet"))
+        elif snapshot is not None and not version:
+            reason = "there is a snapshot, but the log has no events"
+            self._add(Finding("damage", self._log_path, 0, 0, reason))
+        return self._told(version, events.position.head)
+
+    def _decoded(self, snapshot: bytes | None) -> StateSnapshot | None:
+        if snapshot is None:
+            return None
         try:
-            kept = decode_snapshot(files.snapshot, stream=stream, source=source, definition=definition.name)
+            return decode_snapshot(
+                snapshot, stream=self._stream, source=self._source, definition=self._definition.name
+            )
         except BadSnapshot as error:
-            findings.append(Finding("damage", snapshot_path, 0, 0, f"the snapshot is unusable: {error}"))
-    if found.fault is not None:
-        fault = found.fault
-        uncovered = kept is None or kept.position.size_bytes <= found.position.size_bytes
-        kind: Literal["damage", "unfinished"] = "unfinished" if fault.torn and uncovered else "damage"
-        findings.append(Finding(kind, log_path, fault.line, fault.offset_bytes, fault.reason))
-    if kept is not None:
-        findings += _snapshot(kept, found.events, definition, snapshot_path)
-    elif files.snapshot is None and found.events:
-        findings.append(Finding("unfinished", snapshot_path, 0, 0, "there is no snapshot yet"))
-    elif files.snapshot is not None and not found.events:
-        findings.append(Finding("damage", log_path, 0, 0, "there is a snapshot, but the log has no events"))
-    return Verification(stream, found.position.version, tuple(findings))
+            reason = f"the snapshot is unusable: {error}"
+            self._unusable = Finding("damage", self._snapshot_path, 0, 0, reason)
+            return None
 
+    def _walked(
+        self, events: EventsInPieces, again: Redecider, kept: StateSnapshot | None
+    ) -> StateSnapshot | None:
+        """Check each event; returns the fold at the version of the snapshot."""
+        at: StateSnapshot | None = None
+        offset = 0
+        for event in events:
+            for doubt in again.step(event):
+                self._add(
+                    Finding(doubt.kind, self._log_path, event.version, offset, doubt.reason, doubt.group)
+                )
+            offset += len(event.line)
+            if kept is not None and event.version == kept.version:
+                at = again.state
+        return at
 
-def _quick(files: Files, *, stream: str, source: str, definition: Definition, area: str) -> Verification:
-    """Check the snapshot and the log's size only."""
-    log_path, snapshot_path = layout.log_path(stream, area), layout.snapshot_path(stream, area)
-    if files.snapshot is None:
-        return Verification(
-            stream, 0, (Finding("unfinished", snapshot_path, 0, 0, "there is no snapshot yet"),)
-        )
-    try:
-        kept = decode_snapshot(files.snapshot, stream=stream, source=source, definition=definition.name)
-    except BadSnapshot as error:
-        finding = Finding("damage", snapshot_path, 0, 0, f"the snapshot is unusable: {error}")
-        return Verification(stream, 0, (finding,))
-    covered, size = kept.position.size_bytes, files.unread_bytes
-    if covered == size:
-        return Verification(stream, kept.version, ())
-    kind: Literal["damage", "unfinished"] = "unfinished" if covered < size else "damage"
-    reason = f"it has {size} bytes, but its snapshot (version {kept.version}) covers {covered}"
-    return Verification(stream, 0, (Finding(kind, log_path, 0, 0, reason),))
+    def _compared(
+        self, kept: StateSnapshot, at: StateSnapshot | None, version: int, *, stopped: bool
+    ) -> None:
+        """The snapshot with the fold of the log at its version."""
+        path = self._snapshot_path
+        if kept.version > version:
+            reason = (
+                f"the snapshot is of version {kept.version}, but the log is valid up to version {version}"
+            )
+            self._add(Finding("damage", path, 0, 0, reason))
+        elif stopped and (at is None or at.version != kept.version):
+            return  # reported with its line
+        elif at is None or encode_snapshot(at) != encode_snapshot(kept):
+            reason = f"it does not match the log at version {kept.version}"
+            self._add(Finding("damage", path, 0, 0, reason))
+        elif kept.version < version:
+            reason = f"the snapshot is of version {kept.version}, but the log is at version {version}"
+            self._add(Finding("unfinished", path, 0, 0, reason))
 
+    def _twice(self, read: ReadSpan, size_bytes: int, again: Redecider) -> None:
+        """Ids of earlier moments than those before them, which only a second look can tell from those of other lines."""
+        late, seen, offset = again.identifiers.late, set(), 0
+        for event in EventsInPieces(read, size_bytes, stream=self._stream, source=self._source):
+            if event.id in late:
+                if event.id in seen:
+                    reason = "its id is that of another line"
+                    self._add(Finding("damage", self._log_path, event.version, offset, reason, "id twice"))
+                seen.add(event.id)
+            offset += len(event.line)
 
-def _events(events: list[Event], definition: Definition, path: str) -> Iterator[Finding]:
-    """Checks beyond the chain: documents against digests, and states, times and types against the event before."""
-    state, time, offset = None, "", 0
-    known: set[str | None] = {None}  # the valid digests of the document
-    for event in events:
-        reasons = []
-        if event.type not in definition.event_types and not definition.is_behind(event):
-            reasons.append(f"this release does not know its type {event.type!r}")
-        claimed = event.data.get("digest")
-        if "document" in event.data:
-            known = {claimed, _digest(event.data["document"])}
-            if len(known) > 1:
-                reasons.append("the document does not match its digest")
-        elif "digest" in event.data and claimed not in known:
-            reasons.append("its digest is not that of the current document")
-        reasons += _approval(event)
-        if event.from_state != state:
-            reasons.append(f"it starts from {event.from_state}, but the line before ended in {state}")
-        if event.time < time:
-            reasons.append(f"its time ({event.time}) is before that of the line before ({time})")
-        for reason in reasons:
-            yield Finding("damage", path, event.version, offset, reason)
-        state, time, offset = event.to_state, event.time, offset + len(event.line)
+    def _quick(
+        self, read: ReadSpan, size_bytes: int, snapshot: bytes | None, kept: StateSnapshot | None
+    ) -> Verification:
+        """Check the snapshot, the log's size and its last line only."""
+        if snapshot is None:
+            self._add(Finding("unfinished", self._snapshot_path, 0, 0, "there is no snapshot yet"))
+        if self._unusable is not None:
+            self._add(self._unusable)
+        if kept is None:
+            return self._told(0, "")
+        covered = kept.position.size_bytes
+        if covered != size_bytes:
+            kind: _Kind = "unfinished" if covered < size_bytes else "damage"
+            reason = f"it has {size_bytes} bytes, but its snapshot (version {kept.version}) covers {covered}"
+            self._add(Finding(kind, self._log_path, 0, 0, reason))
+            return self._told(0, "")
+        line = last_line(read, size_bytes)
+        proof = proof_of(line) if line is not None else None
+        self.short = line is None
+        if proof is None:
+            reason = "its last line does not match its hash"
+            self._add(Finding("damage", self._log_path, 0, size_bytes - len(line or b""), reason))
+        elif proof[0] != kept.position.head or not self._is_proved(kept, proof[1]):
+            reason = f"it does not match the last line of the log (version {kept.version})"
+            self._add(Finding("damage", self._snapshot_path, 0, 0, reason))
+        return self._told(0 if self._findings else kept.version, kept.position.head)
 
+    def _is_proved(self, kept: StateSnapshot, statehash: str | None) -> bool:
+        """Whether the last line does not contradict a snapshot. That of an earlier release, or of a later form, says nothing."""
+        if statehash is None or matches(statehash, kept) is None:
+            return True
+        return is_proved(kept, statehash)
 
-def _approval(event: Event) -> Iterator[str]:
-    """An approval must be of the current document, and given on the log as it was."""
-    approval = event.data.get("approval")
-    if isinstance(approval, dict):
-        if approval.get("digest") != event.data.get("digest"):
-            yield "its approval is of another document"
-        if event.part == 1 and approval.get("head") != event.prev_hash:
-            yield "its approval was given on another log"
+    def _add(self, finding: Finding) -> None:
+        if finding.kind == "unchecked":
+            first = self._unchecked.setdefault(finding.group or finding.reason, finding)
+            if first is not finding:
+                self._unchecked[finding.group or finding.reason] = replace(first, count=first.count + 1)
+        elif len(self._findings) < FINDINGS_MAX:
+            self._findings.append(finding)
+        else:
+            self._more += 1
+            if finding.kind == "damage" and all(one.kind != "damage" for one in self._findings):
+                self._findings[-1] = finding  # never left out altogether
 
-
-def _digest(document: object) -> str:
-    """The digest of a document in a log; for one that intake would have refused, a value that no event has."""
-    try:
-        return check_document(document, size_bytes_max=sys.maxsize).digest
-    except InvalidDocument:
-        return "refused"
-
-
-def _snapshot(
-    kept: StateSnapshot, events: list[Event], definition: Definition, path: str
-) -> Iterator[Finding]:
-    if kept.version > len(events):
-        reason = (
-            f"the snapshot is of version {kept.version}, but the log is valid up to version {len(events)}"
-        )
-        yield Finding("damage", path, 0, 0, reason)
-        return
-    try:
-        folded = fold(definition, None, events[: kept.version])
-    except UnknownEvent:  # already reported with its line
-        return
-    if folded is None or encode_snapshot(folded) != encode_snapshot(kept):
-        yield Finding("damage", path, 0, 0, f"it does not match the log at version {kept.version}")
-    elif kept.version < len(events):
-        reason = f"the snapshot is of version {kept.version}, but the log is at version {len(events)}"
-        yield Finding("unfinished", path, 0, 0, reason)
+    def _told(self, version: int, head: str) -> Verification:
+        findings = [*self._findings, *self._unchecked.values()]
+        if self._more:
+            kind: _Kind = "damage" if any(one.kind == "damage" for one in findings) else "finding"
+            reason = f"{self._more:,} more findings are not listed"
+            findings.append(Finding(kind, self._log_path, 0, 0, reason))
+        return Verification(self._stream, version, tuple(findings), head)

@@ -33,6 +33,7 @@ from registration.values.names import check_name
 
 if TYPE_CHECKING:
     from registration.engine.registry import OpenRegistry
+    from registration.evidence.kept_rules import KeptRules
     from registration.evidence.verification import Finding, Verification
     from registration.evidence.witnesses import Witnesses
     from registration.storage.ledger import Ledger
@@ -51,7 +52,7 @@ class Verified:
 
     area: its directory, such as `manifests`; empty for the registry's own files. id: None for those.
     sound_version: the last version up to which its log is valid; None if not applicable. problem: why it could not
-    be verified. looked_at: whether there was anything.
+    be verified. looked_at: whether there was anything. head: the hash of the last valid line of its log; None if not applicable.
     """
 
     area: str
@@ -60,6 +61,7 @@ class Verified:
     sound_version: int | None = None
     problem: RegistrationError | None = None
     looked_at: bool = True
+    head: str | None = None
 
     @property
     def damaged(self) -> bool:
@@ -173,11 +175,13 @@ class UpkeepPart(Part[M]):
         from registration.evidence.verification import verify_area  # noqa: PLC0415  # for this call alone
 
         registry = self._registry
+        rules = None if found is None else registry.kept_rules()
         for id in registry.store.streams():
             try:
-                checked = verified(registry, id, quick=found is None)
+                checked = verified(registry, id, quick=found is None, rules=rules)
                 seen = _compared(found, registry.store, layout.MANIFESTS, id)
-                yield Verified(layout.MANIFESTS, id, (*checked.findings, *seen), checked.sound_version)
+                findings = (*checked.findings, *seen)
+                yield Verified(layout.MANIFESTS, id, findings, checked.sound_version, head=checked.head)
             except NotFound:  # it has been removed
                 continue
             except LockTimeout as error:
@@ -187,10 +191,11 @@ class UpkeepPart(Part[M]):
         yield Verified("", None, tuple(self._strays()))
         if found is None:
             return
+        of_aliases = registry.kept_rules(registry.names.logs.store)
         for name in registry.names.known():
             try:
                 seen = _compared(found, registry.names.logs.store, layout.ALIASES, name)
-                yield Verified(layout.ALIASES, name, (*self._verified_name(name), *seen))
+                yield Verified(layout.ALIASES, name, (*self._verified_name(name, of_aliases), *seen))
             except (StoreError, LockTimeout) as error:
                 found.skip(layout.ALIASES, name)
                 yield Verified(layout.ALIASES, name, problem=error, looked_at=False)
@@ -198,7 +203,7 @@ class UpkeepPart(Part[M]):
             yield Verified("", None, (finding,))
         with _others(registry) as others:
             for area, id, store_of in _each(others):
-                checks = verify_area(area, [id], partial(store_of, repairing=False))
+                checks = verify_area(area, [id], partial(store_of, repairing=False), registry.kept_rules)
                 problem = next(iter(checks.problems), None)
                 yield Verified(area, id, checks.findings, problem=problem, looked_at=bool(checks.looked_at))
         yield from _verified_leases(registry)
@@ -257,7 +262,7 @@ class UpkeepPart(Part[M]):
     @call
     def verify_name(self, name: str) -> tuple[Finding, ...]:
         """Verify the reservations of a name, and every byte of the log of its aliases. Changes nothing."""
-        return self._verified_name(name)
+        return self._verified_name(name, self._registry.kept_rules(self._registry.names.logs.store))
 
     @iterate
     def strays(self) -> Iterator[Finding]:
@@ -276,10 +281,10 @@ class UpkeepPart(Part[M]):
 
         return recover(self._registry.names, check_name(name).name, dry_run=dry_run)
 
-    def _verified_name(self, name: str) -> tuple[Finding, ...]:
+    def _verified_name(self, name: str, rules: KeptRules) -> tuple[Finding, ...]:
         from registration.engine.names.upkeep import verify  # noqa: PLC0415  # as above
 
-        return tuple(verify(self._registry.names, check_name(name).name))
+        return tuple(verify(self._registry.names, check_name(name).name, rules))
 
     def _strays(self) -> Iterator[Finding]:
         from registration.evidence.verification import Finding  # noqa: PLC0415  # as above
@@ -324,8 +329,12 @@ class UpkeepPart(Part[M]):
             return ()
 
 
-def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -> Verification:
-    """Verify the files of a manifest, and the reservation of its name.
+def verified(
+    registry: OpenRegistry, manifest_id: str, *, quick: bool = False, rules: KeptRules | None = None
+) -> Verification:
+    """Verify the files of a manifest, decide its events again, and verify the reservation of its name.
+
+    rules: those of the registry's manifests, if they were read before: `OpenRegistry.kept_rules`.
 
     Raises:
         NotFound: when there are no files for that id.
@@ -336,12 +345,16 @@ def verified(registry: OpenRegistry, manifest_id: str, *, quick: bool = False) -
 
     store = registry.store
     try:
-        found = verify_stream(store, check_id(manifest_id), quick=quick)
+        if rules is None and not quick:
+            rules = registry.kept_rules()
+        found = verify_stream(store, check_id(manifest_id), quick=quick, rules=rules)
     except NotFound:
         raise registry.unknown(manifest_id) from None
-    if quick or found.findings or (state := store.load(manifest_id)) is None:
+    # Reading a manifest would settle what a crash left.
+    unsettled = any(one.kind in ("damage", "unfinished") for one in found.findings)
+    if quick or unsettled or (state := store.load(manifest_id)) is None:
         return found
-    return replace(found, findings=tuple(findings_of(registry.names, state)))
+    return replace(found, findings=(*found.findings, *findings_of(registry.names, state)))
 
 
 def verified_and_compared(registry: OpenRegistry, manifest_id: str) -> Verification:

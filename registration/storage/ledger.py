@@ -392,6 +392,14 @@ class Ledger:
         layout.directory_of(stream)
         return self._settling.inspect(stream, quick=quick)
 
+    def span(self, stream: str, start: int, end: int) -> bytes:
+        """The bytes of a log from an offset to another, unchecked; fewer if it ends earlier. Takes no lock.
+
+        Raises:
+            StoreError: when they can't be read.
+        """
+        return self._logs.read(self.name, stream, start, end)
+
     def recover(self, stream: str, *, dry_run: bool = False) -> Recovered:
         """Fold the whole log from its first byte, checking the chain, and rebuild the snapshot.
 

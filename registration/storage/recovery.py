@@ -77,21 +77,27 @@ ReadSpan = Callable[[int, int], bytes]
 """The bytes of a log from an offset to another; fewer if it ends earlier."""
 
 
+def last_line(read: ReadSpan, end: int) -> bytes | None:
+    """The line that ends at an offset of a log, as it is; None if the log ends before it."""
+    length = LINE_GUESS_BYTES
+    while True:
+        start = max(0, end - length)
+        piece = read(start, end)
+        if len(piece) != end - start:
+            return None
+        begin = piece.rfind(b"\n", 0, len(piece) - 1) + 1
+        if begin or not start:
+            return piece[begin:]
+        length *= 4
+
+
 def is_proved_by(read: ReadSpan, state: StateSnapshot) -> bool:
     """Whether the line at which a snapshot ends says that this is the state after it. Reads that line alone.
 
     A line of release 0.1 says nothing of its state, and proves nothing.
     """
-    end = state.position.size_bytes
-    length = LINE_GUESS_BYTES
-    while True:
-        start = max(0, end - length)
-        piece = read(start, end)
-        begin = piece.rfind(b"\n", 0, len(piece) - 1) + 1
-        if begin or not start:
-            break
-        length *= 4
-    found = proof_of(piece[begin:]) if len(piece) == end - start else None
+    line = last_line(read, state.position.size_bytes)
+    found = proof_of(line) if line is not None else None
     return found is not None and found[0] == state.position.head and is_proved(state, found[1])
 
 

@@ -31,12 +31,14 @@ from registration.errors import (
     Rejected,
     VersionConflict,
 )
+from registration.rules.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
 from registration.values.documents import digest_of
 from registration.values.times import system_clock
 from tests.cli.test_cli import Terminal
 from tests.kit.builders import forge
 from tests.kit.disks import LOG, SNAPSHOT, tree
+from tests.kit.tampering import refitted
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 EXAMPLES = FIXTURES.parent / "examples" / "lifecycles"
@@ -629,7 +631,8 @@ def test_a_receipt_shows_that_a_log_was_rewritten(pipeline, root, tmp_path, word
     assert copy_of_it.evidence.check_receipt(receipt).same_document
 
     assert raw.count(word) == 1
-    log.write_bytes(forge(json.loads(line) for line in raw.replace(word, other).splitlines()))
+    lines = [json.loads(line) for line in raw.replace(word, other).splitlines()]
+    log.write_bytes(refitted(REGISTRATION, lines))
     (log.parent / SNAPSHOT).unlink()
 
     assert copy_of_it.evidence.verify("a").damaged  # the feed noted the hashes of the lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,17 +16,20 @@ from registration.evidence.verification import Finding, Verification, verify_fil
 from registration.pipeline.wire import upkeep
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.reports import Files
+from tests.kit import builders
 from tests.kit.builders import (
     ELSEWHERE,
     SOURCE,
     STREAM,
     Log,
-    forge,
     members_of,
     registered,
     weather,
     with_batches,
 )
+
+# Without the hash of each state, which would find these as well: they are how logs of release 0.1 are checked.
+forge = partial(builders.forge, statehashes=False)
 
 LOG = "manifests/io.github.acme%2Fweather@1.2.0/events.jsonl"
 SNAPSHOT = "manifests/io.github.acme%2Fweather@1.2.0/state.json"
@@ -313,7 +317,7 @@ def test_an_approval_that_was_written_anew_was_given_on_another_log(elsewhere):
     raw = forge([*members_of(log), line], heads=False)
 
     assert findings(raw, fold(REGISTRATION, None, Log().scan(raw).events)) == [
-        ("damage", LOG, 3, len(log.raw), "its approval was given on another log")
+        ("damage", LOG, 3, offset_of(raw, 3), "its approval was given on another log")
     ]
 
 
@@ -527,7 +531,7 @@ def test_an_event_of_a_later_version_of_the_lifecycle_is_no_damage():
     members[7]["data"]["lifecycle"] = {**REGISTRATION.identity, "version": 2}
     raw = forge(members)
 
-    assert findings(raw, log.state) == []
+    assert [f[:3] for f in findings(raw, log.state)] == [("unchecked", LOG, 8)]
     members[7]["data"]["lifecycle"]["version"] = 1
     assert [f[:3] for f in findings(forge(members), log.state)] == [("damage", LOG, 8)]
 
@@ -560,4 +564,5 @@ def test_a_finding_is_one_json_object():
         "line": 0,
         "offset_bytes": 0,
         "reason": "there is no snapshot yet",
+        "count": 1,
     }

@@ -250,11 +250,11 @@ def with_batches() -> Log:
     return log
 
 
-def forge(members: Iterable[Mapping[str, Any]], *, heads: bool = True) -> bytes:
+def forge(members: Iterable[Mapping[str, Any]], *, heads: bool = True, statehashes: bool = True) -> bytes:
     """A log whose hashes and chain check out, whatever its lines say; nothing of the codec is used.
 
     A line's `version`, `prevhash` and `hash` are made here; a `version` that is given is kept, and so is a `statehash`. heads: so is the head of
-    the log that an approval was given on.
+    the log that an approval was given on. statehashes: False leaves them out, as release 0.1 did.
     """
     lines, head = [], ""
     for number, given in enumerate(members, start=1):
@@ -267,7 +267,7 @@ def forge(members: Iterable[Mapping[str, Any]], *, heads: bool = True) -> bytes:
             line.pop(name, None)
         if head:
             line["prevhash"] = head
-        if told is not None:
+        if told is not None and statehashes:
             line["statehash"] = told
         covered = json.dumps(line, ensure_ascii=False, separators=(",", ":"))[:-1]
         head = hashlib.sha256(covered.encode()).hexdigest()

@@ -188,7 +188,7 @@ def test_at_a_terminal_they_are_checked_and_settled_with_the_manifests(place):
     log = logs(place)["deployments"]
     checked = run(place, "verify")
     assert checked.stderr.endswith(
-        "0 manifests, 1 session, 1 deployment and 1 lease checked: every byte is as written.\n"
+        "0 manifests, 1 session, 1 deployment and 1 lease checked: sound; nothing here proves that it was not rewritten.\n"
     )
     sound = log.read_bytes()
     log.write_bytes(sound + b"torn")

@@ -301,7 +301,9 @@ RULED = Policy(
 
 
 def run(store, action, *, policy=NO_POLICY, engine=None, **said):
-    engine = engine or Engine(store, policy=lambda: policy, clock=FakeClock(), random_source=random.Random(1))
+    engine = engine or Engine(
+        store, policy=lambda: policy, clock=FakeClock(), random_source=random.Random(action)
+    )
     document = check_document({}) if action == "create" else None
     return engine.execute(
         Command(**{"stream": "a", "action": action, "actor": "ada", "document": document, **said})

@@ -52,6 +52,24 @@ def _governed(policy: Policy, action: str, command: Command) -> tuple[GuardUse, 
     )
 
 
+def _wrong_with(action: str, members: Mapping[str, Any]) -> str | None:
+    """What is wrong with the alias of an event, or with its target."""
+    alias, target = members.get("alias"), members.get("target")
+    if not isinstance(alias, str) or not alias:
+        return f"it names no alias, but {alias!r}"
+    if action != "move":
+        return None if "target" not in members else "an alias that is removed has no target"
+    if not isinstance(target, dict) or target.keys() != {"version", "manifest_id", "digest"}:
+        return f"the target of the alias {alias!r} is malformed"
+    version, digest = target["version"], target["digest"]
+    right = isinstance(target["manifest_id"], str) and isinstance(version, str | None)
+    return (
+        None
+        if right and isinstance(digest, str | None)
+        else f"the target of the alias {alias!r} is malformed"
+    )
+
+
 ALIASES = Definition(
     Chart(
         "aliases",
@@ -68,5 +86,7 @@ ALIASES = Definition(
     ),
     evolve=_keep_targets,
     governed=_governed,
+    members=frozenset(("alias", "target")),
+    shape=_wrong_with,
 )
 """The state is the last action; everything else about aliases is in their targets."""

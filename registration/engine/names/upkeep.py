@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from registration.engine.names.registry import Names
+    from registration.evidence.kept_rules import KeptRules
     from registration.values.events import StateSnapshot
 
 
@@ -76,8 +77,8 @@ def findings_of(names: Names, state: StateSnapshot) -> Iterator[Finding]:
         yield Finding("damage", path, 0, 0, reason)
 
 
-def verify(names: Names, name: str) -> Iterator[Finding]:
-    """The faults in the reservations and the aliases of a name; read-only.
+def verify(names: Names, name: str, rules: KeptRules | None = None) -> Iterator[Finding]:
+    """The faults in the reservations and the aliases of a name; read-only. rules: as for `verify_stream`.
 
     Raises:
         CorruptLog: when the log of a manifest with a reservation is damaged, which its own verification reports.
@@ -85,7 +86,7 @@ def verify(names: Names, name: str) -> Iterator[Finding]:
     """
     damaged = False
     with suppress(NotFound):
-        found = verify_stream(names.logs.store, name, area=layout.ALIASES)
+        found = verify_stream(names.logs.store, name, area=layout.ALIASES, rules=rules)
         yield from found.findings
         damaged = found.damaged
     for full in sorted(names.reservations.versions(name)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from registration.pipeline.wire.reasons import problem
@@ -25,16 +26,42 @@ def finding(one: Finding) -> dict[str, Any]:
         "line": one.line,
         "offset_bytes": one.offset_bytes,
         "reason": one.reason,
+        "count": one.count,
     }
 
 
-def verification(id: str | None, sound_version: int | None, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The findings of one manifest; without an id, those of the registry itself."""
+NOT_PROVED = "nothing here proves that it was not rewritten"
+"""The end of every verdict on a log without signatures."""
+
+
+def verdict(findings: Sequence[Finding], head: str | None) -> str:
+    """What a verification comes to. head: the hash of the last line, to be compared with one that was noted elsewhere."""
+    kinds = {one.kind for one in findings}
+    for kind, said in (("damage", "damaged"), ("unfinished", "unfinished")):
+        if kind in kinds:
+            return said
+    return f"sound; head {head}; {NOT_PROVED}" if head else f"sound; {NOT_PROVED}"
+
+
+def verification(
+    id: str | None, sound_version: int | None, findings: Sequence[Finding], head: str | None = None
+) -> dict[str, Any]:
+    """The findings of one manifest; without an id, those of the registry itself.
+
+    unchecked: the number of events that could not be decided again, by reason.
+    """
+    unchecked: Counter[str] = Counter()
+    for one in findings:
+        if one.kind == "unchecked":
+            unchecked[one.group or one.reason] += one.count
     return {
         "manifest_id": id,
         "sound_version": sound_version,
         "damaged": any(one.kind == "damage" for one in findings),
         "findings": [finding(one) for one in findings],
+        "unchecked": dict(unchecked),
+        "head": head or None,
+        "verdict": verdict(findings, head),
     }
 
 

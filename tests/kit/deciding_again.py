@@ -1,0 +1,75 @@
+"""Every event that any test commits is decided again at once, under the rules that it names: the cheapest guard against false damage.
+
+A test that commits what its own rules do not allow, such as one whose guard changes its mind, says so:
+`@pytest.mark.undecidable`. The count of all events is printed at the end of a run, with what could not be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from registration.engine.engine import Engine
+from registration.evidence.kept_rules import KeptRules
+from registration.evidence.redeciding import Redecider
+from registration.values.events import StateSnapshot
+from tests.kit.totals import counter
+
+
+class DecidedAgain:
+    """The plug-in. `REDECIDE=0` in the environment switches it off, for measuring."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._damage: list[str] = []
+        self._lock = threading.Lock()
+        self._last: dict[tuple[int, str], Redecider] = {}
+        if os.environ.get("REDECIDE") != "0":
+            self._listen()
+
+    def _listen(self) -> None:
+        commit = Engine._commit
+
+        def committed(
+            engine: Engine, stream: str, before: StateSnapshot | None, decided: Any, policy: Any, so_far: Any
+        ) -> Any:
+            events, state = commit(engine, stream, before, decided, policy, so_far)
+            if so_far.trial is None:  # a trial keeps no rules
+                self._decide_again(engine, stream, before, events, policy)
+            return events, state
+
+        Engine._commit = committed  # type: ignore[method-assign]
+
+    def _decide_again(
+        self, engine: Engine, stream: str, before: StateSnapshot | None, events: Any, policy: Any
+    ) -> None:
+        definition = engine.store.definition
+        key = (id(engine), stream)
+        again = self._last.get(key)
+        if again is None or again.state != before:
+            rules = KeptRules(definition, engine.store.kept, guards=dict(policy.guards))
+            again = Redecider(definition, rules, after=before)
+        found = [doubt for event in events for doubt in again.step(event)]
+        with self._lock:
+            if len(self._last) > 256:
+                self._last.clear()
+            self._last[key] = again
+            counter(self._config, "events decided again")(len(events))
+            for doubt in found:
+                counter(self._config, f"events decided again: {doubt.kind}, {doubt.group}")(1)
+                if doubt.kind == "damage":
+                    self._damage.append(f"{stream}, version {doubt.version}: {doubt.reason}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Fail a test that committed an event that its rules do not allow."""
+        self._damage.clear()
+        self._last.clear()
+        result = yield
+        if self._damage and item.get_closest_marker("undecidable") is None:
+            pytest.fail("decided again, it comes out differently: " + "; ".join(self._damage[:5]))
+        return result
