@@ -409,7 +409,8 @@ class RegistrationPipeline:
         items: `CreateItem`s, or mappings with their members; read in this thread, a window at a time, so they may be
         endless. workers: the number of threads, 1 to 64. A failing item is reported with its error, and stops no
         other; see `registration.pipeline.many.Results` for interrupts and for stopping early. dry_run: only decide them, each
-        after the earlier ones, and write nothing.
+        after the earlier ones, and write nothing. An item is a call of this program, and may name its actor: for documents
+        and words of others, use `import_many`.
 
         Raises:
             InvalidArgument: when `workers` is invalid.

@@ -134,6 +134,20 @@ def test_a_registered_manifest_is_reviewed_again_and_keeps_its_name(terminal: Te
     assert terminal.type("verify").exit_code == 0
 
 
+def test_a_lock_does_not_reserve_a_repair(terminal: Terminal) -> None:
+    """Breaking it is an event, which a damaged log can't take. Its holder keeps the lock, and reviews what is there now."""
+    terminal.ok("claim", "--actor", "cyd", ID)
+    terminal.ok("tag", "add", "--actor", "cyd", ID, "old")
+    change(log_of(terminal.root), b'"old"', b'"0ld"')
+    assert "allowed for ada" in terminal.ok("why", ID, "repair")
+
+    terminal.ok("repair", "--accept-loss", ID)
+
+    assert "'cyd'" in terminal.fails(6, "approve", "--actor", "bea", ID)
+    terminal.ok("approve", "--actor", "cyd", ID)
+    terminal.ok("register", ID)
+
+
 # -- a policy that guards it -------------------------------------------------------------------------------------
 
 

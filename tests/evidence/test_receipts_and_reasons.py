@@ -31,12 +31,13 @@ from registration.errors import (
     Rejected,
     VersionConflict,
 )
+from registration.evidence.receipts import check_receipt, make_receipt
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
 from registration.values.documents import digest_of
 from registration.values.times import system_clock
 from tests.cli.test_cli import Terminal
-from tests.kit.builders import forge
+from tests.kit.builders import Log, forge
 from tests.kit.disks import LOG, SNAPSHOT, tree
 from tests.kit.tampering import refitted
 
@@ -725,6 +726,30 @@ def test_what_has_no_document_has_a_receipt_of_its_approval(open_pipeline, tmp_p
     assert refusal_of(pipeline, sealed({**receipt, "digest": "sha256:" + "0" * 64})) == [
         "/digest: it does not match the log"
     ]
+
+
+def test_a_receipt_of_before_repairs_were_named_holds():
+    """Release 0.1 repaired logs without lapsing anything, and its receipts say nothing of that; those of today name it, as None."""
+    log = Log()
+    log.do("create")
+    log.do("submit_for_review")
+    log.do("approve", actor="bea")
+    data = {
+        "action": "repair",
+        "from": "APPROVED",
+        "to": "APPROVED",
+        "actor": "ada",
+        "lost": {"size_bytes": 9},
+    }
+    log.add([log.new(type=REGISTRATION.repaired, data={**data, "digest": log.state.digest})])
+
+    receipt = make_receipt(REGISTRATION, log.events, lambda _, __: {})
+    earlier = sealed({name: one for name, one in receipt.items() if name != "repairs"})
+
+    assert [(one["version"], one["actor"], one["lapsed"]) for one in receipt["repairs"]] == [(4, "ada", None)]
+    for one in (receipt, earlier):
+        check = check_receipt(one, REGISTRATION, log.events, lambda _, __: {})
+        assert [repair["version"] for repair in check.repairs] == [4]
 
 
 def test_a_receipt_that_was_made_can_be_checked_however_large_it_is(pipeline, root):
