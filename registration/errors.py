@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 
 Operation = Literal[
     "act",
-    "list", "show", "why", "verify", "recover", "repair", "receipt", "init",
+    "list", "show", "why", "verify", "recover", "repair", "receipt", "init", "import",
     "alias.list", "alias.set", "alias.remove", "names.list", "query", "query.schema",
     "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip", "hooks.redeliver", "follow",
     "lifecycle.graph", "lifecycle.migrate", "lifecycle.show",

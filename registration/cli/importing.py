@@ -39,11 +39,13 @@ OUTCOMES = ("created", "unchanged", "different", "refused")
         "registration import servers/",
         "registration import --dry-run servers.jsonl",
         "registration import --submit --actor ada servers.jsonl",
+        "registration import --trust-lines old-registry.jsonl",
         "curl -s https://example.com/export.jsonl | registration import -",
     ),
 )
 @click.argument("source", metavar="DIR|FILE|-", type=click.Path(allow_dash=True))
-@click.option("--submit", is_flag=True, help="Submit each for review, unless its line says otherwise.")
+@click.option("--submit", is_flag=True, help="Submit each for review.")
+@click.option("--trust-lines", is_flag=True, help="Lines may name id, actor and submission.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done without doing it.")
 @click.option(
     "--workers",
@@ -63,12 +65,21 @@ OUTCOMES = ("created", "unchanged", "different", "refused")
 @shared_options
 @click.pass_obj
 def import_command(
-    context: Context, source: str, submit: bool, dry_run: bool, workers: int, continue_from: str | None
+    context: Context,
+    source: str,
+    submit: bool,
+    trust_lines: bool,
+    dry_run: bool,
+    workers: int,
+    continue_from: str | None,
 ) -> None:
     """Create a manifest from each document in a directory, in a file, or on standard input (-).
 
     In a directory, these are all .json files, recursively; in a .jsonl file, its lines. A line is a document, or
     an object with more: {"id": "…", "document": {…}, "actor": "…", "comment": "…", "submit": true}.
+
+    The actor of each import is --actor, and its event names the source and the line. A line that names an id, an actor or a submission
+    is refused, unless you trust the source: with --trust-lines it decides these itself, and the event names the importer besides.
 
     Each result is printed: created; unchanged, if it exists with the same document; different, if it exists with another
     document, which stays; or refused. A failure does not stop the others. To continue an import that was interrupted or
@@ -92,7 +103,9 @@ def import_command(
             Progress(
                 "checked" if dry_run else "imported", shown=shown, rated=True, total=found.total
             ) as progress,
-            pipeline.import_many(found.offers, submit=submit, workers=workers, dry_run=dry_run) as results,
+            pipeline.import_many(
+                found.offers, submit=submit, trust_lines=trust_lines, workers=workers, dry_run=dry_run
+            ) as results,
             Unbroken() as unbroken,
         ):
 

@@ -26,6 +26,7 @@ _LINES: Mapping[Operation, tuple[str, ...]] = {
     "repair": ("repair", "<id>"),
     "receipt": ("receipt", "<id>"),
     "init": ("init", "<id>"),
+    "import": ("import", "<source>"),
     "alias.list": ("alias", "list", "<id>"),
     "alias.set": ("alias", "set", "<id>", "<alias>", "<version>"),
     "alias.remove": ("alias", "remove", "<id>", "<alias>"),
@@ -78,6 +79,7 @@ _FORMS: Mapping[str, str] = {
     "document": "FILE",
     "file": "FILE",
     "id": "ID",
+    "source": "FILE",
     "sql": "SQL",
     "tags": "TAG",
     "time_limit": "SECONDS",
@@ -106,7 +108,8 @@ def line(step: Next) -> str:
             words.append(word)
     for name in dict.fromkeys((*step.missing, "actor", *step.given)):
         if name in known:
-            words += [f"--{name.replace('_', '-')}", *_values(name, known[name])]
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if known[name] is True else [flag, *_values(name, known[name])]
     return shlex.join(words)
 
 

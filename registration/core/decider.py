@@ -549,12 +549,7 @@ def _told(
     approvals = state.facts.get("approvals", ()) if state else ()
     if action.lapses or (approvals and command.document is not None):
         data["lapsed"] = [one["version"] for one in approvals]
-    if command.undoes is not None:
-        data["undoes"] = command.undoes
-    if (fence := fence_of(command)) is not None:
-        data[FENCE] = fence
-    if seen := seen_by(command):
-        data[SEEN] = seen
+    data |= _said_besides(command)
     data |= said_of_name(action, state, document)
     if action.name in TAGGING:
         data |= said_of_tags(state, command)
@@ -563,6 +558,20 @@ def _told(
     if command.document is not None:
         data["document"] = command.document.value
     return data
+
+
+def _said_besides(command: Command) -> dict[str, Any]:
+    """The members of an event about its command, besides the payload."""
+    said: dict[str, Any] = {}
+    if command.undoes is not None:
+        said["undoes"] = command.undoes
+    if (fence := fence_of(command)) is not None:
+        said[FENCE] = fence
+    if command.imported is not None:
+        said["imported"] = dict(command.imported)
+    if seen := seen_by(command):
+        said[SEEN] = seen
+    return said
 
 
 def _counted(answers: Iterable[Answer]) -> list[int] | None:

@@ -2,7 +2,8 @@
 
 A file contains one document. A line (JSON Lines: `.jsonl`, `.ndjson`, or standard input) contains one, or an object with more:
 ``{"id": …, "document": {…}, "actor": …, "comment": …, "submit": true}``, of which only `document` is required; so a line with
-an object as its member `document` is read that way. An unreadable document is offered with its problem, and stops nothing.
+an object as its member `document` is read that way. Its id, actor and submission count only if the caller trusts the lines
+(`registration.pipeline.importing`). An unreadable document is offered with its problem, and stops nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from registration.errors import InvalidArgument, InvalidDocument, NotFound, RegistrationError, StoreError
-from registration.pipeline.importing import Offer, place_of
+from registration.pipeline.importing import Offer, place_of, well_formed
 from registration.storage import layout
 from registration.values.documents import Document, check_document, parse_document
 
@@ -110,11 +111,13 @@ def _from_file(directory: str, first: str | None) -> Iterator[str]:
 
 def _file(directory: str, name: str, bytes_max: int) -> Offer:
     """The document of one file."""
+    path, name = os.path.join(directory, name), well_formed(name)
     if not name or name.endswith("/"):
-        problem = StoreError(f"The directory {name or directory} can't be read.", "Check its permissions.")
-        return Offer(source=name or directory, problem=problem)
+        place = name or well_formed(directory)
+        problem = StoreError(f"The directory {place} can't be read.", "Check its permissions.")
+        return Offer(source=place, problem=problem)
     try:
-        with open(os.path.join(directory, name), "rb") as opened:
+        with open(path, "rb") as opened:
             raw = opened.read(bytes_max + 1)
         return Offer(source=name, document=parse_document(raw, source=name, size_bytes_max=bytes_max))
     except FileNotFoundError:
@@ -142,7 +145,7 @@ def _count_lines(place: str) -> int:
 
 
 def _opened_lines(place: str, stdin: Callable[[], BinaryIO], first: int, bytes_max: int) -> Iterator[Offer]:
-    name = "-" if place == "-" else os.path.basename(place)
+    name = "-" if place == "-" else well_formed(os.path.basename(place))
     try:
         opened = stdin() if place == "-" else open(place, "rb")  # noqa: SIM115  # closed below; standard input is not
     except FileNotFoundError:

@@ -7,7 +7,9 @@ work. The guarantees:
   run again, and ends in the same registry as an uninterrupted one;
 - another document under the same id is a separate error, and changes nothing;
 - two concurrent imports do everything once: each creation and each submission has an idempotency key derived from the
-  source's name, the id and the digest.
+  source's name, the id and the digest;
+- a source speaks for no one: the importer is the actor of everything that it imports. A line that names an actor, an id or a
+  submission is refused, unless the caller trusts the lines. In any case the event names importer, source and line (`data.imported`).
 """
 
 from __future__ import annotations
@@ -60,6 +62,12 @@ class Offer:
         """Its position, for people."""
         return place_of(self.source, self.line)
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What the source names besides document and comment: some of `id`, `actor` and `submit`. It counts only if lines are trusted."""
+        given = {"id": self.manifest_id, "actor": self.actor, "submit": self.submit}
+        return tuple(name for name, value in given.items() if value is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -76,16 +84,24 @@ class Imported:
 
 
 class Importer:
-    """The work of an import into one registry.
+    """The work of an import into one registry. Its default actor is the importer.
 
-    submit: submit imported manifests for review, unless their source decides. trial: only decide everything, in this trial.
+    submit: submit imported manifests for review. trust_lines: lines may name the actor, the id and whether to submit; otherwise a line
+    that does is refused. trial: only decide everything, in this trial.
 
     Raises:
         InvalidArgument: when the lifecycle has no `create`, or something is to be submitted and it has no
             `submit_for_review`.
     """
 
-    def __init__(self, registry: OpenRegistry, *, submit: bool = False, trial: Trial | None = None) -> None:
+    def __init__(
+        self,
+        registry: OpenRegistry,
+        *,
+        submit: bool = False,
+        trust_lines: bool = False,
+        trial: Trial | None = None,
+    ) -> None:
         chart = registry.definition.chart
         first = steps(chart, None).get("create")
         if first is None:
@@ -96,6 +112,7 @@ class Importer:
             )
         self._registry = registry
         self._submit = submit
+        self._trust_lines = trust_lines
         self._trial = trial
         self._drafted = first.place
         if submit:
@@ -105,23 +122,27 @@ class Importer:
         """The manifest id of a document, and the work for it; for `registration.pipeline.many.carry_out`.
 
         Raises:
-            RegistrationError: when it can't be read, or has no id.
+            RegistrationError: when it can't be read, has no id, or names what only trusted lines may name.
         """
         if offer.problem is not None or offer.document is None:
             raise offer.problem or InvalidArgument(f"{offer.place} holds no document.", "")
+        if not self._trust_lines and offer.named:
+            raise _not_trusted(offer)
         id = check_id(_own_id(offer) if offer.manifest_id is None else offer.manifest_id)
         if offer.submit:
             self._check_submitting()
         return id, partial(self._import, id, offer, offer.document)
 
     def _import(self, id: str, offer: Offer, document: Document) -> Imported:
-        found, key = self._find(id), _key(offer.source, id, document.digest)
+        source = well_formed(offer.source)
+        found, key = self._find(id), _key(source, id, document.digest)
+        origin = {"by": self._registry.actor, "source": source, "line": offer.line}
         outcome: Literal["created", "unchanged"] = "unchanged"
         if found is None:
             try:
                 words = {"actor": offer.actor, "comment": offer.comment, "idempotency_key": key}
                 result = self._registry.carry_out(
-                    id, words, trial=self._trial, action="create", document=document
+                    id, words, trial=self._trial, action="create", document=document, imported=origin
                 )
             except (AlreadyExists, IdempotencyMismatch):  # another import was faster
                 found = self._find(id)
@@ -137,7 +158,7 @@ class Importer:
                 "expected_digest": document.digest,
                 "idempotency_key": key + ":submit",
             }
-            handed_in = self._registry.carry_out(id, words, trial=self._trial, action=SUBMIT)
+            handed_in = self._registry.carry_out(id, words, trial=self._trial, action=SUBMIT, imported=origin)
         except IdempotencyMismatch:  # this import submitted it, as another actor, and it was rejected
             return Imported(outcome, submitted=False, state=state)
         except RegistrationError as problem:
@@ -162,10 +183,31 @@ class Importer:
             )
 
 
+def well_formed(name: str) -> str:
+    """The name of a file as text that can be stored and printed: names need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def place_of(source: str, line: int = 0) -> str:
     """A position in a source, for people."""
     name = "standard input" if source == "-" else source
     return f"{name}, line {line}" if line else name
+
+
+def _not_trusted(offer: Offer) -> InvalidArgument:
+    return InvalidArgument(
+        f"{offer.place} names {_listed(offer.named)}, and its source is not trusted.",
+        "Nothing was imported from it. Remove what it names, or trust the lines of this source.",
+        Next(operation="import", given={"trust_lines": True}, missing=("source",)),
+        source=offer.source,
+        line=offer.line,
+        named=list(offer.named),
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
 
 
 def _own_id(offer: Offer) -> str:

@@ -438,11 +438,19 @@ class RegistrationPipeline:
         return carry_out(items, partial(transition, self._registry, trial), workers=workers)
 
     def import_many(
-        self, offers: Iterable[Offer], *, submit: bool = False, workers: int = 8, dry_run: bool = False
+        self,
+        offers: Iterable[Offer],
+        *,
+        submit: bool = False,
+        trust_lines: bool = False,
+        workers: int = 8,
+        dry_run: bool = False,
     ) -> Results[Offer, Imported]:
         """Create a manifest from each offered document, once, however often it is run; see `registration.pipeline.importing`.
 
-        submit: submit it for review as well, unless its source decides. workers, dry_run: as for `create_many`.
+        This pipeline's actor is the importer: the actor of the events, which name source and line as well (`data.imported`).
+        submit: submit it for review as well. trust_lines: an offer may name its actor, its id and whether to submit it; otherwise an
+        offer that does is refused. workers, dry_run: as for `create_many`.
 
         Raises:
             InvalidArgument: when `workers` is invalid, or the lifecycle has no `create`, or no `submit_for_review` that is needed.
@@ -451,7 +459,8 @@ class RegistrationPipeline:
         from registration.pipeline.many import carry_out  # noqa: PLC0415  # as above
 
         self._registry.check_open()
-        importer = Importer(self._registry, submit=submit, trial=self._registry.trial() if dry_run else None)
+        trial = self._registry.trial() if dry_run else None
+        importer = Importer(self._registry, submit=submit, trust_lines=trust_lines, trial=trial)
         return carry_out(offers, importer.prepare, workers=workers)
 
     # -- states and logs -----------------------------------------------------------------------------------

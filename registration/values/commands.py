@@ -95,7 +95,8 @@ class Command:
     leads there. document: the new document, for `create` and `revise`. claim: the lease that is held on the manifest at this moment.
     undoes: the version of the event that this command undoes. tags: the tags to add or remove. members: further members of the
     event's data, set by the program, not by users. seen: what the decision saw outside this log, by subject; it goes into the event, so
-    that it can be checked. The rest is documented in `Words`.
+    that it can be checked. imported: the origin of an imported document: `by` (the importer), `source` (a name) and `line` (0 for a
+    whole file). The rest is documented in `Words`.
     """
 
     stream: str
@@ -119,6 +120,7 @@ class Command:
     tags: tuple[str, ...] = ()
     members: Mapping[str, Any] | None = None
     seen: Mapping[str, Any] | None = None
+    imported: Mapping[str, Any] | None = None
 
     def payload(self) -> dict[str, Any]:
         """The members of the event's data that come from the request, without the action, in the order of the format."""

@@ -99,6 +99,8 @@ class Event:
                 sign + tag for word, sign in (("added", "+"), ("removed", "-")) for tag in data.get(word, ())
             ]
             told.insert(0, " ".join(signs))
+        if "imported" in data:
+            told.append(_imported(data["imported"], self.actor))
         if "lost" in data:
             told.append(lost_in(data["lost"], self.version))
         if lapsed := data.get("lapsed"):
@@ -192,6 +194,14 @@ class StateSnapshot:
         facts = orjson.loads(orjson.dumps(self.facts)) if self.facts else {}
         document = None if self.document is None else orjson.loads(orjson.dumps(self.document))
         return replace(self, document=document, facts=facts)
+
+
+def _imported(origin: Mapping[str, Any], actor: str | None) -> str:
+    """The origin of an imported document, and the importer if that is another actor."""
+    by, source, line = (origin.get(name) for name in ("by", "source", "line"))
+    importer = f" by {by or 'an unnamed actor'}" if by != actor else ""
+    place = "standard input" if source == "-" else source
+    return f"imported{importer} from {place}" + (f", line {line}" if line else "")
 
 
 def lost_in(lost: Mapping[str, Any], version: int) -> str:

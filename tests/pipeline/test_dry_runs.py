@@ -294,10 +294,10 @@ def test_an_import_is_tried_by_the_engine_itself(pipeline, root, tmp_path):
     file.write_text(json.dumps({"id": "draft", "document": WEATHER}) + "\n")
     before = tree(root)
 
-    tried = run(tmp_path, "import", "--submit", "--dry-run", "--json", str(file))
+    tried = run(tmp_path, "import", "--trust-lines", "--submit", "--dry-run", "--json", str(file))
 
     assert tree(root) == before
-    done = run(tmp_path, "import", "--submit", "--json", str(file))
+    done = run(tmp_path, "import", "--trust-lines", "--submit", "--json", str(file))
     (said,), (did,) = ([json.loads(line) for line in one.stdout.splitlines()] for one in (tried, done))
     assert said["submitted"] is did["submitted"] is False
     assert said["problem"]["error"] == did["problem"]["error"] == "lease_held"

@@ -133,7 +133,7 @@ def test_another_document_under_the_same_id_stays_out(typed, folder, root):
     assert actions(root) == before
 
 
-def test_lines_say_more_of_their_documents(typed, folder, root):
+def test_trusted_lines_say_more_of_their_documents(typed, folder, root):
     """An id, who brings it, a remark, and whether to hand it in; the options count where a line doesn't say."""
     file = lines(
         folder,
@@ -143,8 +143,8 @@ def test_lines_say_more_of_their_documents(typed, folder, root):
         {"document": {"name": "c"}, "submit": False},
     )  # fmt: skip
 
-    plain = typed(file, "--json")
-    submitted = typed(file, "--json", "--submit", "--actor", "eve")
+    plain = typed(file, "--trust-lines", "--json")
+    submitted = typed(file, "--trust-lines", "--json", "--submit", "--actor", "eve")
 
     assert outcomes(plain) == [
         ("created", "card@1", "DRAFT"),
@@ -162,6 +162,144 @@ def test_lines_say_more_of_their_documents(typed, folder, root):
     ]
     with RegistrationPipeline(root) as pipeline:
         assert next(pipeline.history("b")).data["comment"] == "from the old registry"
+
+
+# -- on whose word ---------------------------------------------------------------------------------------------
+
+FORGED = {
+    "document": CARD,
+    "actor": "bea",
+    "id": "chosen",
+    "comment": "reviewed by security",
+    "submit": True,
+}
+"""A line that names its own author. Once, `import --actor importer` recorded bea as the actor, and the importer nowhere."""
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (FORGED, ["id", "actor", "submit"]),
+        ({"document": CARD, "actor": "bea"}, ["actor"]),
+        ({"document": CARD, "id": "card@1"}, ["id"]),
+        ({"document": CARD, "submit": False}, ["submit"]),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_line_speaks_for_no_one(typed, folder, root, given, named, dry):
+    """What names an actor, an id or a submission is refused and named; nothing of that line is imported, and all others are."""
+    file = lines(
+        folder, {"name": "a"}, given, {"document": {"name": "b"}, "comment": "from the old registry"}
+    )
+
+    result = typed(file, "--json", *(["--dry-run"] if dry else []))
+    spoken = typed(file, "--dry-run")
+
+    assert result.exit_code == spoken.exit_code == 2
+    assert [one[0] for one in outcomes(result)] == ["created", "refused", "created"]
+    problem = json.loads(result.stdout.splitlines()[1])["problem"]
+    assert (problem["details"]["line"], problem["details"]["named"]) == (2, named)
+    assert problem["next_step"].endswith("`registration import FILE --trust-lines`.")
+    listed = " and ".join(filter(None, (", ".join(f"`{one}`" for one in named[:-1]), f"`{named[-1]}`")))
+    assert f"lines.jsonl, line 2 names {listed}, and its source is not trusted." in spoken.stderr
+    assert set(actions(root)) == (set() if dry else {"a", "b"})
+
+
+def origins(root, id):
+    """Of each event: its action, its actor, its origin, and its remarks."""
+    with RegistrationPipeline(root) as pipeline:
+        return [
+            (event.action, event.actor, event.data.get("imported"), event.remarks)
+            for event in pipeline.history(id)
+        ]
+
+
+def test_the_importer_is_the_actor_and_the_events_name_the_origin(typed, folder, root):
+    """A comment is only words, and they are the importer's."""
+    file = lines(folder, {"name": "a"}, {"document": CARD, "comment": "reviewed by security"})
+    put(folder / "sub" / "c.json", {"name": "c"})
+
+    typed(file, "--submit", "--actor", "importer")
+    typed(folder, "--actor", "importer")
+    typed("-", "--actor", "importer", input=b'{"name": "d"}\n')
+
+    second = {"by": "importer", "source": "lines.jsonl", "line": 2}
+    whence = "imported from lines.jsonl, line 2"
+    assert origins(root, "card@1") == [
+        ("create", "importer", second, f"reviewed by security; {whence}"),
+        ("submit_for_review", "importer", second, whence),
+    ]
+    whole = {"by": "importer", "source": "sub/c.json", "line": 0}
+    assert origins(root, "c") == [("create", "importer", whole, "imported from sub/c.json")]
+    assert origins(root, "d")[0][3] == "imported from standard input, line 1"
+
+
+def test_trusted_lines_name_the_importer_besides(typed, folder, root):
+    """The actor is the line's, and who vouched for it is in the event, too."""
+    typed(lines(folder, FORGED), "--trust-lines", "--actor", "importer")
+
+    origin = {"by": "importer", "source": "lines.jsonl", "line": 1}
+    assert origins(root, "chosen") == [
+        (
+            "create",
+            "bea",
+            origin,
+            "reviewed by security; imported by importer from lines.jsonl, line 1",
+        ),
+        ("submit_for_review", "bea", origin, "imported by importer from lines.jsonl, line 1"),
+    ]
+
+
+def test_who_imports_again_changes_nothing(typed, folder, root):
+    """What is there is left alone, whoever imports it, from whatever line, trusted or not."""
+    typed(lines(folder, CARD), "--submit", "--actor", "ada")
+    before = actions(root)
+
+    again = typed(lines(folder, {"name": "a"}, CARD), "--submit", "--actor", "eve")
+    trusted = typed(lines(folder, {"document": CARD, "actor": "eve"}), "--trust-lines", "--submit")
+
+    assert again.exit_code == trusted.exit_code == 0
+    assert actions(root)["card@1"] == before["card@1"]
+
+
+def test_an_import_that_overtakes_itself_is_the_same_request(root):
+    """The same document under the same key, from another line of the source: the first answer, and no mismatch."""
+    document = check_document(CARD)
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        first, second = (
+            Importer(pipeline._registry).prepare(Offer(source="x.jsonl", line=line, document=document))[1]
+            for line in (1, 7)
+        )
+        first()
+        words = {"idempotency_key": next(pipeline.history("card@1")).idempotency_key}
+        repeated = pipeline._registry.carry_out(
+            "card@1",
+            words,
+            action="create",
+            document=document,
+            imported={"by": "ada", "source": "y", "line": 9},
+        )
+
+        assert repeated.replayed
+        assert second().outcome == "unchanged"
+
+
+def test_the_name_of_a_file_need_not_be_text(typed, folder, root):
+    """Once, a name of other bytes than UTF-8 ended the import with an error of ours. It is recorded as far as it is text."""
+    put(folder / os.fsdecode(b"caf\xe9.json"), CARD)
+    put(folder / os.fsdecode(b"t\xe9.jsonl"), {"name": "line"})
+
+    as_json = typed(folder, "--json")
+    lined = typed(folder / os.fsdecode(b"t\xe9.jsonl"))
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        offer = Offer(source=os.fsdecode(b"\xff"), document=check_document({"name": "made"}))
+        with pipeline.import_many([offer]) as results:
+            assert [one.error for one in results] == [None]
+
+    assert json.loads(as_json.stdout)["source"] == "caf\ufffd.json"
+    assert lined.stdout == "created    line  DRAFT  (t\ufffd.jsonl, line 1)\n"
+    sources = [origins(root, id)[0][2]["source"] for id in ("card@1", "line", "made")]
+    assert sources == ["caf\ufffd.json", "t\ufffd.jsonl", "\ufffd"]
 
 
 def test_what_was_sent_back_is_not_handed_in_again(typed, folder, root):
@@ -235,7 +373,7 @@ def test_a_bad_line_is_named_and_stops_no_other(typed, folder, text, said, more)
 )
 def test_words_that_cannot_be_meant(typed, folder, line, said):
     """What a line says of its document is checked, so that a slip is no silent loss."""
-    result = typed(lines(folder, line))
+    result = typed("--trust-lines", lines(folder, line))
 
     assert result.exit_code in (2, 4)
     assert result.stdout.startswith("refused")
@@ -367,8 +505,8 @@ any = ["nobody"]
     )
     file = lines(folder, {"document": CARD, "actor": "eve"}, {"name": "b"})
 
-    tried = typed(file, "--submit", "--json", "--dry-run")
-    result = typed(file, "--submit", "--json")
+    tried = typed(file, "--trust-lines", "--submit", "--json", "--dry-run")
+    result = typed(file, "--trust-lines", "--submit", "--json")
 
     assert tried.exit_code == result.exit_code == 4
     assert outcomes(tried) == outcomes(result) == [("refused", None, None), ("created", "b", "DRAFT")]
@@ -379,7 +517,10 @@ any = ["nobody"]
 
 def test_a_dry_run_says_what_an_import_would_do(typed, folder, root):
     """Line by line the same outcomes as the import itself, and nothing is written."""
-    typed(lines(folder, {"name": "there"}, {"name": "changed"}, {"document": {"name": "in"}, "submit": True}))
+    there = lines(
+        folder, {"name": "there"}, {"name": "changed"}, {"document": {"name": "in"}, "submit": True}
+    )
+    typed("--trust-lines", there)
     before = actions(root)
     file = lines(
         folder, {"name": "there"}, {"name": "changed", "v": 2}, {"name": "in"}, {"name": "new"}, {"name": "new"},
@@ -418,7 +559,7 @@ def test_a_lifecycle_without_these_steps_is_refused(tmp_path, folder):
             Importer(pipeline._registry, submit=True)
         offer = Offer(source="x", document=check_document(CARD), submit=True)
         with pytest.raises(InvalidArgument, match="has no `submit_for_review`"):
-            Importer(pipeline._registry).prepare(offer)
+            Importer(pipeline._registry, trust_lines=True).prepare(offer)
         id, work = Importer(pipeline._registry).prepare(Offer(source="x", document=check_document(CARD)))
 
         assert (id, work().state.state) == ("card@1", "OPEN")

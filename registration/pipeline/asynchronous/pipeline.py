@@ -175,11 +175,19 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         return self._many(lambda pipeline: pipeline.transition_many(items, workers=workers, dry_run=dry_run))
 
     def import_many(
-        self, offers: Iterable[Offer], *, submit: bool = False, workers: int = 8, dry_run: bool = False
+        self,
+        offers: Iterable[Offer],
+        *,
+        submit: bool = False,
+        trust_lines: bool = False,
+        workers: int = 8,
+        dry_run: bool = False,
     ) -> AsyncGenerator[ItemResult[Offer, Imported], None]:
         """See `RegistrationPipeline.import_many`, and `create_many`."""
         return self._many(
-            lambda pipeline: pipeline.import_many(offers, submit=submit, workers=workers, dry_run=dry_run)
+            lambda pipeline: pipeline.import_many(
+                offers, submit=submit, trust_lines=trust_lines, workers=workers, dry_run=dry_run
+            )
         )
 
     # -- states and logs -----------------------------------------------------------------------------------
