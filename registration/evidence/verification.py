@@ -14,7 +14,7 @@ What no log can show is that it was not rewritten as a whole, with other words, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from registration.core.codec import BadSnapshot, decode_snapshot, encode_snapshot, proof_of
 from registration.core.forms import is_proved, matches
@@ -27,13 +27,14 @@ from registration.storage.recovery import last_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from registration.core.codec import Fault
     from registration.core.definition import Definition
     from registration.errors import RegistrationError
     from registration.evidence.kept_rules import KeptRules
     from registration.storage.ledger import Ledger
     from registration.storage.recovery import ReadSpan
     from registration.storage.reports import Files
-    from registration.values.events import StateSnapshot
+    from registration.values.events import Event, StateSnapshot
 
 FINDINGS_MAX = 1_000
 """The number of findings of one log that are listed: what is broken once is often broken in every line."""
@@ -88,16 +89,34 @@ class AreaVerification:
     problems: tuple[RegistrationError, ...] = ()
 
 
+class Watcher(Protocol):
+    """Compares a log with what other files say of it, while it is verified: `registration.evidence.witnesses`."""
+
+    def begin(self) -> None:
+        """The log is read from its first byte, perhaps once more."""
+
+    def saw(self, event: Event) -> None:
+        """The next event."""
+
+    def ended(self, fault: Fault | None = None) -> list[Finding]:
+        """The findings, after the last event. fault: why reading stopped early."""
+
+    def skipped(self) -> None:
+        """The log can't be read."""
+
+
 def verify_area(
     area: str,
     ids: Iterable[str],
     store_of: Callable[[str], Ledger],
     rules_of: Callable[[Ledger], KeptRules] | None = None,
+    watch: Callable[[str, str], Watcher] | None = None,
 ) -> AreaVerification:
     """Check the files of each of these streams.
 
     store_of: returns the store of a stream; raises InvalidArgument when no stream has such an id, NotFound when its
     definition is missing. rules_of: returns the rules under which the events of a store are decided again; None: they are not.
+    watch: by area and id, what is compared with other files; None: nothing.
     """
     findings: list[Finding] = []
     problems: list[RegistrationError] = []
@@ -114,7 +133,8 @@ def verify_area(
             continue
         try:
             rules = rules_of(store) if rules_of is not None else None
-            findings += verify_stream(store, id, area=area, rules=rules).findings
+            watcher = watch(area, id) if watch is not None else None
+            findings += verify_stream(store, id, area=area, rules=rules, watch=watcher).findings
         except NotFound:  # nothing was ever written there, or it has been removed
             continue
         except LockTimeout as error:
@@ -131,11 +151,12 @@ def verify_stream(
     area: str = layout.MANIFESTS,
     quick: bool = False,
     rules: KeptRules | None = None,
+    watch: Watcher | None = None,
 ) -> Verification:
     """Check the files of a stream as `verify_files` does; unreadable files are a finding as well.
 
     The log is read without its lock, as far as it went at the start. quick: only the snapshot, the size of the log, and its last line.
-    area: the directory of its store. rules: as for `verify_files`.
+    area: the directory of its store. rules: as for `verify_files`. watch: sees each event; its findings are added, unless `quick`.
 
     Raises:
         NotFound: when there are no files for that id.
@@ -145,7 +166,7 @@ def verify_stream(
     try:
         for _ in range(_TRIES):
             files = store.inspect(stream, quick=True)
-            check = _Check(store.source, store.definition, stream, area, rules)
+            check = _Check(store.source, store.definition, stream, area, rules, watch)
             found = check.run(
                 lambda start, end: store.span(stream, start, end),
                 files.unread_bytes,
@@ -156,10 +177,14 @@ def verify_stream(
             if not (check.short or found.damaged) or store.inspect(stream, quick=True) == files:
                 break
     except StoreError as error:
+        if watch is not None:
+            watch.skipped()
         path = layout.log_path(stream, area)
         return Verification(stream, 0, (Finding("damage", path, 0, 0, error.problem.rstrip(".")),))
     assert found is not None
-    return found
+    if watch is None or quick:
+        return found
+    return replace(found, findings=(*found.findings, *watch.ended(check.fault)))
 
 
 def verify_files(
@@ -180,12 +205,20 @@ def verify_files(
 
 
 class _Check:
-    """The check of one log and its snapshot, once. short: whether the log ended before its size."""
+    """The check of one log and its snapshot, once. short: whether the log ended before its size. fault: why reading it stopped early."""
 
     def __init__(
-        self, source: str, definition: Definition, stream: str, area: str, rules: KeptRules | None
+        self,
+        source: str,
+        definition: Definition,
+        stream: str,
+        area: str,
+        rules: KeptRules | None,
+        watch: Watcher | None = None,
     ) -> None:
         self.short = False
+        self.fault: Fault | None = None
+        self._watch = watch
         self._source = source
         self._definition = definition
         self._stream = stream
@@ -212,7 +245,7 @@ class _Check:
             self._add(self._unusable)
         if again.identifiers.late:
             self._twice(read, events.position.size_bytes, again)
-        fault = events.fault
+        fault = self.fault = events.fault
         if fault is not None:
             uncovered = kept is None or kept.position.size_bytes <= events.position.size_bytes
             kind: _Kind = "unfinished" if fault.torn and uncovered else "damage"
@@ -245,7 +278,11 @@ class _Check:
         """Check each event; returns the fold at the version of the snapshot."""
         at: StateSnapshot | None = None
         offset = 0
+        if self._watch is not None:
+            self._watch.begin()
         for event in events:
+            if self._watch is not None:
+                self._watch.saw(event)
             for doubt in again.step(event):
                 self._add(
                     Finding(doubt.kind, self._log_path, event.version, offset, doubt.reason, doubt.group)

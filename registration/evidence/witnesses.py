@@ -387,6 +387,10 @@ class Watch:
                 self._found.append(Finding("finding", self._path, version, start, reason))
         return self._found
 
+    def skipped(self) -> None:
+        """The log can't be read: nothing is said of it."""
+        self._of.skip(self._area, self._stream)
+
     # -- notes and pins ----------------------------------------------------------------------------------------
 
     def _next_note(self) -> _Note | None:

@@ -34,7 +34,7 @@ from registration.values.names import check_name
 if TYPE_CHECKING:
     from registration.engine.registry import OpenRegistry
     from registration.evidence.kept_rules import KeptRules
-    from registration.evidence.verification import Finding, Verification
+    from registration.evidence.verification import Finding, Verification, Watcher
     from registration.evidence.witnesses import Witnesses
     from registration.storage.ledger import Ledger
     from registration.storage.reports import Loss, RecoveryStep
@@ -178,10 +178,11 @@ class UpkeepPart(Part[M]):
         rules = None if found is None else registry.kept_rules()
         for id in registry.store.streams():
             try:
-                checked = verified(registry, id, quick=found is None, rules=rules)
-                seen = _compared(found, registry.store, layout.MANIFESTS, id)
-                findings = (*checked.findings, *seen)
-                yield Verified(layout.MANIFESTS, id, findings, checked.sound_version, head=checked.head)
+                watch = None if found is None else found.watch(layout.MANIFESTS, id)
+                checked = verified(registry, id, quick=found is None, rules=rules, watch=watch)
+                yield Verified(
+                    layout.MANIFESTS, id, checked.findings, checked.sound_version, head=checked.head
+                )
             except NotFound:  # it has been removed
                 continue
             except LockTimeout as error:
@@ -194,8 +195,8 @@ class UpkeepPart(Part[M]):
         of_aliases = registry.kept_rules(registry.names.logs.store)
         for name in registry.names.known():
             try:
-                seen = _compared(found, registry.names.logs.store, layout.ALIASES, name)
-                yield Verified(layout.ALIASES, name, (*self._verified_name(name, of_aliases), *seen))
+                watch = found.watch(layout.ALIASES, name)
+                yield Verified(layout.ALIASES, name, self._verified_name(name, of_aliases, watch))
             except (StoreError, LockTimeout) as error:
                 found.skip(layout.ALIASES, name)
                 yield Verified(layout.ALIASES, name, problem=error, looked_at=False)
@@ -203,7 +204,9 @@ class UpkeepPart(Part[M]):
             yield Verified("", None, (finding,))
         with _others(registry) as others:
             for area, id, store_of in _each(others):
-                checks = verify_area(area, [id], partial(store_of, repairing=False), registry.kept_rules)
+                checks = verify_area(
+                    area, [id], partial(store_of, repairing=False), registry.kept_rules, found.watch
+                )
                 problem = next(iter(checks.problems), None)
                 yield Verified(area, id, checks.findings, problem=problem, looked_at=bool(checks.looked_at))
         yield from _verified_leases(registry)
@@ -281,10 +284,12 @@ class UpkeepPart(Part[M]):
 
         return recover(self._registry.names, check_name(name).name, dry_run=dry_run)
 
-    def _verified_name(self, name: str, rules: KeptRules) -> tuple[Finding, ...]:
+    def _verified_name(
+        self, name: str, rules: KeptRules, watch: Watcher | None = None
+    ) -> tuple[Finding, ...]:
         from registration.engine.names.upkeep import verify  # noqa: PLC0415  # as above
 
-        return tuple(verify(self._registry.names, check_name(name).name, rules))
+        return tuple(verify(self._registry.names, check_name(name).name, rules, watch))
 
     def _strays(self) -> Iterator[Finding]:
         from registration.evidence.verification import Finding  # noqa: PLC0415  # as above
@@ -330,11 +335,17 @@ class UpkeepPart(Part[M]):
 
 
 def verified(
-    registry: OpenRegistry, manifest_id: str, *, quick: bool = False, rules: KeptRules | None = None
+    registry: OpenRegistry,
+    manifest_id: str,
+    *,
+    quick: bool = False,
+    rules: KeptRules | None = None,
+    watch: Watcher | None = None,
 ) -> Verification:
     """Verify the files of a manifest, decide its events again, and verify the reservation of its name.
 
-    rules: those of the registry's manifests, if they were read before: `OpenRegistry.kept_rules`.
+    rules: those of the registry's manifests, if they were read before: `OpenRegistry.kept_rules`. watch: as for
+    `registration.evidence.verification.verify_stream`.
 
     Raises:
         NotFound: when there are no files for that id.
@@ -347,7 +358,7 @@ def verified(
     try:
         if rules is None and not quick:
             rules = registry.kept_rules()
-        found = verify_stream(store, check_id(manifest_id), quick=quick, rules=rules)
+        found = verify_stream(store, check_id(manifest_id), quick=quick, rules=rules, watch=watch)
     except NotFound:
         raise registry.unknown(manifest_id) from None
     # Reading a manifest would settle what a crash left.
@@ -364,19 +375,8 @@ def verified_and_compared(registry: OpenRegistry, manifest_id: str) -> Verificat
     """
     from registration.pipeline.witnessing import witnesses_of  # noqa: PLC0415  # as above
 
-    checked = verified(registry, manifest_id)
     with witnesses_of(registry, manifest_id) as found:
-        seen = _compared(found, registry.store, layout.MANIFESTS, manifest_id)
-    return replace(checked, findings=(*checked.findings, *seen))
-
-
-def _compared(found: Witnesses | None, store: Ledger, area: str, stream: str) -> list[Finding]:
-    """The findings of comparing a log with its witnesses."""
-    if found is None:
-        return []
-    from registration.pipeline.witnessing import compared  # noqa: PLC0415  # as above
-
-    return compared(found, store, area, stream)
+        return verified(registry, manifest_id, watch=found.watch(layout.MANIFESTS, manifest_id))
 
 
 class _StoreOf(Protocol):

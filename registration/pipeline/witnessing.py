@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from registration.core.codec import Scan, scan
 from registration.engine.leases.leases import Leases
 from registration.errors import CorruptRegistry, LockTimeout, NotFound, StoreError
 from registration.evidence.witnesses import Witnesses
 from registration.storage import layout
 from registration.storage.notes import Noted, decode_commit
-from registration.values.events import Position
+from registration.storage.pieces import EventsInPieces
 from registration.values.ids import own_name
 from registration.values.names import split_name
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from registration.engine.registry import OpenRegistry
-    from registration.evidence.verification import Finding
     from registration.storage.ledger import Ledger
     from registration.values.events import Event
 
@@ -73,21 +72,6 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
         yield found
 
 
-def compared(found: Witnesses, store: Ledger, area: str, stream: str) -> list[Finding]:
-    """The findings of comparing one log with the witnesses. store: of its area."""
-    watch = found.watch(area, stream)
-    try:
-        scanned = _scanned(store, stream)
-    except NotFound:
-        return watch.ended()
-    except (StoreError, LockTimeout):
-        found.skip(area, stream)
-        return []
-    for event in scanned.events:
-        watch.saw(event)
-    return watch.ended(scanned.fault)
-
-
 def _noted(store: Ledger) -> Iterator[Noted]:
     """The commits as recorded in the order of the registry."""
     backend = store.backend
@@ -111,10 +95,8 @@ def _names_of(store: Ledger, manifest_id: str) -> list[str]:
 
 
 def _events(store: Ledger, stream: str) -> Iterator[Event]:
-    """The events of a log up to its damage, which is reported with the log. Nothing is settled."""
+    """The events of a log up to its damage, which is reported with the log, in bounded memory. Nothing is settled."""
     with suppress(StoreError, LockTimeout, NotFound):
-        yield from _scanned(store, stream).events
-
-
-def _scanned(store: Ledger, stream: str) -> Scan:
-    return scan(store.inspect(stream).log, stream=stream, source=store.source, after=Position())
+        size_bytes = store.inspect(stream, quick=True).unread_bytes
+        read = partial(store.span, stream)
+        yield from EventsInPieces(read, size_bytes, stream=stream, source=store.source)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from registration.engine.names.registry import Names
     from registration.evidence.kept_rules import KeptRules
+    from registration.evidence.verification import Watcher
     from registration.values.events import StateSnapshot
 
 
@@ -77,8 +78,10 @@ def findings_of(names: Names, state: StateSnapshot) -> Iterator[Finding]:
         yield Finding("damage", path, 0, 0, reason)
 
 
-def verify(names: Names, name: str, rules: KeptRules | None = None) -> Iterator[Finding]:
-    """The faults in the reservations and the aliases of a name; read-only. rules: as for `verify_stream`.
+def verify(
+    names: Names, name: str, rules: KeptRules | None = None, watch: Watcher | None = None
+) -> Iterator[Finding]:
+    """The faults in the reservations and the aliases of a name; read-only. rules, watch: as for `verify_stream`.
 
     Raises:
         CorruptLog: when the log of a manifest with a reservation is damaged, which its own verification reports.
@@ -86,7 +89,7 @@ def verify(names: Names, name: str, rules: KeptRules | None = None) -> Iterator[
     """
     damaged = False
     with suppress(NotFound):
-        found = verify_stream(names.logs.store, name, area=layout.ALIASES, rules=rules)
+        found = verify_stream(names.logs.store, name, area=layout.ALIASES, rules=rules, watch=watch)
         yield from found.findings
         damaged = found.damaged
     for full in sorted(names.reservations.versions(name)):
