@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from registration.core.interpreter import State as State
     from registration.core.interpreter import Timeout as Timeout
     from registration.core.interpreter import Transition as Transition
+    from registration.core.outlook import Outlook as Outlook
     from registration.core.policy import Kind as Kind
     from registration.core.policy import Policy as Policy
     from registration.core.policy import Verdict as Verdict
@@ -122,6 +123,7 @@ _HOME_OF = {
     "State": "registration.core.interpreter",
     "Timeout": "registration.core.interpreter",
     "Transition": "registration.core.interpreter",
+    "Outlook": "registration.core.outlook",
     "Kind": "registration.core.policy",
     "Policy": "registration.core.policy",
     "Verdict": "registration.core.policy",

@@ -22,8 +22,9 @@ from registration.errors import GuardRefused
 from registration.pipeline.wire import reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from registration.core.outlook import Outlook
     from registration.errors import Next, RegistrationError
     from registration.evidence.verification import Finding
     from registration.values.events import Event
@@ -94,6 +95,19 @@ def say_next(*steps: Next) -> None:
     """Print the commands to type next; any of several will do."""
     for number, step in enumerate(steps):
         say(f"{'or' if number else 'Next'}: {printable(line(step))}")
+
+
+def outlook_lines(found: Sequence[Outlook]) -> list[str]:
+    """The approvals that a manifest has and lacks, in words: ``1 of 2 approvals; missing: one of cyd, dan``.
+
+    Empty where one approval by any actor is enough: the next step says it. With several actions, each line names its own.
+    """
+    told = [
+        one
+        for one in found
+        if one.wanted > 1 or one.by_role or any(each.actors is not None for each in one.missing)
+    ]
+    return [printable(f"{one.action}: {one}" if len(told) > 1 else str(one)) for one in told]
 
 
 def show_verdicts(verdicts: Iterable[Mapping[str, Any]], *, err: bool = False, bare: bool = False) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from registration.cli.context import Context, examples, id_argument, lifecycle_said, shared_options
-from registration.cli.output import echo, echo_document, echo_json, event_row, table, when
+from registration.cli.output import echo, echo_document, echo_json, event_row, outlook_lines, table, when
+from registration.errors import RegistrationError
 from registration.pipeline.wire import manifests, rules
 from registration.storage import layout
 from registration.values.events import lost_in
@@ -16,6 +18,8 @@ from registration.values.events import lost_in
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from registration.core.outlook import Outlook
 
 
 @click.command(
@@ -40,9 +44,12 @@ def show_command(
         raise click.UsageError("Use either --version or --at.")
     with context.open() as pipeline:
         claim = None
+        ahead: tuple[Outlook, ...] = ()
         if version is None and time is None:
             snapshot = pipeline.load_state(id)
             claim = pipeline.work.claim_of(id)
+            with suppress(RegistrationError):  # the state can be shown while the rules can't be read
+                ahead = pipeline.outlook(id)
         else:
             snapshot = pipeline.evidence.at(id, version=version, time=time)
         # Aliases are current: earlier ones are in `alias log`.
@@ -51,7 +58,7 @@ def show_command(
         echo_document(snapshot.document, as_json=context.as_json)
         return
     if context.as_json:
-        echo_json(manifests.manifest(snapshot, aliases, claim))
+        echo_json(manifests.manifest(snapshot, aliases, claim, ahead))
         return
     echo(snapshot.manifest_id)
     called = f"{snapshot.name} ({', '.join(aliases)})" if aliases else snapshot.name
@@ -71,6 +78,7 @@ def show_command(
             for one in snapshot.approvals
         ),
         *(("  repaired", _repair(one)) for one in snapshot.repairs),
+        *(("  approvals", told) for told in outlook_lines(ahead)),
         *(("  due", f"{name}, {when(at)}") for name, at in sorted(snapshot.facts.get("due", {}).items())),
         *(
             (("  locked", f"by {claim.holder} on {claim.host}, until {when(claim.until)}"),)

@@ -28,6 +28,7 @@ from registration.cli.output import (
     Progress,
     echo,
     echo_json,
+    outlook_lines,
     say,
     say_next,
     show_error,
@@ -338,6 +339,8 @@ def _show(context: Context, result: TransitionResult) -> None:
     event = result.event
     came = event.to_state if event.from_state is None else f"{event.from_state} -> {event.to_state}"
     echo(f"{result.manifest_id}  {came}  (version {event.version})")
+    for told in outlook_lines(result.outlook()):
+        say(f"{told}.")
     if result.replayed:
         say("This idempotency key was used before, for the same request: nothing was written.")
     elif result.dry_run:

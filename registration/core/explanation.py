@@ -217,11 +217,12 @@ def _next(
     done: frozenset[str] = frozenset(),
     steps_max: int = 3,
     *,
+    helpful: frozenset[str] = frozenset(),
     known: tuple[tuple[Answer, ...], tuple[Who, bool] | None] | None = None,
 ) -> Next | None:
     """The step to take next, to get to an action: it may be another one that has to come first.
 
-    done: the actors whose part is done. steps_max: how many actions may be looked back for. known: the guards'
+    done: the actors whose part is done. helpful: those who could give what is missing, if known. steps_max: how many actions may be looked back for. known: the guards'
     answers and the result of `_who`, if already known.
     """
     chart = definition.chart
@@ -241,7 +242,9 @@ def _next(
         if before != action and chart.has_action(before) and steps_max:
             counted = answer.verdict.evidence.get("counted", ())
             did = frozenset(str(one["actor"]) for one in counted if one.get("actor") is not None)
-            return _next(definition, policy, state, command, before, did, steps_max - 1)
+            useful_to = _helpful(answer.verdict)
+            return _next(definition, policy, state, command, before, did, steps_max - 1, helpful=useful_to)
+        helpful |= _helpful(answer.verdict)
         needs |= {name: value for name, value in answer.verdict.needs.items() if name != "action"}
     who, useful = found or _who(definition, policy, state, asked, taken)
     if not useful and not action_of(chart, action).document:
@@ -249,11 +252,18 @@ def _next(
     if who.anybody:
         who = replace(who, excluded=tuple(sorted({*who.excluded, *done})))
     else:
-        who = replace(who, actors=tuple(actor for actor in who.actors if actor not in done))
+        actors = [actor for actor in who.actors if actor not in done]
+        who = replace(who, actors=tuple([actor for actor in actors if actor in helpful] or actors))
         if not who.actors:
             return None
     needs |= _actor(who, command.actor, needs.pop("actor", None))
     return _step(action_of(chart, action), asked, needs)
+
+
+def _helpful(verdict: Verdict) -> frozenset[str]:
+    """The actors who could give the approvals that are missing according to a verdict."""
+    missing = [one for one in verdict.evidence.get("missing", ()) if isinstance(one, Mapping)]
+    return frozenset(actor for one in missing for actor in one.get("actors") or ())
 
 
 def _step(action: Action, command: Command, needs: dict[str, str]) -> Next:

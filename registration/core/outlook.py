@@ -80,6 +80,8 @@ class Outlook:
 
     def __str__(self) -> str:
         told = f"{self.given} of {self.wanted} {'approval' if self.wanted == 1 else 'approvals'}"
+        if self.given > self.wanted:
+            told = f"{self.given} approvals, {self.wanted} needed"
         lacking = [
             f"{found} of {wanted} by {role}"
             for role, (found, wanted) in self.by_role.items()
@@ -87,6 +89,14 @@ class Outlook:
         ]
         told = ", ".join([told, *lacking])
         return f"{told}; missing: {words_of(self.missing)}" if self.missing else told
+
+    def demands_more_than(self, other: Outlook) -> bool:
+        """Whether what it demands includes another's demands, and more."""
+        if self.approving != other.approving or self.wanted < other.wanted:
+            return False
+        mine, others = self.by_role, other.by_role
+        includes = all(role in mine and mine[role][1] >= wanted for role, (_, wanted) in others.items())
+        return includes and (self.wanted > other.wanted or len(mine) > len(others))
 
     def as_json(self) -> dict[str, Any]:
         """The same as one JSON object; `text` is for people."""
@@ -125,9 +135,13 @@ def outlooks(
             for outlook in _of_action(chart, guards, policy, state, action.name)
             if _is_possible(chart, state, action.name) or _is_possible(chart, state, outlook.approving)
         ]
-        lacking = [outlook for outlook in looked_at if outlook.missing]
-        found += lacking or sorted(looked_at, key=lambda outlook: outlook.wanted)[-1:]
-    return tuple(dict.fromkeys(found))
+        lacking = [one for one in looked_at if one.missing]
+        found += [
+            one
+            for one in lacking
+            if not any(other.demands_more_than(one) for other in lacking if other is not one)
+        ] or sorted(looked_at, key=lambda one: one.wanted)[-1:]
+    return tuple(found)
 
 
 def _of_action(

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from registration.core.outlook import Outlook
     from registration.engine.trial import Trial
     from registration.errors import Next
     from registration.storage.ledger import Ledger
@@ -126,6 +127,14 @@ class TransitionResult(StateChange):
     waited_s: float = 0.0
     dry_run: bool = False
     _onward: Onward | None = field(default=None, repr=False, compare=False)
+    _ahead: Ahead | None = field(default=None, repr=False, compare=False)
+
+    def outlook(self) -> tuple[Outlook, ...]:
+        """The approvals that the resulting state has and lacks, by action that demands them, and who could give them.
+
+        Computed on demand, under the policy then in force; the manifest is not read again. Empty where no action demands approvals.
+        """
+        return () if self._ahead is None else self._ahead(self._state)
 
     def next_steps(self, action: str | None = None) -> tuple[Next, ...]:
         """The next steps from the resulting state, each with its actor and its missing arguments.
@@ -143,6 +152,10 @@ class TransitionResult(StateChange):
 
 Onward = Callable[["StateSnapshot", "str | None", "str | None"], "tuple[Next, ...]"]
 """Returns the next steps from a state, towards an action (None: every one that the lifecycle offers), for an actor."""
+
+
+Ahead = Callable[["StateSnapshot"], "tuple[Outlook, ...]"]
+"""Returns the outlook from a state."""
 
 
 @dataclass(slots=True)
@@ -163,7 +176,7 @@ class Engine:
     policy: returns the rules in force; called before each decision. claims: returns the current lease on a stream; called
     as well. clock, random, sleep: the sources of time, ids and waits. lock_timeout_s: for other threads of this process;
     the store has its own for other processes. reservations: locks that are held while events are committed.
-    onward: computes the next steps of results.
+    onward, ahead: compute the next steps and the outlook of results.
     """
 
     def __init__(
@@ -179,9 +192,11 @@ class Engine:
         lock_timeout_s: float = 10.0,
         reservations: Reservations | None = None,
         onward: Onward | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self.store = store
         self._onward = onward
+        self._ahead = ahead
         self.reservations = reservations
         self.publisher = Publisher()
         self.policy = policy
@@ -551,7 +566,8 @@ class Engine:
         self, state: StateSnapshot, events: tuple[Event, ...], so_far: _Try, *, replayed: bool = False
     ) -> TransitionResult:
         return TransitionResult(
-            events[-1], state, events, so_far.attempts, replayed, so_far.waited_s, so_far.trial is not None, self._onward
+            events[-1], state, events, so_far.attempts, replayed, so_far.waited_s, so_far.trial is not None, self._onward,
+            self._ahead,
         )  # fmt: skip
 
     def _with_found(self, conflict: VersionConflict, attempts: int) -> VersionConflict:

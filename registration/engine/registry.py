@@ -17,6 +17,7 @@ from registration.core.decider import check_action, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.facts import REPAIR, TAGGING, action_of
 from registration.core.interpreter import steps
+from registration.core.outlook import Outlook, outlooks
 from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult
 from registration.engine.names.alias_logs import AliasLogs
@@ -106,6 +107,7 @@ class OpenRegistry:
             lock_timeout_s=lock_timeout_s,
             reservations=self._names,
             onward=self._onward,
+            ahead=self._ahead,
         )
 
     def close(self) -> None:
@@ -324,6 +326,15 @@ class OpenRegistry:
             loss = self.store.repair(manifest_id, None)
             return self.state(manifest_id) if loss is None else loss.state
 
+    def outlook(self, state: StateSnapshot) -> tuple[Outlook, ...]:
+        """The approvals that a state has and lacks, by action that demands them; see `registration.core.outlook.outlooks`.
+
+        Raises:
+            InvalidPolicy, StoreError: when the rules in force can't be read.
+        """
+        definition = self.definition
+        return outlooks(definition.chart, definition.guards, self.policy(), state)
+
     # -- a caller's ids and documents -------------------------------------------------------------------------------
 
     def state(self, manifest_id: str) -> StateSnapshot:
@@ -388,6 +399,14 @@ class OpenRegistry:
             if why.next is not None and why.next not in steps:
                 steps.append(why.next)
         return tuple(steps)
+
+    def _ahead(self, state: StateSnapshot) -> tuple[Outlook, ...]:
+        """The outlook from a state; none if the rules can't be read, since it is only advice."""
+        try:
+            return self.outlook(state)
+        except RegistrationError as error:
+            _log.info("%s: the outlook is unknown: %s", state.stream, error)
+            return ()
 
     def _end_lease(self, result: TransitionResult, trial: Trial | None) -> None:
         """End the lease of a command, if the command completes its purpose. A failure is logged."""

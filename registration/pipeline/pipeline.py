@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from registration.core.chart import Chart
     from registration.core.definition import Definition
     from registration.core.explanation import Explanation
+    from registration.core.outlook import Outlook
     from registration.core.policy import Guard, Policy
     from registration.engine.engine import Random, TransitionResult
     from registration.engine.leases.keeper import LeaseKeeper
@@ -532,6 +533,16 @@ class RegistrationPipeline:
             InvalidArgument: when there is no such state, or a filter is invalid.
         """
         return self.find.list(state, sort=sort, limit=limit, after=after, **filters)
+
+    def outlook(self, manifest_id: str) -> tuple[Outlook, ...]:
+        """The approvals that a manifest has and lacks, by action that demands them, and the actors who could give them.
+
+        In the order of the lifecycle; only of actions that can be taken, or approved, from its state.
+
+        Raises:
+            NotFound: when there is no such manifest; the nearest id is suggested.
+        """
+        return self._registry.outlook(self._registry.state(manifest_id))
 
     def explain(
         self,

@@ -199,6 +199,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
     history = iterated(RegistrationPipeline.history)
     list = listed(RegistrationPipeline.list)
     explain = awaited(RegistrationPipeline.explain)
+    outlook = awaited(RegistrationPipeline.outlook)
     read_document = awaited(RegistrationPipeline.read_document)
 
     # -- handlers --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from registration.core.definition import Definition
+    from registration.core.outlook import Outlook
     from registration.engine.engine import TransitionResult
     from registration.errors import RegistrationError
     from registration.pipeline.importing import Imported, Offer
@@ -64,13 +65,29 @@ def state(snapshot: StateSnapshot) -> dict[str, Any]:
     }
 
 
-def manifest(snapshot: StateSnapshot, aliases: Sequence[str], claim: Lease | None) -> dict[str, Any]:
-    """The state of one manifest, the aliases that point at it, and its lock."""
-    return {**state(snapshot), "aliases": list(aliases), "claim": lease_or_none(claim)}
+def manifest(
+    snapshot: StateSnapshot, aliases: Sequence[str], claim: Lease | None, ahead: Sequence[Outlook] = ()
+) -> dict[str, Any]:
+    """The state of one manifest, the aliases that point at it, its lock, and the approvals that it has and lacks."""
+    return {
+        **state(snapshot),
+        "aliases": list(aliases),
+        "claim": lease_or_none(claim),
+        "outlook": outlook(ahead),
+    }
+
+
+def outlook(found: Sequence[Outlook]) -> list[dict[str, Any]]:
+    """The approvals that a manifest has and lacks, by action that demands them."""
+    return [one.as_json() for one in found]
 
 
 def transition(result: TransitionResult) -> dict[str, Any]:
-    """Print the result of a command."""
+    """The result of a command."""
+    return {**_moved(result), "outlook": outlook(result.outlook())}
+
+
+def _moved(result: TransitionResult) -> dict[str, Any]:
     event = result.event
     return {
         "manifest_id": result.manifest_id,
@@ -90,7 +107,7 @@ def transition(result: TransitionResult) -> dict[str, Any]:
 
 def tagging(result: TransitionResult) -> dict[str, Any]:
     """The result of adding or removing tags."""
-    return {**transition(result), "tags": list(result.snapshot.tags)}
+    return {**_moved(result), "tags": list(result.snapshot.tags)}
 
 
 def tags(id: str, found: Sequence[str]) -> dict[str, Any]:
