@@ -1,4 +1,4 @@
-"""Rules commands: why, lifecycle (check, show, graph, paths, migrate), policy (check, show, replay)."""
+"""Rules commands: why, lifecycle (check, show, schema, graph, paths, migrate), policy (check, show, guards, explain, schema, replay)."""
 
 from __future__ import annotations
 
@@ -156,6 +156,19 @@ def show_lifecycle(context: Context, file: str | None) -> None:
     """
     found = lifecycle_said(context, file)
     echo_document(found.data, as_json=context.as_json)
+
+
+@lifecycle_command.command("schema", epilog=examples("registration lifecycle schema > lifecycle.schema.json"))
+@shared_options
+@click.pass_obj
+def lifecycle_schema_command(context: Context) -> None:
+    """Print the JSON Schema of lifecycle files, for editors that complete and check TOML and JSON files.
+
+    Many of them find it by a first line in the TOML file: #:schema ./lifecycle.schema.json
+    """
+    from registration.rules.schemas import lifecycle_schema  # noqa: PLC0415  # for this command alone
+
+    echo_document(lifecycle_schema(), as_json=context.as_json)
 
 
 @lifecycle_command.command(
@@ -341,6 +354,19 @@ def explain_guard_command(context: Context, guard: str) -> None:
     echo()
     for text in found.example.splitlines():
         echo(f"  {printable(text)}".rstrip())
+
+
+@policy_command.command("schema", epilog=examples("registration policy schema > policy.schema.json"))
+@shared_options
+@click.pass_obj
+def policy_schema_command(context: Context) -> None:
+    """Print the JSON Schema of policy.toml, for editors that complete and check TOML files.
+
+    Many of them find it by a first line in policy.toml: #:schema ./policy.schema.json
+    """
+    from registration.rules.schemas import policy_schema  # noqa: PLC0415  # for this command alone
+
+    echo_document(policy_schema(), as_json=context.as_json)
 
 
 @policy_command.command(

@@ -1,4 +1,4 @@
-"""Commands for hooks: check, run, test, dead-letters, redeliver."""
+"""Commands for hooks: check, schema, run, test, dead-letters, redeliver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import click
 from registration.cli.context import Context, Subcommands, examples, shared_options
 from registration.cli.exits import FAILURE
 from registration.cli.following import stopped_by_signals
-from registration.cli.output import counted, echo, echo_json, printable, say, say_next, table, when
+from registration.cli.output import (
+    counted,
+    echo,
+    echo_document,
+    echo_json,
+    printable,
+    say,
+    say_next,
+    table,
+    when,
+)
 from registration.cli.words import line
 from registration.errors import Next
 from registration.pipeline.wire import followers
@@ -90,6 +100,23 @@ def _filters(hook: Hook) -> str:
         if values
     ]  # fmt: skip
     return "; ".join(said) or "every event"
+
+
+@hooks_command.command(
+    "schema",
+    short_help="Print the JSON Schema of hooks.toml.",
+    epilog=examples("registration hooks schema > hooks.schema.json"),
+)
+@shared_options
+@click.pass_obj
+def schema_command(context: Context) -> None:
+    """Print the JSON Schema of hooks.toml, for editors that complete and check TOML files.
+
+    Many of them find it by a first line in hooks.toml: #:schema ./hooks.schema.json
+    """
+    from registration.feed.hooks.hook_schema import hooks_schema  # noqa: PLC0415  # for this command alone
+
+    echo_document(hooks_schema(), as_json=context.as_json)
 
 
 @hooks_command.command(

@@ -57,7 +57,15 @@ from registration.core.policy import CHANGES, Guard, Kind, Limits, Policy
 from registration.errors import InvalidDocument, InvalidPolicy
 from registration.rules.guards.registry import BUILTIN, guard_of, problems_of_alias_use, problems_of_use
 from registration.rules.policy_data import canonical
-from registration.rules.policy_form import FORMAT, ChangeTable, KindTable, PolicyTable, UseTable, formed
+from registration.rules.policy_form import (
+    FORMAT,
+    SOURCES,
+    ChangeTable,
+    KindTable,
+    PolicyTable,
+    UseTable,
+    formed,
+)
 from registration.values.documents import Document, check_document, parse_document
 from registration.values.people import name_problems, person, script_problem
 
@@ -72,9 +80,6 @@ DOTS_MAX = 500
 """The maximum number of dots in a line. A dotted key costs `tomllib` quadratic time and memory in its parts."""
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
-
-SOURCES = ("login",)
-"""How an actor can be known, for `[actors] source`."""
 
 ReadBeside = Callable[[str], bytes]
 """The bytes of a file in the policy's directory, by its relative path. Raises OSError."""

@@ -15,6 +15,9 @@ from registration.rules.lifecycles.file_syntax import path_of, shown
 FORMAT = 2
 """The format that is compiled to, whatever the file says."""
 
+SOURCES = ("login",)
+"""How an actor can be known, for `[actors] source`."""
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Limit = Annotated[int, Field(ge=1)] | None
 

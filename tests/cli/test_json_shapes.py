@@ -177,6 +177,9 @@ def test_policies(shapes: Shapes, tmp_path: Path) -> None:
     shapes.see("policy check")
     shapes.see("policy guards")
     shapes.see("policy explain", "approvals")
+    shapes.see("policy schema")
+    shapes.see("lifecycle schema")
+    shapes.see("hooks schema")
     shapes.see("policy template", "four-eyes")
     strict = tmp_path / "strict.toml"
     strict.write_text('[[guards]]\nguard = "reason_given"\nactions = ["create"]\n', encoding="utf-8")

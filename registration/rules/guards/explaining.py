@@ -16,7 +16,7 @@ from registration.rules.guards.registry import BUILTIN, OF_AN_ALIAS, Parameter, 
 if TYPE_CHECKING:
     from registration.core.policy import Guard
 
-_ALIASES = Parameter(
+OF_SOME_ALIASES = Parameter(
     "texts", about="for `move_alias` and `remove_alias` only: the aliases that it is for; default: all"
 )
 
@@ -117,7 +117,7 @@ def explain_guard(name: str, extra: Mapping[str, Guard] | None = None) -> Explai
     parameters = {said: one for said, one in kind.parameters.items() if isinstance(one, Parameter)}
     example = EXAMPLES[name] if name in BUILTIN else _example(name, parameters)
     if name in OF_AN_ALIAS or name not in BUILTIN:
-        parameters.setdefault(OF_ALIASES, _ALIASES)
+        parameters.setdefault(OF_ALIASES, OF_SOME_ALIASES)
     return Explained(name, kind.summary.rstrip("."), parameters, example)
 
 

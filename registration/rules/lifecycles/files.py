@@ -114,8 +114,18 @@ def _as_use(value: object) -> object:
     return {"guard": value} if isinstance(value, str) else value
 
 
-_Title = Annotated[str, Field(max_length=TITLE_CHARACTERS_MAX), AfterValidator(_printable)]
-_Sources = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
+_Title = Annotated[
+    str,
+    Field(max_length=TITLE_CHARACTERS_MAX, description="The name for people."),
+    AfterValidator(_printable),
+]
+_Sources = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]),
+]
+_FROM = "The states that it leads from; without this, it creates."
+_GUARDS = "The guards that must all agree, asked in order: names, or tables with parameters."
 
 
 class _Strict(BaseModel):
@@ -123,63 +133,105 @@ class _Strict(BaseModel):
 
 
 class _State(_Strict):
-    parent: str | None = None
-    initial: str | None = None
-    final: bool = False
-    parallel: bool = False
-    done: str | None = None
-    history: bool = False
+    """A state."""
+
+    parent: str | None = Field(default=None, description="The state that contains it.")
+    initial: str | None = Field(default=None, description="The child that is entered by default.")
+    final: bool = Field(default=False, description="It ends its parent, or the lifecycle.")
+    parallel: bool = Field(default=False, description="All its children, the regions, are active at once.")
+    done: str | None = Field(
+        default=None,
+        description="Where it leads by itself once its child is final, or all its regions are done.",
+    )
+    history: bool = Field(
+        default=False, description="It stands for the most recently active child of its parent."
+    )
     title: _Title = ""
 
 
 class _Use(_Strict, extra="allow"):
-    guard: str
+    """A guard; further members are its parameters."""
+
+    guard: str = Field(
+        description="The guard; `policy guards` lists them, and `policy explain` explains one."
+    )
 
 
-_Uses = list[Annotated[_Use, BeforeValidator(_as_use)]]
+_Uses = list[Annotated[_Use, BeforeValidator(_as_use, json_schema_input_type=str | _Use)]]
 
 
 class _Move(_Strict):
-    sources: _Sources | None = Field(default=None, alias="from")
-    to: str
-    guards: _Uses = Field(default_factory=list)
+    """One of several transitions of an action."""
+
+    sources: _Sources | None = Field(default=None, alias="from", description=_FROM)
+    to: str = Field(description="The state that it leads to.")
+    guards: _Uses = Field(default_factory=list, description=_GUARDS)
 
 
 class _Action(_Strict):
-    past: str
-    document: bool = False
-    approval: bool = False
-    lapses: bool = False
-    required: list[str] = Field(default_factory=list)
-    undone_by: str | None = None
+    """An action that people can take."""
+
+    past: str = Field(description="The word of its event, in the past tense.")
+    document: bool = Field(default=False, description="It takes a document.")
+    approval: bool = Field(default=False, description="Its event is an approval of the current document.")
+    lapses: bool = Field(default=False, description="It ends all approvals, as a new document always does.")
+    required: list[str] = Field(
+        default_factory=list,
+        description="What a request must have: actor, reason, comment, or context.NAME.",
+    )
+    undone_by: str | None = Field(default=None, description="The action that undoes it.")
     title: _Title = ""
-    sources: _Sources | None = Field(default=None, alias="from")
-    to: str | None = None
-    guards: _Uses | None = None
-    moves: list[_Move] | None = None
-    shared: bool = False
-    claims: bool | None = None
-    releases: bool | None = None
-    number: Any = Field(default=None, alias="schema")
+    sources: _Sources | None = Field(default=None, alias="from", description=_FROM)
+    to: str | None = Field(default=None, description="The state that it leads to.")
+    guards: _Uses | None = Field(default=None, description=_GUARDS)
+    moves: list[_Move] | None = Field(
+        default=None, description="Several transitions, instead of `from`, `to` and `guards`."
+    )
+    shared: bool = Field(
+        default=False, description="Other actions have the same event, and declare it as well."
+    )
+    claims: bool | None = Field(
+        default=None, description="It claims the document's name; by default, if its event is `registered`."
+    )
+    releases: bool | None = Field(
+        default=None, description="It releases the name; by default, if its event is `withdrawn`."
+    )
+    number: Any = Field(
+        default=None, alias="schema", description="In printed lifecycles only: the schema of its event."
+    )
 
 
 class _Timeout(_Strict):
-    past: str
-    state: str
-    after: str
-    to: str
-    sliding: bool = False
-    releases: bool | None = None
+    """A transition that a state takes by itself."""
+
+    past: str = Field(description="The word of its event, in the past tense.")
+    state: str = Field(description="The state that it leads from.")
+    after: str = Field(description="The time since the state was entered: 30s, 45m, 36h, 14d or 2w.")
+    to: str = Field(description="The state that it leads to.")
+    sliding: bool = Field(default=False, description="The time is counted from the last event instead.")
+    releases: bool | None = Field(
+        default=None, description="It releases the name; by default, if its event is `withdrawn`."
+    )
 
 
 class _File(_Strict):
-    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
-    name: str
-    version: Annotated[int, Field(ge=1)] = 1
+    """A lifecycle: states, the actions and time-outs that lead from one to another, and the guards that must agree."""
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = Field(
+        default=FORMAT, description="The format of the file."
+    )
+    name: str = Field(description="The first part of the type of every event.")
+    version: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="A later version of the same name replaces an earlier one."
+    )
     title: _Title = ""
-    states: dict[str, _State]
-    actions: dict[str, _Action]
-    timeouts: dict[str, _Timeout] = Field(default_factory=dict)
+    states: dict[str, _State] = Field(description="The states, by name.")
+    actions: dict[str, _Action] = Field(description="The actions, by name.")
+    timeouts: dict[str, _Timeout] = Field(default_factory=dict, description="The time-outs, by name.")
+
+
+LIFECYCLE_TABLE: type[BaseModel] = _File
+"""The form of a lifecycle file, for its JSON Schema. Arrays of tables with a `name` each are accepted as well."""
 
 
 _TABLES: dict[str, type[_Strict]] = {"states": _State, "actions": _Action, "timeouts": _Timeout}
