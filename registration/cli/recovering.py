@@ -215,6 +215,7 @@ def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
             ("  damage", f"{where}: {loss.reason}"),
             ("  kept", kept),
             *([("  leads to", _led_to(loss))] if loss.place is not None else []),
+            *([("  releases", f"{loss.released}: another manifest holds it now")] if loss.released else []),
             ("  set aside", lost + ", and the snapshot"),
             *(("  kept as", path) for path in loss.kept_as),
         ]

@@ -238,7 +238,8 @@ def decide_repair(
 
     All approvals lapse (`lapsed`, always present), and it leads to a place from which they must be given again:
     `registration.core.repairing.step_of_repair`. Due time-outs are not recorded before: nothing can be written before a repair.
-    state: what remains of the log. command: `repair`, with the actor and perhaps a reason; without one, the damage is the reason.
+    state: what remains of the log. command: `repair`, with the actor and perhaps a reason; without one, the damage is the reason. If
+    `command.seen` has another `holder` of the manifest's name, the lost events released it, and so does the repair.
 
     Raises:
         GuardRefused: when a guard of `repair` disagrees.
@@ -252,7 +253,10 @@ def decide_repair(
         **_grounds(definition, policy),
         **_consequences(definition.chart, state, taken, at),
         "lapsed": [one["version"] for one in state.facts.get("approvals", ())],
+        **_said_besides(command),
     }
+    if "holder" in data.get(SEEN, {}) and state.name is not None:
+        data["released"] = state.name
     if state.digest is not None:
         data["digest"] = state.digest
     return NewEvent(id=event_id, type=definition.repaired, time=at, data=data, correlation_id=event_id)

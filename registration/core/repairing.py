@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from registration.core.facts import REPAIR
+from registration.core.facts import REPAIR, SEEN
 from registration.core.interpreter import Spot, Step, onward
 from registration.values.commands import Command
 
@@ -66,6 +66,7 @@ def asked_in(event: Event) -> tuple[Command, Lost]:
         action=REPAIR.name,
         actor=event.actor,
         reason=data["reason"] if given else None,
+        seen=data.get(SEEN),
     )
     damage = lost["damage"] if given else data["reason"]
     return command, Lost(lost["size_bytes"], lost["last_version"], tuple(lost["kept_as"]), damage)

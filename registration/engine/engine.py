@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 
@@ -108,6 +108,12 @@ class Reservations(Protocol):
         """Refuse like `held_for`, and hold nothing.
 
         Raises: as `held_for`.
+        """
+
+    def other_holder(self, full: str, stream: str) -> Mapping[str, Any] | None:
+        """The manifest other than `stream` that holds a name by its reservation and its log: its `manifest_id`, `version` and `hash`.
+
+        None if there is none, or if its log can't be read.
         """
 
 
@@ -385,7 +391,7 @@ class Engine:
             if loss is None or loss.event is None or loss.repaired is None:
                 return loss
             self.publisher.put(stream, [StateChange(loss.event, loss.repaired)])
-            return replace(loss, place=loss.repaired.state, lapsed=tuple(loss.event.data["lapsed"]))
+            return _with_consequences(loss, loss.event.data)
 
     def _planned(self, command: Command, loss: Loss) -> Loss:
         """A loss, with what its repair would lead to, or why it would be refused."""
@@ -395,7 +401,7 @@ class Engine:
             return replace(loss, refusal=refusal)
         if decided is None:
             return loss
-        return replace(loss, place=decided.data["to"], lapsed=tuple(decided.data["lapsed"]))
+        return _with_consequences(loss, decided.data)
 
     def _decide_repair(self, command: Command, loss: Loss, *, planned: bool = False) -> NewEvent | None:
         definition, policy = self.store.definition, self.policy()
@@ -405,6 +411,9 @@ class Engine:
                 check_repair(definition, None, command, policy)
                 return None
             lost = Lost(loss.lost_bytes, loss.lost_version, loss.kept_as, loss.reason)
+            if loss.state.name is not None and self.reservations is not None:
+                holder = self.reservations.other_holder(loss.state.name, command.stream)
+                command = replace(command, seen=None if holder is None else {"holder": dict(holder)})
             decided = decide_repair(
                 definition, loss.state, command, lost, time=time, event_id=event_id, policy=policy
             )
@@ -583,3 +592,8 @@ class Engine:
         error = VersionConflict(stream, conflict.details["expected"], found)
         error.details["attempts"] = attempts
         return error
+
+
+def _with_consequences(loss: Loss, data: Mapping[str, Any]) -> Loss:
+    """A loss with what the event of its repair leads to."""
+    return replace(loss, place=data["to"], lapsed=tuple(data["lapsed"]), released=data.get("released"))

@@ -322,6 +322,7 @@ class Watch:
         self._found: list[Finding] = []
         self._wrong: tuple[int, int, str] | None = None  # the first line that is: all that follow are, too
         self._holding: tuple[Any, ...] | None = None
+        self._last: Event | None = None
         self._fences: dict[bool, tuple[int, int, int]] = {}
         with failures_named():
             if self._area == layout.MANIFESTS:
@@ -362,6 +363,7 @@ class Watch:
                     self._named(event, line.start)
                 if "fence" in data:
                     self._fenced(event, line.start)
+                self._last = event
 
     def ended(self, fault: Fault | None = None) -> list[Finding]:
         """The findings. fault: why reading stopped early; what comes behind damage is unknown."""
@@ -465,8 +467,15 @@ class Watch:
     # -- names and fences --------------------------------------------------------------------------------------
 
     def _named(self, event: Event, start: int) -> None:
-        """A name was claimed or released. A new claim ends the one before it."""
-        self._hold(event.version, event.time, event.hash)
+        """A name was claimed or released. A new claim ends the one before it.
+
+        A repair releases a name that the lost events had released: at the latest then, and not before the last line that is left.
+        """
+        last = self._last
+        if "lost" in event.data and last is not None:
+            self._hold(event.version, last.time, last.hash)
+        else:
+            self._hold(event.version, event.time, event.hash)
         claimed = event.data.get("claimed")
         if isinstance(claimed, str):
             digest = event.data.get("digest")

@@ -43,7 +43,8 @@ class Loss:
     left. lost_bytes: the size of the part set aside. lost_version: the last version known to have existed, by the snapshot or by
     the lines behind the damage. kept_as: the paths of the bytes set aside, once it is done. event, repaired: the repair's own
     event and the state after it, once it is done and if there is a log to record it in. place, lapsed: where the log continues, and
-    the versions of the approvals that lapse; None and empty if nothing is left. refusal: why this repair would be refused.
+    the versions of the approvals that lapse; None and empty if nothing is left. released: the name that it held, if another manifest
+    holds it by now. refusal: why this repair would be refused.
     """
 
     line: int
@@ -57,6 +58,7 @@ class Loss:
     repaired: StateSnapshot | None = None
     place: str | None = None
     lapsed: tuple[int, ...] = ()
+    released: str | None = None
     refusal: RegistrationError | None = None
 
 

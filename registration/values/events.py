@@ -103,6 +103,8 @@ class Event:
             told.append(_imported(data["imported"], self.actor))
         if "lost" in data:
             told.append(lost_in(data["lost"], self.version))
+            if "released" in data:
+                told.append(f"releases {data['released']}, which another manifest holds")
         if lapsed := data.get("lapsed"):
             told.append(
                 f"ends the approvals of versions {', '.join(map(str, lapsed))}"

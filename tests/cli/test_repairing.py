@@ -134,6 +134,33 @@ def test_a_registered_manifest_is_reviewed_again_and_keeps_its_name(terminal: Te
     assert terminal.type("verify").exit_code == 0
 
 
+def test_a_name_that_another_manifest_holds_by_now_is_released(root: Path) -> None:
+    """The lost events had withdrawn it. Otherwise two would hold the name for ever, which `verify` calls damage."""
+    terminal = Terminal(root)
+    terminal.ok("init", "--lifecycle", "registration-upkeep")
+    for id in ("first", "second"):
+        terminal.ok("create", "--id", id, SERVER)
+        terminal.ok("submit", id)
+        terminal.ok("approve", "--actor", "bea", id)
+        terminal.ok("register", id)
+        if id == "first":
+            terminal.ok("act", "--reason", "moved", id, "withdraw")
+    change(log_of(root, "first"), b'"moved"', b'"m0ved"')
+    plan = terminal.type("repair", "first")
+
+    terminal.ok("repair", "--accept-loss", "first")
+
+    assert f"releases   {ID}: another manifest holds it now" in plan.stdout
+    assert "releases" in terminal.ok("log", "first").splitlines()[-1]
+    event = json.loads(log_of(root, "first").read_text().splitlines()[-1])
+    assert event["data"]["released"] == ID
+    assert event["data"]["seen"]["holder"]["manifest_id"] == "second"
+    assert terminal.json("show", "first")["name"] is None
+    assert terminal.ok("resolve", ID).strip() == "second"
+    assert "0 recovered" in terminal.type("recover").stderr
+    assert terminal.type("verify").exit_code == 0
+
+
 def test_a_lock_does_not_reserve_a_repair(terminal: Terminal) -> None:
     """Breaking it is an event, which a damaged log can't take. Its holder keeps the lock, and reviews what is there now."""
     terminal.ok("claim", "--actor", "cyd", ID)

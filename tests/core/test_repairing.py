@@ -121,10 +121,29 @@ def test_a_repair_can_be_decided_again_from_its_event(reason):
     event = log.events[-1]
 
     command, lost = asked_in(event)
+    assert command.reason == reason
     again = decide_repair(REGISTRATION, before, command, lost, time=event.time, event_id=event.id)
 
     assert (again.data, again.type, again.time) == (event.data, event.type, event.time)
-    assert command.reason == reason
+
+
+def test_a_name_that_another_manifest_was_seen_to_hold_is_released():
+    """What was seen is in the event, so that it can be decided again; a manifest without a name has none to release."""
+    for actions, released in (((*APPROVED, "register"), "io.github.acme/weather@1.2.0"), (APPROVED, None)):
+        log = log_of(*actions)
+        before = log.state
+        seen = {"holder": {"manifest_id": "other", "version": 4, "hash": "ab" * 32}}
+        command = Command(stream=STREAM, action="repair", actor="ana", seen=seen)
+        made = decide_repair(REGISTRATION, before, command, LOST, time="2026", event_id=log.events[0].id)
+
+        log.add([made])
+
+        assert made.data.get("released") == released
+        assert (log.state.name, made.data["seen"]) == (None, seen)
+        again = decide_repair(
+            REGISTRATION, before, *asked_in(log.events[-1]), time=made.time, event_id=made.id
+        )
+        assert again.data == made.data
 
 
 def test_a_registered_manifest_keeps_its_name():

@@ -107,6 +107,20 @@ class Names:
             if (full := event.data.get("claimed")) is not None:
                 reservations.check_free(full, stream, trial.would_hold(full))
 
+    def other_holder(self, full: str, stream: str) -> Mapping[str, Any] | None:
+        """See `Reservations.other_holder`."""
+        reservation = self.reservations.find(full)
+        if reservation is None or reservation.manifest_id == stream:
+            return None
+        try:
+            held = self._store.load(reservation.manifest_id)
+        except RegistrationError as error:
+            _log.info("%s: whether it holds %r is unknown: %s", reservation.manifest_id, full, error)
+            return None
+        if held is None or held.name != full:
+            return None
+        return {"manifest_id": held.stream, "version": held.version, "hash": held.position.head}
+
     def _follow(self, event: Event) -> None:
         """Remove the reservation that an event released, and move `latest`."""
         for word in ("released", "claimed"):

@@ -108,6 +108,7 @@ def repair(area: str, id: str, loss: Loss | None, wording: Wording, *, accepted:
         "kept_as": list(loss.kept_as),
         "to": loss.place,
         "lapsed": list(loss.lapsed),
+        "released": loss.released,
         "problem": problem(loss.refusal, wording),
     }
 
