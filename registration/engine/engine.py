@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
@@ -43,6 +43,7 @@ from registration.engine.publisher import Publisher, StateChange, current_event
 from registration.errors import (
     GuardRefused,
     IdempotencyMismatch,
+    LockTimeout,
     NotFound,
     RegistrationError,
     SnapshotMismatch,
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from registration.core.outlook import Outlook
+    from registration.core.policy import Limits
+    from registration.engine.quotas import Quotas
     from registration.engine.trial import Trial
     from registration.errors import Next
     from registration.storage.ledger import Ledger
@@ -77,6 +80,14 @@ CONTENDED_S = 1.0
 
 CONTENDED_MAX = 1024
 """The number of manifests that are remembered as contended; forgetting one costs another conflict."""
+
+
+NOTHING_COUNTED: AbstractContextManager[None] = nullcontext()
+
+
+def seeing(command: Command, seen: Mapping[str, int]) -> Command:
+    """The command with more that its decision sees outside its log."""
+    return replace(command, seen={**(command.seen or {}), **seen}) if seen else command
 
 
 class Random(Protocol):
@@ -216,6 +227,20 @@ class Engine:
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self._lock_timeout_s = lock_timeout_s
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """What actors did today, as far as policies limit it."""
+        from registration.engine.quotas import Quotas  # noqa: PLC0415  # few policies limit it
+
+        return Quotas(self.store.records)
+
+    def quotas_seen(self, actor: str | None, policy: Policy, *, creating: bool) -> Mapping[str, int]:
+        """What a decision on a command by that actor, at this moment, would see of what the actor did today."""
+        limits = self._quota(policy)
+        if limits is None:
+            return {}
+        return self.quotas.seen(actor, rfc3339(self._clock())[:10], limits, creating=creating)
 
     def trial(self) -> Trial:
         """A trial of one command, or of a few: it is in memory."""
@@ -444,14 +469,75 @@ class Engine:
         if claim is not None and (trial is None or trial.lease(stream, claim) is not None):
             command = replace(command, claim=claim)
         time, event_id = self._stamp(now_ns)
+        quota = self._quota(policy)
         try:
-            decided = decide(store.definition, before, command, time=time, event_id=event_id, policy=policy)
+            if quota is None:
+                events, state = self._taken(command, before, policy, (time, event_id), so_far)
+            else:
+                events, state = self._taken_within(quota, command, before, policy, (time, event_id), so_far)
         except GuardRefused as refusal:
-            if policy.log_refusals and trial is None:
-                self._note(refusal, command, time)
+            if trial is None:
+                self._refused(quota, refusal, command, time, log=policy.log_refusals)
             raise
-        events, state = self._commit(stream, before, decided, policy, so_far)
         return self._result(state, events, so_far)
+
+    def _taken(
+        self,
+        command: Command,
+        before: StateSnapshot | None,
+        policy: Policy,
+        stamp: tuple[str, str],
+        so_far: _Try,
+        counted: AbstractContextManager[None] = NOTHING_COUNTED,
+    ) -> tuple[tuple[Event, ...], StateSnapshot]:
+        """Decide and commit. stamp: the time and the id of the event. counted: entered for the commit."""
+        time, event_id = stamp
+        definition = self.store.definition
+        decided = decide(definition, before, command, time=time, event_id=event_id, policy=policy)
+        with counted:
+            return self._commit(command.stream, before, decided, policy, so_far)
+
+    def _taken_within(
+        self,
+        limits: Limits,
+        command: Command,
+        before: StateSnapshot | None,
+        policy: Policy,
+        stamp: tuple[str, str],
+        so_far: _Try,
+    ) -> tuple[tuple[Event, ...], StateSnapshot]:
+        """The same, within the limits of one actor and day: what they are compared with is in the command, and in the event."""
+        quotas, actor, day, trial = self.quotas, command.actor, stamp[0][:10], so_far.trial
+        creating = before is None
+        if creating and limits.drafts is not None and trial is None:
+            with quotas.creating(actor, day) as draft:
+                asked = seeing(command, draft.seen(limits))
+                return self._taken(asked, before, policy, stamp, so_far, draft.counted())
+        seen = quotas.seen(actor, day, limits, creating=creating)
+        if trial is None or "drafts" not in seen:
+            return self._taken(seeing(command, seen), before, policy, stamp, so_far)
+        with trial.creating(actor) as earlier:
+            asked = seeing(command, {**seen, "drafts": seen["drafts"] + earlier})
+            return self._taken(asked, before, policy, stamp, so_far)
+
+    def _quota(self, policy: Policy) -> Limits | None:
+        """The limits of one actor and day, if the policy has any."""
+        limits = policy.limits
+        if limits.drafts is None and limits.refusals is None:
+            return None
+        return limits if self.store.definition.has_documents and policy.format > 1 else None
+
+    def _refused(
+        self, limits: Limits | None, refusal: GuardRefused, command: Command, time: str, *, log: bool
+    ) -> None:
+        """Count and record a refusal. Beyond the limit it is neither: the log of refusals is bounded as well."""
+        if limits is not None and limits.refusals is not None:
+            try:
+                log = self.quotas.add_refusal(command.actor, time[:10], limits.refusals) and log
+            except (StoreError, LockTimeout) as error:  # the command is refused in any case
+                _log.warning("%s: a refusal could not be counted: %s", command.stream, error)
+        if log:
+            self._note(refusal, command, time)
 
     def _fire(
         self, stream: str, state: StateSnapshot | None, now_ns: int, so_far: _Try

@@ -19,7 +19,7 @@ from registration.core.facts import REPAIR, TAGGING, action_of
 from registration.core.interpreter import steps
 from registration.core.outlook import Outlook, outlooks
 from registration.core.policy import NO_POLICY
-from registration.engine.engine import Engine, Random, TransitionResult
+from registration.engine.engine import Engine, Random, TransitionResult, seeing
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
 from registration.errors import CorruptLog, InvalidDocument, Next, NotFound, RegistrationError, StoreError
@@ -313,6 +313,8 @@ class OpenRegistry:
         for name in offered if action is None else [action]:
             carried = brought if action_of(definition.chart, name).document else None
             command = self.command(manifest_id, words, action=name, claim=claim, document=carried)
+            seen = self.engine.quotas_seen(command.actor, policy, creating=state is None)
+            command = seeing(command, seen)
             why = explain(definition, state, command, policy=policy)
             looked_at = standing if brought is None else brought.value
             found.append(self.names.explained(why, definition, looked_at))

@@ -8,7 +8,7 @@ names, and the leases that would have ended.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,7 @@ import orjson
 
 from registration.core.codec import decode_snapshot, encode_snapshot, scan
 from registration.values.events import Position
+from registration.values.people import person
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -57,6 +58,7 @@ class Trial:
         self._kept = {} if kept is None else kept
         self._holders: dict[str, str | None] = {}
         self._ended: set[tuple[str, int]] = set()
+        self._drafts: dict[str | None, int] = {}
         self._mutex = threading.RLock()
 
     @property
@@ -115,6 +117,20 @@ class Trial:
                 for word, holder in (("released", None), ("claimed", stream)):
                     if word in event.data:
                         self._holders[event.data[word]] = holder
+
+    @contextmanager
+    def creating(self, actor: str | None) -> Iterator[int]:
+        """Count a manifest that an actor creates; yields the number of earlier ones in this trial. An error takes it back."""
+        key = actor if actor is None else person(actor)
+        with self._mutex:
+            before = self._drafts.get(key, 0)
+            self._drafts[key] = before + 1
+        try:
+            yield before
+        except BaseException:
+            with self._mutex:
+                self._drafts[key] -= 1
+            raise
 
     def end_lease(self, stream: str, number: int) -> None:
         """Record that this lease on a manifest was released, or broken."""

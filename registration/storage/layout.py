@@ -12,6 +12,7 @@
     <root>/catalog.sqlite                    a projection of all logs, for lists: disposable
     <root>/feed/consumers/<name>.json        the position of a named consumer of the feed; `<name>.lock` names its holder
     <root>/leases/<area>/<name>.json         leases: the holder, and the time until which it is held
+    <root>/limits/<two hex digits>.json      how much actors did today, if the policy limits it
     <root>/names/<name>/<version>.json       a reservation: the manifest that holds the document's name
     <root>/aliases/<name>/events.jsonl, …    the aliases of a name; two files, as for a manifest
     <root>/quarantine/<name>/<offset>-<hash>.bytes
@@ -50,6 +51,7 @@ REFUSALS_FILE = "refusals.jsonl"
 CATALOG_FILE = "catalog.sqlite"
 RULES = "rules"
 LEASES = "leases"
+LIMITS = "limits"
 FEED = "feed"
 CONSUMERS = "consumers"
 DEAD_LETTERS = "dead-letters"
@@ -169,6 +171,11 @@ def lease_record(key: str) -> tuple[str, str, str]:
             key=key if isinstance(key, str) else repr(key),
         )
     return LEASES, found[1], directory_of(found[2]) + ".json"
+
+
+def quota_record(shard: str) -> tuple[str, str]:
+    """The key of a record of quotas: `limits/`, and a name in it. shard: two hex digits."""
+    return LIMITS, f"{shard}.json"
 
 
 def check_area(area: str) -> str:
