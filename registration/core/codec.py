@@ -209,6 +209,20 @@ def head_of_tail(tail: bytes) -> str:
     return tail[: -len(_HASH_END)].decode("ascii", "replace") if tail.endswith(_HASH_END) else ""
 
 
+_TEXTS = (
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "correlationid",
+    "causationid",
+    "idempotencykey",
+    "traceparent",
+    "statehash",
+)
+
+
 def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes) -> Event:
     """The event with the members of a line.
 
@@ -216,12 +230,26 @@ def event_of(members: dict[str, Any], *, prev_hash: str, hash: str, line: bytes)
         KeyError, TypeError: when one is missing or has the wrong type.
     """
     version, part, remaining = members["version"], members.get("part", 1), members.get("remaining", 0)
-    for name in ("id", "source", "type", "subject", "time"):
-        if type(members[name]) is not str:
-            raise TypeError(name)
-    for name in ("correlationid", "causationid", "idempotencykey", "traceparent", "statehash"):
-        if name in members and type(members[name]) is not str:
-            raise TypeError(name)
+    correlation, causation = members.get("correlationid", ""), members.get("causationid", "")
+    key, trace, told = (
+        members.get("idempotencykey", ""),
+        members.get("traceparent", ""),
+        members.get("statehash", ""),
+    )
+    if not (  # at once, since it is asked of each line of a log
+        type(members["id"])
+        is type(members["source"])
+        is type(members["type"])
+        is type(members["subject"])
+        is type(members["time"])
+        is type(correlation)
+        is type(causation)
+        is type(key)
+        is type(trace)
+        is type(told)
+        is str
+    ):
+        raise TypeError(next(name for name in _TEXTS if type(members.get(name, "")) is not str))
     if (
         type(version) is not int
         or type(part) is not int

@@ -205,6 +205,10 @@ class Policy:
 
     def asked_with(self, parameters: Mapping[str, Any]) -> Policy:
         """The same policy, with the parameters of one use of a guard."""
+        known: dict[int, Policy] = self.__dict__.setdefault("_asked", {})
+        found = known.get(id(parameters))
+        if found is not None and found.parameters is parameters:
+            return found
         if parameters == self.parameters:
             return self
         asked = replace(self, parameters=parameters)
@@ -214,6 +218,9 @@ class Policy:
         )
         if self.format > 1:
             asked.__dict__["_roles_by_person"] = self._roles_by_person
+        if len(known) >= USES_KEPT_MAX:
+            known.clear()
+        known[id(parameters)] = asked  # which holds them: nothing else gets their id
         return asked
 
     def is_exclusive(self, action: str) -> bool:
@@ -244,6 +251,9 @@ class Policy:
             return None
         return next((kind for kind in self.kinds if kind.holds(document)), None)
 
+
+USES_KEPT_MAX = 64
+"""The number of uses of guards for which a policy is kept with their parameters."""
 
 NO_POLICY = Policy()
 

@@ -37,6 +37,18 @@ class Identifiers:
         self._highest = ""
         self._recent: set[str] = set()
 
+    def is_next(self, event: Event) -> bool:
+        """Whether nothing is wrong with the id of an event that comes next, at a later moment than all before it."""
+        id, time = event.id, event.time
+        if id[:_MOMENT] <= self._highest or not _ID.fullmatch(id) or not _TIME.fullmatch(time):
+            return False
+        second = _second(time[:19])
+        return second is not None and second + int(time[20:23]) == int(id[:8] + id[9:_MOMENT], 16)
+
+    def add(self, event: Event) -> None:
+        """Add an id of which `is_next` is true."""
+        self._highest, self._recent = event.id[:_MOMENT], {event.id}
+
     def against(
         self, event: Event, state: StateSnapshot | None
     ) -> Iterator[tuple[str, str, Literal["damage", "finding"]]]:
@@ -72,11 +84,8 @@ def ms_of_time(time: object) -> int | None:
     """The milliseconds since 1970 of a time; None if it is not in the form of `registration.values.times`."""
     if type(time) is not str or not _TIME.fullmatch(time):
         return None
-    day = _day(time[:10])
-    if day is None:
-        return None
-    seconds = int(time[11:13]) * 3600 + int(time[14:16]) * 60 + int(time[17:19])
-    return day + seconds * 1000 + int(time[20:23])
+    second = _second(time[:19])
+    return None if second is None else second + int(time[20:23])
 
 
 def moment_of(event: Event) -> str:
@@ -106,9 +115,11 @@ def _clock(
         yield f"its time ({said}) is not that of its id", "time against id", "damage"
 
 
-@lru_cache(maxsize=64)
-def _day(text: str) -> int | None:
+@lru_cache(maxsize=256)
+def _second(text: str) -> int | None:
+    """The milliseconds since 1970 of a time without its fraction."""
     try:
-        return (date.fromisoformat(text).toordinal() - 719_163) * 86_400_000
+        days = date.fromisoformat(text[:10]).toordinal() - 719_163
     except ValueError:
         return None
+    return (days * 86_400 + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])) * 1000

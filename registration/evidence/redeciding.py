@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,7 +34,7 @@ from registration.core.decider import (
     fold,
 )
 from registration.core.facts import SEEN, seen_again
-from registration.core.forms import matches
+from registration.core.forms import hash_of_state, matches
 from registration.core.repairing import asked_in
 from registration.errors import GuardRefused, InvalidDocument, RegistrationError, UnknownEvent
 from registration.evidence.identifiers import Identifiers, moment_of, ms_of_time
@@ -103,6 +103,29 @@ def redecide(definition: Definition, rules: KeptRules, events: Iterable[Event]) 
             return
 
 
+NO_DOUBTS: Sequence[Doubt] = ()
+
+_ORDINARY = frozenset(
+    (
+        "action",
+        "from",
+        "to",
+        "actor",
+        "reason",
+        "comment",
+        "context",
+        "lifecycle",
+        "policy",
+        "roster",
+        "registry",
+        "release",
+    )
+) | frozenset(
+    ("joined", "history", "approval", "lapsed", "counted", "claimed", "released", "digest", "document", "via")
+)
+"""The members of the data of events that are checked in one go."""
+
+
 class Redecider:
     """The deciding again of one log, event by event.
 
@@ -124,12 +147,15 @@ class Redecider:
         self._told = Told(after)
         self._hashes = False
         self._adrift = False
-        self._names: set[str] = set()
+        self._names: set[str | None] = {None}
+        self._version_checked: tuple[Mapping[str, Any], InForce, InForce | None] | None = None
         self._people: dict[str, str] = {}
 
     def step(self, event: Event) -> Sequence[Doubt]:
         """What is wrong with the next event. Its line, and its place in the chain, were checked before."""
         state = self.state
+        if self._rules is not None and self._is_as_decided(event, self._rules):
+            return NO_DOUBTS
         found = list(self._told.against(event))
         doubts = [Doubt("damage", event.version, reason, group) for reason, group in found]
         if self.stopped:
@@ -146,6 +172,73 @@ class Redecider:
         doubts += self._hash(event, after, known=any(one.kind == "damage" for one in doubts))
         self._before, self._last, self.state = state, event, after
         return doubts
+
+    def _is_as_decided(self, event: Event, rules: KeptRules) -> bool:
+        """Whether nothing is wrong with an event that has nothing special about it: the checks below, in one go.
+
+        If the line is the one that would be written now, its times, its digest and the states in it are right as well. False says
+        nothing: then each check is made by itself, and named.
+        """
+        data, state = event.data, self.state
+        digest = self._told.digest
+        try:
+            if state is None or not self._is_ordinary(event, rules, state):
+                return False
+            if "document" in data:
+                digest = digest_in_log(data["document"])
+            definition = self._lifecycle(event, rules, strict=True)
+            policy = rules.policy(data.get("policy"), data.get("roster"), state.registry, 2)
+            command = _command(event, definition, digest)
+            (made,) = decide(definition, state, command, time=event.time, event_id=event.id, policy=policy)
+            made.data["release"] = data["release"]  # type: ignore[index]  # it was made a moment ago, and nobody else has it
+            if not event.line.startswith(covered_line(event, made)):
+                return False
+            after = fold(self._definition, state, (event,))
+        except (NotKept, NotHere, RegistrationError, AssertionError, *UNFOLDABLE):
+            return False
+        if after is None or hash_of_state(after) != event.statehash:
+            return False
+        self.identifiers.add(event)
+        self._told.follow(event, digest)
+        self._hashes, self._adrift = True, False
+        self._before, self._last, self.state = state, event, after
+        return True
+
+    def _is_ordinary(self, event: Event, rules: KeptRules, state: StateSnapshot) -> bool:
+        """Whether an event comes at a later moment than all before it, under known rules, and has no member that needs more."""
+        data = event.data
+        return (
+            not self.stopped
+            and event.statehash is not None
+            and event.idempotency_key is None
+            and "due" not in state.facts
+            and data.keys() <= _ORDINARY
+            and data["actor"] in self._names
+            and type(data.get("release")) is str
+            and data.get("registry") == state.registry
+            and (rules.log is None if state.registry is None else self._still_in_force(event, rules))
+            and self.identifiers.is_next(event)
+            and type(data.get("lifecycle")) is dict
+            and rules.is_known(data["lifecycle"].get("digest"))
+        )
+
+    def _still_in_force(self, event: Event, rules: KeptRules) -> bool:
+        """Whether the version of the registry's own log that an event names, as the one before it did, was the last one at its time."""
+        data, named = event.data, event.data["registry"]
+        if self._version_checked is None or self._version_checked[0] != named or rules.log is None:
+            found = rules.log.at(named["version"]) if rules.log is not None else None
+            following = rules.log.at(named["version"] + 1) if rules.log is not None else None
+            if found is None or found.hash != named["hash"]:
+                return False
+            self._version_checked = (named, found, following)
+        _, found, following = self._version_checked
+        return (
+            data.get("policy") == found.policy
+            and data.get("roster") == found.roster
+            and found.lifecycle in (None, data.get("lifecycle", {}).get("digest"))
+            and event.time >= found.time
+            and (following is None or event.time <= following.time)
+        )
 
     def _folded(self, event: Event, doubts: list[Doubt]) -> StateSnapshot | None:
         """The state after an event; None if it can't be folded."""
@@ -427,6 +520,13 @@ class Told:
         self._time = "" if after is None else after.updated_at
         self._known: set[Any] = {None if after is None else after.digest}  # the valid digests of the document
 
+    def follow(self, event: Event, digest: str) -> None:
+        """An event with nothing wrong. digest: of its document, as computed; or of the last one."""
+        self.digest = digest
+        if "document" in event.data:
+            self._known = {digest}
+        self._place, self._time = event.to_state, event.time
+
     def against(self, event: Event) -> Iterator[tuple[str, str]]:
         """What is wrong with the next event, each with its group."""
         data = event.data
@@ -538,9 +638,11 @@ def _command(event: Event, definition: Definition, digest: str) -> Command:
     document = None
     if "document" in data:
         document = Document(data["document"], digest, 0)
-    _check_words(data)
+    for name in data.keys() & _SHAPES.keys():
+        if not _SHAPES[name](data[name]):
+            raise TypeError(f"`{name}` is {_shown(data[name])}")
     more: dict[str, Any] = {}
-    members = {name: data[name] for name in definition.members if name in data}
+    members = {name: data[name] for name in definition.members if name in data} if definition.members else {}
     for name in _WORDS:
         if name in data:
             if name in _COMMAND:
@@ -575,24 +677,19 @@ def _command(event: Event, definition: Definition, digest: str) -> Command:
     )
 
 
-def _check_words(data: Mapping[str, Any]) -> None:
-    """The words of a command that no rule asks for have at least their types."""
-    for name, kind in (
-        ("action", str),
-        ("actor", (str, type(None))),
-        ("reason", str),
-        ("comment", str),
-        ("context", dict),
-        ("seen", dict),
-    ):
-        if name in data and not isinstance(data[name], kind):
-            raise TypeError(f"`{name}` is {_shown(data[name])}")
-    for name in ("fence", "undoes"):
-        if name in data and (type(data[name]) is not int or data[name] < 1):
-            raise TypeError(f"`{name}` is {_shown(data[name])}")
-    for name, shape in (("via", _VIA), ("imported", _IMPORTED)):
-        if name in data and not _has_shape(data[name], shape):
-            raise TypeError(f"`{name}` is {_shown(data[name])}")
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "action": lambda value: type(value) is str,
+    "actor": lambda value: value is None or type(value) is str,
+    "reason": lambda value: type(value) is str,
+    "comment": lambda value: type(value) is str,
+    "context": lambda value: type(value) is dict,
+    "seen": lambda value: type(value) is dict,
+    "fence": lambda value: type(value) is int and value > 0,
+    "undoes": lambda value: type(value) is int and value > 0,
+    "via": lambda value: _has_shape(value, _VIA),
+    "imported": lambda value: _has_shape(value, _IMPORTED),
+}
+"""The words of a command that no rule need ask for have at least their types."""
 
 
 def _has_shape(value: Any, shape: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ class EventsInPieces:
     """The events of the complete commands in a log, checked as `registration.core.codec.scan` does; iterated once.
 
     read: the bytes from an offset to another, fewer if the log ends earlier. size_bytes: how much of it is read; after: from where.
-    position: after the events that were yielded so far. fault: why reading stopped early, once the iteration ended. short: whether the
+    position: after the last event, once the iteration ended. fault: why reading stopped early, once the iteration ended. short: whether the
     log ended before `size_bytes`: another process has cut it.
     """
 
@@ -59,11 +59,7 @@ class EventsInPieces:
             before = self.position.size_bytes
             seen = scan(data[:cut], stream=self._stream, source=self._source, after=self.position)
             fault = seen.fault
-            for event in seen.events:
-                self.position = Position(
-                    event.version, self.position.size_bytes + len(event.line), event.hash
-                )
-                yield event
+            yield from seen.events
             self.position = seen.position
             rest = data[seen.position.size_bytes - before :]
             if fault is None:
