@@ -405,9 +405,8 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
         refusing = [answer for answer in one.why.answers if not answer.verdict.agrees]
         reasons.update({answer.guard for answer in refusing})
         why = "; ".join(answer.verdict.reason for answer in refusing) or "no rule refuses it"
-        rows.append(
-            (one.manifest_id, str(one.version), one.why.actor or "-", one.why.action, one.would_be, why)
-        )
+        of = one.manifest_id if one.area == layout.MANIFESTS else f"{one.area}/{one.manifest_id}"
+        rows.append((of, str(one.version), one.why.actor or "-", one.why.action, one.would_be, why))
     if rows:
         table(rows)
     say(f"{_count(asked, 'decision')} replayed: {len(different)} would change.")

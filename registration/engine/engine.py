@@ -50,6 +50,7 @@ from registration.errors import (
     StoreError,
     VersionConflict,
 )
+from registration.storage import layout
 from registration.storage.ports import NOTHING_GIVEN
 from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.ids import uuid7
@@ -620,6 +621,7 @@ class Engine:
             "source": self.store.source,
             "command": {**said, **command.payload()},
             "refusal": refusal.details,
+            **({} if self.store.name == layout.MANIFESTS else {"area": self.store.name}),
         }
         try:
             self.store.log_refusal(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))

@@ -16,8 +16,10 @@ import orjson
 from registration.core.decider import fold
 from registration.core.definition import ask
 from registration.core.explanation import Explanation, explained, step_from
+from registration.storage import layout
 from registration.values.commands import Command
 from registration.values.documents import Document
+from registration.values.names import LATEST
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition
@@ -31,7 +33,9 @@ Fell = Literal["accepted", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision that was made again. version: of the event it led to; for a refusal, the one it was made on.
+    """A decision that was made again. manifest_id: the manifest; in the area `aliases`, the name whose alias was moved or removed.
+
+    version: of the event it led to; for a refusal, the one it was made on.
 
     was, would_be: the original result, and the result under the proposed policy. time: when. why: the guards' answers;
     None if the result is the same.
@@ -43,6 +47,7 @@ class Decision:
     was: Fell
     would_be: Fell
     why: Explanation | None
+    area: str = layout.MANIFESTS
 
     @property
     def differs(self) -> bool:
@@ -55,10 +60,11 @@ def replay_decisions(
     policy: Policy,
     events: Iterable[Event],
     refusals: Iterable[Mapping[str, Any]] = (),
+    area: str = layout.MANIFESTS,
 ) -> Iterator[Decision]:
     """Every decision of one log, and of the refusals noted for it, in order.
 
-    Time-outs, repairs and broken locks are not decisions about the document. Decisions of an older lifecycle by an action
+    area: of the log. Time-outs, repairs and broken locks are not decisions about the document, and `latest` moves by itself. Decisions of an older lifecycle by an action
     that this one lacks, and refusals of documents, which are not stored, can't be repeated and are skipped.
     """
     noted: dict[int, list[Mapping[str, Any]]] = {}
@@ -67,13 +73,13 @@ def replay_decisions(
     state: StateSnapshot | None = None
     refused: set[int] = set()
     for event in events:
-        if event.data.keys().isdisjoint(("timeout", "lost", "claim")):
+        if event.data.keys().isdisjoint(("timeout", "lost", "claim")) and event.data.get("alias") != LATEST:
             met = _as_if(state, policy, refused)
             asked = _asked(definition, policy, met, _command(event), event.version, event.time, "accepted")
             if asked is not None:
                 if asked.would_be == "refused":
                     refused.add(event.version)
-                yield asked
+                yield replace(asked, area=area)
         state = fold(definition, state, (event,))
         assert state is not None
         for one in noted.get(state.version, ()):
@@ -82,15 +88,17 @@ def replay_decisions(
             if again is not None:
                 asked = _asked(definition, policy, met, again, state.version, one["time"], "refused")
                 if asked is not None:
-                    yield asked
+                    yield replace(asked, area=area)
 
 
-def read_refusals(lines: Iterable[bytes]) -> dict[str, list[Mapping[str, Any]]]:
-    """The entries of `refusals.jsonl`, by manifest. Unknown lines are skipped."""
+def read_refusals(lines: Iterable[bytes], area: str = layout.MANIFESTS) -> dict[str, list[Mapping[str, Any]]]:
+    """The entries of `refusals.jsonl` about an area, by manifest. Unknown lines are skipped."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         try:
             noted = orjson.loads(line)
+            if noted.get("area", layout.MANIFESTS) != area:
+                continue
             refusal, said = noted["refusal"], noted["command"]
             named = (noted["time"], refusal["action"], refusal["manifest_id"])
             words = (said.get("actor"), said.get("reason"), said.get("comment"))
@@ -152,6 +160,7 @@ def _command(event: Event) -> Command:
         comment=data.get("comment"),
         context=data.get("context"),
         tags=tuple(data.get("added", data.get("removed", ()))),
+        members=_of_alias(data),
     )
 
 
@@ -167,4 +176,10 @@ def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command 
         comment=said.get("comment"),
         context=said.get("context"),
         tags=tuple(tag for tag in said.get("tags", ()) if isinstance(tag, str)),
+        members=_of_alias(said),
     )
+
+
+def _of_alias(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The members of a command about an alias."""
+    return {"alias": said["alias"]} if isinstance(said.get("alias"), str) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from registration.pipeline.part import M, Part, call, iterate
 from registration.pipeline.upkeep import verified, verified_and_compared
+from registration.storage import layout
 from registration.values.documents import check_document
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class EvidencePart(Part[M]):
 
     @iterate
     def replay_policy(self, policy: Policy, manifest_id: str | None = None) -> Iterator[Decision]:
-        """Every decision of one log, or of all, under a proposed policy; see `Decision.differs`.
+        """Every decision of one manifest, or of all manifests and aliases, under a proposed policy; see `Decision.differs`.
 
         Raises (while iterating): as `RegistrationPipeline.history`.
         """
@@ -132,6 +133,14 @@ class EvidencePart(Part[M]):
                 yield from replay_decisions(
                     store.definition, policy, self._events(stream), refusals.get(stream, ())
                 )
+        if manifest_id is not None:
+            return
+        aliases = self._registry.names.logs.store
+        refusals = read_refusals(store.refusals(), layout.ALIASES)
+        for name in aliases.streams():
+            if aliases.load(name) is not None:
+                found, noted = aliases.read(name), refusals.get(name, ())
+                yield from replay_decisions(aliases.definition, policy, found, noted, layout.ALIASES)
 
     @call
     def read_policy(self, path: str) -> Policy:

@@ -203,3 +203,25 @@ def test_a_policy_file_governs_aliases(opened, pipeline):
         parsed(mixed)
     with pytest.raises(InvalidPolicy, match="an alias has none"):
         parsed('[[guards]]\nguard = "approvals"\nactions = ["move_alias"]\n')
+
+
+def test_a_proposed_policy_is_tried_on_the_moves_of_aliases(opened, pipeline, root):
+    """And on the refused ones, if they were noted; `latest` is nobody's decision."""
+    pipeline.names.set_alias("w", "stable", "1.0.0", actor="dan")
+    noting = Policy(
+        roles={"mover": ("dan",)},
+        uses={"move_alias": (MOVERS,)},
+        guards={"role": role},
+        log_refusals=True,
+    )
+    with opened(noting) as noting_too, pytest.raises(GuardRefused):
+        noting_too.names.set_alias("w", "stable", "2.0.0")
+
+    proposed = Policy(roles={"mover": ("ada",)}, uses={"move_alias": (MOVERS,)}, guards={"role": role})
+    with opened(proposed) as other:
+        found = [one for one in other.evidence.replay_policy(proposed) if one.area == "aliases"]
+
+    assert [(one.manifest_id, one.version, one.was, one.would_be) for one in found] == [
+        ("w", 3, "accepted", "refused"),
+        ("w", 3, "refused", "accepted"),
+    ]

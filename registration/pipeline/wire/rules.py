@@ -94,6 +94,7 @@ def decision(one: Decision, wording: Wording) -> dict[str, Any]:
     """A past decision replayed under a proposed policy."""
     return {
         "manifest_id": one.manifest_id,
+        "area": one.area,
         "version": one.version,
         "time": one.time,
         "was": one.was,
