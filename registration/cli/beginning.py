@@ -110,7 +110,7 @@ def init_command(
             echo_json(manifests.registry(root, None, definition, made=True, gate=gate, dry_run=True))
             return
         echo(f"{printable(root)} would be a registry with the lifecycle {printable(definition.name)}.")
-        _say_gate(gate, definition.chart)
+        _say_gate(gate, begun_with)
         say(DRY_RUN)
         return
     if text is not None:
@@ -131,7 +131,7 @@ def init_command(
             echo_json(manifests.registry(root, pipeline.registry_id, definition, made=made, gate=gate))
         elif pipeline.made:
             echo(f"{printable(root)} is now a registry ({pipeline.registry_id}).")
-            _say_gate(gate, pipeline.lifecycle)
+            _say_gate(gate, pipeline.policy)
             say_next(creating_steps(pipeline.lifecycle)[0])
         else:
             echo(f"{printable(root)} is already a registry ({pipeline.registry_id}); nothing was changed.")
@@ -149,7 +149,13 @@ def init_command(
 @shared_options
 @click.pass_obj
 def template_command(context: Context, name: str, members: tuple[str, ...]) -> None:
-    """Print a policy to begin with: four-eyes, team or mcp. Put it in force with `registration policy apply FILE`."""
+    """Print a policy to begin with: four-eyes, team or mcp.
+
+    four-eyes: another person than the author approves. team: reviewers approve, not their own documents, and owners register and
+    change the rules. mcp: a team whose documents are MCP servers, valid for the MCP registry.
+
+    Edit it, and put it in force with `registration policy apply FILE`.
+    """
     text = _template(name, members)
     assert text is not None
     if context.as_json:
@@ -261,22 +267,17 @@ def _write(root: str, text: bytes) -> None:
         ) from None
 
 
-def _say_gate(gate: Iterable[Demanded], chart: Chart) -> None:
-    """Say what approving and registering demand; and how to demand more, where the author can do it alone."""
+def _say_gate(gate: Iterable[Demanded], policy: Policy) -> None:
+    """Say what the rules demand, by action; and that the author can approve or register alone, if so."""
     by_demand: dict[str, list[str]] = {}
-    for one in gate:
+    for one in gate if policy.uses else ():
         by_demand.setdefault(one.demand, []).append(one.action)
     for demand, actions in by_demand.items():
         say(printable(f"  {', '.join(actions)}: {demand}"))
     alone = [one.action for one in gate if one.alone]
-    if not alone:
-        return
-    say(printable(f"Anyone may {' and '.join(alone)}, also the author. To demand another person:"))
-    if chart.has_action("approve"):
-        say(f"  registration policy template four-eyes > {layout.POLICY_FILE}")
-        say(f"  registration policy apply {layout.POLICY_FILE}")
-    else:
-        say("  registration policy explain not_the_author")
+    if alone:
+        said = f"Anyone may {' and '.join(alone)}, also the author."
+        say(printable(f"{said} For rules that demand more: registration policy template --help"))
 
 
 def _is_registry(root: str, lifecycle: str | None) -> bool:
