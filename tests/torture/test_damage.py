@@ -6,6 +6,7 @@ finds it. Where the snapshot is damaged, it is made again from the log, to the b
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 from collections.abc import Iterator
@@ -37,9 +38,15 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+_opened = itertools.count(1)
+
+
 def open_pipeline(disk: SimulatedDisk) -> RegistrationPipeline:
+    """A pipeline of its own: an hour later than the one before, and with other ids."""
     store = open_files("/registry", REGISTRATION, wanted=REGISTRY, disk=disk)
-    return RegistrationPipeline(store=store, clock=FakeClock(), random=random.Random(1), actor="ada")
+    number = next(_opened)
+    clock = FakeClock(1_767_225_600_000_000_000 + number * 3_600_000_000_000)
+    return RegistrationPipeline(store=store, clock=clock, random=random.Random(number), actor="ada")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +69,13 @@ def truth(disk: SimulatedDisk) -> StateSnapshot:
 
 
 def findings(disk: SimulatedDisk) -> list[tuple[str, str, int, int]]:
+    """All but what can't be checked, such as what a repair cut off."""
     found = open_pipeline(disk.killed()).evidence.verify(ID).findings
-    return [(finding.kind, finding.path, finding.line, finding.offset_bytes) for finding in found]
+    return [
+        (finding.kind, finding.path, finding.line, finding.offset_bytes)
+        for finding in found
+        if finding.kind != "unchecked"
+    ]
 
 
 def check_never_wrong(disk: SimulatedDisk, truth: StateSnapshot) -> CorruptLog | None:
