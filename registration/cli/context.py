@@ -93,12 +93,13 @@ class Context:
 
 
 def _login_name() -> str:
-    import getpass  # noqa: PLC0415  # only if no actor was given
+    """The login of the user who runs this, from the system; only one whom the system doesn't know may say it in the environment."""
+    from registration.engine.origin import came_in  # noqa: PLC0415  # only if no actor was given
 
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid:{os.getuid()}"
+    login = came_in()["login"]
+    if login is None:
+        login = next((found for name in ("LOGNAME", "USER") if (found := os.environ.get(name))), None)
+    return login or f"uid:{os.getuid()}"
 
 
 def _traceparent() -> str | None:

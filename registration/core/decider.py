@@ -13,6 +13,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from registration import __version__
+from registration.core.actors import says_actor
 from registration.core.codec import seal
 from registration.core.definition import Definition, ask
 from registration.core.explanation import Explanation, explained
@@ -47,6 +48,7 @@ from registration.errors import (
     PinMismatch,
     UnknownEvent,
 )
+from registration.values.commands import Command
 from registration.values.documents import digest_of
 from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.people import same_person
@@ -56,8 +58,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from registration.core.chart import Chart, Timeout
-    from registration.values.commands import Command
     from registration.values.leases import Lease
+
+BREAK = "break_claim"
+"""The action of the event that records a broken lock. No chart has it."""
 
 UNFOLDABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What an `evolve` raises over events that no program wrote."""
@@ -149,7 +153,7 @@ def decide_timeout(
     due = str(state.facts["due"][timeout.name])
     at = max(due, state.updated_at)
     data = {
-        **_moved(taken, state, None),
+        **_moved(taken, state),
         "timeout": {"state": timeout.state, "after": timeout.after, "due": due, "fired": time},
         **_grounds(definition, policy),
         **_consequences(definition.chart, state, taken, at),
@@ -178,16 +182,19 @@ def decide_claim_broken(
     time: str,
     event_id: str,
     policy: Policy = NO_POLICY,
+    via: Mapping[str, Any] | None = None,
 ) -> list[NewEvent]:
     """The event that records a broken lock: the state stays, and the former holder's fencing number is stale from then on.
 
-    History and due times are copied into the event, so that folds need not know about it.
+    History and due times are copied into the event, so that folds need not know about it. via: how the actor came in.
+
+    Raises:
+        GuardRefused: when the policy demands another actor (`[actors]`).
     """
+    command = Command(stream=state.stream, action=BREAK, actor=actor, reason=reason, via=via)
+    _check_actor(definition, policy, state, command)
     data = {
-        "action": "break_claim",
-        "from": state.state,
-        "to": state.state,
-        "actor": actor,
+        **_moved(Step(BREAK, (), state.state), state, command),
         "reason": reason,
         "claim": {name: value for name, value in claim.as_json().items() if name != "key"},
         **_grounds(definition, policy),
@@ -247,7 +254,7 @@ def decide_repair(
     taken = check_repair(definition, state, command, policy)
     at = max(time, state.updated_at)
     data = {
-        **_moved(taken, state, command.actor),
+        **_moved(taken, state, command),
         "reason": command.reason or lost.damage,
         "lost": lost.as_json(state.position.size_bytes, given=bool(command.reason)),
         **_grounds(definition, policy),
@@ -534,7 +541,7 @@ def _told(
     digest = command.document.digest if command.document else (state.digest if state else None)
     document = command.document.value if command.document else (state.document if state else None)
     data = {
-        **_moved(taken, state, command.actor),
+        **_moved(taken, state, command),
         **command.payload(),
         **_grounds(definition, policy),
         **_consequences(definition.chart, state, taken, time),
@@ -585,13 +592,16 @@ def _counted(answers: Iterable[Answer]) -> list[int] | None:
     return sorted({one["version"] for evidence in told for one in evidence["counted"]}) if told else None
 
 
-def _moved(taken: Step, state: StateSnapshot | None, actor: str | None) -> dict[str, Any]:
-    return {
+def _moved(taken: Step, state: StateSnapshot | None, command: Command | None = None) -> dict[str, Any]:
+    moved: dict[str, Any] = {
         "action": taken.label,
         "from": state.state if state else None,
         "to": taken.place,
-        "actor": actor,
+        "actor": None if command is None else command.actor,
     }
+    if command is not None and command.via is not None:
+        moved["via"] = dict(command.via)
+    return moved
 
 
 def _grounds(definition: Definition, policy: Policy) -> dict[str, Any]:
@@ -630,6 +640,29 @@ def _due(chart: Chart, state: StateSnapshot | None, taken: Step, time: str) -> d
             assert seconds is not None
             due[timeout.name] = pending[timeout.name] if runs_on else later(time, seconds)
     return due
+
+
+def _check_actor(definition: Definition, policy: Policy, state: StateSnapshot, command: Command) -> None:
+    """The check of the actor, for an event whose other guards aren't asked."""
+    refusal = says_actor(command, policy) if policy.format > 1 else None
+    if refusal is None:
+        return
+    why = Explanation(
+        manifest_id=state.stream,
+        action=command.action or "",
+        actor=command.actor,
+        state=state.state,
+        version=state.version,
+        to=state.state,
+        allowed=False,
+        answers=(Answer("actor", "policy", refusal),),
+        who=None,
+        next=None,
+        digest=state.digest,
+        policy=policy.digest,
+        lifecycle=definition.identity,
+    )
+    raise _refused(why)
 
 
 def _refused(why: Explanation) -> GuardRefused:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+from registration.core.actors import says_actor
 from registration.core.bounds import says_limits, says_once
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
@@ -192,8 +193,8 @@ def ask(
 ) -> tuple[Answer, ...]:
     """Every guard's verdict on a command that takes `taken`: the lifecycle's, then the policy's. All are asked.
 
-    An approval that was given already (``once``), and a limit that is reached (``limits``), are in it only if they refuse. Another
-    actor's lock on the manifest comes last.
+    An approval that was given already (``once``), an actor whom the policy doesn't take (``actor``), and a limit that is reached
+    (``limits``), are in it only if they refuse. Another actor's lock on the manifest comes last.
     """
     action = action_of(definition.chart, taken.label)
     asked = command if command.action == action.name else replace(command, action=action.name, target=None)
@@ -214,6 +215,8 @@ def ask(
     for use in definition.governed(policy, action.name, asked):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
+    if is_bounded and (refusal := says_actor(asked, policy)) is not None:
+        answers.append(Answer("actor", "policy", refusal))
     limits = policy.limits if definition.has_documents else NO_LIMITS  # those of `[limits]` are of manifests
     if is_bounded and (refusal := says_limits(state, asked, action, limits)) is not None:
         answers.append(Answer("limits", "policy", refusal))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from registration.core.actors import as_if
 from registration.core.bounds import UNCOUNTED
 from registration.core.definition import SAID_CHARACTERS_MAX, Definition, ask
 from registration.core.facts import REPAIR, TAGGING, action_of, tagging_step
@@ -17,7 +18,7 @@ from registration.core.interpreter import Spot, Step, onward, step
 from registration.core.policy import NO_POLICY, Answer, Policy, Verdict
 from registration.core.repairing import step_of_repair
 from registration.errors import Next
-from registration.values.people import person
+from registration.values.people import person, same_person
 
 if TYPE_CHECKING:
     from registration.core.chart import Action, Chart
@@ -40,6 +41,12 @@ class Who:
     anybody: bool
     actors: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+
+    def includes(self, actor: str) -> bool:
+        """Whether they are among them."""
+        if self.anybody:
+            return not any(same_person(one, actor) for one in self.excluded)
+        return any(same_person(one, actor) for one in self.actors)
 
     def as_json(self) -> dict[str, Any]:
         """The same as one JSON object."""
@@ -167,7 +174,8 @@ def _who(
     needing: set[_Place] = set()  # those that arguments of a command can satisfy
     for actor in (*known, _SOMEBODY):
         seen = command.seen if actor == command.actor else {**(command.seen or {}), **UNCOUNTED}
-        refusing = _refusing(ask(definition, policy, state, replace(command, actor=actor, seen=seen), taken))
+        asked = replace(command, actor=actor, seen=seen, via=as_if(actor))
+        refusing = _refusing(ask(definition, policy, state, asked, taken))
         refused[actor] = set(refusing)
         needing |= {place for place, verdict in refusing.items() if verdict.needs.keys() - {"actor"}}
     by_all = set.intersection(*refused.values())
@@ -252,8 +260,12 @@ def _next(
     if who.anybody:
         who = replace(who, excluded=tuple(sorted({*who.excluded, *done})))
     else:
-        actors = [actor for actor in who.actors if actor not in done]
-        who = replace(who, actors=tuple([actor for actor in actors if actor in helpful] or actors))
+        finished, useful_ones = (
+            Who(anybody=False, actors=tuple(done)),
+            Who(anybody=False, actors=tuple(helpful)),
+        )
+        actors = [actor for actor in who.actors if not finished.includes(actor)]
+        who = replace(who, actors=tuple([actor for actor in actors if useful_ones.includes(actor)] or actors))
         if not who.actors:
             return None
     needs |= _actor(who, command.actor, needs.pop("actor", None))
@@ -303,6 +315,8 @@ def _said(command: Command) -> dict[str, Any]:
 
 def _actor(who: Who, actor: str | None, needed: str | None) -> dict[str, str]:
     """The actor of a step; empty if it makes no difference. needed: a guard's requirement."""
+    if needed is not None and needed not in _TO_FILL_IN and actor != needed and who.includes(needed):
+        return {"actor": needed}
     if who.anybody:
         if who.excluded:
             return {"actor": actor if actor is not None and actor not in who.excluded else "NAME"}

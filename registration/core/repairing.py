@@ -67,6 +67,7 @@ def asked_in(event: Event) -> tuple[Command, Lost]:
         actor=event.actor,
         reason=data["reason"] if given else None,
         seen=data.get(SEEN),
+        via=data.get("via"),
     )
     damage = lost["damage"] if given else data["reason"]
     return command, Lost(lost["size_bytes"], lost["last_version"], tuple(lost["kept_as"]), damage)

@@ -296,16 +296,18 @@ class Engine:
         return self._retried(stream, attempt, pinned=False)
 
     def record_broken_claim(
-        self, stream: str, claim: Lease, *, actor: str | None, reason: str, trial: Trial | None = None
+        self, command: Command, claim: Lease, *, trial: Trial | None = None
     ) -> TransitionResult:
         """Record that a lock is broken; the caller breaks the lease afterwards.
 
-        trial: as for `execute`.
+        command: the manifest, the actor and the reason. trial: as for `execute`.
 
         Raises:
             NotFound: when there is no such manifest.
+            GuardRefused: when the policy demands another actor.
             VersionConflict, LockTimeout, StoreError, CorruptLog: as `execute`.
         """
+        stream = command.stream
 
         def attempt(so_far: _Try) -> TransitionResult:
             now_ns = self._clock()
@@ -315,8 +317,8 @@ class Engine:
             time, event_id = self._stamp(now_ns)
             policy = self.policy()
             decided = decide_claim_broken(
-                self.store.definition, before, claim,
-                actor=actor, reason=reason, time=time, event_id=event_id, policy=policy,
+                self.store.definition, before, claim, actor=command.actor, reason=command.reason or "", via=command.via,
+                time=time, event_id=event_id, policy=policy,
             )  # fmt: skip
             events, state = self._commit(stream, before, decided, policy, so_far)
             return self._result(state, events, so_far)
@@ -616,6 +618,8 @@ class Engine:
         }
         if command.tags:
             said["tags"] = list(command.tags)
+        if command.via is not None:
+            said["via"] = dict(command.via)
         line = {
             "time": time,
             "source": self.store.source,

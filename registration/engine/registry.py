@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from registration.core.actors import LOGIN, as_if, says_actor
 from registration.core.decider import check_action, nearest
 from registration.core.explanation import Explanation, explain
 from registration.core.facts import REPAIR, TAGGING, action_of
@@ -22,10 +24,19 @@ from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult, seeing
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
-from registration.errors import CorruptLog, InvalidDocument, Next, NotFound, RegistrationError, StoreError
+from registration.engine.origin import came_in
+from registration.errors import (
+    CorruptLog,
+    InvalidDocument,
+    Next,
+    NotFound,
+    RegistrationError,
+    Rejected,
+    StoreError,
+)
 from registration.storage import layout
 from registration.storage.layout import lease_key
-from registration.values.commands import command
+from registration.values.commands import Command, check_via, command
 from registration.values.documents import Document, check_document, parse_document
 from registration.values.ids import check_id
 from registration.values.times import Clock, system_clock
@@ -38,7 +49,7 @@ if TYPE_CHECKING:
     from registration.errors import Next
     from registration.evidence.kept_rules import KeptRules
     from registration.storage.ledger import Ledger
-    from registration.values.commands import Command
+    from registration.values.commands import Via
     from registration.values.events import StateSnapshot
     from registration.values.leases import Lease
     from registration.values.times import RetryPolicy
@@ -69,6 +80,7 @@ class OpenRegistry:
         random: Random | None = None,
         retry: RetryPolicy | None = None,
         traceparent: Callable[[], str | None] | None = None,
+        via: Callable[[], Via] | None = None,
         lock_timeout_s: float = 10.0,
     ) -> None:
         self.policy = policy
@@ -80,6 +92,7 @@ class OpenRegistry:
         self._store = store
         self._random = random
         self._traceparent = traceparent
+        self._via = came_in if via is None else lambda: check_via(via())
         if isinstance(leases, str | os.PathLike):
             from registration.engine.leases.leases import open_leases  # noqa: PLC0415  # few programs use one
 
@@ -195,7 +208,7 @@ class OpenRegistry:
     # -- commands ------------------------------------------------------------------------------------------
 
     def command(self, stream: str, words: Mapping[str, Any], **rest: Any) -> Command:
-        """A caller's request as a `Command`; the actor is that of this registry if the words have none.
+        """A caller's request as a `Command`, with how the actor came in; the actor is as `acting` says if the words have none.
 
         words: those of `registration.values.commands.Words`. rest: other members of the command, such as its action.
 
@@ -205,10 +218,30 @@ class OpenRegistry:
         said = dict(words)
         said.pop("dry_run", None)
         if said.get("actor") is None:
-            said["actor"] = self.actor
+            said["actor"] = self.acting(None)
+        rest["via"] = self._via()
         if self._traceparent is not None:
             rest["traceparent"] = self._traceparent()
         return command(stream, said, **rest)
+
+    def acting(self, actor: str | None) -> str | None:
+        """The actor of a call: the given one, else that of this registry, else, if the policy demands it, the login."""
+        found = actor if actor is not None else self.actor
+        if found is None and LOGIN in self.policy().sources:
+            return self._via()["login"]
+        return found
+
+    def check_acting(self, actor: str) -> None:
+        """Refuse an actor whom the policy's [actors] refuses, for a call that records no event.
+
+        Raises:
+            Rejected: when the policy demands another actor.
+        """
+        refusal = says_actor(Command(stream="", actor=actor, via=self._via()), self.policy())
+        if refusal is not None:
+            raise Rejected(
+                f"{actor!r} can't do this: {refusal.reason}.", refusal.remedy, **dict(refusal.evidence)
+            )
 
     def carry_out(
         self, manifest_id: str, words: Mapping[str, Any], *, trial: Trial | None = None, **rest: Any
@@ -287,10 +320,13 @@ class OpenRegistry:
         return self._explained(manifest_id, state, action, words, document)
 
     def explained_from(
-        self, state: StateSnapshot, action: str | None, words: Mapping[str, Any]
+        self, state: StateSnapshot, action: str | None, words: Mapping[str, Any], *, in_person: bool = False
     ) -> tuple[Explanation, ...]:
-        """The same from a given state, without checking whether the manifest has changed since."""
-        return self._explained(state.stream, state, action, words, None)
+        """The same from a given state, without checking whether the manifest has changed since.
+
+        in_person: as if the actor gave the command, whoever runs this process.
+        """
+        return self._explained(state.stream, state, action, words, None, in_person=in_person)
 
     def _explained(
         self,
@@ -299,6 +335,8 @@ class OpenRegistry:
         action: str | None,
         words: Mapping[str, Any],
         document: Mapping[str, Any] | bytes | Document | None,
+        *,
+        in_person: bool = False,
     ) -> tuple[Explanation, ...]:
         definition, policy = self.definition, self.policy()
         # A lock does not reserve a repair: breaking it would need a log that can be written.
@@ -315,6 +353,8 @@ class OpenRegistry:
             command = self.command(manifest_id, words, action=name, claim=claim, document=carried)
             seen = self.engine.quotas_seen(command.actor, policy, creating=state is None)
             command = seeing(command, seen)
+            if in_person:
+                command = replace(command, via=as_if(command.actor))
             why = explain(definition, state, command, policy=policy)
             looked_at = standing if brought is None else brought.value
             found.append(self.names.explained(why, definition, looked_at))

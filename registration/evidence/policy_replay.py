@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from registration.core.actors import as_if
 from registration.core.decider import fold
 from registration.core.definition import ask
 from registration.core.explanation import Explanation, explained, step_from
@@ -159,6 +160,7 @@ def _command(event: Event) -> Command:
         reason=data.get("reason"),
         comment=data.get("comment"),
         context=data.get("context"),
+        via=_via(data),
         tags=tuple(data.get("added", data.get("removed", ()))),
         members=_of_alias(data),
     )
@@ -175,6 +177,7 @@ def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command 
         reason=said.get("reason"),
         comment=said.get("comment"),
         context=said.get("context"),
+        via=_via(said),
         tags=tuple(tag for tag in said.get("tags", ()) if isinstance(tag, str)),
         members=_of_alias(said),
     )
@@ -183,3 +186,9 @@ def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command 
 def _of_alias(said: Mapping[str, Any]) -> dict[str, Any] | None:
     """The members of a command about an alias."""
     return {"alias": said["alias"]} if isinstance(said.get("alias"), str) else None
+
+
+def _via(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the actor came in. Earlier releases didn't record it: a demand for it refuses none of their events."""
+    via = said.get("via")
+    return via if isinstance(via, dict) else as_if(said.get("actor"))

@@ -319,9 +319,8 @@ class Redecider:
         if "timeout" in data:
             made = _timeout(definition, state, event, policy)
         elif "claim" in data:
-            made = _claim_broken(definition, state, event, policy)
-            reason = "whether the lock was held that it breaks is not in the log"
-            yield Doubt("unchecked", event.version, reason, "a broken lock")
+            yield from self._claim_broken(definition, policy, event, strict=strict)
+            return
         else:
             command = _command(event, definition, self._told.digest)
             try:
@@ -424,6 +423,7 @@ class Redecider:
         if state is None:
             yield Doubt("damage", event.version, "it repairs a log without an event", "repair")
         elif strict or "lapsed" in data:
+            _check_words(data)
             command, lost = asked_in(event)
             try:
                 made = decide_repair(
@@ -442,6 +442,19 @@ class Redecider:
             and not data.keys() & {"document", "approval", "claimed"}
         ):
             yield Doubt("damage", event.version, "the repair is of another log, place or document", "repair")
+
+    def _claim_broken(
+        self, definition: Definition, policy: Policy, event: Event, *, strict: bool
+    ) -> Iterator[Doubt]:
+        """A broken lock: that it was held can't be asked again."""
+        reason = "whether the lock was held that it breaks is not in the log"
+        yield Doubt("unchecked", event.version, reason, "a broken lock")
+        try:
+            made = _claim_broken(definition, self.state, event, policy)
+        except GuardRefused as refusal:
+            yield from _refused(event, refusal)
+        else:
+            yield from _compared(event, made, strict=strict)
 
     def _undo(self, definition: Definition, event: Event) -> Iterator[Doubt]:
         """Whether an undo takes back the event before it: see `registration.evidence.undoing`."""
@@ -614,6 +627,7 @@ def _claim_broken(
     data = event.data
     if state is None:
         return None
+    _check_words(data)
     claim = Lease(key="", token="", **data["claim"])
     (made,) = decide_claim_broken(
         definition,
@@ -624,6 +638,7 @@ def _claim_broken(
         time=event.time,
         event_id=event.id,
         policy=policy,
+        via=data.get("via"),
     )
     return made
 
@@ -638,9 +653,7 @@ def _command(event: Event, definition: Definition, digest: str) -> Command:
     document = None
     if "document" in data:
         document = Document(data["document"], digest, 0)
-    for name in data.keys() & _SHAPES.keys():
-        if not _SHAPES[name](data[name]):
-            raise TypeError(f"`{name}` is {_shown(data[name])}")
+    _check_words(data)
     more: dict[str, Any] = {}
     members = {name: data[name] for name in definition.members if name in data} if definition.members else {}
     for name in _WORDS:
@@ -690,6 +703,12 @@ _SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "imported": lambda value: _has_shape(value, _IMPORTED),
 }
 """The words of a command that no rule need ask for have at least their types."""
+
+
+def _check_words(data: Mapping[str, Any]) -> None:
+    for name in data.keys() & _SHAPES.keys():
+        if not _SHAPES[name](data[name]):
+            raise TypeError(f"`{name}` is {_shown(data[name])}")
 
 
 def _has_shape(value: Any, shape: Mapping[str, Any]) -> bool:

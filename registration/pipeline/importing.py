@@ -136,7 +136,7 @@ class Importer:
     def _import(self, id: str, offer: Offer, document: Document) -> Imported:
         source = well_formed(offer.source)
         found, key = self._find(id), _key(source, id, document.digest)
-        origin = {"by": self._registry.actor, "source": source, "line": offer.line}
+        origin = {"by": self._registry.acting(None), "source": source, "line": offer.line}
         outcome: Literal["created", "unchanged"] = "unchanged"
         if found is None:
             try:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from registration.pipeline.upkeep import UpkeepPart
     from registration.pipeline.work import WorkPart
     from registration.storage.ledger import Ledger
-    from registration.values.commands import CreateWords, ReachWords, RejectWords, Words
+    from registration.values.commands import CreateWords, ReachWords, RejectWords, Via, Words
     from registration.values.events import Event, StateSnapshot
     from registration.values.times import RetryPolicy
 
@@ -84,6 +84,8 @@ class RegistrationPipeline:
     `close`, and before the process ends. In both cases the log is on the disk when a command returns.
     lock_timeout_s: how long to wait for another writer of the same manifest.
     retry: how often to decide again after a conflict. traceparent: returns the current W3C trace context, if any.
+    via: returns how the current actor came in, for a service that knows its users from the system (the credentials of a local socket);
+    by default, the user who runs this process.
     clock, random: the sources of time, ids and waits. `made` tells whether this call created the registry.
 
     Every call can raise: `InvalidArgument` for an invalid id or argument, `NotFound`,
@@ -111,6 +113,7 @@ class RegistrationPipeline:
         lock_timeout_s: float = 10.0,
         retry: RetryPolicy | None = None,
         traceparent: Callable[[], str | None] | None = None,
+        via: Callable[[], Via] | None = None,
         clock: Clock = system_clock,
         random: Random | None = None,
     ) -> None:
@@ -156,6 +159,7 @@ class RegistrationPipeline:
             random=random,
             retry=retry,
             traceparent=traceparent,
+            via=via,
             lock_timeout_s=lock_timeout_s,
         )
 

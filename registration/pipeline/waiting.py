@@ -114,7 +114,7 @@ def _waiting(registry: OpenRegistry, summary: Summary, name: str, claim: Lease |
             ),
             _by(one.next, None if same_person(name, registry.actor) else name),
         )
-        for one in registry.explained_from(registry.as_of_now(state), None, {"actor": name})
+        for one in registry.explained_from(registry.as_of_now(state), None, {"actor": name}, in_person=True)
         if _could(one) and _concerns(registry, state, one, name)
     )
     if not choices:

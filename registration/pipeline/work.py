@@ -42,7 +42,8 @@ CLAIM_S = 1_800
 class WorkPart(Part[M]):
     """Claims on manifests, all other leases, and the manifests waiting for an actor.
 
-    Every call can also raise `InvalidArgument` when there is no actor, or the name is invalid, and the errors of
+    Every call can also raise `InvalidArgument` when there is no actor, or the name is invalid, `Rejected` when the policy demands
+    another one (``source`` in its ``[actors]``), and the errors of
     `registration.engine.leases.keeper.LeaseKeeper`.
     """
 
@@ -82,7 +83,7 @@ class WorkPart(Part[M]):
             NotFound: when there is no such manifest.
         """
         state = self._registry.state(manifest_id)
-        who = self._named(actor)
+        who = self._known(actor)
         held = self._registry.lease_on(manifest_id)
         if dry_run:
             return self._would_claim(lease_key(manifest_id), who, held, for_s)
@@ -100,7 +101,7 @@ class WorkPart(Part[M]):
             LeaseHeld: when it belongs to another actor.
             NotFound: when there is no such manifest.
         """
-        who = self._named(actor)
+        who = self._known(actor)
         held = self._registry.lease_on(check_id(manifest_id))
         if held is None:
             self._registry.state(manifest_id)
@@ -133,7 +134,7 @@ class WorkPart(Part[M]):
         area, _, id = key.partition("/")
         if area == MANIFESTS:
             return self._break_claim(id, reason, actor, dry_run=dry_run)
-        who = self._named(actor)
+        who = self._known(actor)
         if not dry_run:
             return self.leases.break_lease(key, by=who, reason=reason)
         held = self.leases.find(key)
@@ -167,9 +168,8 @@ class WorkPart(Part[M]):
                 "Give one: the holder will want to know.",
             )
         trial = self._registry.engine.trial() if dry_run else None
-        self._registry.engine.record_broken_claim(
-            manifest_id, held, actor=who, reason=reason.strip(), trial=trial
-        )
+        asked = self._registry.command(manifest_id, {"actor": who, "reason": reason})
+        self._registry.engine.record_broken_claim(asked, held, trial=trial)
         if not dry_run:
             with suppress(NotFound):  # it has just ended
                 self.leases.break_lease(key, by=who, reason=reason, number=held.number)
@@ -187,7 +187,13 @@ class WorkPart(Part[M]):
         return replace(found.lease, number=0, token="")
 
     def _named(self, actor: str | None) -> str:
-        who = actor if actor is not None else self._registry.actor
+        who = self._registry.acting(actor)
         if who is None:
             raise InvalidArgument("A lock requires an actor.", "Name the actor.")
         return check_actor(who)
+
+    def _known(self, actor: str | None) -> str:
+        """The actor of a call that records no event, whom the policy might refuse."""
+        who = self._named(actor)
+        self._registry.check_acting(who)
+        return who

@@ -29,6 +29,17 @@ _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _HEAD = re.compile("[0-9a-f]{64}")
 
 
+class Via(TypedDict):
+    """How an actor came in, from the system: `registration.engine.origin`.
+
+    uid: the user id of the process. login: its name; None if the system has none. host: the name of the machine.
+    """
+
+    uid: int
+    login: str | None
+    host: str
+
+
 class Basics(TypedDict, total=False):
     """The arguments of every command.
 
@@ -96,7 +107,7 @@ class Command:
     undoes: the version of the event that this command undoes. tags: the tags to add or remove. members: further members of the
     event's data, set by the program, not by users. seen: what the decision saw outside this log, by subject; it goes into the event, so
     that it can be checked. imported: the origin of an imported document: `by` (the importer), `source` (a name) and `line` (0 for a
-    whole file). The rest is documented in `Words`.
+    whole file). via: how the actor came in (`Via`). The rest is documented in `Words`.
     """
 
     stream: str
@@ -121,6 +132,7 @@ class Command:
     members: Mapping[str, Any] | None = None
     seen: Mapping[str, Any] | None = None
     imported: Mapping[str, Any] | None = None
+    via: Mapping[str, Any] | None = None
 
     def payload(self) -> dict[str, Any]:
         """The members of the event's data that come from the request, without the action, in the order of the format."""
@@ -183,6 +195,30 @@ def check_actor(name: object, what: str = "actor") -> str:
             "Pass a valid name.",
             problems=[f"{what}: {problem}"],
         ) from None
+
+
+def check_via(via: object) -> Via:
+    """Return how an actor came in, as a program told it.
+
+    Raises:
+        InvalidArgument: when it is not a `Via`.
+    """
+    if isinstance(via, Mapping) and via.keys() == Via.__annotations__.keys():
+        uid, login, host = (via[name] for name in ("uid", "login", "host"))
+        texts = [host] if login is None else [login, host]
+        if type(uid) is int and abs(uid) <= NUMBER_MAX and all(map(_is_short_text, texts)):
+            return {"uid": uid, "login": login, "host": host}
+    raise InvalidArgument(
+        f"Invalid `via` {_shorten(via)}.",
+        "Return {'uid': …, 'login': …, 'host': …}: an integer, text or None, and text of at most 200 characters.",
+    )
+
+
+def _is_short_text(value: object) -> bool:
+    try:
+        return bool(_sized(value))
+    except ValueError:
+        return False
 
 
 def _actor(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from registration import RegistrationPipeline
 from registration.cli.app import COMMANDS, app
 from registration.cli.exits import EXIT_CODES, exit_code
 from registration.cli.output import Progress, printable
+from registration.engine import origin
 from registration.errors import (
     AlreadyExists,
     CorruptLog,
@@ -238,7 +240,7 @@ def test_the_option_wins_over_the_environment(drafted: Terminal, tmp_path: Path)
 def test_the_actor_is_the_option_then_the_environment_then_the_login(
     drafted: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody always acts."""
+    """Somebody always acts; and the login is the system's, whatever the environment says of it."""
     monkeypatch.setenv("LOGNAME", "dan")
     drafted.ok("submit", ID, "--actor", "bea")
     drafted.ok("reject", ID, "--reason", "no")
@@ -247,21 +249,26 @@ def test_the_actor_is_the_option_then_the_environment_then_the_login(
 
     actors = [event.actor for event in RegistrationPipeline(drafted.root).history(ID)]
 
-    assert actors == ["ada", "bea", "ada", "dan"]
+    assert actors == ["ada", "bea", "ada", pwd.getpwuid(os.getuid()).pw_name]
 
 
-def test_where_nobody_has_a_name_the_user_id_acts(drafted: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container without a passwd entry is no reason to fail."""
+def test_where_nobody_has_a_name_the_environment_or_the_user_id_acts(
+    drafted: Terminal, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A container without a passwd entry is no reason to fail; its events say that the login is unknown."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
-    CliRunner().invoke(
-        app, ["submit", ID], env={"REGISTRATION_ROOT": str(drafted.root), "REGISTRATION_ACTOR": ""}
-    )
+    origin._of.cache_clear()
+    request.addfinalizer(origin._of.cache_clear)
+    environment = {"REGISTRATION_ROOT": str(drafted.root), "REGISTRATION_ACTOR": ""}
+    CliRunner().invoke(app, ["submit", ID], env=environment)
+    CliRunner().invoke(app, ["reject", "--reason", "no", ID], env={**environment, "LOGNAME": "dan"})
 
-    actors = [event.actor for event in RegistrationPipeline(drafted.root).history(ID)]
+    events = list(RegistrationPipeline(drafted.root).history(ID))
 
-    assert actors == ["ada", f"uid:{os.getuid()}"]
+    assert [event.actor for event in events] == ["ada", f"uid:{os.getuid()}", "dan"]
+    assert [event.data["via"]["login"] for event in events[1:]] == [None, None]
 
 
 @pytest.mark.parametrize(

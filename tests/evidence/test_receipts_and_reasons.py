@@ -18,6 +18,7 @@ from registration import RegistrationPipeline
 from registration.cli.words import line
 from registration.core.explanation import Who
 from registration.core.interpreter import shortest_paths
+from registration.engine.origin import came_in
 from registration.errors import (
     CorruptLog,
     GuardRefused,
@@ -429,10 +430,11 @@ def test_a_refusal_is_noted_where_the_policy_asks_for_it(governed, root):
     assert noted[0]["command"] == {
         "actor": "ada",
         "document": None,
+        "via": came_in(),
         "comment": "mine",
         "context": {"ticket": 7},
     }
-    assert noted[1]["command"] == {"actor": "bea", "document": digest_of({"name": "b"})}
+    assert noted[1]["command"] == {"actor": "bea", "document": digest_of({"name": "b"}), "via": came_in()}
     assert noted[0]["time"] > list(governed.history(ID))[-1].time
 
 

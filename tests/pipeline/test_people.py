@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import ExitStack
+from dataclasses import replace
+
 import pytest
 
 from registration import RegistrationPipeline
-from registration.errors import InvalidArgument, LeaseHeld
+from registration.core.chart import GuardUse
+from registration.core.policy import Policy
+from registration.engine.origin import came_in
+from registration.errors import GuardRefused, InvalidArgument, LeaseHeld, Rejected
 from registration.onboarding.community.deploying.plans import DeploymentPlan, DeploymentStep
 from registration.onboarding.community.deploying.saga import open_deployments
 from registration.onboarding.sessions.backing import FileBacking, MemoryBacking
 from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
+from registration.pipeline.importing import Offer
+from registration.rules.guards.builtin import role
+from registration.values.documents import check_document
+from tests.catalog.test_finder import FIXTURES
 from tests.kit.wizards import party
 
 SPELLINGS = ("bea lee", "Bea Lee", "BEA LEE", "\uff22ea Lee")
@@ -185,3 +196,204 @@ def test_an_active_session_of_an_earlier_release_is_found(root):
 
     assert found is not None
     assert found.id == begun.id
+
+
+# -- how they came in ----------------------------------------------------------------------------------------
+
+ADA = {"uid": 1001, "login": "ada", "host": "build"}
+
+
+def came_in_of(events):
+    """By action, how the actor came in; None if the event doesn't say."""
+    return {event.action: event.data.get("via") for event in events}
+
+
+def test_every_event_of_an_actor_says_how_they_came_in(root):
+    """Of a manifest, its repair, a broken claim and an alias; a time-out has no actor, and `latest` moves by itself."""
+    with RegistrationPipeline(root, actor="ada", policy=Policy(log_refusals=True)) as pipeline:
+        pipeline.create("card@1", {"name": "card", "version": "1"})
+        pipeline.submit_for_review("card@1")
+        pipeline.work.claim("card@1", actor="bea")
+        pipeline.work.break_claim("card@1", reason="away")
+        pipeline.approve("card@1")
+        pipeline.register("card@1")
+        pipeline.names.set_alias("card", "stable", "1")
+        found = came_in_of(pipeline.history("card@1"))
+        aliases = {
+            event.data["alias"]: event.data.get("via") for event in pipeline.names.alias_history("card")
+        }
+
+    assert found == dict.fromkeys(
+        ("create", "submit_for_review", "break_claim", "approve", "register"), came_in()
+    )
+    assert aliases == {"latest": None, "stable": came_in()}
+
+
+@pytest.mark.damaged
+def test_a_repair_says_how_the_actor_came_in(root):
+    """As every event of an actor."""
+    with RegistrationPipeline(root, actor="ada", via=lambda: ADA) as pipeline:
+        pipeline.create("card", {"name": "card"})
+        pipeline.tag("card", "seen")
+        log = root / "manifests" / "card" / "events.jsonl"
+        log.write_bytes(log.read_bytes()[:-20] + b"0" * 19 + b"\n")
+        pipeline.upkeep.repair("card", accept_loss=True)
+
+        assert came_in_of(pipeline.history("card")) == {"create": ADA, "repair": ADA}
+
+
+def test_sessions_and_deployments_say_how_the_actor_came_in(root):
+    """Whatever the area."""
+    RegistrationPipeline(root).close()
+    sessions = Sessions(FileBacking(root), wizards=(party(),))
+    begun = sessions.start("party", Caller("bea"))
+    plan = DeploymentPlan(
+        "one", (DeploymentStep("create_role", "a role", {"colour": 1, "name": "one", "permissions": []}),)
+    )
+    deployments = open_deployments(root)
+    deployments.start("one", plan)
+
+    assert came_in_of(sessions.history(begun.id)) == {"start": came_in()}
+    assert came_in_of(deployments.store.read("one")) == {"plan": came_in()}
+
+
+# -- the login as the actor ----------------------------------------------------------------------------------
+
+BOUND = Policy(sources=("login",))
+
+
+@pytest.fixture
+def bound(root):
+    """Open the same registry for the user who is logged in; its policy binds actors to logins."""
+    with ExitStack() as opened:
+
+        def bound(login, **options):
+            options = {"policy": BOUND, "via": lambda: {"uid": 1001, "login": login, "host": "h"}} | options
+            return opened.enter_context(RegistrationPipeline(root, **options))
+
+        yield bound
+
+
+def test_the_login_is_the_actor_where_the_policy_binds_them(bound):
+    """In any spelling, and by default."""
+    pipeline = bound("ada")
+    pipeline.create("card", {"name": "card"})
+    pipeline.submit_for_review("card", actor="Ada")
+
+    assert [event.actor for event in pipeline.history("card")] == ["ada", "Ada"]
+    assert [event.actor for event in bound("bea", policy=Policy()).approve("card").events] == [None]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda one: one.create("other", {"name": "other"}, actor="bea"),
+        lambda one: one.approve("card", actor="bea"),
+        lambda one: one.approve("card", actor="bea", dry_run=True),
+        lambda one: one.tag("card", "seen", actor="bea"),
+        lambda one: one.names.set_alias("done", "stable", "1", actor="bea"),
+        lambda one: one.work.break_claim("card", reason="away", actor="bea"),
+    ],
+)
+def test_another_name_than_the_login_is_refused(bound, root, call):
+    """Whatever is asked for; the refusal says which login was found, and what to do. Nothing is written."""
+    pipeline = bound("ada")
+    pipeline.create("done", {"name": "done", "version": "1"})
+    pipeline.submit_for_review("done")
+    pipeline.approve("done")
+    pipeline.register("done")
+    pipeline.create("card", {"name": "card"})
+    pipeline.submit_for_review("card")
+    bound("cyd").work.claim("card")
+    before = [event.version for event in pipeline.history("card")]
+
+    with pytest.raises(GuardRefused) as caught:
+        call(pipeline)
+
+    refused = [one for one in caught.value.details["verdicts"] if not one["agrees"]]
+    (one,) = [one for one in refused if one["guard"] == "actor"]
+    assert one["origin"] == "policy"
+    assert "the login is 'ada' (user 1001 on h), and 'bea' is another name" in str(caught.value)
+    assert one["evidence"]["via"] == {"uid": 1001, "login": "ada", "host": "h"}
+    assert [event.version for event in pipeline.history("card")] == before
+
+
+def test_a_claim_under_another_name_than_the_login_is_refused(bound):
+    """It would keep others away; and so would its release let them in."""
+    pipeline = bound("ada")
+    pipeline.create("card", {"name": "card"})
+    bound("bea").work.claim("card")
+
+    for call in (pipeline.work.claim, pipeline.work.release):
+        with pytest.raises(Rejected) as caught:
+            call("card", actor="bea")
+        assert "the login is 'ada'" in str(caught.value)
+    assert bound("bea").work.release("card")
+
+
+def test_a_user_without_a_login_is_refused(bound):
+    """A name can't be told from another one without it."""
+    with pytest.raises(GuardRefused) as caught:
+        bound(None).create("card", {"name": "card"}, actor="ada")
+
+    assert "user 1001 on h has no login name" in str(caught.value)
+
+
+def test_why_says_who_could_act_if_they_logged_in(bound):
+    """The binding refuses this login alone; who could act is a matter of the other rules, and of who comes next."""
+    governed = replace(
+        BOUND,
+        uses={"approve": (GuardUse("role", {"any": ["reviewer"]}),)},
+        guards={"role": role},
+        roles={"reviewer": ("bea", "cyd")},
+    )
+    pipeline = bound("bea", policy=governed)
+    pipeline.create("card", {"name": "card"})
+    pipeline.submit_for_review("card")
+
+    (own,) = pipeline.explain("card", "approve")
+    (other,) = pipeline.explain("card", "approve", actor="cyd")
+
+    assert (own.allowed, own.actor) == (True, "bea")
+    assert not other.allowed
+    assert other.who is not None
+    assert other.who.actors == ("bea", "cyd")
+    assert other.next is not None
+    assert other.next.actor == "bea"
+    assert [one.action for one in pipeline.work.next("cyd").found[0].choices] == ["approve", "reject"]
+
+
+def test_an_import_is_by_the_login(bound):
+    """Where no actor was given, of the events and of where they come from."""
+    pipeline = bound("ada")
+
+    list(pipeline.import_many([Offer(source="card.json", document=check_document({"name": "card"}))]))
+
+    (event,) = pipeline.history("card")
+    assert (event.actor, event.data["imported"]["by"]) == ("ada", "ada")
+
+
+def test_names_in_one_script_may_be_demanded(bound):
+    """The refusal tells the letters apart: they may look the same."""
+    pipeline = bound("ada", policy=Policy(one_script=True))
+    pipeline.create("card", {"name": "card"}, actor="\u0430\u043d\u043d\u0430")
+
+    with pytest.raises(GuardRefused) as caught:
+        pipeline.submit_for_review("card", actor="\u0430da")
+
+    assert "it mixes Cyrillic and Latin: '\u0430' (U+0430 CYRILLIC SMALL LETTER A)" in str(caught.value)
+
+
+def test_a_replay_asks_how_actors_came_in_where_that_was_recorded(root):
+    """Release 0.1 didn't record it, so a demand for it refuses none of its events, but for one without an actor."""
+    shutil.copytree(FIXTURES / "registries" / "format-1", root)
+    with RegistrationPipeline(root, via=lambda: ADA) as pipeline:
+        before = list(pipeline.evidence.replay_policy(BOUND))
+        pipeline.create("new/card", {"name": "card"}, actor="bea")
+        after = list(pipeline.evidence.replay_policy(BOUND))
+
+    assert sum(one.was == one.would_be == "accepted" for one in before) > 5
+    (unnamed,) = [one.why for one in before if one.was != one.would_be]
+    assert unnamed is not None
+    assert unnamed.refusals[0].reason.endswith("and no actor is named")
+    assert [one.manifest_id for one in after if one not in before and one.was != one.would_be] == ["new/card"]

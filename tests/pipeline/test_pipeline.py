@@ -30,6 +30,7 @@ from registration.core.chart import Action, Chart, State, Transition
 from registration.core.codec import encode_snapshot
 from registration.core.definition import Definition
 from registration.core.interpreter import steps
+from registration.engine.origin import came_in
 from registration.errors import (
     AlreadyExists,
     CorruptLog,
@@ -156,6 +157,7 @@ def test_an_event_says_who_why_and_what(any_pipeline):
         "from": "REVIEWED",
         "to": "DRAFT",
         "actor": "bea",
+        "via": came_in(),
         "reason": "unclear",
         "comment": "see line 3",
         "context": {"ticket": 7, "more": {"list": [1, None, 2.5]}},

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from registration.engine.engine import Random, TransitionResult
+from registration.engine.origin import came_in
 from registration.errors import (
     AlreadyExists,
     GuardRefused,
@@ -503,7 +504,9 @@ class Sessions(SessionReader):
         if (client := self._client(id, by)) is not None:
             said["client"] = client
         user = check_actor(by.user, "user")
-        return Command(stream=id, action=action, actor=user, context=said, correlation_id=id, **more)
+        return Command(
+            stream=id, action=action, actor=user, context=said, correlation_id=id, via=came_in(), **more
+        )
 
     def _session(self, run: Run, result: TransitionResult) -> Session:
         return session_of(run.wizard, result.state, self._now())

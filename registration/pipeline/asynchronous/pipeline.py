@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from registration.pipeline.importing import Imported, Offer
     from registration.pipeline.part import Awaited
     from registration.storage.ledger import Ledger
+    from registration.values.commands import Via
     from registration.values.times import RetryPolicy
 
 
@@ -68,6 +69,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         lock_timeout_s: float = 10.0,
         retry: RetryPolicy | None = None,
         traceparent: Callable[[], str | None] | None = None,
+        via: Callable[[], Via] | None = None,
         clock: Clock = system_clock,
         random: Random | None = None,
         threads: int = 16,
@@ -80,7 +82,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         self._make = partial(
             RegistrationPipeline, root, store=store, create=create, lifecycle=lifecycle, policy=policy, guards=guards,
             actor=actor, leases=leases, document_bytes_max=document_bytes_max, snapshots=snapshots, lock_timeout_s=lock_timeout_s, retry=retry,
-            traceparent=traceparent, clock=clock, random=random,
+            traceparent=traceparent, via=via, clock=clock, random=random,
         )  # fmt: skip
         self._threads = threads
         self._limiter: anyio.CapacityLimiter | None = None  # created in its own loop

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from registration.engine.engine import Engine
+from registration.engine.origin import came_in
 from registration.errors import InvalidArgument, NotFound, RegistrationError, Rejected, VersionConflict
 from registration.onboarding.community.deploying.lifecycle import DEPLOYMENT, turn_of
 from registration.onboarding.community.deploying.plans import DeploymentPlan, DeploymentStep, plan_from
@@ -211,6 +212,7 @@ class Deployments:
             stream=check_id(id),
             action="plan",
             actor=self._named(actor),
+            via=came_in(),
             document=document,
             idempotency_key=id,
         )
@@ -236,6 +238,7 @@ class Deployments:
                     stream=id,
                     action="give_up",
                     actor=self._named(actor),
+                    via=came_in(),
                     reason=_clipped(reason),
                     expected_version=state.version,
                 )
@@ -262,7 +265,12 @@ class Deployments:
             try:
                 state = self._engine.execute(
                     Command(
-                        stream=id, action=action, actor=self._actor, expected_version=state.version, **said
+                        stream=id,
+                        action=action,
+                        actor=self._actor,
+                        via=came_in(),
+                        expected_version=state.version,
+                        **said,
                     )
                 ).state
             except VersionConflict:
