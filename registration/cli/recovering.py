@@ -214,7 +214,7 @@ def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
             (id, ""),
             ("  damage", f"{where}: {loss.reason}"),
             ("  kept", kept),
-            *([("  leads to", _led_to(loss))] if loss.place is not None else []),
+            *([("  leads to", _led_to(loss))] if loss.lapsed or loss.place != _kept_state(loss) else []),
             *([("  releases", f"{loss.released}: another manifest holds it now")] if loss.released else []),
             ("  set aside", lost + ", and the snapshot"),
             *(("  kept as", path) for path in loss.kept_as),
@@ -227,6 +227,10 @@ def _tell_loss(id: str, loss: Loss, *, accepted: bool) -> None:
         if loss.refusal is not None:
             say("It would be refused:")
             show_error(loss.refusal, as_json=False)
+
+
+def _kept_state(loss: Loss) -> str | None:
+    return loss.state.state if loss.state is not None else None
 
 
 def _led_to(loss: Loss) -> str:

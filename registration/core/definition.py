@@ -15,7 +15,7 @@ from registration.core.actors import says_actor
 from registration.core.bounds import says_limits, says_once
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
-from registration.core.facts import TAGGING, action_of
+from registration.core.facts import REPAIR, TAGGING, action_of
 from registration.core.interpreter import Action, GuardUse, Step
 from registration.core.outlook import Outlook, outlooks
 from registration.core.policy import NO_LIMITS, Answer, Guard, Policy, Verdict
@@ -218,7 +218,10 @@ def ask(
     if is_bounded and (refusal := says_actor(asked, policy)) is not None:
         answers.append(Answer("actor", "policy", refusal))
     limits = policy.limits if definition.has_documents else NO_LIMITS  # those of `[limits]` are of manifests
-    if is_bounded and (refusal := says_limits(state, asked, action, limits)) is not None:
+    is_limited = (
+        is_bounded and action is not REPAIR
+    )  # which makes a log shorter, and is needed before anything else
+    if is_limited and (refusal := says_limits(state, asked, action, limits)) is not None:
         answers.append(Answer("limits", "policy", refusal))
     if command.claim is not None and policy.is_exclusive(action.name):
         answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command, policy)))

@@ -8,10 +8,10 @@ import pytest
 
 from registration import __version__
 from registration.core.chart import Action, Chart, GuardUse, State, Timeout, Transition
-from registration.core.decider import decide_repair
+from registration.core.decider import check_repair, decide_repair
 from registration.core.definition import Definition
 from registration.core.explanation import explain
-from registration.core.policy import Policy
+from registration.core.policy import Limits, Policy
 from registration.core.repairing import Lost, asked_in
 from registration.errors import GuardRefused
 from registration.rules.guards.builtin import approvals, not_the_author, reason_given, role
@@ -458,6 +458,17 @@ def test_a_repair_is_an_action_that_a_policy_guards():
         ("reason",),
     )
     assert log.repair(actor="zoe", reason="no backup").state == "REVIEWED"
+
+
+def test_limits_do_not_keep_a_log_damaged():
+    """A repair makes a log shorter, also one that has reached its limit, or of which nothing is left."""
+    limits = Limits(people=1, revisions=1, bytes=1, drafts=1, refusals=1)
+    log = log_of(*APPROVED)
+    log.policy = Policy(limits=limits)
+
+    assert log.repair().state == "REVIEWED"
+    command = Command(stream=STREAM, action="repair", actor="ana")
+    assert check_repair(REGISTRATION, None, command, log.policy).place == ""
 
 
 def test_the_damage_is_no_reason_of_the_actor():
