@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from registration.core.bounds import APPROVALS_MAX
 from registration.core.facts import ALIAS_ACTIONS, OF_ALIASES, TAGGING
 from registration.core.interpreter import Spot, explore
 from registration.values.people import person
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from registration.core.interpreter import Step
     from registration.core.policy import Policy
 
-APPROVALS_MAX = 20
+COUNTED_MAX = 20
 """Up to this number, approvals are counted along the ways through a lifecycle."""
 
 _NAMES_MAX = 5
@@ -156,8 +157,10 @@ class _Gate:
                 wanted.append((count, f" by {role}", people))
         for count, by, people in wanted:
             takes = f"it takes {count} {'approval' if count == 1 else 'approvals'}{by}"
-            if most is not None and count > most:
-                yield Demand(action, f"{takes}, and `people` in [limits] is {most}", never=True)
+            if count > (APPROVALS_MAX if most is None else most):
+                limit = f"a document has at most {APPROVALS_MAX}, unless `people` in [limits] is more"
+                bound = limit if most is None else f"`people` in [limits] is {most}"
+                yield Demand(action, f"{takes}, and {bound}", never=True)
             elif not (count == 1 and not by):  # a single one is reported of the actions that approve
                 yield from self._too_few(action, takes, people, count)
 
@@ -227,13 +230,13 @@ class _Reach:
         self._chart = chart
         self._policy = policy
         self._wanted = {action.name: self._before(action.name) for action in chart.actions}
-        most = min(max(self._wanted.values(), default=0), APPROVALS_MAX)
+        most = min(max(self._wanted.values(), default=0), COUNTED_MAX)
         spots = explore(chart) if most else None
         self._most = {} if spots is None else self._walk(spots, most)
 
     def demands(self, action: str) -> Iterator[Demand]:
         wanted, most = self._wanted.get(action, 0), self._most.get(action)
-        if most is None or most >= min(wanted, APPROVALS_MAX):
+        if most is None or most >= min(wanted, COUNTED_MAX):
             return
         known = self._chart.action(action)
         takes = f"it takes {wanted} {'approval' if wanted == 1 else 'approvals'} before it"

@@ -165,6 +165,10 @@ def test_limits_below_the_approvals_that_a_rule_takes():
 
     assert unmet == ["!register: it takes 3 approvals, and `people` in [limits] is 2"]
     assert found({}, approvals(2), limits={"people": 2}) == []
+    assert found({}, approvals(257)) == [
+        "!register: it takes 257 approvals, and a document has at most 256, unless `people` in [limits] is more"
+    ]
+    assert found({}, approvals(257), limits={"people": 300}) == []
 
 
 @pytest.mark.parametrize(
