@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from registration.core.outlook import Outlook, words_of
-from registration.core.policy import Verdict
+from registration.core.policy import NO_LIMITS, Verdict
 from registration.values.people import person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from registration.core.interpreter import Action
     from registration.core.policy import Limits, Policy
@@ -33,36 +33,25 @@ UNCOUNTED: Mapping[str, int] = {"drafts": 0, "refusals": 0}
 """What is seen of an actor who has done nothing today, or of whom nothing is known."""
 
 
-def says_once(
-    state: StateSnapshot | None,
-    command: Command,
-    action: Action,
-    policy: Policy,
-    outlooks: Callable[[], Iterable[Outlook]],
-    *,
-    moves: bool,
-) -> Verdict | None:
-    """A refusal if the actor approved this document already, under these rules, and nothing would be added.
+def given_already(
+    state: StateSnapshot | None, command: Command, action: Action, policy: Policy
+) -> Mapping[str, Any] | None:
+    """The approval to which another one by the same actor, of this document and under these rules, would add nothing; None if there is none.
 
     An approval in another spelling of the name is by the same person. A second one adds something if the first no longer counts, since
-    its roles are gone, or if the approver has a role now that the first one lacks. moves: whether the manifest would be in another place,
-    as where regions are approved one by one; that is more than a repetition. outlooks: those of the actions that this one leads to.
+    its roles are gone, or if the approver has a role now that the first one lacks.
     """
-    if moves or action.lapses or command.document is not None or state is None:
+    if state is None or command.document is not None or action.lapses:
         return None
-    given: Iterable[Mapping[str, Any]] = state.facts.get("approvals", ())
-    if not given:
-        return None
-    key = None if command.actor is None else person(command.actor)
-    has: set[str] | None = None
-    for one in given:
+    actor = command.actor
+    key = None if actor is None else person(actor)
+    for one in state.facts.get("approvals", ()):
         approver = one["actor"]
-        if (None if approver is None else person(approver)) != key or not _is_same(one, state, policy):
-            continue
-        has = set(policy.roles_of(command.actor)) if has is None else has
-        had = set(one.get("roles", ()))
-        if has <= had and (has or not had):
-            return _approved_already(state, command, one, tuple(outlooks()))
+        if approver == actor or (approver is not None and person(approver) == key):
+            has, had = set(policy.roles_of(actor)), set(one.get("roles", ()))
+            if _is_same(one, state, policy) and has <= had and (has or not had):
+                found: Mapping[str, Any] = one
+                return found
     return None
 
 
@@ -71,9 +60,10 @@ def _is_same(one: Mapping[str, Any], state: StateSnapshot, policy: Policy) -> bo
     return one.get("digest") == state.digest and policy.counts(one.get("policy"))
 
 
-def _approved_already(
-    state: StateSnapshot, command: Command, one: Mapping[str, Any], outlooks: tuple[Outlook, ...]
+def says_once(
+    state: StateSnapshot, command: Command, one: Mapping[str, Any], outlooks: Sequence[Outlook]
 ) -> Verdict:
+    """The refusal of an approval that was given already: `one`. outlooks: those of the actions that it leads to."""
     actor, approver = command.actor, one["actor"]
     if actor is None:
         who = "an unnamed actor"
@@ -108,6 +98,8 @@ def says_limits(
 
     Those of an actor and a day are compared with `Command.seen`, which the caller counted: without it, they can't be kept.
     """
+    if limits is NO_LIMITS and not action.approval and command.document is None:
+        return None  # most commands
     return _says_sizes(state, command, action, limits) or _says_today(state, command, limits)
 
 
@@ -118,15 +110,16 @@ def _says_sizes(
     if state is None:
         return None
     facts, verdict = state.facts, None
-    if action.approval and not action.lapses and command.document is None:
-        given = [one["actor"] for one in facts.get("approvals", ())]
-        if (found := _too_many(given, command.actor, limits.people, APPROVALS_MAX, grows=True)) is not None:
+    people, given = limits.people, facts.get("approvals", ())
+    if given and action.approval and not action.lapses and command.document is None:
+        names = [one["actor"] for one in given] if people is not None or len(given) >= APPROVALS_MAX else []
+        if (found := _too_many(names, command.actor, people, APPROVALS_MAX, grows=True)) is not None:
             what = "this document has {} approvals; it can have at most {}"
             verdict = _beyond("people", *found, what, "Take the next action, or reject it")
     if command.document is not None:
         authors, revisions = facts.get("authors", ()), facts.get("revisions", 0)
         grows = command.actor not in authors
-        if (found := _too_many(authors, command.actor, limits.people, AUTHORS_MAX, grows=grows)) is not None:
+        if (found := _too_many(authors, command.actor, people, AUTHORS_MAX, grows=grows)) is not None:
             what = "this manifest has {} authors; it can have at most {}"
             verdict = _beyond("people", *found, what, "One of them can submit the document")
         elif limits.revisions is not None and revisions >= limits.revisions:

@@ -587,9 +587,11 @@ def _said_besides(command: Command) -> dict[str, Any]:
 
 def _counted(answers: Iterable[Answer]) -> list[int] | None:
     """The versions of the approvals that guards counted, each once; None if no guard of today's counted approvals."""
-    told = [answer.verdict.evidence for answer in answers if answer.guard == GUARD]
-    told = [evidence for evidence in told if "by_role" in evidence]
-    return sorted({one["version"] for evidence in told for one in evidence["counted"]}) if told else None
+    counted: set[int] | None = None
+    for answer in answers:
+        if answer.guard == GUARD and "by_role" in answer.verdict.evidence:
+            counted = (counted or set()) | {one["version"] for one in answer.verdict.evidence["counted"]}
+    return None if counted is None else sorted(counted)
 
 
 def _moved(taken: Step, state: StateSnapshot | None, command: Command | None = None) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from registration.core.actors import says_actor
-from registration.core.bounds import says_limits, says_once
+from registration.core.bounds import given_already, says_limits, says_once
 from registration.core.chart import Chart
 from registration.core.chart_data import as_data
 from registration.core.facts import REPAIR, TAGGING, action_of
@@ -206,12 +206,12 @@ def ask(
             guard, rules = definition.guards[use.name], policy.asked_with(use.parameters)
             answers.append(Answer(use.name, "lifecycle", _verdict(use.name, guard, state, asked, rules)))
     is_bounded = policy.format > 1
-    if is_bounded and action.approval:
-        moves = state is not None and taken.place != state.state
-        led_to = partial(_led_to_by, definition, policy, state, action)
-        refusal = says_once(state, asked, action, policy, led_to, moves=moves)
-        if refusal is not None:
-            answers.append(Answer("once", "lifecycle", refusal))
+    # One that moves the manifest is more than a repetition: of a region in which approvals are given one by one, for example.
+    if is_bounded and action.approval and state is not None and taken.place == state.state:
+        given = given_already(state, asked, action, policy)
+        if given is not None:
+            led_to = _led_to_by(definition, policy, state, action)
+            answers.append(Answer("once", "lifecycle", says_once(state, asked, given, led_to)))
     for use in definition.governed(policy, action.name, asked):
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))

@@ -7,7 +7,7 @@ As they are understood under format 2 of policies. Under format 1, `role`, `not_
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from registration.core.outlook import Missing, words_of
 from registration.core.policy import Verdict
@@ -15,7 +15,7 @@ from registration.rules.guards import builtin_1
 from registration.values.people import person
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from registration.core.policy import Policy
     from registration.values.commands import Command
@@ -112,20 +112,25 @@ def approvals(state: StateSnapshot | None, command: Command, policy: Policy) -> 
     """
     if policy.format == 1:
         return builtin_1.approvals(state, command, policy)
-    count: int = policy.parameters.get("count", 1)
-    by_role: Mapping[str, int] = policy.parameters.get("roles", {})
-    action = str(policy.parameters.get("action", "approve"))
-    have, not_counted = _count(state, policy, by_role.keys())
-    found = {name: sum(name in one.roles for one in have.values()) for name in sorted(by_role)}
-    lacking: dict[str | None, int] = {None: count - len(have)}
-    lacking |= {name: by_role[name] - found[name] for name in found}
-    missing = _missing(state, policy, action, have, lacking) if max(lacking.values()) > 0 else []
+    parameters = policy.parameters
+    count: int = parameters.get("count", 1)
+    by_role: Mapping[str, int] = parameters.get("roles", {})
+    action = str(parameters.get("action", "approve"))
+    have, not_counted = _count(state, policy, by_role, now=parameters.get("held", "now") == "now")
+    found = {name: sum(name in roles for _, _, roles in have.values()) for name in sorted(by_role)}
+    missing: list[Missing] = []
+    if len(have) < count or any(found[name] < wanted for name, wanted in by_role.items()):
+        missing = _missing(
+            state, policy, action, have, count, {name: by_role[name] - found[name] for name in found}
+        )
     evidence = {
         "digest": state.digest if state else None,
         "policy": policy.digest,
         "counted": [
-            {"actor": one.actor, "version": one.version}
-            for one in sorted(have.values(), key=lambda one: one.version)
+            {"actor": actor, "version": version}
+            for actor, version, _ in (
+                sorted(have.values(), key=itemgetter(1)) if len(have) > 1 else have.values()
+            )
         ],
         "not_counted": not_counted,
         "count": count,
@@ -148,64 +153,64 @@ def approvals(state: StateSnapshot | None, command: Command, policy: Policy) -> 
     )
 
 
-class _Approval(NamedTuple):
-    """An approval that counts. roles: those with which it counts."""
-
-    actor: str | None
-    version: int
-    roles: set[str]
+_Counted = tuple[str | None, int, "Collection[str]"]
+"""An approval that counts: its actor, its version, and the roles with which it counts."""
 
 
 def _count(
-    state: StateSnapshot | None, policy: Policy, demanded: Container[str]
-) -> tuple[dict[str | None, _Approval], list[dict[str, Any]]]:
-    """The approvals that count, by person (None: unnamed), and those that don't, in order, each with the reason."""
-    now = policy.parameters.get("held", "now") == "now"
-    counted: dict[str | None, _Approval] = {}
-    without: list[dict[str, Any]] = []
+    state: StateSnapshot | None, policy: Policy, demanded: Container[str], *, now: bool
+) -> tuple[dict[str | None, _Counted], list[dict[str, Any]]]:
+    """The approvals that count, by person (None: unnamed), and those that don't, in order, each with the reason.
 
-    def pass_over(actor: str | None, version: int, why: str) -> None:
-        without.append({"actor": actor, "version": version, "why": why})
-
+    now: whether an approver must still have a role.
+    """
+    counted: dict[str | None, _Counted] = {}
+    without: list[tuple[str | None, int, str]] = []
+    digest = state.digest if state else None
     for given in state.facts.get("approvals", ()) if state else ():
-        actor, version, had = given["actor"], given["version"], set(given.get("roles", ()))
-        one = _Approval(actor, version, had & set(policy.roles_of(actor)) if now else had)
-        assert state is not None
-        if given.get("digest") != state.digest:
-            pass_over(actor, version, "another document")
+        actor, version, roles = given["actor"], given["version"], given.get("roles", ())
+        had = roles
+        if now and had:
+            has = policy.roles_of(actor)
+            roles = [role for role in had if role in has]
+        if given.get("digest") != digest:
+            without.append((actor, version, "another document"))
         elif not policy.counts(given.get("policy")):
-            pass_over(actor, version, "another policy")
-        elif had and not one.roles:
-            pass_over(actor, version, f"no longer {' or '.join(sorted(had))}")
+            without.append((actor, version, "another policy"))
+        elif had and not roles:
+            without.append((actor, version, f"no longer {' or '.join(sorted(had))}"))
         else:
             key = None if actor is None else person(actor)
-            other = counted.get(key)
-            if other is not None:
-                if sum(role in demanded for role in one.roles) < sum(
-                    role in demanded for role in other.roles
-                ):
-                    one, other = other, one
-                pass_over(
-                    other.actor,
-                    other.version,
-                    f"the same person as {_named(one.actor)}, version {one.version}",
-                )
+            one: _Counted = (actor, version, roles)
+            if key in counted:
+                one, other = _better(one, counted[key], demanded)
+                why = f"the same person as {_named(one[0])}, version {one[1]}"
+                without.append((other[0], other[1], why))
             counted[key] = one
-    if len(counted) > 1 and (unnamed := counted.pop(None, None)) is not None:
-        pass_over(None, unnamed.version, "the unnamed actor may be one of the others")
-    return counted, sorted(without, key=itemgetter("version"))
+    if None in counted and len(counted) > 1:
+        without.append((None, counted.pop(None)[1], "the unnamed actor may be one of the others"))
+    if len(without) > 1:
+        without.sort(key=itemgetter(1))
+    return counted, [{"actor": actor, "version": version, "why": why} for actor, version, why in without]
+
+
+def _better(one: _Counted, other: _Counted, demanded: Container[str]) -> tuple[_Counted, _Counted]:
+    """Of two approvals by one person, the one that counts, and the other: that with more of the demanded roles, or the later one."""
+    fewer = sum(role in demanded for role in one[2]) < sum(role in demanded for role in other[2])
+    return (other, one) if fewer else (one, other)
 
 
 def _missing(
     state: StateSnapshot | None,
     policy: Policy,
     action: str,
-    have: Mapping[str | None, _Approval],
-    lacking: Mapping[str | None, int],
+    have: Mapping[str | None, _Counted],
+    count: int,
+    lacking: Mapping[str, int],
 ) -> list[Missing]:
     """What is missing, and the actors who could give it, as far as the policy's own guards of the approving action tell.
 
-    have: the approvals that count, by person. lacking: by role (None: in total), how many more are needed.
+    have: the approvals that count, by person. count: how many are needed. lacking: by role, how many more are needed.
     """
     uses = policy.uses.get(action, ())
     demanded = [use.parameters["any"] for use in uses if use.name == "role"]
@@ -214,16 +219,16 @@ def _missing(
         if use.name == "not_the_author":
             known = _authors(state) if use.parameters.get("scope") == "manifest" else _authors(state)[-1:]
             authors |= {person(author): author for author in known if author is not None}
-    by_role = sum(number for name, number in lacking.items() if name is not None and number > 0)
     found = []
-    for name, lacks in lacking.items():
-        number = lacks - by_role if name is None else lacks  # those by role are in the total as well
+    # Those by role are in the total as well.
+    total = count - len(have) - sum(number for number in lacking.values() if number > 0)
+    for name, number in ((None, total), *lacking.items()):
         if number <= 0:
             continue
         without = authors | {
-            key: str(one.actor)
-            for key, one in have.items()
-            if key is not None and (name is None or name in one.roles)
+            key: str(actor)
+            for key, (actor, _, roles) in have.items()
+            if key is not None and (name is None or name in roles)
         }
         groups = demanded if name is None else [*demanded, [name]]
         if not groups:
