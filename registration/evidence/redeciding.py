@@ -147,6 +147,7 @@ class Redecider:
         self._told = Told(after)
         self._hashes = False
         self._adrift = False
+        self._sound = True
         self._names: set[str | None] = {None}
         self._version_checked: tuple[Mapping[str, Any], InForce, InForce | None] | None = None
         self._people: dict[str, str] = {}
@@ -169,7 +170,9 @@ class Redecider:
             covered = {group for one in already for group in _SAME_AS[one]}
             doubts += [one for one in self._asked(event, self._rules) if one.group not in covered]
             doubts += self._spelling(event)
-        doubts += self._hash(event, after, known=any(one.kind == "damage" for one in doubts))
+        known = any(one.kind == "damage" for one in doubts)
+        self._sound = self._sound and not known
+        doubts += self._hash(event, after, known=known)
         self._before, self._last, self.state = state, event, after
         return doubts
 
@@ -208,7 +211,7 @@ class Redecider:
         """Whether an event comes at a later moment than all before it, under known rules, and has no member that needs more."""
         data = event.data
         return (
-            not self.stopped
+            self._sound
             and event.statehash is not None
             and event.idempotency_key is None
             and "due" not in state.facts
@@ -254,7 +257,7 @@ class Redecider:
         except UNFOLDABLE as error:
             reason = f"it can't be folded ({type(error).__name__}: {error})"
             doubts.append(Doubt("damage", event.version, reason, "unfoldable"))
-        self.stopped = True
+        self.stopped, self._sound = True, False
         return None
 
     def _identified(self, event: Event) -> Iterator[Doubt]:
