@@ -81,9 +81,9 @@ class Forger:
         self._members = members
         self._others = others
 
-    def all(self) -> Iterator[Tampering]:
-        """All of them, in order."""
-        for at in range(len(self._members)):
+    def all(self, lines: Iterable[int] | None = None) -> Iterator[Tampering]:
+        """All of them, in order. lines: only those that change these first, counted from 0."""
+        for at in range(len(self._members)) if lines is None else lines:
             yield from (
                 *self._gone(at),
                 *self._again(at),

@@ -150,8 +150,12 @@ class Case:
             rules=self.rules,
         ).findings
 
-    def tampered(self) -> Iterator[tuple[Tampering, bytes]]:
-        for one in Forger(self.definition, self.members, self.others).all():
+    def tampered(self, nth: int = 1) -> Iterator[tuple[Tampering, bytes]]:
+        """Every n-th tampering; of a sample, of one line only."""
+        lines = None if nth == 1 else [len(self.members) // 2]
+        for number, one in enumerate(Forger(self.definition, self.members, self.others).all(lines)):
+            if number % nth:
+                continue
             raw = refitted(self.definition, one.members)
             if raw != self.raw:
                 yield one, raw
@@ -283,9 +287,7 @@ def every(name: str, folder: Path, config: pytest.Config, *, nth: int = 1) -> Co
     assert [
         finding for finding in log.findings(log.raw) if finding.kind not in ("unfinished", "unchecked")
     ] == []
-    for number, (one, raw) in enumerate(log.tampered()):
-        if number % nth:
-            continue
+    for one, raw in log.tampered(nth):
         verdict = judged(one, log.findings(raw))
         if verdict is None:
             wrong.append(f"{one.kind}: {one.what}")
@@ -333,5 +335,5 @@ def test_checks_in_one_go_let_nothing_pass_that_single_ones_find(name: str, tmp_
 def test_a_sample_of_tampered_logs_is_found_or_legal(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Every 61st of them: a prime, so that all ways and all lines are met."""
-    assert every(name, tmp_path, request.config, nth=61)["found"]
+    """Every seventh way of the forger, in one line of each log."""
+    assert every(name, tmp_path, request.config, nth=7)["found"]
