@@ -21,11 +21,10 @@ LOGIN = "login"
 
 
 def says_actor(command: Command, policy: Policy) -> Verdict | None:
-    """A refusal if the policy's `sources` know the actor by another name, or their name mixes scripts and `one_script` is demanded."""
-    if LOGIN in policy.sources and not _is_automatic(command):
-        refusal = _says_login(command)
-        if refusal is not None:
-            return refusal
+    """A refusal if the name mixes scripts and `one_script` is demanded, or the policy's `sources` know the actor by another name.
+
+    The script comes first: the two names may look the same.
+    """
     if policy.one_script and command.actor is not None and (problem := script_problem(command.actor)):
         return Verdict(
             agrees=False,
@@ -33,6 +32,8 @@ def says_actor(command: Command, policy: Policy) -> Verdict | None:
             evidence={"actor": command.actor, "problem": problem},
             remedy="Use a name whose letters are of one script (`one_script` in the policy's [actors]).",
         )
+    if LOGIN in policy.sources and not _is_automatic(command):
+        return _says_login(command)
     return None
 
 

@@ -319,9 +319,9 @@ def _actor(who: Who, actor: str | None, needed: str | None) -> dict[str, str]:
         return {"actor": needed}
     if who.anybody:
         if who.excluded:
-            return {"actor": actor if actor is not None and actor not in who.excluded else "NAME"}
+            return {"actor": actor if actor is not None and who.includes(actor) else "NAME"}
         return {"actor": needed} if needed is not None and actor is None else {}
-    return {"actor": actor if actor in who.actors and actor is not None else who.actors[0]}
+    return {"actor": actor if actor is not None and who.includes(actor) else who.actors[0]}
 
 
 def _first_towards(definition: Definition, state: StateSnapshot | None, action: str) -> str | None:

@@ -43,6 +43,7 @@ from registration.values.commands import Command
 from registration.values.documents import Document, check_document
 from registration.values.events import NewEvent
 from registration.values.leases import Lease
+from registration.values.people import spellings
 from registration.values.times import seconds_between
 
 if TYPE_CHECKING:
@@ -518,11 +519,9 @@ class Redecider:
         actor = event.data.get("actor")
         if type(actor) is not str or actor in self._names or len(self._names) >= NAMES_KEPT_MAX:
             return
-        from registration.values.people import person  # noqa: PLC0415  # Unicode tables: once for each name
-
         self._names.add(actor)
-        first = self._people.setdefault(person(actor), actor)
-        if first != actor:
+        first = spellings(self._people, actor)
+        if first is not None:
             reason = f"{actor!r} and {first!r}, earlier in this log, are one person in two spellings"
             yield Doubt("finding", event.version, reason, "two spellings")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,8 +21,10 @@ from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
 from registration.pipeline.importing import Offer
 from registration.rules.guards.builtin import role
+from registration.rules.lifecycles.registration import REGISTRATION
 from registration.values.documents import check_document
 from tests.catalog.test_finder import FIXTURES
+from tests.kit.tampering import refitted
 from tests.kit.wizards import party
 
 SPELLINGS = ("bea lee", "Bea Lee", "BEA LEE", "\uff22ea Lee")
@@ -382,6 +385,56 @@ def test_names_in_one_script_may_be_demanded(bound):
         pipeline.submit_for_review("card", actor="\u0430da")
 
     assert "it mixes Cyrillic and Latin: '\u0430' (U+0430 CYRILLIC SMALL LETTER A)" in str(caught.value)
+
+
+def test_letters_are_told_apart_before_logins(bound):
+    """Two names that look the same would make no sense in a refusal."""
+    pipeline = bound("ada", policy=Policy(sources=("login",), one_script=True))
+
+    with pytest.raises(GuardRefused) as caught:
+        pipeline.create("card", {"name": "card"}, actor="\u0430da")
+
+    assert "U+0430 CYRILLIC SMALL LETTER A" in str(caught.value)
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize(
+    ("tampered", "found"),
+    [
+        (lambda data: data["via"].update(login="bea"), "'ada' is another name"),
+        (lambda data: data.update(actor="bea"), "'bea' is another name"),
+        (lambda data: data.pop("via"), "the operating-system user"),
+        (lambda data: data["via"].pop("host"), "malformed"),
+        (lambda data: data["via"].update(login=None), "has no login name"),
+    ],
+)
+def test_verify_asks_again_how_an_actor_came_in(root, tampered, found):
+    """An event of another actor, or one who came in otherwise, is damage, however well its hashes fit."""
+    said = {"uid": 1001, "login": "ada", "host": "h"}
+    with RegistrationPipeline(root, policy=BOUND, via=lambda: said) as pipeline:
+        pipeline.create("card", {"name": "card"})
+        pipeline.tag("card", "seen")
+    log = root / "manifests" / "card" / "events.jsonl"
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    tampered(lines[1]["data"])
+    log.write_bytes(refitted(REGISTRATION, lines))
+    (log.parent / "state.json").unlink()
+
+    with RegistrationPipeline(root, create=False) as pipeline:
+        findings = pipeline.evidence.verify("card").findings
+
+    assert [one.line for one in findings if one.kind == "damage" and found in one.reason] == [2]
+
+
+def test_a_program_that_says_nonsense_of_its_user_is_told_so(root):
+    """Before anything is written: an event without the three members would be damage."""
+    with (
+        RegistrationPipeline(root, via=lambda: {"uid": "1001", "login": "ada", "host": "h"}) as pipeline,
+        pytest.raises(InvalidArgument, match="Invalid `via`"),
+    ):
+        pipeline.create("card", {"name": "card"})
+
+    assert not list((root / "manifests").iterdir())
 
 
 def test_a_replay_asks_how_actors_came_in_where_that_was_recorded(root):
