@@ -38,8 +38,11 @@ from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from registration.core.explanation import Explanation
     from registration.evidence.policy_replay import Decision
+    from registration.evidence.uncounting import Uncounted
     from registration.pipeline.pipeline import RegistrationPipeline
 
 
@@ -249,13 +252,14 @@ def check_policy(context: Context, file: str | None) -> None:
     """Check the registry's policy, or a proposed FILE. Every problem is reported.
 
     Demands that nobody can meet are problems as well, such as two approvals by a role that one person has. Those that can't be
-    met for the documents of some people are warnings.
+    met for the documents of some people are warnings. Of a FILE, the pending approvals that would no longer count are listed.
     """
     from registration.rules.policy_demands import unmet_demands  # noqa: PLC0415  # for this command alone
 
     with context.open() as pipeline:
         policy = pipeline.policy if file is None else pipeline.evidence.read_policy(os.fspath(file))
         unmet = unmet_demands(policy, pipeline.definition.chart)
+        ended = [] if file is None else list(pipeline.evidence.uncounted_approvals(policy))
     if never := [str(one) for one in unmet if one.never]:
         raise InvalidPolicy(
             file or "in force",
@@ -264,7 +268,7 @@ def check_policy(context: Context, file: str | None) -> None:
         )
     warnings = [str(one) for one in unmet]
     if context.as_json:
-        echo_json(rules.policy(policy, warnings))
+        echo_json(rules.policy(policy, warnings, ended))
         return
     if policy.digest is None and policy.roster is not None:
         echo(f"The policy is valid: {_count(len(policy.roles), 'role')} and no rules.")
@@ -279,6 +283,7 @@ def check_policy(context: Context, file: str | None) -> None:
         echo(policy.digest)
     for warning in warnings:
         say(f"Warning: {printable(warning)}")
+    say_uncounted(ended)
 
 
 @policy_command.command(
@@ -412,6 +417,16 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
     say(f"{_count(asked, 'decision')} replayed: {len(different)} would change.")
     for guard, times in reasons.most_common():
         say(f"  {times} by {guard}")
+
+
+def say_uncounted(found: Sequence[Uncounted]) -> None:
+    """Say which pending approvals would no longer count under a proposed policy."""
+    if not found:
+        return
+    say(f"{_count(len(found), 'pending approval')} would no longer count under it:")
+    for one in found:
+        who = "an unnamed actor" if one.actor is None else one.actor
+        say(printable(f"  {one.manifest_id}, version {one.version}, by {who}: {one.why}"))
 
 
 _WRITE_ONE = (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from registration.evidence.differences import Blame, Difference
     from registration.evidence.policy_replay import Decision
     from registration.evidence.receipts import ReceiptCheck
+    from registration.evidence.uncounting import Uncounted
     from registration.evidence.verification import Verification
     from registration.values.events import Event, StateSnapshot
 
@@ -141,6 +142,20 @@ class EvidencePart(Part[M]):
             if aliases.load(name) is not None:
                 found, noted = aliases.read(name), refusals.get(name, ())
                 yield from replay_decisions(aliases.definition, policy, found, noted, layout.ALIASES)
+
+    @iterate
+    def uncounted_approvals(self, policy: Policy) -> Iterator[Uncounted]:
+        """The pending approvals that count now, and would no longer count under a proposed policy; by manifest, in order.
+
+        Raises (while iterating): as `RegistrationPipeline.load_state`.
+        """
+        from registration.evidence.uncounting import uncounted  # noqa: PLC0415  # as above
+
+        store, now = self._registry.store, self._registry.policy()
+        for stream in store.streams():
+            state = store.load(stream)
+            if state is not None:
+                yield from uncounted(store.definition.chart, now, policy, state)
 
     @call
     def read_policy(self, path: str) -> Policy:

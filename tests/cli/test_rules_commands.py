@@ -938,6 +938,41 @@ def test_a_demand_that_nobody_can_meet_is_a_problem(terminal: Terminal, tmp_path
     assert f"Warning: {warning}" == lines(two.stderr)[0]
 
 
+def test_a_proposed_policy_tells_which_pending_approvals_it_ends(governed: Terminal, tmp_path: Path) -> None:
+    """Other rules end all of them, another roster those of the people who leave; a roster that only grows ends none."""
+    text = (FULL / "policy.toml").read_text()
+    for name, new in {
+        "grown": text.replace('"bea", "cyd"', '"bea", "cyd", "dan"'),
+        "left": text.replace('"bea", "cyd"', '"cyd", "dan"'),
+        "other": text.replace("count = 2", "count = 1"),
+    }.items():
+        shutil.copytree(FULL, tmp_path / name)
+        (tmp_path / name / "policy.toml").write_text(new)
+    governed.ok("submit", ID)
+    governed.ok("approve", ID, "--actor", "bea")
+
+    grown, left, other = (
+        governed.type("policy", "check", str(tmp_path / name / "policy.toml"))
+        for name in ("grown", "left", "other")
+    )
+
+    assert "no longer count" not in grown.stderr
+    assert lines(left.stderr)[-2:] == [
+        "1 pending approval would no longer count under it:",
+        f"  {ID}, version 3, by bea: no longer reviewer",
+    ]
+    assert lines(other.stderr)[-1] == f"  {ID}, version 3, by bea: another policy"
+    assert governed.json("policy", "check", str(tmp_path / "left" / "policy.toml"))["uncounted"] == [
+        {"manifest_id": ID, "version": 3, "actor": "bea", "why": "no longer reviewer"}
+    ]
+    governed.ok("approve", ID, "--actor", "cyd")
+    governed.ok("register", ID, "--actor", "dot")
+    assert (
+        "no longer count"
+        not in governed.type("policy", "check", str(tmp_path / "other" / "policy.toml")).stderr
+    )
+
+
 def test_guards_are_listed(terminal: Terminal) -> None:
     """All that are built in, with their parameters."""
     told = objects(terminal.ok("policy", "guards", "--json"))

@@ -9,12 +9,13 @@ from registration.rules import policy_data
 from registration.rules.guards.registry import expected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from registration.core.definition import Definition
     from registration.core.policy import Policy
     from registration.engine.opening import Migration
     from registration.evidence.policy_replay import Decision
+    from registration.evidence.uncounting import Uncounted
     from registration.pipeline.wire.reasons import Wording
     from registration.rules.guards.explaining import Explained
 
@@ -46,9 +47,23 @@ def migration(found: Migration) -> dict[str, Any]:
     }
 
 
-def policy(found: Policy, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """A checked, valid policy. roster: the digest of the people who have roles. warnings: demands that can't be met for some."""
-    return {"sound": True, "digest": found.digest, "roster": found.roster, "warnings": list(warnings)}
+def policy(
+    found: Policy, warnings: Sequence[str] = (), uncounted: Iterable[Uncounted] = ()
+) -> dict[str, Any]:
+    """A checked, valid policy. roster: the digest of the people who have roles.
+
+    warnings: demands that can't be met for some. uncounted: the pending approvals that would no longer count under it.
+    """
+    return {
+        "sound": True,
+        "digest": found.digest,
+        "roster": found.roster,
+        "warnings": list(warnings),
+        "uncounted": [
+            {"manifest_id": one.manifest_id, "version": one.version, "actor": one.actor, "why": one.why}
+            for one in uncounted
+        ],
+    }
 
 
 def policy_in_full(found: Policy) -> dict[str, Any] | None:
