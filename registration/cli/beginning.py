@@ -120,7 +120,8 @@ def init_command(
             root, lifecycle=lifecycle, document_bytes_max=size, actor=context.acting()
         )
     except BaseException:
-        if text is not None:
+        # Without a registry, the command can be typed again. With one, these are its rules: its first write puts them in force.
+        if text is not None and not os.path.lexists(os.path.join(root, layout.REGISTRY_FILE)):
             with suppress(OSError):
                 os.unlink(os.path.join(root, layout.POLICY_FILE))
         raise

@@ -149,6 +149,19 @@ def test_a_registry_that_is_there_gets_no_other_rules(terminal: Terminal) -> Non
     assert sorted(terminal.root.rglob("*")) == before
 
 
+def test_where_no_registry_can_be_made_no_policy_is_left(terminal: Terminal) -> None:
+    """The same line can be typed again, once the obstacle is gone."""
+    terminal.root.mkdir()
+    (terminal.root / "manifests").write_text("in the way")
+
+    terminal.fails(1, "init", "--policy", "four-eyes")
+    left = sorted(path.name for path in terminal.root.iterdir())
+    (terminal.root / "manifests").unlink()
+    terminal.ok("init", "--policy", "four-eyes")
+
+    assert left == ["manifests"]
+
+
 def test_a_policy_that_is_there_is_begun_with(terminal: Terminal) -> None:
     """`init` uses it as it is; with `--policy`, it is not written over."""
     terminal.root.mkdir()
