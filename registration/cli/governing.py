@@ -279,7 +279,10 @@ def check_policy(context: Context, file: str | None) -> None:
         say(_WRITE_ONE)
     else:
         asked = sum(len(uses) for uses in policy.uses.values())
-        echo(f"The policy is valid: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}.")
+        governed = f", changes of {', '.join(policy.governance)} governed" if policy.governance else ""
+        echo(
+            f"The policy is valid: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}{governed}."
+        )
         echo(policy.digest)
     for warning in warnings:
         say(f"Warning: {printable(warning)}")
