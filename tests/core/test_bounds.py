@@ -150,6 +150,20 @@ def test_an_approval_that_no_longer_counts_is_given_anew():
     assert log.do("register", actor="ana").state == "REGISTERED"
 
 
+def test_who_lost_every_role_approves_anew_where_none_is_demanded():
+    """cyd approved as reviewer, and has no role any more: that approval no longer counts, one without a role does."""
+    rules = replace(RULES, uses={"register": RULES.uses["register"]})
+    log = reviewed(rules, "bea", "cyd")
+    log.policy = replace(rules, roles={"reviewer": ("bea",)})
+
+    log.do("approve", actor="cyd")
+    _, again = refusal(log, "approve", actor="cyd")
+
+    assert again == ["once"]
+    assert log.do("register", actor="ana").state == "REGISTERED"
+    assert log.events[-1].data["counted"] == [3, 5]
+
+
 def test_why_names_those_who_can_still_approve():
     """Each person once, whatever the spelling."""
     log = reviewed(FREE, "bea", "cyd")
@@ -261,6 +275,7 @@ def test_people_bounds_approvers_and_authors():
     log.do("reject", actor="bea", reason="no")
     log.do("revise", actor="Ana")
     log.do("revise", actor="bea")
+    log.do("revise", actor="ANA")
     revising, by_author = refusal(log, "revise", actor="cyd")
 
     assert (by_approver, by_author) == (["limits"], ["limits"])
