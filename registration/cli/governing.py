@@ -33,6 +33,7 @@ from registration.cli.output import (
 from registration.cli.reading import graph_command
 from registration.cli.words import SHELL, line
 from registration.cli.writing import context_value
+from registration.core.policy import CHANGES
 from registration.errors import InvalidArgument, InvalidPolicy, NotFound
 from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
@@ -279,7 +280,8 @@ def check_policy(context: Context, file: str | None) -> None:
         say(_WRITE_ONE)
     else:
         asked = sum(len(uses) for uses in policy.uses.values())
-        governed = f", changes of {', '.join(policy.governance)} governed" if policy.governance else ""
+        changes = [change for change in CHANGES if change in policy.governance]
+        governed = f", changes of {' and '.join(changes)} governed" if changes else ""
         echo(
             f"The policy is valid: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}{governed}."
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registration.core.facts import OF_ALIASES
+from registration.core.facts import GOVERNED, OF_ALIASES, TAGGING
 from registration.rules.policy_demands import uses_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Demanded:
 def gate_of(policy: Policy, chart: Chart) -> tuple[Demanded, ...]:
     """What the actions that approve, or register under a name, demand; and those that the policy guards. In chart order."""
     known = [one.name for one in chart.actions if one.approval or one.claims_name or one.name in policy.uses]
-    others = [name for name in policy.uses if name not in known]
+    others = [name for name in (*TAGGING, *GOVERNED) if name in policy.uses and name not in known]
     uses = {action: uses_of(policy, chart, action) for action in (*known, *others)}
     approving = [one.name for one in chart.actions if one.approval]
     unchecked = {name for name in approving if _for_anyone(uses[name])}

@@ -14,8 +14,9 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from registration.core.bounds import APPROVALS_MAX
-from registration.core.facts import ALIAS_ACTIONS, OF_ALIASES, TAGGING
+from registration.core.facts import ALIAS_ACTIONS, GOVERNED, OF_ALIASES, TAGGING
 from registration.core.interpreter import Spot, explore
+from registration.core.policy import CHANGES
 from registration.values.people import person
 
 if TYPE_CHECKING:
@@ -90,13 +91,17 @@ class _Gate:
     def demands(self) -> Iterator[Demand]:
         for name in self._barred.values():
             yield Demand("roles", f"{name!r} is no login name, which [actors] source requires", never=False)
-        others = [name for name in self._policy.uses if not self._chart.has_action(name)]
+        others = [
+            name
+            for name in (*TAGGING, *GOVERNED)
+            if name in self._policy.uses and not self._chart.has_action(name)
+        ]
         reach = _Reach(self._policy, self._chart)
         for action in (*(one.name for one in self._chart.actions), *others):
             yield from self._of(action)
             yield from reach.demands(action)
-        for change, uses in self._policy.governance.items():
-            yield from self._of_change(f"governance.{change}", uses)
+        for change in CHANGES:
+            yield from self._of_change(f"governance.{change}", self._policy.governance.get(change, ()))
 
     def _of(self, action: str) -> Iterator[Demand]:
         """The demands of one action."""

@@ -63,9 +63,9 @@ FOUR_EYES = ("not_the_author", "approve", {})
         ({"a": ["ana", "bea"], "b": ["bea"]}, [role("reject", "a"), role("reject", "b")], []),
         ({"a": ["Bea"], "b": ["bea"]}, [role("reject", "a"), role("reject", "b")], []),
         ({"a": []}, [role("move_alias remove_alias repair", "a")], [
+            "!repair: it takes a, and no one is",
             "!move_alias: it takes a, and no one is",
             "!remove_alias: it takes a, and no one is",
-            "!repair: it takes a, and no one is",
         ]),
         # too few who may approve
         (
