@@ -17,6 +17,7 @@ from registration.core.policy import NO_POLICY
 from registration.engine.registry import OpenRegistry
 from registration.errors import InvalidArgument, RegistrationError
 from registration.pipeline.areas import OTHERS
+from registration.values.commands import check_actor
 from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Document, parse_document
 from registration.values.ids import check_id, id_from_document, uuid7
 from registration.values.names import check_tags
@@ -597,6 +598,17 @@ class RegistrationPipeline:
         self._registry.engine.publisher.announce(change)
 
     # -- the registry itself ---------------------------------------------------------------------------------
+
+    def check_actor(self, actor: str) -> None:
+        """Refuse a name that no actor may have, and one that the policy doesn't take (its ``[actors]``), as commands do.
+
+        For what is done in an actor's name without a command of this pipeline, such as a step of a session.
+
+        Raises:
+            InvalidArgument: when the name is invalid.
+            Rejected: when the policy demands another actor.
+        """
+        self._registry.check_acting(check_actor(actor))
 
     @property
     def registry_id(self) -> str:

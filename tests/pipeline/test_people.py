@@ -334,6 +334,27 @@ def test_a_claim_under_another_name_than_the_login_is_refused(bound):
     assert bound("bea").work.release("card")
 
 
+def test_a_session_under_another_name_than_the_login_is_refused(bound, root):
+    """What somebody types into another's session, that one would submit."""
+    ada, bea = bound("ada"), bound("bea")
+    own = Sessions(FileBacking(root), registry=bea, wizards=(party(),))
+    other = Sessions(FileBacking(root), registry=ada, wizards=(party(),))
+    begun = own.start("party", Caller("bea"))
+
+    for call in (
+        lambda: other.start("party", Caller("bea", "more")),
+        lambda: other.resume(begun.id, Caller("bea")),
+        lambda: other.draft(begun.id, {}, Caller("bea")),
+        lambda: other.delete(begun.id, Caller("bea")),
+        lambda: ada.check_actor("bea"),
+    ):
+        with pytest.raises(Rejected) as caught:
+            call()
+        assert "the login is 'ada'" in str(caught.value)
+
+    assert own.resume(begun.id, Caller("Bea")).id == begun.id
+
+
 def test_a_user_without_a_login_is_refused(bound):
     """A name can't be told from another one without it."""
     with pytest.raises(GuardRefused) as caught:

@@ -50,6 +50,9 @@ class Manifests(Protocol):
     ) -> StateChange:
         """Give a draft another document."""
 
+    def check_actor(self, actor: str) -> None:
+        """Refuse an actor whom the registry does not take."""
+
     def find_state(self, manifest_id: str) -> StateSnapshot | None:
         """The state of a manifest; None if there is none."""
 

@@ -126,7 +126,7 @@ class Sessions(SessionReader):
             NotFound: when there is no such wizard.
             LockTimeout: when waiting for another start timed out.
         """
-        check_actor(by.user, "user")
+        self._check_user(by)
         run = self._run(wizard if isinstance(wizard, Wizard) else self.wizard(wizard))
         run.wizard.require_installed()
         id = self._new_id() if session is None else check_session_id(session)
@@ -408,12 +408,19 @@ class Sessions(SessionReader):
 
     def _check_owner(self, session: Session, by: Caller) -> None:
         """Checked before anything about the session is revealed. The guards of its lifecycle decide finally, on its latest state."""
+        self._check_user(by)
         if not is_owner(session, by):
             _log.warning("%s: refused to %r in scope %r: not the owner", session.id, by.user, by.scope)
             raise not_yours(session, by)
         if session.bound and session.client != self._client(session.id, by):
             _log.warning("%s: refused to %r: it is bound to another client", session.id, by.user)
             raise wrong_client(session)
+
+    def _check_user(self, by: Caller) -> None:
+        """A name that an actor may have; and if manifests are created, one that the registry takes: it may bind actors to logins."""
+        user = check_actor(by.user, "user")
+        if self._registry is not None:
+            self._registry.check_actor(user)
 
     def _client(self, id: str, by: Caller) -> str | None:
         return None if by.client is None else client_hash(self.backing.client_key(), id, by.client)
@@ -503,9 +510,8 @@ class Sessions(SessionReader):
         said = dict(context or {})
         if (client := self._client(id, by)) is not None:
             said["client"] = client
-        user = check_actor(by.user, "user")
         return Command(
-            stream=id, action=action, actor=user, context=said, correlation_id=id, via=came_in(), **more
+            stream=id, action=action, actor=by.user, context=said, correlation_id=id, via=came_in(), **more
         )
 
     def _session(self, run: Run, result: TransitionResult) -> Session:

@@ -211,6 +211,7 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         return self._now().on(event, handler)
 
     emit_state_change = awaited(RegistrationPipeline.emit_state_change)
+    check_actor = awaited(RegistrationPipeline.check_actor)
 
     # -- properties that need no disk access -----------------------------------------------------------------
 
