@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from registration.core.actors import as_if
+from registration.core.bounds import UNCOUNTED
 from registration.core.decider import fold
 from registration.core.definition import ask
 from registration.core.explanation import Explanation, explained, step_from
+from registration.core.facts import SEEN
 from registration.storage import layout
 from registration.values.commands import Command
 from registration.values.documents import Document
@@ -161,6 +163,7 @@ def _command(event: Event) -> Command:
         comment=data.get("comment"),
         context=data.get("context"),
         via=_via(data),
+        seen=_seen(data),
         tags=tuple(data.get("added", data.get("removed", ()))),
         members=_of_alias(data),
     )
@@ -178,6 +181,7 @@ def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command 
         comment=said.get("comment"),
         context=said.get("context"),
         via=_via(said),
+        seen=UNCOUNTED,
         tags=tuple(tag for tag in said.get("tags", ()) if isinstance(tag, str)),
         members=_of_alias(said),
     )
@@ -186,6 +190,12 @@ def _refused_command(state: StateSnapshot, noted: Mapping[str, Any]) -> Command 
 def _of_alias(said: Mapping[str, Any]) -> dict[str, Any] | None:
     """The members of a command about an alias."""
     return {"alias": said["alias"]} if isinstance(said.get("alias"), str) else None
+
+
+def _seen(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the decision saw outside its log. What wasn't counted then refuses nothing now."""
+    seen = data.get(SEEN)
+    return {**UNCOUNTED, **seen} if isinstance(seen, dict) else UNCOUNTED
 
 
 def _via(said: Mapping[str, Any]) -> Mapping[str, Any]:

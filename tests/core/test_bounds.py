@@ -17,6 +17,7 @@ from registration.core.decider import decide
 from registration.core.explanation import Who, explain
 from registration.core.policy import Limits, Policy
 from registration.errors import GuardRefused, Next
+from registration.evidence.policy_replay import replay_decisions
 from registration.rules.guards.builtin import approvals, not_the_author, role
 from registration.values.people import person
 from tests.kit.builders import STREAM, Log, asked, tries, weather
@@ -341,3 +342,15 @@ def test_limits_are_none_of_release_0_1():
     log = reviewed(Policy(format=1), *(f"p{number}" for number in range(257)))
 
     assert len(log.state.approvals) == 256
+
+
+def test_a_replay_under_limits_refuses_what_goes_beyond_them():
+    """What an actor did in a day was not counted then, and refuses nothing; what a manifest has is in its log."""
+    log = reviewed(Policy(format=1), "bea", "bea", "cyd", "dan")
+
+    decisions = replay_decisions(log.definition, limited(people=2, drafts=1, refusals=1), log.events)
+
+    assert [(one.version, one.was, one.would_be) for one in decisions if one.differs] == [
+        (4, "accepted", "refused"),
+        (6, "accepted", "refused"),
+    ]
