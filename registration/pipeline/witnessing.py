@@ -62,7 +62,7 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
     with Witnesses(holds=holds, grown=grown, set_aside=set_aside, fence=fence) as found:
         found.add_notes(
             note
-            for note in _noted(store)
+            for note in _noted(store, manifest_id)
             if manifest_id is None
             or (note.commit.stream == manifest_id and note.commit.area == layout.MANIFESTS)
         )
@@ -72,11 +72,11 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
         yield found
 
 
-def _noted(store: Ledger) -> Iterator[Noted]:
-    """The commits as recorded in the order of the registry."""
+def _noted(store: Ledger, stream: str | None) -> Iterator[Noted]:
+    """The commits as recorded in the order of the registry. stream: those of others may be left out."""
     backend = store.backend
     if backend.mending is not None:
-        yield from backend.mending.noted()
+        yield from backend.mending.noted(stream)
         return
     for entry in backend.order.entries(None, data=False):
         commit = decode_commit(entry.line)

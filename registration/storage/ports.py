@@ -305,8 +305,11 @@ class Mending(Protocol):
     def reconcile(self) -> int:
         """Compare the order with the logs, and add the missing commits at its end; returns the number of their events."""
 
-    def noted(self) -> Iterator[Noted]:
-        """The recorded commits as they are, in order: lost ones are not restored, and nothing is changed."""
+    def noted(self, stream: str | None = None) -> Iterator[Noted]:
+        """The recorded commits as they are, in order: lost ones are not restored, and nothing is changed.
+
+        stream: those of other streams may be left out.
+        """
 
     def set_aside(self, area: str, id: str) -> list[str]:
         """The names of the bytes of a log that were set aside by recovery and repair, sorted."""

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from registration.storage import layout
 from registration.storage.disk import failures_named
 from registration.storage.notes import Cursor, Noted, is_late, not_of_this_feed, parse_cursor
@@ -103,9 +105,9 @@ class FileOrder:
         watcher.watch(20, 10, max(1, round(timeout_s * 1000)), stop)
         return True
 
-    def noted(self) -> Iterator[Noted]:
+    def noted(self, stream: str | None = None) -> Iterator[Noted]:
         """See `registration.storage.ports.Mending.noted`."""
-        segments = self._segments
+        segments, of = self._segments, b"" if stream is None else orjson.dumps(stream)
         with _reading():
             try:
                 with segments.opened() as feed:
@@ -119,7 +121,7 @@ class FileOrder:
             header, live = segment.header, last is not None and number == last.number
             if header is None or header.source != segments.source:
                 continue
-            for commit, line, *_ in segments.commits(segment, 0, live=live):
+            for commit, line, *_ in segments.commits(segment, 0, live=live, of=of):
                 in_order = header.segment == number and number % 2 == 1 and not is_late(line)
                 yield Noted(commit, number, live and bool(header.boot), in_order)
 

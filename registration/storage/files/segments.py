@@ -102,12 +102,12 @@ class Segments:
         return last if last.header is not None and self._is_of_this_run(last.header) else None
 
     def commits(
-        self, segment: Segment, offset: int, *, live: bool
+        self, segment: Segment, offset: int, *, live: bool, of: bytes = b""
     ) -> Iterator[tuple[Commit, bytes, int, int]]:
         """The commits of a segment from an offset to its recorded size, each with its line and the line's start and end.
 
         live: of this run of the machine. In an earlier run's segment, lines behind a hole are as lost as the hole: they were
-        restored in a later segment.
+        restored in a later segment. of: only lines that contain these bytes.
         """
         if not live and offset and self._has_hole(segment, offset):
             return
@@ -121,7 +121,7 @@ class Segments:
                 start, offset = offset, offset + len(line) + 1
                 if not live and b"\0" in line:
                     return
-                if (commit := decode_commit(line)) is not None:
+                if of in line and (commit := decode_commit(line)) is not None:
                     yield commit, line, start, offset
 
     def end_of(self, segment: Segment) -> Cursor:
