@@ -1,4 +1,4 @@
-"""Embedding: a tool that installs only what was registered, and is still the same.
+"""Embedding: a tool that installs only what was registered as the rules demand, and is still the same.
 
     python examples/install_gate.py REGISTRY MANIFEST
 
@@ -26,6 +26,10 @@ def why_not(pipeline: RegistrationPipeline, raw: bytes) -> str | None:
         return f"{manifest_id} is {known.state}, not REGISTERED"
     if known.digest != offered.digest:
         return f"{manifest_id} has changed since it was approved: {offered.digest}, not {known.digest}"
+    # Every event of its log is decided again: a receipt of what the rules did not allow is refused. And it is of this very document.
+    receipt = pipeline.evidence.receipt(manifest_id)
+    if (receipt["state"], receipt["digest"]) != ("REGISTERED", offered.digest):
+        return f"{manifest_id} changed at this moment"
     return None
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from registration.cli.context import Context, examples, id_argument, shared_options
 from registration.cli.files import bytes_of, shown_file
-from registration.cli.output import echo, echo_document, echo_json, printable, say, table, when
+from registration.cli.output import counted, echo, echo_document, echo_json, printable, say, table, when
 from registration.errors import InvalidDocument
 from registration.evidence.receipts import RECEIPT_BYTES_MAX
 from registration.pipeline.wire import evidence
@@ -78,6 +78,12 @@ def verify_receipt_command(context: Context, file: str) -> None:
                 f"Its log was repaired at version {one['version']}, by {by}: {lost_in(one['lost'], one['version'])}."
             )
         )
+    for one in found.imports:
+        by = one["by"] or "an unnamed actor"
+        place = f"line {one['line']} of {one['source']}" if one["line"] else one["source"]
+        echo(printable(f"Version {one['version']} was imported by {by}, from {place}."))
+    for reason, count in found.unchecked:
+        echo(printable(f"Not decided again here: {counted(count, 'event')}: {reason}."))
     if found.current_version == found.version:
         echo("It still is.")
     else:

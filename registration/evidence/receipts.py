@@ -2,20 +2,25 @@
 
 A receipt states which document was approved by whom, under which rules, at which position of which log. It is derived from
 the log alone, so it is verified by deriving it again, from the log up to that version, and comparing.
+
+Each event up to there is decided again first: for what its rules did not allow there is no receipt, and none is valid.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registration.core.decider import fold
 from registration.errors import Next, ReceiptMismatch, Rejected
+from registration.evidence.redeciding import redecide
 from registration.values.documents import digest_of
 
 if TYPE_CHECKING:
     from registration.core.definition import Definition
+    from registration.evidence.kept_rules import KeptRules
     from registration.values.events import Event
 
 FORMAT = 1
@@ -32,7 +37,8 @@ class ReceiptCheck:
     """A receipt that matches the log.
 
     version, state: those of the receipt. current_version, current_state: those of the manifest now. same_document: whether
-    the document is still the one that the receipt is of. repairs: of the log, up to the receipt, as in it.
+    the document is still the one that the receipt is of. repairs: of the log, up to the receipt, as in it. imports: its events that were
+    imported, as in it. unchecked: the number of events that could not be decided again here, by reason.
     """
 
     manifest_id: str
@@ -42,14 +48,28 @@ class ReceiptCheck:
     current_state: str
     same_document: bool
     repairs: tuple[Mapping[str, Any], ...] = ()
+    imports: tuple[Mapping[str, Any], ...] = ()
+    unchecked: tuple[tuple[str, int], ...] = ()
 
 
-def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule) -> dict[str, Any]:
+def make_receipt(
+    definition: Definition, events: Sequence[Event], read: ReadRule, rules: KeptRules
+) -> dict[str, Any]:
     """The receipt of a manifest after `events`, its whole log up to that point, at least one.
 
+    rules: those under which the events were decided, as they were kept.
+
     Raises:
-        Rejected: when the current document has no approval: there is no evidence.
+        Rejected: when an event is not what its rules allow; or when the current document has no approval: there is no evidence.
     """
+    return _receipt(definition, events, read, rules)[0]
+
+
+def _receipt(
+    definition: Definition, events: Sequence[Event], read: ReadRule, rules: KeptRules
+) -> tuple[dict[str, Any], tuple[tuple[str, int], ...]]:
+    """The receipt, and the number of events that could not be decided again, by reason."""
+    unchecked = _allowed(definition, events, rules)
     state = fold(definition, None, events)
     assert state is not None
     approvals = [one for one in state.approvals if one.get("digest") == state.digest]
@@ -78,27 +98,55 @@ def make_receipt(definition: Definition, events: Sequence[Event], read: ReadRule
         "log": {"size": state.position.size_bytes, "head": state.position.head},
         "approvals": [dict(one) for one in approvals],
         **_repairs(events),
+        **_imports(events),
         "events": [_event(event) for event in told],
         "rules": _rules(told, read),
     }
-    return {**members, "checksum": digest_of(members)}
+    return {**members, "checksum": digest_of(members)}, unchecked
+
+
+def _allowed(
+    definition: Definition, events: Sequence[Event], rules: KeptRules
+) -> tuple[tuple[str, int], ...]:
+    """Refuse if an event is not what its rules allow; returns the number of those that can't be asked, by reason."""
+    unchecked: Counter[str] = Counter()
+    for doubt in redecide(definition, rules, events):
+        if doubt.kind == "unchecked":
+            unchecked[doubt.group] += 1
+        if doubt.kind != "damage":
+            continue
+        stream = events[-1].subject
+        raise Rejected(
+            f"There is no receipt for {stream!r}: line {doubt.version} of its log is not what the rules allow: {doubt.reason}.",
+            "Verify the manifest. Don't rely on its state.",
+            Next(operation="verify", id=stream),
+            manifest_id=stream,
+            version=doubt.version,
+            reason=doubt.reason,
+        )
+    return tuple(sorted(unchecked.items()))
 
 
 def check_receipt(
-    receipt: Mapping[str, Any], definition: Definition, events: Sequence[Event], read: ReadRule
+    receipt: Mapping[str, Any],
+    definition: Definition,
+    events: Sequence[Event],
+    read: ReadRule,
+    rules: KeptRules,
 ) -> ReceiptCheck:
-    """Compare a receipt with the complete log of the manifest that it names.
+    """Compare a receipt with the complete log of the manifest that it names. rules: as for `make_receipt`.
 
     Raises:
         ReceiptMismatch: naming everything that differs.
     """
     version = receipt.get("version")
+    unchecked: tuple[tuple[str, int], ...] = ()
     problems = form_problems(receipt)
     if not problems and not 1 <= receipt["version"] <= len(events):
         problems = [f"/version: it is {version}, but the log ends at version {len(events)}"]
     if not problems:
         try:
-            made: Mapping[str, Any] = make_receipt(definition, events[:version], read)
+            made, unchecked = _receipt(definition, events[:version], read, rules)
         except Rejected as error:
             problems = [error.problem.rstrip(".")]
         else:
@@ -115,6 +163,8 @@ def check_receipt(
         current_state=now.state,
         same_document=now.digest == receipt["digest"],
         repairs=tuple(_repairs(events[:version]).get("repairs", ())),
+        imports=tuple(_imports(events[:version]).get("imports", ())),
+        unchecked=unchecked,
     )
 
 
@@ -168,8 +218,23 @@ def _event(event: Event) -> dict[str, Any]:
         "digest": event.data.get("digest"),
         "lifecycle": event.data.get("lifecycle"),
         "policy": event.data.get("policy"),
+        **{name: event.data[name] for name in _IF_SAID if name in event.data},
         "hash": event.hash,
     }
+
+
+_IF_SAID = ("roster", "registry", "counted", "imported", "via")
+"""Members of events that a receipt shows where they are: release 0.1 wrote none of them."""
+
+
+def _imports(events: Sequence[Event]) -> dict[str, Any]:
+    """The events that were imported, if there are any: by whom, and from which line of what."""
+    found = [
+        {"version": event.version, "actor": event.actor, **event.data["imported"], "hash": event.hash}
+        for event in events
+        if isinstance(event.data.get("imported"), dict)
+    ]
+    return {"imports": found} if found else {}
 
 
 def _repairs(events: Sequence[Event]) -> dict[str, Any]:

@@ -67,12 +67,13 @@ class EvidencePart(Part[M]):
         """The evidence for a manifest's current state, as one JSON document; see `registration.evidence.receipts`.
 
         Raises:
-            Rejected: when the current document has no approval.
+            Rejected: when an event of its log is not what the rules allow, or the current document has no approval.
         """
         from registration.evidence.receipts import make_receipt  # noqa: PLC0415  # as above
 
+        registry = self._registry
         events = list(self._events(manifest_id))
-        return make_receipt(self._registry.definition, events, self._registry.store.kept)
+        return make_receipt(registry.definition, events, registry.store.kept, registry.kept_rules())
 
     @call
     def check_receipt(self, receipt: Mapping[str, Any]) -> ReceiptCheck:
@@ -93,7 +94,8 @@ class EvidencePart(Part[M]):
         if problems:
             raise mismatch(checked, problems)
         events = list(self._events(checked["manifest_id"]))
-        return check_receipt(checked, store.definition, events, store.kept)
+        rules = self._registry.kept_rules()
+        return check_receipt(checked, store.definition, events, store.kept, rules)
 
     @call
     def verify(self, manifest_id: str, *, quick: bool = False) -> Verification:

@@ -431,6 +431,8 @@ def test_a_receipt_is_carried_away_and_checked(registered: Terminal, tmp_path: P
         "current_state": "REGISTERED",
         "same_document": True,
         "repairs": [],
+        "imports": [],
+        "unchecked": {},
     }
 
 

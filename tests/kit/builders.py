@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -68,11 +69,6 @@ def asked(action: str | None, **said: Any) -> Command:
     return Command(**{"stream": STREAM, "action": action, "actor": "ana", **said})
 
 
-def event_ids() -> Iterable[str]:
-    """UUIDs version 7, one after the other, the same in every run."""
-    return (uuid7(1_767_225_600_000 + n, n.to_bytes(10, "big")) for n in range(1_000_000))
-
-
 class Log:
     """A log that grows: `do` carries out a command, `fire` what is due, `add` seals events as they are.
 
@@ -91,7 +87,7 @@ class Log:
         self.state: StateSnapshot | None = None
         self.events: list[Event] = []
         self.clock = FakeClock()
-        self._ids = iter(event_ids())
+        self._number = 0
 
     @property
     def raw(self) -> bytes:
@@ -110,10 +106,14 @@ class Log:
         command = asked(action, stream=self.stream, **said)
         now = rfc3339(self.clock())
         return self.add(
-            decide(
-                self.definition, self.state, command, time=now, event_id=next(self._ids), policy=self.policy
-            )
+            decide(self.definition, self.state, command, time=now, event_id=self._id(now), policy=self.policy)
         )
+
+    def _id(self, time: str) -> str:
+        """An id of that moment, as the engine makes them."""
+        randomness = self._number.to_bytes(10, "big")
+        self._number += 1
+        return uuid7(int(datetime.fromisoformat(time).timestamp() * 1000), randomness)
 
     def fire(self, time: str) -> StateSnapshot | None:
         """Record the time-out that is due first, if any is; no command waits for it here."""
@@ -127,7 +127,7 @@ class Log:
                 self.state,
                 timeout,
                 time=time,
-                event_id=next(self._ids),
+                event_id=self._id(time),
                 policy=self.policy,
             )
         )
@@ -148,7 +148,7 @@ class Log:
                     command,
                     lost,
                     time=now,
-                    event_id=next(self._ids),
+                    event_id=self._id(now),
                     policy=self.policy,
                 )
             ]
@@ -165,12 +165,13 @@ class Log:
 
     def new(self, action: str = "revise", **members: Any) -> NewEvent:
         """An event that was decided on by nobody; `members` go over those of a plain one."""
-        id = next(self._ids)
+        now = rfc3339(self.clock())
+        id = self._id(now)
         data = {"action": action, "from": "DRAFT", "to": "DRAFT", "actor": "ana"}
         plain = {
             "id": id,
             "type": self.definition.event_type(action),
-            "time": rfc3339(self.clock()),
+            "time": now,
             "data": data,
             "correlation_id": id,
         }

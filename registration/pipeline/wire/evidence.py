@@ -19,6 +19,8 @@ def receipt_check(found: ReceiptCheck) -> dict[str, Any]:
         "current_state": found.current_state,
         "same_document": found.same_document,
         "repairs": [dict(one) for one in found.repairs],
+        "imports": [dict(one) for one in found.imports],
+        "unchecked": dict(found.unchecked),
     }
 
 
