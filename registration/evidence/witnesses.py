@@ -340,30 +340,19 @@ class Watch:
 
     def saw(self, event: Event) -> None:
         """Compare the next event."""
-        version, data = event.version, event.data
-        line = _Line(version, self._end, self._end + len(event.line), event.hash)
-        self._end, self._version = line.end, version
-        if self._repaired is None and "lost" in data:
-            self._repaired = version
+        line = _Line(event.version, self._end, self._end + len(event.line), event.hash)
+        self._end, self._version = line.end, event.version
+        if self._repaired is None and "lost" in event.data:
+            self._repaired = event.version
         with failures_named():
-            while self._note is not None and self._note.version <= version:
-                if self._note.version == version:
-                    line.notes.append(self._note)
-                    self._follow(self._note)
-                self._note = self._next_note()
-            while self._pin is not None and self._pin[0] <= version:
-                if self._pin[0] == version and self._pin[1] != event.hash:
-                    self._changed(line, f"{self._pin[2]} named its hash as {self._pin[1]}")
-                self._pin = self._pins.fetchone()
-            self._lines[version] = line
-            if version >= _RECENT:
-                self._leave(self._lines.pop(version - _RECENT))
+            self._compare(line)
             if self._area == layout.MANIFESTS:
-                if "claimed" in data or "released" in data:
+                if "claimed" in event.data or "released" in event.data:
                     self._named(event, line.start)
-                if "fence" in data:
+                if "fence" in event.data:
                     self._fenced(event, line.start)
-                self._last = event
+            elif self._area == layout.ALIASES and "target" in event.data:
+                self._pointed(event, line.start)
 
     def ended(self, fault: Fault | None = None) -> list[Finding]:
         """The findings. fault: why reading stopped early; what comes behind damage is unknown."""
@@ -394,6 +383,21 @@ class Watch:
         self._of.skip(self._area, self._stream)
 
     # -- notes and pins ----------------------------------------------------------------------------------------
+
+    def _compare(self, line: _Line) -> None:
+        """A line with what others say of its version."""
+        while self._note is not None and self._note.version <= line.version:
+            if self._note.version == line.version:
+                line.notes.append(self._note)
+                self._follow(self._note)
+            self._note = self._next_note()
+        while self._pin is not None and self._pin[0] <= line.version:
+            if self._pin[0] == line.version and self._pin[1] != line.hash:
+                self._changed(line, f"{self._pin[2]} named its hash as {self._pin[1]}")
+            self._pin = self._pins.fetchone()
+        self._lines[line.version] = line
+        if line.version >= _RECENT:
+            self._leave(self._lines.pop(line.version - _RECENT))
 
     def _next_note(self) -> _Note | None:
         row = self._notes.fetchone()
@@ -489,6 +493,14 @@ class Watch:
             self._of.db.execute("INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         self._holding = None
 
+    def _pointed(self, event: Event, start: int) -> None:
+        """An alias was moved: in this release, the event says at which version the holder was seen."""
+        if event.statehash is None or self._found:
+            return
+        if _head_seen(event) is None or _version_seen(event) is None:
+            reason = "it does not say at which version the manifest was seen to hold the name (`seen.holder`)"
+            self._found.append(Finding("damage", self._path, event.version, start, reason))
+
     def _fenced(self, event: Event, start: int) -> None:
         number, broken = event.data["fence"], "claim" in event.data
         if type(number) is int and number > self._fences.get(broken, (0,))[0]:
@@ -505,11 +517,17 @@ def _target(name: str, event: Event, start: int) -> tuple[Any, ...] | None:
         one is None or isinstance(one, str) for one in (version, digest)
     ):
         return None
-    seen = event.data.get("seen")
-    holder = seen.get("holder") if isinstance(seen, dict) else None
-    at = holder.get("version") if isinstance(holder, dict) else None
-    at = at if type(at) is int and 0 < at <= _NUMBER_MAX else None
+    at = _version_seen(event)
     return name, event.version, start, alias, str(Name(name, version)), stream, digest, at
+
+
+def _version_seen(event: Event) -> int | None:
+    """The version of the holder that an event of an alias names."""
+    try:
+        at = event.data["seen"]["holder"]["version"]
+    except (KeyError, TypeError):
+        return None
+    return at if type(at) is int and 0 < at <= _NUMBER_MAX else None
 
 
 def _head_seen(event: Event) -> str | None:

@@ -168,6 +168,19 @@ def test_an_alias_of_what_never_held_is_found(pipeline, root):
     ) in words(said(root, "damage"))
 
 
+def test_an_alias_that_names_no_version_of_the_holder_is_found(pipeline, root):
+    """The event of a move says what it saw, so that it can be checked; one that says nothing was changed."""
+    shutil.rmtree(root / "feed")
+
+    def change(lines):
+        del lines[3]["data"]["seen"]
+        return lines
+
+    edit(root, "w", change, area="aliases")
+
+    assert "damage: aliases/w/events.jsonl, line 4: it does not say at which version" in words(said(root))
+
+
 def test_a_fence_that_was_never_given_is_odd(pipeline, root):
     """It is no damage: a program may have its own numbers."""
     pipeline.work.claim("m1")
