@@ -359,6 +359,8 @@ def explain_guard_command(context: Context, guard: str) -> None:
         table(rows)
     else:
         echo("  It has no parameters.")
+    if not found.example:
+        return
     echo()
     echo("An example for policy.toml:")
     echo()

@@ -998,6 +998,12 @@ def test_a_guard_is_explained_without_a_registry(tmp_path: Path) -> None:
         == json.loads(nowhere.ok("policy", "explain", "approvals", "--json"))["example"]
     )
     assert "aliases" in nowhere.ok("policy", "explain", "reason_given")
+    assert lines(nowhere.ok("policy", "explain", "limits"))[-3:] == [
+        "  people = 20",
+        "  revisions = 100",
+        "  drafts = 50",
+    ]
+    assert nowhere.ok("policy", "explain", "once").startswith("once: each person approves a document once")
     assert "There is no guard 'aprovals'. Did you mean 'approvals'?" in wrong
 
 

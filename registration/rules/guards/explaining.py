@@ -107,12 +107,56 @@ class Explained:
     example: str
 
 
+CHECKS: Mapping[str, Explained] = {
+    "once": Explained(
+        "once",
+        "each person approves a document once, under the same rules and in whatever spelling; always checked, and never named in a policy",
+        {},
+        "",
+    ),
+    "limits": Explained(
+        "limits",
+        "nothing goes beyond [limits] of the policy; without it, a document has at most 256 approvals, and a manifest 64 authors",
+        {
+            "people": Parameter(
+                "count", about="how many people approve a document, and submit documents of a manifest"
+            ),
+            "revisions": Parameter("count", about="how many documents a manifest has, one after the other"),
+            "bytes": Parameter("count", about="the size of a manifest's log from which on no event is added"),
+            "drafts": Parameter("count", about="how many manifests an actor creates in a day (UTC)"),
+            "refusals": Parameter("count", about="how many commands of an actor are refused in a day (UTC)"),
+        },
+        "[limits]\npeople = 20\nrevisions = 100\ndrafts = 50\n",
+    ),
+    "actor": Explained(
+        "actor",
+        "the name of the actor can be one of a new actor, and came in as [actors] of the policy demands",
+        {
+            "source": Parameter(
+                "texts", choices=("login",), about="how an actor must be known; default: by any given name"
+            ),
+            "one_script": Parameter(
+                "flag", default=False, about="whether a new name with letters of several scripts is refused"
+            ),
+        },
+        '[actors]\nsource = ["login"]\n',
+    ),
+    "required": Explained(
+        "required", "the arguments that the lifecycle requires for the action are given", {}, ""
+    ),
+    "unclaimed": Explained("unclaimed", "no other actor holds the lock on the manifest", {}, ""),
+}
+"""Checks besides the guards, which `why` names as it names guards. No policy names them."""
+
+
 def explain_guard(name: str, extra: Mapping[str, Guard] | None = None) -> Explained:
-    """A guard explained: a built-in one, one of `extra`, or an installed one.
+    """A guard explained: a built-in one, one of `extra`, or an installed one; or a check that is always made.
 
     Raises:
         InvalidArgument: when there is none, with the closest name; when it can't be loaded.
     """
+    if name in CHECKS and name not in (extra or {}):
+        return CHECKS[name]
     kind = kind_of(name, extra)
     parameters = {said: one for said, one in kind.parameters.items() if isinstance(one, Parameter)}
     example = EXAMPLES[name] if name in BUILTIN else _example(name, parameters)
