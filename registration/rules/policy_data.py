@@ -73,8 +73,16 @@ def _canonical(of: str, use: GuardUse) -> GuardUse:
         sets.add(OF_ALIASES)
     return GuardUse(
         use.name,
-        {name: sorted(set(value)) if name in sets else value for name, value in use.parameters.items()},
+        {
+            name: sorted(set(value)) if name in sets and _is_texts(value) else value
+            for name, value in use.parameters.items()
+        },
     )
+
+
+def _is_texts(value: object) -> bool:
+    """Whether it is a list of texts; stored rules that were tampered with can have anything."""
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _guards(policy: Policy) -> set[str]:

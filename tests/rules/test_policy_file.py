@@ -597,6 +597,15 @@ def test_an_earlier_release_kept_sets_in_the_order_of_the_file():
     assert policy_from(stored, {}.__getitem__).data == stored
 
 
+@pytest.mark.parametrize("value", [5, "ab", [1, "a"], [["a"]], None])
+def test_a_parameter_of_another_type_has_a_digest_all_the_same(value):
+    """Stored rules can have been tampered with: the guard refuses, and nothing crashes before it is asked."""
+    stored = {**STORED, "format": 1, "roles": {}, "guards": {"approve": [{"guard": "role", "any": value}]}}
+
+    assert rules_digest(stored).startswith("sha256:")
+    assert policy_from(stored, {}.__getitem__).data == stored
+
+
 def test_roles_alone_are_no_rules():
     """As stored by an earlier release, they have the digest of no policy at all."""
     policy = parsed("[roles]\na = ['bea']")
