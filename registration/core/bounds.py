@@ -92,19 +92,23 @@ def says_once(
 
 
 def says_limits(
-    state: StateSnapshot | None, command: Command, action: Action, limits: Limits
+    state: StateSnapshot | None, command: Command, action: Action, limits: Limits, *, keeps_all: bool
 ) -> Verdict | None:
     """A refusal if the command would go beyond a limit of the policy, or a built-in one.
+
+    keeps_all: whether the facts after it keep every name, and count documents: those of an event that names the registry's log do.
+    Others keep as many names as release 0.1, whatever the policy allows, and a limit of revisions can't be kept.
 
     Those of an actor and a day are compared with `Command.seen`, which the caller counted: without it, they can't be kept.
     """
     if limits is NO_LIMITS and not action.approval and command.document is None:
         return None  # most commands
-    return _says_sizes(state, command, action, limits) or _says_today(state, command, limits)
+    sizes = _says_sizes(state, command, action, limits, keeps_all=keeps_all)
+    return sizes or _says_today(state, command, limits)
 
 
 def _says_sizes(
-    state: StateSnapshot | None, command: Command, action: Action, limits: Limits
+    state: StateSnapshot | None, command: Command, action: Action, limits: Limits, *, keeps_all: bool
 ) -> Verdict | None:
     """Of what one manifest has: approvals, authors, documents, bytes."""
     if state is None:
@@ -113,15 +117,23 @@ def _says_sizes(
     people, given = limits.people, facts.get("approvals", ())
     if given and action.approval and not action.lapses and command.document is None:
         names = [one["actor"] for one in given] if people is not None or len(given) >= APPROVALS_MAX else []
-        if (found := _too_many(names, command.actor, people, APPROVALS_MAX, grows=True)) is not None:
+        most = _most(people, APPROVALS_MAX, keeps_all=keeps_all)
+        if (found := _too_many(names, command.actor, people, most, grows=True)) is not None:
             what = "this document has {} approvals; it can have at most {}"
             verdict = _beyond("people", *found, what, "Take the next action, or reject it")
     if command.document is not None:
         authors, revisions = facts.get("authors", ()), facts.get("revisions", 0)
         grows = command.actor not in authors
-        if (found := _too_many(authors, command.actor, people, AUTHORS_MAX, grows=grows)) is not None:
+        most = _most(people, AUTHORS_MAX, keeps_all=keeps_all)
+        if (found := _too_many(authors, command.actor, people, most, grows=grows)) is not None:
             what = "this manifest has {} authors; it can have at most {}"
             verdict = _beyond("people", *found, what, "One of them can submit the document")
+        elif limits.revisions is not None and not keeps_all:
+            verdict = Verdict(
+                agrees=False,
+                reason="`revisions` in [limits] can't be kept: this registry has no log of its own",
+                evidence={"limit": "revisions", "most": limits.revisions, "found": None},
+            )
         elif limits.revisions is not None and revisions >= limits.revisions:
             what = "this manifest has had {} documents; it can have at most {}"
             verdict = _beyond("revisions", revisions, limits.revisions, what, "Create another manifest")
@@ -144,14 +156,18 @@ def _says_today(state: StateSnapshot | None, command: Command, limits: Limits) -
     return verdict
 
 
+def _most(people: int | None, kept: int, *, keeps_all: bool) -> int:
+    """The number of names that a state keeps. kept: at least."""
+    return max(kept, people) if people is not None and keeps_all else kept
+
+
 def _too_many(
-    names: Sequence[str | None], actor: str | None, people: int | None, kept: int, *, grows: bool
+    names: Sequence[str | None], actor: str | None, people: int | None, most: int, *, grows: bool
 ) -> tuple[int, int] | None:
     """What was reached: the number of names, or of people, and the bound. None if the actor can be added.
 
-    kept: the number of names that a state keeps at least. grows: whether the actor's name would be one more.
+    most: the number of names that a state keeps. grows: whether the actor's name would be one more.
     """
-    most = kept if people is None else max(kept, people)
     if grows and len(names) >= most:
         return len(names), most
     if people is None or len(names) < people:

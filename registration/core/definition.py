@@ -221,7 +221,11 @@ def ask(
     is_limited = (
         is_bounded and action is not REPAIR
     )  # which makes a log shorter, and is needed before anything else
-    if is_limited and (refusal := says_limits(state, asked, action, limits)) is not None:
+    if (
+        is_limited
+        and (refusal := says_limits(state, asked, action, limits, keeps_all=policy.registry is not None))
+        is not None
+    ):
         answers.append(Answer("limits", "policy", refusal))
     if command.claim is not None and policy.is_exclusive(action.name):
         answers.append(Answer("unclaimed", "claim", _says_claim(command.claim, command, policy)))

@@ -298,6 +298,20 @@ def test_revisions_bounds_documents():
     assert log.do("submit_for_review").state == "REVIEWED"
 
 
+def test_without_a_log_of_the_registry_nothing_is_pushed_out_either():
+    """Its events are folded as those of release 0.1, which kept 64 authors and counted no documents: more is refused, not dropped."""
+    log = Log(policy=Policy(limits=Limits(people=1000)))
+    log.do("create", actor="ada")
+    for number in range(63):
+        log.do("revise", actor=f"author{number}")
+    beyond, _ = refusal(log, "revise", actor="author63")
+    log.policy = Policy(limits=Limits(revisions=100))
+    uncounted, _ = refusal(log, "revise", actor="ada")
+
+    assert "it can have at most 64" in beyond.problem
+    assert "`revisions` in [limits] can't be kept" in uncounted.problem
+
+
 def test_bytes_bounds_the_log():
     """Below the bound, an event is added; from it on, none."""
     log = Log(policy=limited(bytes=1100))
