@@ -364,3 +364,59 @@ NOTES = [noted(1, "h1", 0, 10), noted(2, "h2", 10, 20), noted(3, "h3", 20, 30)]
 def test_notes_prove_what_they_can(notes, found):
     """And no more: a note comes before its commit, and is not synced."""
     assert compare(notes, LOG) == found
+
+
+# -- two holders, by their clocks and by the order of commits -------------------------------------------------------
+
+
+def told(stream, version, hash, time, **data):
+    line = Line(version, hash, 10)
+    line.subject, line.time, line.data = stream, time, data
+    return line
+
+
+def holdings(first, second, order, *, still=True):
+    """The findings of two manifests that claim one name: at (claimed, released) each. order: of the hashes in the feed."""
+    logs = {"a": first, "b": second}
+    with Witnesses(holds=lambda *_: still) as witnesses:
+        places = {
+            hash: Commit(
+                "manifests", hash[0], int(hash[1]), 1, 10 * int(hash[1]) - 10, 10 * int(hash[1]), hash, ""
+            )
+            for hash in order
+        }
+        witnesses.add_notes(Noted(commit) for commit in places.values())
+        for stream, (claimed, released) in logs.items():
+            watch = witnesses.watch("manifests", stream)
+            watch.saw(told(stream, 1, f"{stream}1", claimed, claimed="n"))
+            if released is not None:
+                watch.saw(told(stream, 2, f"{stream}2", released, released="n"))
+            assert watch.ended() == []
+        return [one.kind for one in witnesses.findings() if one.kind != "unchecked"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "order", "found"),
+    [
+        # One after the other, however the clocks of the two writers differ.
+        (("1", "3"), ("4", "5"), ["a1", "a2", "b1", "b2"], []),
+        (("1", "3"), ("3", None), [], []),
+        (("1", "3"), ("2", None), ["a1", "a2", "b1"], []),
+        (("2", None), ("1", "3"), ["b1", "b2", "a1"], []),
+        # At one time, by the order of commits; and where that is not known.
+        (("1", "4"), ("2", "3"), ["a1", "b1", "b2", "a2"], ["damage"]),
+        (("1", "3"), ("2", None), ["a1", "b1", "a2"], ["damage"]),
+        (("1", "3"), ("2", None), ["a1", "a2"], ["finding"]),
+        (("1", "3"), ("2", None), [], ["finding"]),
+        # Both hold it now.
+        (("1", None), ("2", None), [], ["damage"]),
+    ],
+)
+def test_a_name_has_one_holder_at_a_time(first, second, order, found):
+    """The clocks of two writers prove nothing; the order of their commits does, and so do two that hold it now."""
+    assert holdings(first, second, order) == found
+
+
+def test_what_was_released_since_is_no_second_holder():
+    """Its log was read before the other claimed the name."""
+    assert holdings(("1", None), ("2", None), [], still=False) == []
