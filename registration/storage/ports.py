@@ -269,13 +269,13 @@ class HeldLog(Protocol):
     def found(self) -> tuple[bytes | None, Mark]:
         """The snapshot and the end of the log."""
 
-    def read(self, start: int) -> bytes:
-        """All bytes from `start` on, torn or not, durable or not."""
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`, torn or not, durable or not; fewer if the log ends earlier."""
 
     def settle(
-        self, *, believe_from: int, believe: bytes, keep_bytes: int, torn: bytes, why: str, whole: bool
+        self, *, believe_from: int, believe_to: int, keep_bytes: int, torn: bytes, why: str, whole: bool
     ) -> str | None:
-        """Rewrite `believe` at `believe_from` and sync it; set `torn` aside, and cut the log to `keep_bytes`.
+        """Rewrite the bytes from `believe_from` to `believe_to` as they are, and sync them; set `torn` aside, and cut the log to `keep_bytes`.
 
         whole: sync the log in any case. Returns where the torn bytes are, relative to the root; None if there were none.
         """

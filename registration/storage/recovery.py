@@ -105,12 +105,23 @@ def folded_in_pieces(
     definition: Definition, read: ReadSpan, size_bytes: int, *, stream: str, source: str
 ) -> StateSnapshot | None:
     """The fold of the first `size_bytes` bytes of a log; None if there is anything wrong with them. Memory does not grow with the log."""
+    state = folded_ahead(definition, read, size_bytes, stream=stream, source=source)
+    return state if state is not None and state.position.size_bytes == size_bytes else None
+
+
+def folded_ahead(
+    definition: Definition, read: ReadSpan, size_bytes: int, *, stream: str, source: str
+) -> StateSnapshot | None:
+    """The fold of the first bytes of a log, as far as nothing is wrong with them; None if that is nowhere.
+
+    Up to `size_bytes` if there is nothing wrong. If there is, it may end some events before. Memory does not grow with the log.
+    """
     state: StateSnapshot | None = None
     rest, offset = b"", 0
     while offset < size_bytes:
         piece = read(offset, min(offset + PIECE_BYTES, size_bytes))
         if not piece:
-            return None
+            return state
         offset += len(piece)
         data = rest + piece
         cut = data.rfind(b"\n") + 1
@@ -121,30 +132,30 @@ def folded_in_pieces(
         found = replay(definition, state, whole, stream=stream, source=source)
         if found is None:
             seen = scan(whole, stream=stream, source=source, after=after)
-            # A command of several events may go on in the next piece.
-            rest = whole[seen.position.size_bytes - after.size_bytes :] + rest
-            if seen.fault is not None and (not seen.fault.torn or offset >= size_bytes):
-                return None
             try:
                 found = fold(definition, state, seen.events)
             except (UnknownEvent, *UNFOLDABLE):
-                return None
+                return state
+            # A command of several events may go on in the next piece.
+            rest = whole[seen.position.size_bytes - after.size_bytes :] + rest
+            if seen.fault is not None and (not seen.fault.torn or len(rest) > PIECE_BYTES):
+                return found
         state = found
-    return state if not rest else None
+    return state
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPlan:
     """The recovery of one manifest.
 
-    state: the folded state; None if nothing was ever acknowledged. believe: the lines that no snapshot covers, to be rewritten and
-    synced from `believe_from`. torn: the remains of an unacknowledged command after them, to be set aside and cut off at
+    state: the folded state; None if nothing was ever acknowledged. believe_from, believe_to: the lines that no snapshot covers, to be
+    rewritten and synced; none if they are equal. torn: the remains of an unacknowledged command after them, to be set aside and cut off at
     `keep_bytes`; why: their fault. snapshot: why the snapshot has to be rebuilt; empty if it has not.
     """
 
     state: StateSnapshot | None
     believe_from: int = 0
-    believe: bytes = b""
+    believe_to: int = 0
     keep_bytes: int = 0
     torn: bytes = b""
     why: str = ""
@@ -155,9 +166,10 @@ class RecoveryPlan:
         from registration.storage.reports import RecoveryStep  # noqa: PLC0415  # only where there is something to recover
 
         steps = []
-        if self.believe:
+        if self.believe_to > self.believe_from:
             version = self.state.version if self.state else 0
-            found = f"{len(self.believe)} bytes from byte {self.believe_from} of the log, up to version {version}, are in no snapshot"
+            size = self.believe_to - self.believe_from
+            found = f"{size} bytes from byte {self.believe_from} of the log, up to version {version}, are in no snapshot"
             steps.append(RecoveryStep(found, "written again and synced"))
         if self.torn:
             found = f"{len(self.torn)} bytes from byte {self.keep_bytes} of the log belong to an unfinished write ({self.why})"
@@ -211,9 +223,7 @@ def plan_recovery(
     return RecoveryPlan(
         state=state,
         believe_from=covered.size_bytes,
-        believe=tail[covered.size_bytes - start.size_bytes : keep - start.size_bytes]
-        if keep > covered.size_bytes
-        else b"",
+        believe_to=max(keep, covered.size_bytes),
         keep_bytes=keep,
         torn=tail[keep - start.size_bytes :],
         why=fault.reason if fault else "",

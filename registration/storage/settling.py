@@ -8,7 +8,6 @@ Elsewhere every commit is atomic, and torn bytes are damage.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,9 +20,11 @@ from registration.storage.notes import encode_commit
 from registration.storage.ports import TAIL_BYTES, Mark, Moved, Note, mark_of
 from registration.storage.recovery import (
     SET_ASIDE,
+    ReadSpan,
     RecoveryPlan,
     Witness,
     corrupt_without_log,
+    folded_ahead,
     is_proved_by,
     plan_recovery,
     plan_repair,
@@ -71,7 +72,9 @@ class Settling:
                 proved = found.state is not None and not whole and self._is_proved(stream, found.state)
                 if proved and mark_of(found.covered) == mark:
                     return Recovered(found.state), mark
-                plan = self._plan(stream, found, held.read, base=found.state if proved else None)
+                plan = self._plan(
+                    stream, found, held.read, mark.size_bytes, base=found.state if proved else None
+                )
                 if dry_run:
                     return Recovered(plan.state, tuple(plan.steps())), mark
                 steps = self._carry_out(held, plan, stream, whole=whole)
@@ -87,14 +90,14 @@ class Settling:
     ) -> list[RecoveryStep]:
         kept_as = held.settle(
             believe_from=plan.believe_from,
-            believe=plan.believe,
+            believe_to=plan.believe_to,
             keep_bytes=plan.keep_bytes,
             torn=plan.torn,
             why=plan.why,
             whole=whole,
         )
         steps = [replace(step, kept_as=kept_as) if step.done == SET_ASIDE else step for step in plan.steps()]
-        due = plan.state is not None and (plan.snapshot or plan.believe or whole)
+        due = plan.state is not None and (plan.snapshot or plan.believe_to > plan.believe_from or whole)
         if held.put_snapshot(encode_snapshot(plan.state) if due and plan.state is not None else None):
             steps.append(RecoveryStep("a temporary file of an interrupted snapshot was left over", "removed"))
         for step in steps:
@@ -110,7 +113,8 @@ class Settling:
         plan = self._plan(
             stream,
             found,
-            lambda start: logs.read(area, stream, start, mark.size_bytes),
+            lambda start, end: logs.read(area, stream, start, end),
+            mark.size_bytes,
             base=found.state if proved else None,
         )
         steps = tuple(step for step in plan.steps() if step.found == plan.snapshot)
@@ -123,9 +127,15 @@ class Settling:
         return is_proved_by(lambda start, end: self._backend.logs.read(self._area, stream, start, end), state)
 
     def _plan(
-        self, stream: str, found: Witness, read: Callable[[int], bytes], *, base: StateSnapshot | None
+        self,
+        stream: str,
+        found: Witness,
+        read: ReadSpan,
+        size_bytes: int,
+        *,
+        base: StateSnapshot | None,
     ) -> RecoveryPlan:
-        """Read only the events after `base`, a snapshot that the log proves; without one, all."""
+        """Read only the events after `base`, a snapshot that the log proves; without one, all, in pieces."""
 
         def plan(base: StateSnapshot | None, tail: bytes) -> RecoveryPlan:
             return plan_recovery(
@@ -142,8 +152,9 @@ class Settling:
         if base is not None:
             # The snapshot is sound, so the damage is behind it; reading all of the log tells where.
             with suppress(CorruptLog):
-                return plan(base, read(base.position.size_bytes))
-        return plan(None, read(0))
+                return plan(base, read(base.position.size_bytes, size_bytes))
+        ahead = folded_ahead(self._definition, read, size_bytes, stream=stream, source=self._source)
+        return plan(ahead, read(ahead.position.size_bytes if ahead is not None else 0, size_bytes))
 
     def inspect(self, stream: str, *, quick: bool = False) -> Files:
         """See `Ledger.inspect`."""
@@ -155,7 +166,9 @@ class Settling:
             # For the bytes read, not the present ones: another writer may have committed meanwhile.
             with suppress(FileNotFoundError), mending.held(area, stream, writing=False) as held:
                 raw, mark = held.found()
-                return Files(b"", raw, mark.size_bytes) if quick else Files(held.read(0), raw)
+                return (
+                    Files(b"", raw, mark.size_bytes) if quick else Files(held.read(0, mark.size_bytes), raw)
+                )
         if quick:
             return Files(b"", raw, mark.size_bytes)
         return Files(logs.read(area, stream, 0, mark.size_bytes), raw)

@@ -44,7 +44,13 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "believed lines are not written once more",
-        ((LOGS, "        if believe:\n            self._rewrite(believe, believe_from)\n", ""),),
+        (
+            (
+                LOGS,
+                "        if believe_to > believe_from:\n            self._rewrite(believe_from, believe_to)\n",
+                "",
+            ),
+        ),
         (
             f"{CRASH_TESTS}test_what_was_read_after_a_kill_survives_a_power_cut[approve]",
             f"{STORE_TESTS}test_an_event_that_no_snapshot_covers_is_written_again_and_synced",

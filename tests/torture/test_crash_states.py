@@ -20,8 +20,8 @@ from typing import TypeVar
 import orjson
 import pytest
 
-from registration.core.codec import encode_snapshot, seal
-from registration.core.decider import fold
+from registration.core.codec import encode_snapshot
+from registration.core.decider import sealed
 from registration.core.policy import NO_POLICY, Kind, Policy
 from registration.engine.engine import Engine
 from registration.errors import CorruptLog, LockTimeout, NotFound, RegistrationError, StoreError
@@ -128,10 +128,8 @@ def append_batch(pipeline: RegistrationPipeline) -> None:
         for number, (action, source, target) in enumerate(moves)
     ]
     after = before.position if before else Position()
-    events = seal(new, stream=ID, source=store.source, after=after)
-    state = fold(REGISTRATION, before, events)
-    assert state is not None
-    store.append(ID, after, events, state)
+    events, states = sealed(REGISTRATION, before, new, stream=ID, source=store.source)
+    store.append(ID, after, events, states[-1])
 
 
 def walk(pipeline: RegistrationPipeline) -> None:

@@ -9,6 +9,7 @@ shorter than its acknowledged part, so an equal signature means an equal log.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from registration.storage.files.journal import Journal
     from registration.storage.files.records import FileRecords
     from registration.storage.files.syncs import Syncs
+
+_REWRITTEN_BYTES = 1 << 20
+"""How much of a log is rewritten at a time."""
 
 _log = logging.getLogger("registration")
 
@@ -575,17 +579,17 @@ class Held:
         raw = self._logs._bytes_of(self.directory, layout.SNAPSHOT_FILE)  # noqa: SLF001  # as above
         return raw, self.mark()
 
-    def read(self, start: int) -> bytes:
+    def read(self, start: int, end: int) -> bytes:
         """See `HeldLog.read`."""
-        return read_whole(self._logs.disk, self.log, start)
+        return read_span(self._logs.disk, self.log, start, end)
 
     def settle(
-        self, *, believe_from: int, believe: bytes, keep_bytes: int, torn: bytes, why: str, whole: bool
+        self, *, believe_from: int, believe_to: int, keep_bytes: int, torn: bytes, why: str, whole: bool
     ) -> str | None:
         """See `HeldLog.settle`."""
         logs, disk, kept_as = self._logs, self._logs.disk, None
-        if believe:
-            self._rewrite(believe, believe_from)
+        if believe_to > believe_from:
+            self._rewrite(believe_from, believe_to)
         if believe_from == 0:
             # Without a snapshot, the creation may be unacknowledged and the directories unsynced.
             logs.sync_root()
@@ -603,8 +607,8 @@ class Held:
             )  # fmt: skip
         return kept_as
 
-    def _rewrite(self, data: bytes, offset_bytes: int) -> None:
-        """Rewrite bytes in place, and sync them.
+    def _rewrite(self, start: int, end: int) -> None:
+        """Rewrite bytes in place as they are, a piece at a time, and sync them.
 
         A killed writer leaves lines that are only in the page cache; a failed sync leaves lines that the cache considers clean
         although the disk never received them. Rewriting the same bytes marks the pages dirty again.
@@ -612,7 +616,12 @@ class Held:
         # Through a separate descriptor: with O_APPEND, a write at an offset appends.
         disk = self._logs.disk
         with given_back(disk, disk.open(layout.LOG_FILE, os.O_WRONLY, dir_fd=self.directory)) as fd:
-            overwrite_whole(disk, fd, data, offset_bytes)
+            while start < end:
+                piece = read_span(disk, self.log, start, min(start + _REWRITTEN_BYTES, end))
+                if not piece:
+                    raise OSError(errno.EIO, "the log became shorter under its lock")
+                overwrite_whole(disk, fd, piece, start)
+                start += len(piece)
             disk.sync_data(fd)
 
     def _set_aside(self, name: str, data: bytes) -> str:
