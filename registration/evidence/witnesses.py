@@ -38,8 +38,10 @@ CACHE_KB = 16 * 1024
 _RECENT = 64
 """How many versions back the start of a noted commit is looked for: no command has more events."""
 
+_LASTING = (layout.MANIFESTS, layout.ALIASES, "registry")
+"""The areas whose logs nothing removes; of a registry's own log there is one."""
+
 _NUMBER_MAX = 2**63 - 1
-_LISTED_MAX = 3
 
 _TABLES = """
 CREATE TABLE noted (area TEXT, stream TEXT, version INTEGER, before INTEGER, start INTEGER, size INTEGER, head TEXT,
@@ -201,10 +203,10 @@ class Witnesses:
     def _missing(self) -> Iterator[Finding]:
         # Sessions may be deleted, since they hold personal data; nothing else may.
         rows = self._rows(
-            "SELECT area, stream, max(before) FROM noted WHERE area IN (?, ?) AND NOT EXISTS "
+            "SELECT area, stream, max(before) FROM noted WHERE area IN (?, ?, ?) AND NOT EXISTS "
             "(SELECT 1 FROM looked_at WHERE area = noted.area AND stream = noted.stream) "
             "GROUP BY area, stream HAVING max(before) > 0",
-            (layout.MANIFESTS, layout.ALIASES),
+            _LASTING,
         )
         for area, stream, version in rows:
             with suppress(InvalidArgument):  # not an id: the line in the feed was not written by this package
