@@ -140,6 +140,7 @@ def init_command(
 
 @click.command(
     "template",
+    short_help="Print a policy to begin with.",
     epilog=examples(
         "registration policy template four-eyes > policy.toml",
         "registration policy template team --member reviewer=bea --member owner=ana > policy.toml",

@@ -162,14 +162,17 @@ def show_lifecycle(context: Context, file: str | None) -> None:
     echo_document(found.data, as_json=context.as_json)
 
 
-@lifecycle_command.command("schema", epilog=examples("registration lifecycle schema > lifecycle.schema.json"))
+@lifecycle_command.command(
+    "schema",
+    epilog=examples(
+        "registration lifecycle schema > lifecycle.schema.json",
+        "# Many editors find it by the first line of the file: #:schema ./lifecycle.schema.json",
+    ),
+)
 @shared_options
 @click.pass_obj
 def lifecycle_schema_command(context: Context) -> None:
-    """Print the JSON Schema of lifecycle files, for editors that complete and check TOML and JSON files.
-
-    Many of them find it by a first line in the TOML file: #:schema ./lifecycle.schema.json
-    """
+    """Print the JSON Schema of lifecycle files, for editors that complete and check TOML and JSON files."""
     from registration.rules.schemas import lifecycle_schema  # noqa: PLC0415  # for this command alone
 
     echo_document(lifecycle_schema(), as_json=context.as_json)
@@ -333,6 +336,7 @@ def list_guards(context: Context) -> None:
 
 @policy_command.command(
     "explain",
+    short_help="Explain a guard, with an example.",
     epilog=examples("registration policy explain approvals", "registration policy explain role --json"),
 )
 @click.argument("guard")
@@ -368,14 +372,18 @@ def explain_guard_command(context: Context, guard: str) -> None:
         echo(f"  {printable(text)}".rstrip())
 
 
-@policy_command.command("schema", epilog=examples("registration policy schema > policy.schema.json"))
+@policy_command.command(
+    "schema",
+    short_help="Print the JSON Schema of policy.toml.",
+    epilog=examples(
+        "registration policy schema > policy.schema.json",
+        "# Many editors find it by the first line of the file: #:schema ./policy.schema.json",
+    ),
+)
 @shared_options
 @click.pass_obj
 def policy_schema_command(context: Context) -> None:
-    """Print the JSON Schema of policy.toml, for editors that complete and check TOML files.
-
-    Many of them find it by a first line in policy.toml: #:schema ./policy.schema.json
-    """
+    """Print the JSON Schema of policy.toml, for editors that complete and check TOML files."""
     from registration.rules.schemas import policy_schema  # noqa: PLC0415  # for this command alone
 
     echo_document(policy_schema(), as_json=context.as_json)

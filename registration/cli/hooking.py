@@ -105,15 +105,15 @@ def _filters(hook: Hook) -> str:
 @hooks_command.command(
     "schema",
     short_help="Print the JSON Schema of hooks.toml.",
-    epilog=examples("registration hooks schema > hooks.schema.json"),
+    epilog=examples(
+        "registration hooks schema > hooks.schema.json",
+        "# Many editors find it by the first line of the file: #:schema ./hooks.schema.json",
+    ),
 )
 @shared_options
 @click.pass_obj
 def schema_command(context: Context) -> None:
-    """Print the JSON Schema of hooks.toml, for editors that complete and check TOML files.
-
-    Many of them find it by a first line in hooks.toml: #:schema ./hooks.schema.json
-    """
+    """Print the JSON Schema of hooks.toml, for editors that complete and check TOML files."""
     from registration.feed.hooks.hook_schema import hooks_schema  # noqa: PLC0415  # for this command alone
 
     echo_document(hooks_schema(), as_json=context.as_json)
