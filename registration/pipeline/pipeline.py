@@ -300,6 +300,10 @@ class RegistrationPipeline:
         """REVIEWED → APPROVED, for the current document. Arguments as for `act`.
 
         The event holds the digests of the document, of the lifecycle and of the policy, and the head of the log.
+        `TransitionResult.outlook()` tells which approvals are still missing, and who could give them.
+
+        Raises:
+            GuardRefused: when the same person approved this document already, under the same rules (`once`).
         """
         return self._registry.carry_out(manifest_id, words, action="approve")
 

@@ -10,6 +10,7 @@ from registration import RegistrationPipeline, open_memory
 from registration.core.chart import GuardUse
 from registration.core.outlook import Missing, Outlook, outlooks
 from registration.core.policy import Policy
+from registration.errors import GuardRefused
 from registration.pipeline.wire import manifests
 from registration.rules.guards.builtin import approvals, not_the_author, role
 from registration.rules.lifecycles.registration import REGISTRATION
@@ -126,4 +127,21 @@ def test_a_result_tells_the_outlook_on_demand_and_as_json():
             "text": "1 of 2 approvals; missing: one of bea, cyd, eve",
         }
     ]
+    pipeline.close()
+
+
+def test_an_approval_that_is_sent_again_is_answered_and_not_refused():
+    """With its idempotency key it is the same approval, on files as in memory; without, a second one."""
+    pipeline = RegistrationPipeline(store=open_memory("urn:uuid:1", REGISTRATION), policy=RULES)
+    pipeline.create("w", weather().value, actor="ana")
+    pipeline.submit_for_review("w", actor="ana")
+    first = pipeline.approve("w", actor="bea", idempotency_key="k")
+
+    again = pipeline.approve("w", actor="bea", idempotency_key="k")
+    with pytest.raises(GuardRefused, match="approved this document already, at version 3"):
+        pipeline.approve("w", actor="bea")
+
+    assert again.replayed
+    assert again.event == first.event
+    assert [str(one) for one in again.outlook()] == [str(one) for one in first.outlook()]
     pipeline.close()

@@ -119,19 +119,16 @@ def approvals(state: StateSnapshot | None, command: Command, policy: Policy) -> 
     have, not_counted = _count(state, policy, by_role, now=parameters.get("held", "now") == "now")
     found = {name: sum(name in roles for _, _, roles in have.values()) for name in sorted(by_role)}
     missing: list[Missing] = []
-    if len(have) < count or any(found[name] < wanted for name, wanted in by_role.items()):
-        missing = _missing(
-            state, policy, action, have, count, {name: by_role[name] - found[name] for name in found}
-        )
+    if len(have) < count or (found and any(found[name] < wanted for name, wanted in by_role.items())):
+        lacking = {name: by_role[name] - found[name] for name in found}
+        missing = _missing(state, policy, action, have, count, lacking)
+    counted = list(have.values())
+    if not_counted:  # a person's later approval is in the place of the first
+        counted.sort(key=itemgetter(1))
     evidence = {
         "digest": state.digest if state else None,
         "policy": policy.digest,
-        "counted": [
-            {"actor": actor, "version": version}
-            for actor, version, _ in (
-                sorted(have.values(), key=itemgetter(1)) if len(have) > 1 else have.values()
-            )
-        ],
+        "counted": [{"actor": actor, "version": version} for actor, version, _ in counted],
         "not_counted": not_counted,
         "count": count,
         "roles": dict(by_role),
