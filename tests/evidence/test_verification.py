@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 
@@ -566,3 +567,24 @@ def test_a_finding_is_one_json_object():
         "reason": "there is no snapshot yet",
         "count": 1,
     }
+
+
+# -- long logs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_long_log_is_verified_in_little_memory():
+    """A log is read in pieces: ten times as many events take no more memory."""
+    log = Log()
+    log.do("create")
+    peaks = []
+    for events in (300, 3_000):
+        while log.state.version < events:
+            log.do("revise", document=weather(title=f"{log.state.version:0>2000}"))
+        raw, state = log.raw, log.state
+        tracemalloc.start()
+        assert verify(raw, state).findings == ()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    assert peaks[1] < 2 * peaks[0]
