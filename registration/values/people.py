@@ -26,6 +26,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
+_TOLD_MAX = 5
+"""The number of invalid characters of a name that are told by name."""
+
 _KEPT = 4_096
 """The number of names whose keys are remembered."""
 
@@ -99,7 +102,10 @@ def name_problems(name: str) -> tuple[str, ...]:
     """
     if name.isascii() and name.isprintable() and name == " ".join(name.split()):
         return ()
-    problems = [problem for character in dict.fromkeys(name) if (problem := _problem(character))]
+    found = [problem for character in dict.fromkeys(name) if (problem := _problem(character))]
+    problems = found[:_TOLD_MAX]
+    if len(found) > _TOLD_MAX:
+        problems.append(f"{len(found) - _TOLD_MAX} more of its characters are invalid")
     words = name.split(" ")
     if "" in words:
         problems.append(

@@ -78,6 +78,7 @@ def test_an_invisible_character_makes_nobody_of_its_own(name, data):
             "\u03a3\u03c9\u03ba\u03c1\u03ac\u03c4\u03b7\u03c2",
             "\u03a3\u03a9\u039a\u03a1\u0386\u03a4\u0397\u03a3",
         ),
+        ("\u03bf\u03b4\u03bf\u03c3", "\u039f\u0394\u039f\u03a3"),
         ("\uff76\uff9e\uff72", "\u30ac\u30a4"),
         ("\u212aim", "kim"),
     ],
@@ -190,6 +191,14 @@ def test_names_as_people_have_them(name):
 def test_a_name_problem_tells_the_character_and_what_to_do(name, problem):
     """By code point and name, since it can't be seen."""
     assert name_problems(name) == (problem,)
+
+
+def test_many_invalid_characters_make_a_short_message():
+    """The first ones are told by name."""
+    problems = name_problems("".join(map(chr, range(0x200B, 0x2010))) + "bea\u00ad\u034f")
+
+    assert len(problems) == 6
+    assert problems[-1] == "2 more of its characters are invalid"
 
 
 @tries(300)
