@@ -109,14 +109,16 @@ class _Found:
             self.rest += one.findings
         for finding in one.findings:
             if finding.kind == "unchecked":
-                self.unchecked[finding.group or finding.reason] += finding.count
+                # Without a line it is about files, such as a feed that is missing, and no number of events.
+                self.unchecked[finding.group or finding.reason] += finding.count if finding.line else 0
         if alone:
             self.head = one.head
 
     def sum_up(self, *, quick: bool) -> None:
         """Say what it comes to."""
         for reason, count in sorted(self.unchecked.items()):
-            say(printable(f"unchecked: {counted(count, 'event')}: {reason}"))
+            events = f"{counted(count, 'event')}: " if count else ""
+            say(printable(f"unchecked: {events}{reason}"))
         damaged, unfinished = self.counts["damaged"], self.counts["unfinished"]
         others = (layout.SESSIONS, layout.DEPLOYMENTS, layout.LEASES)
         what = listed(

@@ -166,7 +166,7 @@ class Witnesses:
                 self.db.execute("INSERT INTO targets VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
                 head = _head_seen(event)
                 if head is not None:
-                    said = f"an event of {layout.log_path(name, layout.ALIASES)}, line {event.version}"
+                    said = f"{layout.log_path(name, layout.ALIASES)}, line {event.version},"
                     self.db.execute("INSERT INTO pinned VALUES (?, ?, ?, ?)", (row[5], row[7], head, said))
 
     def _readable(self, notes: Iterable[Noted]) -> Iterator[Noted]:
@@ -395,7 +395,10 @@ class Watch:
             self._note = self._next_note()
         while self._pin is not None and self._pin[0] <= line.version:
             if self._pin[0] == line.version and self._pin[1] != line.hash:
-                self._changed(line, f"{self._pin[2]} named its hash as {self._pin[1]}")
+                self._differs(
+                    line,
+                    f"its hash is not {self._pin[1]}, as {self._pin[2]} says: one of the two was changed",
+                )
             self._pin = self._pins.fetchone()
         self._lines[line.version] = line
         if line.version >= _RECENT:
@@ -452,7 +455,7 @@ class Watch:
             )
             self._found.append(Finding("finding", self._path, self._version, last.start, reason))
         while self._pin is not None:
-            self._ends(self._pin[0], f"{self._pin[2]} named version")
+            self._ends(self._pin[0], f"{self._pin[2]} names version")
             self._pin = self._pins.fetchone()
 
     def _has_grown(self) -> bool:
@@ -467,8 +470,11 @@ class Watch:
             self._wrong = (self._version, self._lines[self._version].start, reason)
 
     def _changed(self, line: _Line, said: str) -> None:
+        self._differs(line, f"it is not the line that was written: {said}")
+
+    def _differs(self, line: _Line, reason: str) -> None:
         if self._wrong is None and not self._excused(line.version):
-            self._wrong = (line.version, line.start, f"it is not the line that was written: {said}")
+            self._wrong = (line.version, line.start, reason)
 
     # -- names and fences --------------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ def test_what_an_alias_saw_of_a_manifest_is_missing(pipeline, root):
     damage = said(root, "damage")
 
     assert damage[0][1:3] == ("manifests/m2/events.jsonl", 3)
-    assert "aliases/w/events.jsonl, line 3 named version 4" in damage[0][3]
+    assert "aliases/w/events.jsonl, line 3, names version 4" in damage[0][3]
     assert damage[1][1:3] == ("aliases/w/events.jsonl", 3)
 
 
@@ -225,7 +225,7 @@ def test_one_manifest_is_compared_as_well(pipeline, root):
         assert fresh.evidence.verify("m2").damaged
     edit(root, "m0", lambda lines: lines[:2])
     with RegistrationPipeline(root) as fresh:
-        assert "named version 4" in fresh.evidence.verify("m0").findings[-1].reason
+        assert "names version 4" in fresh.evidence.verify("m0").findings[-1].reason
 
 
 def test_verification_writes_nothing(pipeline, root):
