@@ -37,6 +37,17 @@ def says_actor(command: Command, policy: Policy) -> Verdict | None:
     return None
 
 
+def answerable(command: Command, policy: Policy) -> str | None:
+    """Who answers for a command that was refused: the actor, and where actors are bound to logins the login.
+
+    Otherwise a false name would use up what its owner may do in a day.
+    """
+    if LOGIN in policy.sources and command.via is not None:
+        login: str | None = command.via.get("login")
+        return login
+    return command.actor
+
+
 def as_if(actor: str | None) -> dict[str, Any]:
     """How an actor comes in who gives a command in person: for asking what others could do."""
     return {"uid": None, "login": actor, "host": None}

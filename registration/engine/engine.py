@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 
+from registration.core.actors import answerable
 from registration.core.codec import encode_snapshot
 from registration.core.decider import (
     check_repair,
@@ -480,7 +481,7 @@ class Engine:
                 events, state = self._taken_within(quota, command, before, policy, (time, event_id), so_far)
         except GuardRefused as refusal:
             if trial is None:
-                self._refused(quota, refusal, command, time, log=policy.log_refusals)
+                self._refused(quota, refusal, command, time, policy)
             raise
         return self._result(state, events, so_far)
 
@@ -531,12 +532,13 @@ class Engine:
         return limits if self.store.definition.has_documents and policy.format > 1 else None
 
     def _refused(
-        self, limits: Limits | None, refusal: GuardRefused, command: Command, time: str, *, log: bool
+        self, limits: Limits | None, refusal: GuardRefused, command: Command, time: str, policy: Policy
     ) -> None:
         """Count and record a refusal. Beyond the limit it is neither: the log of refusals is bounded as well."""
+        log = policy.log_refusals
         if limits is not None and limits.refusals is not None:
             try:
-                log = self.quotas.add_refusal(command.actor, time[:10], limits.refusals) and log
+                log = self.quotas.add_refusal(answerable(command, policy), time[:10], limits.refusals) and log
             except (StoreError, LockTimeout) as error:  # the command is refused in any case
                 _log.warning("%s: a refusal could not be counted: %s", command.stream, error)
         if log:

@@ -11,7 +11,7 @@ import pytest
 
 from registration import RegistrationPipeline
 from registration.core.chart import GuardUse
-from registration.core.policy import Policy
+from registration.core.policy import Limits, Policy
 from registration.engine.origin import came_in
 from registration.errors import GuardRefused, InvalidArgument, LeaseHeld, Rejected
 from registration.onboarding.community.deploying.plans import DeploymentPlan, DeploymentStep
@@ -332,6 +332,19 @@ def test_a_claim_under_another_name_than_the_login_is_refused(bound):
             call("card", actor="bea")
         assert "the login is 'ada'" in str(caught.value)
     assert bound("bea").work.release("card")
+
+
+def test_refusals_under_another_name_are_counted_against_the_login(bound):
+    """A false name does not use up what its owner may do in a day."""
+    limited = replace(BOUND, limits=Limits(refusals=2))
+    ada, bea = bound("ada", policy=limited), bound("bea", policy=limited)
+    for _ in range(3):
+        with pytest.raises(GuardRefused):
+            ada.create("card", {"name": "card"}, actor="bea")
+
+    with pytest.raises(GuardRefused, match="refused"):
+        ada.create("card", {"name": "card"})
+    assert bea.create("card", {"name": "card"}).state == "DRAFT"
 
 
 def test_a_session_under_another_name_than_the_login_is_refused(bound, root):
