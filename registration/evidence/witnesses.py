@@ -125,6 +125,9 @@ class Witnesses:
         self.set_aside = set_aside
         self.fence = fence
         self.problem: str | None = None
+        """Why the feed could not be read."""
+        self.failure: str | None = None
+        """Why the comparison ended: such as no space for it. A log is not damaged by that."""
         self.db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         with failures_named():
             for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
@@ -186,6 +189,10 @@ class Witnesses:
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong between logs, after all of them were watched."""
+        if self.failure is not None:
+            reason = f"the logs were not all compared with each other: {self.failure}"
+            yield Finding("unchecked", layout.FEED, 0, 0, reason)
+            return
         if self.problem is not None:
             yield Finding(
                 "unchecked", layout.FEED, 0, 0, f"the logs were not compared with the feed: {self.problem}"
@@ -326,7 +333,7 @@ class Watch:
         self._holding: tuple[Any, ...] | None = None
         self._last: Event | None = None
         self._fences: dict[bool, tuple[int, int, int]] = {}
-        with failures_named():
+        with self._going_on():
             if self._area == layout.MANIFESTS:
                 db.execute("DELETE FROM held WHERE stream = ?", (self._stream,))
             self._notes = db.execute(
@@ -346,7 +353,9 @@ class Watch:
         self._end, self._version = line.end, event.version
         if self._repaired is None and "lost" in event.data:
             self._repaired = event.version
-        with failures_named():
+        with self._going_on():
+            if self._of.failure is not None:
+                return
             self._compare(line)
             if self._area == layout.MANIFESTS:
                 if "claimed" in event.data or "released" in event.data:
@@ -359,7 +368,9 @@ class Watch:
     def ended(self, fault: Fault | None = None) -> list[Finding]:
         """The findings. fault: why reading stopped early; what comes behind damage is unknown."""
         intact = fault is None or fault.torn
-        with failures_named():
+        with self._going_on():
+            if self._of.failure is not None:
+                return []
             self._of.db.execute(
                 "INSERT OR REPLACE INTO looked_at VALUES (?, ?, ?, ?)",
                 (self._area, self._stream, intact, self._repaired),
@@ -369,6 +380,8 @@ class Watch:
                 self._beyond(torn=fault is not None)
             for line in self._lines.values():
                 self._leave(line)
+        if self._of.failure is not None:
+            return []
         if self._wrong is not None:
             repaired = self._repaired is not None
             self._found.append(self._of.lost(self._area, self._stream, *self._wrong, repaired=repaired))
@@ -383,6 +396,14 @@ class Watch:
     def skipped(self) -> None:
         """The log can't be read: nothing is said of it."""
         self._of.skip(self._area, self._stream)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """A failure of the temporary database ends the comparison, and nothing else: the log is verified all the same."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self._of.failure = f"{error}; free some space for temporary files (TMPDIR, else /tmp)"
 
     # -- notes and pins ----------------------------------------------------------------------------------------
 

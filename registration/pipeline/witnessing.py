@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from registration.engine.leases.leases import Leases
-from registration.errors import CorruptRegistry, LockTimeout, NotFound, StoreError
+from registration.errors import LockTimeout, NotFound, StoreError
 from registration.evidence.witnesses import Witnesses
 from registration.storage import layout
 from registration.storage.notes import Noted, decode_commit
@@ -52,10 +52,12 @@ def witnesses_of(registry: OpenRegistry, manifest_id: str | None = None) -> Iter
 
     def set_aside(area: str, stream: str) -> list[str]:
         mending = store.backend.mending
-        return [] if mending is None else mending.set_aside(area, stream)
+        with suppress(StoreError):
+            return [] if mending is None else mending.set_aside(area, stream)
+        return []
 
     def fence(stream: str) -> int | None:
-        with suppress(CorruptRegistry):  # reported with the leases
+        with suppress(StoreError, LockTimeout):  # reported with the leases
             return leases.number(layout.lease_key(stream))
         return None
 

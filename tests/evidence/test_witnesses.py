@@ -420,3 +420,19 @@ def test_a_name_has_one_holder_at_a_time(first, second, order, found):
 def test_what_was_released_since_is_no_second_holder():
     """Its log was read before the other claimed the name."""
     assert holdings(("1", None), ("2", None), [], still=False) == []
+
+
+def test_no_space_for_the_comparison_damages_no_log():
+    """It is said once; the logs are verified all the same."""
+    with Witnesses() as witnesses:
+        witnesses.add_notes(NOTES)
+        watch = witnesses.watch("manifests", "a")
+        witnesses.db.execute("PRAGMA max_page_count = 1")
+        for line in [told("a", number, f"a{number}", "1", claimed="n" * 10_000) for number in range(1, 300)]:
+            watch.saw(line)
+        found = watch.ended()
+
+        assert found == []
+        assert witnesses.watch("manifests", "b").ended() == []
+        (one,) = witnesses.findings()
+    assert (one.kind, "not all compared" in one.reason) == ("unchecked", True)
