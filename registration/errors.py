@@ -29,6 +29,7 @@ Operation = Literal[
     "alias.list", "alias.set", "alias.remove", "names.list", "query", "query.schema",
     "consumers.list", "consumers.status", "consumers.reset", "consumers.retry", "consumers.skip", "hooks.redeliver", "follow",
     "lifecycle.graph", "lifecycle.migrate", "lifecycle.show",
+    "policy.apply", "policy.approve", "policy.propose",
     "locks.break", "locks.claim", "locks.list", "locks.release",
     "sessions.cancel", "sessions.delete", "sessions.list", "sessions.restart", "sessions.resume", "sessions.show",
     "sessions.start",
@@ -150,7 +151,7 @@ class InvalidPolicy(InvalidArgument):
     def __init__(self, source: str, problems: list[str], next_step: str | None = None) -> None:
         super().__init__(
             f"The policy {source} has {_count(problems, 'problem')}: {_listed(problems)}",
-            next_step or f"Fix {_them(problems)}; until then every write is refused.",
+            next_step or f"Fix {_them(problems)} and try again.",
             source=source,
             problems=problems,
         )

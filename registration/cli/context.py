@@ -49,6 +49,7 @@ class Context:
     actor: str | None = None
     lock_timeout_s: float = 10.0
     as_json: bool = False
+    warned: bool = False
 
     def root(self) -> str:
         """The registry's directory: `--registry`, else REGISTRATION_ROOT, else the nearest one above.
@@ -78,11 +79,12 @@ class Context:
         """The actor: `--actor`, else REGISTRATION_ACTOR, else the login name."""
         return self.actor if self.actor is not None else os.environ.get("REGISTRATION_ACTOR") or _login_name()
 
-    def open(self) -> RegistrationPipeline:
-        """The pipeline of the registry, which must exist."""
-        from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # `--help` needs no pipeline
+    def open(self, *, quiet: bool = False) -> RegistrationPipeline:
+        """The pipeline of the registry, which must exist. quiet: say nothing if `policy.toml` is not what is in force."""
+        from registration.cli.warning import warn_of_policy  # noqa: PLC0415  # `--help` needs no pipeline
+        from registration.pipeline.pipeline import RegistrationPipeline  # noqa: PLC0415  # as above
 
-        return RegistrationPipeline(
+        pipeline = RegistrationPipeline(
             self.root(),
             create=False,
             actor=self.acting(),
@@ -90,6 +92,10 @@ class Context:
             lock_timeout_s=self.lock_timeout_s,
             traceparent=_traceparent,
         )
+        if not (quiet or self.warned):
+            self.warned = True
+            warn_of_policy(pipeline, as_json=self.as_json)
+        return pipeline
 
 
 def _login_name() -> str:
@@ -178,7 +184,7 @@ def group_options(function: F) -> F:
 def _ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
     """Shell completion of ids. Silent without a registry: completion must not print messages."""
     try:
-        ids = context.ensure_object(Context).open().upkeep.manifest_ids()
+        ids = context.ensure_object(Context).open(quiet=True).upkeep.manifest_ids()
         return list(islice((id for id in ids if id.startswith(incomplete)), COMPLETIONS_MAX))
     except RegistrationError:
         return []
@@ -239,7 +245,7 @@ def lifecycle_said(context: Context, file: str | None) -> Definition:
         from registration.rules.lifecycles.registration import REGISTRATION  # noqa: PLC0415  # as above
 
         return REGISTRATION
-    with context.open() as pipeline:
+    with context.open(quiet=True) as pipeline:
         return pipeline.definition
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registration.cli import policies
 from registration.cli.beginning import template_command
 from registration.cli.context import (
     Context,
@@ -39,11 +40,8 @@ from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from registration.core.explanation import Explanation
     from registration.evidence.policy_replay import Decision
-    from registration.evidence.uncounting import Uncounted
     from registration.pipeline.pipeline import RegistrationPipeline
 
 
@@ -236,14 +234,21 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
 @click.group(
     "policy",
     cls=Subcommands,
-    short_help="Check, show or replay the registry's policy.",
-    epilog=examples("registration policy check", "registration policy replay proposed.toml"),
+    short_help="Check, apply, show or replay the registry's policy.",
+    epilog=examples(
+        "registration policy check", "registration policy apply --dry-run", "registration policy log"
+    ),
 )
 def policy_command() -> None:
-    """The rules of a registry, in `policy.toml` next to its `registry.json`: roles, kinds of documents, guards."""
+    """The rules of a registry: roles, kinds of documents, guards.
+
+    They are written in `policy.toml` next to its `registry.json`, and take effect by `registration policy apply`.
+    """
 
 
 policy_command.add_command(template_command)
+for _command in policies.COMMANDS:
+    policy_command.add_command(_command)
 
 
 @policy_command.command(
@@ -253,14 +258,16 @@ policy_command.add_command(template_command)
 @shared_options
 @click.pass_obj
 def check_policy(context: Context, file: str | None) -> None:
-    """Check the registry's policy, or a proposed FILE. Every problem is reported.
+    """Check the registry's `policy.toml`, or a proposed FILE. Every problem is reported. Nothing is put in force.
 
     Demands that nobody can meet are problems as well, such as two approvals by a role that one person has. Those that can't be
     met for the documents of some people are warnings. Of a FILE, the pending approvals that would no longer count are listed.
     """
     from registration.rules.policy_demands import unmet_demands  # noqa: PLC0415  # for this command alone
 
-    with context.open() as pipeline:
+    with context.open(quiet=True) as pipeline:
+        own = os.path.join(pipeline.place or "", layout.POLICY_FILE)
+        file = own if file is None and os.path.lexists(own) else file
         policy = pipeline.policy if file is None else pipeline.evidence.read_policy(os.fspath(file))
         unmet = unmet_demands(policy, pipeline.definition.chart)
         ended = [] if file is None else list(pipeline.evidence.uncounted_approvals(policy))
@@ -291,7 +298,7 @@ def check_policy(context: Context, file: str | None) -> None:
         echo(policy.digest)
     for warning in warnings:
         say(f"Warning: {printable(warning)}")
-    say_uncounted(ended)
+    policies.say_uncounted(ended)
 
 
 @policy_command.command(
@@ -434,19 +441,9 @@ def replay_policy(context: Context, file: str, id: str | None) -> None:
         say(f"  {times} by {guard}")
 
 
-def say_uncounted(found: Sequence[Uncounted]) -> None:
-    """Say which pending approvals would no longer count under a proposed policy."""
-    if not found:
-        return
-    say(f"{_count(len(found), 'pending approval')} would no longer count under it:")
-    for one in found:
-        who = "an unnamed actor" if one.actor is None else one.actor
-        say(printable(f"  {one.manifest_id}, version {one.version}, by {who}: {one.why}"))
-
-
 _WRITE_ONE = (
-    f"Write {layout.POLICY_FILE} next to {layout.REGISTRY_FILE}; `registration policy guards` lists the guards for "
-    "it."
+    f"Write {layout.POLICY_FILE} next to {layout.REGISTRY_FILE}, and apply it; `registration policy guards` lists the "
+    "guards for it."
 )
 
 

@@ -211,17 +211,22 @@ class Policy:
             return found
         if parameters == self.parameters:
             return self
-        asked = replace(self, parameters=parameters)
-        # Cached values are valid for the copy as well.
-        asked.__dict__.update(
-            data=self.data, digest=self.digest, roster_data=self.roster_data, roster=self.roster
-        )
-        if self.format > 1:
-            asked.__dict__["_roles_by_person"] = self._roles_by_person
+        asked = self.variant(parameters=parameters)
         if len(known) >= USES_KEPT_MAX:
             known.clear()
         known[id(parameters)] = asked  # which holds them: nothing else gets their id
         return asked
+
+    def variant(self, **changes: Any) -> Policy:
+        """The same policy for another question: with other members, but with its own data and digests."""
+        changed = replace(self, **changes)
+        # Cached values are valid for the copy as well.
+        changed.__dict__.update(
+            data=self.data, digest=self.digest, roster_data=self.roster_data, roster=self.roster
+        )
+        if self.format > 1 and changed.roles is self.roles:
+            changed.__dict__["_roles_by_person"] = self._roles_by_person
+        return changed
 
     def is_exclusive(self, action: str) -> bool:
         """Whether a lock reserves an action for its holder."""

@@ -52,6 +52,7 @@ from registration.errors import (
     VersionConflict,
 )
 from registration.storage import layout
+from registration.storage.ledger import RulesReplaced
 from registration.storage.ports import NOTHING_GIVEN
 from registration.values.events import Event, NewEvent, Position, StateSnapshot
 from registration.values.ids import uuid7
@@ -76,6 +77,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("registration")
 
 T = TypeVar("T")
+
+REPLACED_MAX = 100
+"""How often one command is decided again because the rules were replaced meanwhile."""
 
 CONTENDED_S = 1.0
 """How long a manifest counts as contended after a conflict with another process, in seconds."""
@@ -127,6 +131,24 @@ class Reservations(Protocol):
         """The manifest other than `stream` that holds a name by its reservation and its log: its `manifest_id`, `version` and `hash`.
 
         None if there is none, or if its log can't be read.
+        """
+
+
+class Governing(Protocol):
+    """What guards that events are committed under the rules in force."""
+
+    def given(self, policy: Policy) -> Mapping[Key, bytes | None]:
+        """The records that have to be unchanged at the commit of an event that was decided under these rules.
+
+        Raises:
+            RulesReplaced: when they are no longer in force: decide again.
+        """
+
+    def check(self, state: StateSnapshot, policy: Policy) -> None:
+        """Refuse to decide in a state that was decided under later rules than these.
+
+        Raises:
+            CorruptRegistry: when it was. Nothing was written.
         """
 
 
@@ -192,7 +214,8 @@ class _Try:
 class Engine:
     """One store under one definition. Safe to share between threads.
 
-    policy: returns the rules in force; called before each decision. claims: returns the current lease on a stream; called
+    policy: returns the rules in force; called before each decision, after the state was read. governing: guards the commits under them;
+    None: nothing does. claims: returns the current lease on a stream; called
     as well. clock, random, sleep: the sources of time, ids and waits. lock_timeout_s: for other threads of this process;
     the store has its own for other processes. reservations: locks that are held while events are committed.
     onward, ahead: compute the next steps and the outlook of results.
@@ -203,6 +226,7 @@ class Engine:
         store: Ledger,
         *,
         policy: Callable[[], Policy] = lambda: NO_POLICY,
+        governing: Governing | None = None,
         claims: Callable[[str], Lease | None] = lambda _: None,
         clock: Clock = system_clock,
         random_source: Random | None = None,
@@ -219,6 +243,7 @@ class Engine:
         self.reservations = reservations
         self.publisher = Publisher()
         self.policy = policy
+        self._governing = governing
         self._claims = claims
         self.committed = 0
         """The approximate number of events that this engine committed: concurrent increments may be lost."""
@@ -316,7 +341,7 @@ class Engine:
             if before is None:
                 raise NotFound(f"There is no manifest {stream!r}.", manifest_id=stream)
             time, event_id = self._stamp(now_ns)
-            policy = self.policy()
+            policy = self._rules(before)
             decided = decide_claim_broken(
                 self.store.definition, before, claim, actor=command.actor, reason=command.reason or "", via=command.via,
                 time=time, event_id=event_id, policy=policy,
@@ -343,9 +368,17 @@ class Engine:
         """
         so_far = _Try()
         waits: Iterator[float] | None = None
+        replaced = 0
         while True:
             try:
                 return self._in_turn(stream, attempt, so_far)
+            except RulesReplaced as conflict:
+                # What the caller expects of the manifest may still hold: pinned or not, it is decided again, at once.
+                replaced += 1
+                if replaced > REPLACED_MAX:
+                    raise self._with_found(conflict, so_far.attempts) from None
+                so_far.attempts += 1
+                continue
             except VersionConflict as conflict:
                 waits = waits or self._retry.waits_s(self._random.random)
                 wait_s = None if pinned else next(waits, None)
@@ -468,7 +501,7 @@ class Engine:
             _, before = self._fire(stream, before, now_ns, so_far)
         if before is not None and command.expected_version not in (None, before.version):
             raise VersionConflict(stream, command.expected_version or 0, before.version)
-        policy = self.policy()
+        policy = self._rules(before)
         claim = self._claims(stream) if before is not None else None
         if claim is not None and (trial is None or trial.lease(stream, claim) is not None):
             command = replace(command, claim=claim)
@@ -555,7 +588,7 @@ class Engine:
             timeout = due_timeout(definition, state, time)
             if timeout is None:
                 break
-            policy = self.policy()
+            policy = self._rules(state)
             decided = decide_timeout(definition, state, timeout, time=time, event_id=event_id, policy=policy)
             if not decided:
                 break
@@ -581,17 +614,26 @@ class Engine:
                 stream, after, events, state, partial(self._check_free, stream, events, so_far.trial)
             )
             return tuple(events), state
+        in_force = NOTHING_GIVEN if self._governing is None else self._governing.given(policy)
         self._keep_rules(policy)
         reserved = (
             self.reservations.held_for(stream, after, events)
             if self.reservations and any("claimed" in one.data or "released" in one.data for one in events)
             else nullcontext(NOTHING_GIVEN)
         )
-        with reserved as given:
+        with reserved as named:
+            given = {**in_force, **named} if named else in_force
             so_far.waited_s += store.append(stream, after, events, state, given=given)
             self.publisher.put(stream, list(map(StateChange, events, states)))
         self.committed += len(events)
         return tuple(events), state
+
+    def _rules(self, state: StateSnapshot | None) -> Policy:
+        """The rules in force, for a decision in a state that was read before."""
+        policy = self.policy()
+        if self._governing is not None and state is not None:
+            self._governing.check(state, policy)
+        return policy
 
     def _check_free(self, stream: str, events: Sequence[Event], trial: Trial) -> None:
         if self.reservations is not None:

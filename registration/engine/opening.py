@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from registration.core.decider import nearest
 from registration.core.definition import Definition
 from registration.core.interpreter import shortest_paths
-from registration.engine.policy_in_force import PolicyInForce
-from registration.errors import InvalidArgument, Next, NotFound, Rejected, StoreError
+from registration.engine.governance import Governance
+from registration.engine.origin import came_in
+from registration.engine.policy_on_disk import PolicyOnDisk
+from registration.errors import InvalidArgument, InvalidPolicy, Next, NotFound, Rejected, StoreError
 from registration.rules.lifecycles.registration import REGISTRATION
+from registration.storage import layout
 from registration.storage.files.backend import FileBackend, open_files
-from registration.storage.files.registry_file import RegistryFile, replace_registry
+from registration.storage.files.registry_file import RegistryFile
 from registration.storage.ledger import Areas, Ledger, Snapshots
+from registration.values.commands import command
+from registration.values.times import Clock, system_clock
 
 if TYPE_CHECKING:
     from registration.core.policy import Guard, Policy
+    from registration.engine.engine import Random
 
 LIFECYCLE_BYTES_MAX = 256 * 1024
 
@@ -90,11 +97,16 @@ def open_registry(
     snapshots: Snapshots = "each",
     lock_timeout_s: float = 10.0,
     others: Areas | None = None,
-) -> tuple[Ledger, FileBackend, Callable[[], Policy]]:
-    """The ledger of a registry's manifests, its backend, and a function that returns its policy.
+    policy: Policy | None = None,
+    actor: str | None = None,
+    clock: Clock = system_clock,
+    random_source: Random | None = None,
+) -> tuple[Ledger, FileBackend, Governance]:
+    """The ledger of a registry's manifests, its backend, and its governance.
 
     wanted: the registry to create if there is none; None: it must exist. lifecycle: its lifecycle on creation
-    (default: `registration`); an existing registry must have the same. others: as for `open_files`.
+    (default: `registration`); an existing registry must have the same. others: as for `open_files`. policy, actor, clock, random_source:
+    as for `Governance`.
 
     Raises:
         NotFound, CorruptRegistry, StoreError: as `open_files`.
@@ -128,7 +140,19 @@ def open_registry(
     )
     backend = store.backend
     assert isinstance(backend, FileBackend)
-    return store, backend, PolicyInForce(backend.disk, backend.root, store.definition.chart, guards)
+    governance = Governance(
+        store,
+        guards=guards,
+        file=PolicyOnDisk(backend.disk, backend.root, store.definition.chart, guards),
+        brought=policy,
+        actor=actor,
+        clock=clock,
+        random_source=random_source,
+    )
+    if backend.made:
+        with suppress(InvalidPolicy):  # as with a policy that is there later: the first write says so
+            governance.begin()
+    return store, backend, governance
 
 
 def _own_lifecycle(
@@ -165,18 +189,23 @@ def migrate(
     proposed: Definition,
     *,
     guards: Guards | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    as_owner: bool = False,
     dry_run: bool = True,
 ) -> Migration:
     """Put another version of a registry's lifecycle in force, or only determine the effect.
 
     Logs are not changed: they fold forever. No manifest may be in a state that the proposed lifecycle lacks.
-    Programs that have the registry open refuse to write from then on, and must open it again.
+    Programs that have the registry open refuse to write from then on, and must open it again. The registry's own log says by whom
+    and why. as_owner: without the consent that the rules in force demand; the caller has made sure that the actor owns the directory.
 
     Raises:
         InvalidArgument: when it has another name, or is not a later version.
         Rejected: when manifests would be stranded, or can't be read; `details` lists them. Nothing was changed.
+        GuardRefused: when the rules in force refuse the change. Nothing was changed.
     """
-    store, backend, _ = open_registry(root, guards=guards)
+    store, _, governance = open_registry(root, guards=guards, actor=actor)
     current = store.definition
     if proposed.name != current.name or proposed.version <= current.version:
         raise InvalidArgument(
@@ -192,17 +221,18 @@ def migrate(
         return found
     if stranded or unreadable:
         raise _in_the_way(proposed, stranded, unreadable)
-    registry = backend.registry
-    earlier = registry.lifecycle if registry.lifecycle is not None else current.identity
     store.keep("lifecycles", current.identity["digest"], current.data)
-    changed = replace(registry, lifecycle=proposed.identity, earlier=(*registry.earlier, earlier))
-    replace_registry(store.records, backend.blobs, backend.root, registry, changed, proposed.data)
+    store.keep("lifecycles", proposed.identity["digest"], proposed.data)
+    migrating = command(
+        layout.REGISTRY, {"actor": actor, "reason": reason}, action="migrate_lifecycle", via=came_in()
+    )
+    governance.record(migrating, lifecycle=proposed.identity, instead_of=current.identity, as_owner=as_owner)
     # There may have been writes between the check and the change. Later ones are refused, so this check is final.
     _, stranded, unreadable = _look(store, proposed, last_word=True)
     if stranded or unreadable:
         # Back to the current one. There may already be writes under the proposed one: its event types stay known.
-        back = replace(changed, lifecycle=current.identity, earlier=(*registry.earlier, proposed.identity))
-        replace_registry(store.records, backend.blobs, backend.root, changed, back, current.data)
+        back = replace(migrating, reason="manifests would be stranded")
+        governance.record(back, lifecycle=current.identity, instead_of=proposed.identity, as_owner=True)
         raise _in_the_way(proposed, stranded, unreadable)
     return found
 

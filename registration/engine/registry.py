@@ -22,11 +22,13 @@ from registration.core.interpreter import steps
 from registration.core.outlook import Outlook, outlooks
 from registration.core.policy import NO_POLICY
 from registration.engine.engine import Engine, Random, TransitionResult, seeing
+from registration.engine.governance import Governance
 from registration.engine.names.alias_logs import AliasLogs
 from registration.engine.names.registry import Names
 from registration.engine.origin import came_in
 from registration.errors import (
     CorruptLog,
+    InvalidArgument,
     InvalidDocument,
     Next,
     NotFound,
@@ -56,6 +58,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("registration")
 
+GOVERNED_AREAS = (layout.MANIFESTS, layout.ALIASES)
+"""The areas whose events are decided under the rules of the registry, and name its own log."""
+
 SUGGESTIONS_MAX = 10_000
 """How many ids are searched for a suggestion."""
 
@@ -63,7 +68,7 @@ SUGGESTIONS_MAX = 10_000
 class OpenRegistry:
     """One registry, open. Safe to share between threads.
 
-    policy: returns the rules in force. guards: the program's own, by name. actor: the default actor. leases: the lease keeper, or an
+    policy: returns the rules in force; a `Governance` also guards the commits under them. guards: the program's own, by name. actor: the default actor. leases: the lease keeper, or an
     argument of `registration.open_leases`; by default the registry's own. The rest is documented in
     `registration.pipeline.pipeline.RegistrationPipeline`.
     """
@@ -84,6 +89,7 @@ class OpenRegistry:
         lock_timeout_s: float = 10.0,
     ) -> None:
         self.policy = policy
+        self.governance = policy if isinstance(policy, Governance) else None
         self.guards = guards
         self.actor = actor
         self.clock = clock
@@ -104,6 +110,7 @@ class OpenRegistry:
             AliasLogs(
                 store,
                 policy=policy,
+                governing=self.governance,
                 clock=clock,
                 random_source=random,
                 retry=retry,
@@ -113,6 +120,7 @@ class OpenRegistry:
         self.engine = Engine(
             store,
             policy=policy,
+            governing=self.governance,
             claims=self.lease_on,
             clock=clock,
             random_source=random,
@@ -172,15 +180,36 @@ class OpenRegistry:
 
         return Leases(self._store.records, clock=self.clock)
 
+    def governing(self) -> Governance:
+        """The registry's own log and the rules that it puts in force.
+
+        Raises:
+            InvalidArgument: when this program brought a function instead.
+            StoreError: when the registry is closed.
+        """
+        self.check_open()
+        if self.governance is None:
+            raise InvalidArgument(
+                "This registry was opened with rules of the program's own, which are not in its log.",
+                "Open it with a `RegistrationPipeline`.",
+            )
+        return self.governance
+
     def engine_over(self, store: Ledger) -> Engine:
         """An engine over other logs of the registry, such as sessions, with the same rules, clock and retries."""
+        governed = store.name in GOVERNED_AREAS
         return Engine(
             store,
-            policy=self.policy,
+            policy=self.policy if governed else self._elsewhere,
+            governing=self.governance if governed else None,
             clock=self.clock,
             random_source=self._random,
             lock_timeout_s=self.lock_timeout_s,
         )
+
+    def _elsewhere(self) -> Policy:
+        """The rules for the repair of a log whose events don't name the registry's own."""
+        return self.policy().variant(registry=None)
 
     def kept_rules(self, store: Ledger | None = None) -> KeptRules:
         """The rules under which the events of an area's logs were decided, as they were kept. store: by default the manifests.
@@ -192,7 +221,9 @@ class OpenRegistry:
 
         store = store or self.store
         lifecycles = self._ever_in_force() if store.name == layout.MANIFESTS else None
-        return KeptRules(store.definition, store.kept, guards=self.guards, lifecycles=lifecycles)
+        governed = self.governance is not None and store.name in GOVERNED_AREAS
+        log = self.governance.rules_log(store.name) if self.governance is not None and governed else None
+        return KeptRules(store.definition, store.kept, guards=self.guards, lifecycles=lifecycles, log=log)
 
     def _ever_in_force(self) -> list[str] | None:
         """The digests of the lifecycles that are or were in force, the first one first, by `registry.json`; None in memory, where there is none."""

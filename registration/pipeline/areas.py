@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from registration.storage.ledger import Areas, Ledger
 
 
+def _registry(store: Ledger) -> AreaLogs:
+    from registration.rules.lifecycles.registry import REGISTRY  # noqa: PLC0415  # a chart is built: most commands never follow
+
+    return store.area(layout.REGISTRY, REGISTRY)
+
+
 def _aliases(store: Ledger) -> AreaLogs:
     from registration.engine.names.aliases import ALIASES  # noqa: PLC0415  # a chart is built: most commands never follow
 
@@ -33,6 +39,7 @@ def _sessions(store: Ledger) -> AreaLogs:
 
 
 OTHERS: Areas = {
+    layout.REGISTRY: _registry,
     layout.ALIASES: _aliases,
     layout.SESSIONS: _sessions,
     layout.DEPLOYMENTS: _deployments,

@@ -167,9 +167,9 @@ class EvidencePart(Part[M]):
             InvalidPolicy: when the policy is invalid; every problem is listed.
             StoreError: when it can't be read.
         """
-        from registration.engine.policy_in_force import read_policy  # noqa: PLC0415  # as above
+        from registration.engine.policy_on_disk import read_policy  # noqa: PLC0415  # as above
 
-        return read_policy(path, self._registry.definition.chart, self._registry.guards)
+        return read_policy(path, self._registry.definition.chart, self._registry.guards).policy
 
     def _events(self, manifest_id: str) -> Iterator[Event]:
         self._registry.state(manifest_id)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
-from registration.core.policy import NO_POLICY
 from registration.engine.registry import OpenRegistry
 from registration.errors import InvalidArgument, RegistrationError
 from registration.pipeline.areas import OTHERS
@@ -76,8 +75,8 @@ class RegistrationPipeline:
     root: the registry's directory. It is created if it is missing, unless `create` is False.
     store: a ledger to use instead of files, such as that of `open_memory`; then `root` must not be given.
     lifecycle: the one to create a registry with: a `Definition`, its data form, a TOML or JSON file, or the name of a
-    shipped one; an existing registry has its own. policy: the rules to use instead of those in the
-    registry's `policy.toml`. guards: the program's own, by name, for lifecycles and policies that name them.
+    shipped one; an existing registry has its own. policy: the rules to use instead of those in force in the
+    registry; they are put in force in a registry that this call creates. guards: the program's own, by name, for lifecycles and policies that name them.
     actor: the default actor. leases: the keeper of the leases, claims among them: a `LeaseKeeper`, or an argument of
     `registration.open_leases`; default: the registry's own files.
     document_bytes_max: the maximum size of a document, for a registry that this call creates.
@@ -129,7 +128,6 @@ class RegistrationPipeline:
                 "Pass the definition to the store: `open_memory(source, definition)`.",
             )
         self.made = False
-        rules: Callable[[], Policy] = partial(_given, policy or NO_POLICY)
         if store is None:
             from registration.engine.opening import open_registry  # noqa: PLC0415  # a store in memory needs none of it
             from registration.storage.files.registry_file import RegistryFile  # noqa: PLC0415  # as above
@@ -138,7 +136,7 @@ class RegistrationPipeline:
             now_ns = clock()
             id = uuid7(now_ns // 1_000_000, random.randbytes(10) if random else os.urandom(10))
             wanted = RegistryFile(id, rfc3339(now_ns), "", document_bytes_max) if create else None
-            store, backend, in_force = open_registry(
+            store, backend, governance = open_registry(
                 root,
                 wanted=wanted,
                 lifecycle=lifecycle,
@@ -146,13 +144,22 @@ class RegistrationPipeline:
                 snapshots=snapshots,
                 lock_timeout_s=lock_timeout_s,
                 others=OTHERS,
+                policy=policy,
+                actor=actor,
+                clock=clock,
+                random_source=random,
             )
             self.made = backend.made
-            rules = in_force if policy is None else rules
+        else:
+            from registration.engine.governance import Governance  # noqa: PLC0415  # as above
+
+            governance = Governance(store, brought=policy, actor=actor, clock=clock, random_source=random)
+            if store.in_force is None and next(store.streams(), None) is None:
+                governance.begin()  # nothing was written yet: this makes the registry
         self._random = random
         self._registry = OpenRegistry(
             store,
-            rules,
+            governance,
             guards=guards,
             actor=actor,
             leases=leases,
@@ -640,11 +647,16 @@ class RegistrationPipeline:
         return self._registry.definition
 
     @property
+    def place(self) -> str | None:
+        """The registry's directory; None if it is in memory."""
+        return self._registry.store.backend.place
+
+    @property
     def policy(self) -> Policy:
         """The current rules in force, besides those of the lifecycle.
 
         Raises:
-            InvalidPolicy: when `policy.toml` is invalid.
+            CorruptRegistry, CorruptLog: when the registry's own log is damaged, or a rule in force is.
         """
         self._registry.check_open()
         return self._registry.policy()
@@ -676,11 +688,6 @@ def _check_settings(document_bytes_max: int, lock_timeout_s: float, snapshots: s
             f"Invalid `snapshots` {snapshots!r}: expected 'each' or 'idle'.",
             "Choose when to write state.json.",
         )
-
-
-def _given(policy: Policy) -> Policy:
-    """A function that always returns the same policy."""
-    return policy
 
 
 def _checked(tags: Iterable[str] | str) -> tuple[str, ...]:

@@ -32,10 +32,15 @@ from registration.values.ids import check_id
 from registration.values.names import check_name
 
 if TYPE_CHECKING:
+    import os
+
+    from registration.core.policy import Policy
+    from registration.engine.policy_status import PolicyStatus
     from registration.engine.registry import OpenRegistry
     from registration.evidence.kept_rules import KeptRules
     from registration.evidence.verification import Finding, Verification, Watcher
     from registration.evidence.witnesses import Witnesses
+    from registration.pipeline.governing import Applied
     from registration.storage.ledger import Ledger
     from registration.storage.reports import Loss, RecoveryStep
     from registration.values.events import Event, StateSnapshot
@@ -110,6 +115,86 @@ class UpkeepPart(Part[M]):
         self._registry.check_open()
         result = self._registry.engine.tick(check_id(manifest_id), dry_run=dry_run)
         return result.events if result is not None else ()
+
+    @call
+    def policy_status(self) -> PolicyStatus:
+        """The rules in force, by whom and when, and how `policy.toml` compares with them: it takes effect by `apply_policy` only.
+
+        Raises:
+            CorruptRegistry, CorruptLog: when the registry's own log is damaged.
+        """
+        from registration.engine.policy_status import policy_status  # noqa: PLC0415  # for this call alone
+
+        return policy_status(self._registry.governing())
+
+    @call
+    def apply_policy(
+        self,
+        policy: str | os.PathLike[str] | Policy | None = None,
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+        as_owner: bool = False,
+        dry_run: bool = False,
+    ) -> Applied:
+        """Put rules and a roster in force. Every decision from then on is made under them, in every program.
+
+        policy: a file, with its schemas in the same directory, or a `Policy`; None: the registry's `policy.toml`. From another file, it
+        becomes the registry's `policy.toml`, with its schemas. as_owner: without the consent that the rules in force demand, for the owner
+        of the registry's directory, and with a reason; every later receipt shows it. dry_run: ask the rules in force, and write nothing.
+
+        Raises:
+            NotFound: when there is no such file.
+            InvalidPolicy: when it is invalid; every problem is listed.
+            GuardRefused: when the rules in force refuse the change.
+            Rejected: when the caller is not the owner.
+        """
+        from registration.pipeline.governing import apply_policy  # noqa: PLC0415  # for this call alone
+
+        return apply_policy(
+            self._registry, policy, {"actor": actor, "reason": reason}, as_owner=as_owner, dry_run=dry_run
+        )
+
+    @call
+    def propose_policy(
+        self,
+        policy: str | os.PathLike[str] | Policy | None = None,
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Event:
+        """Propose rules and a roster, for others to approve and apply; the proposal before it lapses, with its approvals.
+
+        Where the rules in force demand that another person proposed a change (`four_eyes` in `[governance]`). policy: as for `apply_policy`.
+
+        Raises: as `apply_policy`.
+        """
+        from registration.pipeline.governing import propose_policy  # noqa: PLC0415  # as above
+
+        return propose_policy(self._registry, policy, {"actor": actor, "reason": reason}, dry_run=dry_run)
+
+    @call
+    def approve_policy(
+        self, *, actor: str | None = None, reason: str | None = None, dry_run: bool = False
+    ) -> Event:
+        """Approve the change that is proposed.
+
+        Raises:
+            IllegalTransition: when none is.
+        """
+        registry = self._registry
+        command = registry.command(layout.REGISTRY, {"actor": actor, "reason": reason}, action="approve")
+        return registry.governing().record(command, dry_run=dry_run)
+
+    @iterate
+    def policy_history(self) -> Iterator[Event]:
+        """The registry's own log: each event that put rules, people or a lifecycle in force, by whom, when and why; in order.
+
+        Raises (while iterating):
+            CorruptRegistry, CorruptLog: when it is damaged.
+        """
+        return self._registry.governing().history()
 
     @call
     def recover(self, manifest_id: str, *, dry_run: bool = False) -> Recovered:

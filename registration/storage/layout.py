@@ -3,6 +3,7 @@
 ::
 
     <root>/registry.json
+    <root>/registry/events.jsonl, …          the registry's own log; two files, as for a manifest
     <root>/manifests/<name>/events.jsonl     the truth
     <root>/manifests/<name>/state.json       a snapshot of its fold
     <root>/policy.toml                       the policy, if there is one
@@ -39,8 +40,11 @@ from registration.values.names import Name, split_name
 
 FORMAT = 1
 REGISTRY_FILE = "registry.json"
+REGISTRY_RECORD = (REGISTRY_FILE,)
+"""The key of the record `registry.json`."""
 MANIFESTS = "manifests"
 ALIASES = "aliases"
+REGISTRY = "registry"
 NAMES = "names"
 QUARANTINE = "quarantine"
 LOG_FILE = "events.jsonl"
@@ -76,8 +80,11 @@ _NO_VERSION = "-"  # no version begins with it
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SEGMENT = re.compile(r"([0-9]{6,9})\.jsonl", re.ASCII)
 
-LOG_AREAS = (MANIFESTS, ALIASES, SESSIONS, DEPLOYMENTS)
-"""The directories of areas: each has one directory per stream, with a log and its snapshot."""
+LOG_AREAS = (REGISTRY, MANIFESTS, ALIASES, SESSIONS, DEPLOYMENTS)
+"""The areas that have logs: each is a directory with one directory per stream, which has a log and its snapshot.
+
+`REGISTRY` has one stream alone, of the same name. Its directory is directly below the root.
+"""
 
 OF_A_MANIFEST = frozenset({LOG_FILE, SNAPSHOT_FILE})
 """The files of a manifest's directory; while the snapshot is being replaced, there is a temporary file as well."""
@@ -92,14 +99,19 @@ def directory_of(id: str) -> str:
     return name_of(check_id(id))
 
 
+def stream_path(id: str, area: str = MANIFESTS) -> str:
+    """The path of a stream's directory, relative to the root."""
+    return directory_of(id) if area == REGISTRY else f"{area}/{directory_of(id)}"
+
+
 def log_path(id: str, area: str = MANIFESTS) -> str:
-    """The path of a log, relative to the root, as in messages. area: the directory of its stream."""
-    return f"{area}/{directory_of(id)}/{LOG_FILE}"
+    """The path of a log, relative to the root, as in messages. area: that of its stream."""
+    return f"{stream_path(id, area)}/{LOG_FILE}"
 
 
 def snapshot_path(id: str, area: str = MANIFESTS) -> str:
     """The path of a snapshot, relative to the root."""
-    return f"{area}/{directory_of(id)}/{SNAPSHOT_FILE}"
+    return f"{stream_path(id, area)}/{SNAPSHOT_FILE}"
 
 
 def name_record(full: str) -> tuple[str, str, str]:

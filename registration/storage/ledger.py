@@ -64,11 +64,15 @@ QUEUE_TIMEOUT_S = 0.5
 _PIECE_BYTES = 1 << 18
 _REFUSALS = "refusals"
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_IN_FORCE: Key = (layout.REGISTRY_FILE,)
+_IN_FORCE: Key = layout.REGISTRY_RECORD
 
 
 Areas = Mapping[str, Callable[["Ledger"], "AreaLogs"]]
 """Opens the logs of areas for the feed, by their names, if they were not opened here yet."""
+
+
+class RulesReplaced(VersionConflict):
+    """The registry's rules changed between a decision and its commit. Nothing was written: decide again, under the new ones."""
 
 
 class _Opened:
@@ -130,7 +134,7 @@ class Ledger:
         document_bytes_max: int = DOCUMENT_BYTES_MAX,
         snapshots: Snapshots = "each",
         in_force: bytes | None = None,
-        same_lifecycle: Callable[[bytes, bytes], bool] = bytes.__eq__,
+        same_lifecycle: Callable[[bytes, bytes], bool] | None = None,
         others: Areas | None = None,
         opened: _Opened | None = None,
     ) -> None:
@@ -139,8 +143,8 @@ class Ledger:
         self.source = source
         self.definition = definition
         self.document_bytes_max = document_bytes_max
-        self._in_force = in_force
-        self._same_lifecycle = same_lifecycle
+        self.in_force = in_force
+        self._same_lifecycle = same_lifecycle or _same_lifecycle
         self._logs = backend.logs
         self._hot = HotStates()
         self._doubtful: set[str] = set()
@@ -247,6 +251,7 @@ class Ledger:
 
         Raises:
             VersionConflict: when the log does not end at `after`, or a given record has changed. Nothing was written.
+            RulesReplaced: when the registry's own record has changed, but not the lifecycle. Nothing was written.
             LockTimeout: when another writer held the lock for too long. Nothing was written.
             StoreError: on a disk error: the outcome is unknown, so load again. Also when another lifecycle was set in force, or an
                 earlier write is in doubt; then nothing was written.
@@ -265,11 +270,13 @@ class Ledger:
         )
         note = Note(line, len(events))
         kept = None if self._behind is not None else encode_snapshot(snapshot)
+        if self.in_force is not None and _IN_FORCE not in given:
+            given = {_IN_FORCE: self.in_force, **given}
         try:
             mark, waited_s = self._commit(stream, at, data, note, kept, given)
         except Moved:
             self._hot.drop(stream)
-            self._check_in_force()
+            self._check_in_force(stream, after.version, given.get(_IN_FORCE))
             raise VersionConflict(stream, after.version) from None
         except BaseException as error:
             self._hot.drop(stream)
@@ -291,8 +298,6 @@ class Ledger:
         given: Mapping[Key, bytes | None],
     ) -> tuple[Mark, float]:
         """Append, and retry if the answer was lost: the backend knows by the bytes whether the first call succeeded."""
-        if self._in_force is not None:
-            given = {_IN_FORCE: self._in_force, **given}
         append, area = self._logs.append, self.name
         try:
             return append(area, stream, at, data, note, snapshot=snapshot, given=given)
@@ -301,19 +306,30 @@ class Ledger:
                 raise
             return append(area, stream, at, data, note, snapshot=snapshot, given=given, again=True)
 
-    def _check_in_force(self) -> None:
-        """A decision under a lifecycle that is no longer in force, because it was migrated, must not be retried."""
-        if self._in_force is None:
+    def _check_in_force(self, stream: str, version: int, decided_under: bytes | None) -> None:
+        """Say so if a decision failed since the registry's own record has changed.
+
+        A decision under a lifecycle that is no longer in force, because it was migrated, must not be retried; one under other rules is
+        made again.
+        """
+        if decided_under is None:
             return
         found = self.records.read(_IN_FORCE)
-        if found == self._in_force:
+        if found == decided_under:
             return
-        if found is None or not self._same_lifecycle(self._in_force, found):
-            raise StoreError(
-                "The registry's lifecycle was replaced meanwhile; nothing was written.",
-                "Open the registry again.",
-            )
-        self._in_force = found
+        if found is None:
+            raise missing_record()
+        if not self.follow(found):
+            raise lifecycle_replaced()
+        raise RulesReplaced(stream, version)
+
+    def follow(self, found: bytes) -> bool:
+        """Make later commits while the registry's own record has these bytes; False if they name another lifecycle, which is not followed."""
+        if found != self.in_force:
+            if self.in_force is not None and not self._same_lifecycle(self.in_force, found):
+                return False
+            self.in_force = found
+        return True
 
     def _write_behind(self, stream: str, snapshot: StateSnapshot) -> None:
         """Store the snapshot of an earlier commit, unless the log has grown since."""
@@ -599,6 +615,26 @@ def kept_rule(backend: Backend, kind: str, digest: str) -> Any:
             path=path,
         )
     return orjson.loads(data)
+
+
+def missing_record() -> CorruptRegistry:
+    """The error of a registry whose own record has been removed."""
+    return CorruptRegistry(
+        f"{layout.REGISTRY_FILE} is missing; nothing was written.",
+        "Restore it from a backup: each event has the registry's id as its `source`.",
+        path=layout.REGISTRY_FILE,
+    )
+
+
+def _same_lifecycle(before: bytes, after: bytes) -> bool:
+    return bool(orjson.loads(before).get("lifecycle") == orjson.loads(after).get("lifecycle"))
+
+
+def lifecycle_replaced() -> StoreError:
+    """The error of a decision under a lifecycle that is no longer in force."""
+    return StoreError(
+        "The registry's lifecycle was replaced meanwhile; nothing was written.", "Open the registry again."
+    )
 
 
 def not_found(stream: str) -> NotFound:

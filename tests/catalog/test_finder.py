@@ -30,7 +30,14 @@ from registration.catalog.queries import run_query
 from registration.catalog.statistics import InState, Stays
 from registration.catalog.statistics import statistics as statistics_of
 from registration.core.policy import Kind, Policy
-from registration.errors import CorruptLog, InvalidArgument, LockTimeout, Rejected, StoreError
+from registration.errors import (
+    CorruptLog,
+    CorruptRegistry,
+    InvalidArgument,
+    LockTimeout,
+    Rejected,
+    StoreError,
+)
 from registration.pipeline.pipeline import CAUGHT_UP_AFTER
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.disk import PosixDisk
@@ -38,6 +45,7 @@ from registration.storage.ledger import Ledger
 from registration.testing import FakeClock
 from tests.kit.builders import SOURCE, tries
 from tests.kit.catalogs import Registry, registries, stays
+from tests.kit.policies import put_in_force
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 POLICY = Policy(kinds=(Kind("server", {"/name": "io.*"}),))
@@ -379,19 +387,19 @@ def test_a_query_tells_of_tables(pipeline: RegistrationPipeline) -> None:
     assert found.rows == (("manifest",), ("tag",))
 
 
-def test_a_policy_that_can_not_be_meant_costs_kinds_only(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.damaged
+def test_rules_that_are_lost_cost_kinds_only(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Asking for a kind says what is wrong; everything else is answered."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create("a", {})
-        (root / "policy.toml").write_text("nonsense")
-
+        put_in_force(pipeline, '[[kinds]]\nname = "server"\nmatch = { "/name" = true }\n')
+        shutil.rmtree(root / "rules" / "policies")
+    with RegistrationPipeline(root, actor="ada") as pipeline:
         assert ids(pipeline.list()) == ["a"]
         with caplog.at_level(logging.WARNING):
             assert pipeline.find.query("select id, kind from manifests").rows == (("a", None),)
         assert "Kinds can't be determined" in caplog.text
-        with pytest.raises(InvalidArgument, match="policy"):
+        with pytest.raises(CorruptRegistry, match=r"rules/policies/\w+\.json is missing, and it is in force"):
             list(pipeline.list(kind="server"))
 
 
@@ -581,7 +589,7 @@ def test_a_registry_in_memory_has_a_catalog_there() -> None:
         after = pipeline.find.catalog_status()
         pipeline.create("new", {})
 
-        assert (before.state, before.lag, before.path) == ("behind", 12, ":memory:")
+        assert (before.state, before.lag, before.path) == ("behind", 13, ":memory:")
         assert (after.state, after.lag, after.manifests, after.events) == ("current", 0, 5, 11)
         assert pipeline.find.catalog_status().lag == 1
         checked = pipeline.find.refresh_catalog()

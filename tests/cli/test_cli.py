@@ -659,7 +659,7 @@ def test_the_doctor_finds_a_local_disk_in_order(drafted: Terminal) -> None:
     assert {check["verdict"] for check in checks} <= {"ok", "warn"}
     assert "excludes another process; released on close" in shown
     left = sorted(path.name for path in drafted.root.iterdir())
-    assert left == ["feed", "manifests", "registry.json", "rules"]
+    assert left == ["feed", "manifests", "registry", "registry.json", "rules"]
 
 
 def test_the_doctor_says_what_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

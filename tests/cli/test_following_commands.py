@@ -84,6 +84,7 @@ def test_follow_once_shows_what_there_is(terminal):
 
     lines = result.stdout.splitlines()
     assert [line.split("  ", 1)[1] for line in lines] == [
+        "registry  1  ada  make  IN_FORCE",
         f"{ID}  1  ada  create  DRAFT",
         f"{ID}  2  ada  submit_for_review  DRAFT -> REVIEWED",
     ]
@@ -92,12 +93,13 @@ def test_follow_once_shows_what_there_is(terminal):
 
 def test_follow_as_json_gives_the_event_and_the_cursor_beside(terminal):
     """The event as it stands in the log; the cursor goes on behind it."""
-    found = json_lines(terminal.ok("follow", "--once", "--json", "--from", "start"))
+    made, *found = json_lines(terminal.ok("follow", "--once", "--json", "--from", "start"))
     log = json_lines(terminal.ok("log", "--json", ID))
     rest = json_lines(terminal.ok("follow", "--once", "--json", "--from", found[0]["cursor"]))
 
     assert [one["event"] for one in found] == log
     assert {one["area"] for one in found} == {"manifests"}
+    assert (made["area"], made["event"]["type"]) == ("registry", "registry.made.v1")
     assert rest == found[1:]
     assert terminal.ok("follow", "--once", "--from", "now") == ""
 
@@ -106,16 +108,16 @@ def test_follow_as_json_gives_the_event_and_the_cursor_beside(terminal):
 def test_follow_goes_on_until_it_is_ended(terminal, number):
     """Cleanly, with the cursor to go on with; the next one begins there."""
     process = terminal.start("follow", "--json", "--from", "start")
-    seen = [json.loads(process.stdout.readline()) for _ in range(2)]
+    seen = [json.loads(process.stdout.readline()) for _ in range(3)]
     terminal.ok("approve", ID)
     seen.append(json.loads(process.stdout.readline()))
     process.send_signal(number)
     output, said = process.communicate(timeout=60)
 
     assert (process.returncode, output) == (0, "")
-    assert said == f"Continue with: registration follow --from {seen[2]['cursor']}\n"
-    assert [one["event"]["version"] for one in seen] == [1, 2, 3]
-    assert terminal.ok("follow", "--once", "--from", seen[2]["cursor"]) == ""
+    assert said == f"Continue with: registration follow --from {seen[3]['cursor']}\n"
+    assert [one["event"]["version"] for one in seen] == [1, 1, 2, 3]
+    assert terminal.ok("follow", "--once", "--from", seen[3]["cursor"]) == ""
 
 
 def test_follow_from_now_says_where_it_is(terminal):
@@ -145,7 +147,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(terminal):
 
 def test_follow_as_a_consumer_goes_on_where_it_was(terminal):
     """The place is kept under its name; it can be put elsewhere, and forgotten."""
-    assert len(terminal.ok("follow", "--once", "--consumer", "index").splitlines()) == 2
+    assert len(terminal.ok("follow", "--once", "--consumer", "index").splitlines()) == 3
     assert terminal.ok("follow", "--once", "--consumer", "index") == ""
     terminal.ok("approve", ID)
     assert len(terminal.ok("follow", "--once", "--consumer", "index").splitlines()) == 1
@@ -155,7 +157,7 @@ def test_follow_as_a_consumer_goes_on_where_it_was(terminal):
         2, "follow", "--once", "--consumer", "index", "--from", "start"
     )
     assert terminal.ok("consumers", "reset", "index", "--to", "start") == "index is at start.\n"
-    assert len(terminal.ok("follow", "--once", "--consumer", "index").splitlines()) == 3
+    assert len(terminal.ok("follow", "--once", "--consumer", "index").splitlines()) == 4
     assert terminal.ok("consumers", "delete", "index") == "index was deleted.\n"
     assert "no consumer 'index'" in terminal.fails(3, "consumers", "status", "index")
 
@@ -163,7 +165,7 @@ def test_follow_as_a_consumer_goes_on_where_it_was(terminal):
 def test_a_consumer_that_is_ended_keeps_its_place(terminal):
     """And while it is at work, nobody else is under its name."""
     process = terminal.start("follow", "--consumer", "index")
-    for _ in range(2):
+    for _ in range(3):
         process.stdout.readline()
     assert f"in use by process {process.pid}" in terminal.fails(6, "follow", "--once", "--consumer", "index")
     (status,) = json_lines(terminal.ok("consumers", "status", "--json"))
@@ -185,7 +187,7 @@ def test_the_status_of_consumers_is_a_table(terminal):
 
     assert [row[0] for row in rows] == ["index", "late"]
     assert "up to date" in rows[0]
-    assert any("2 events behind" in cell for cell in rows[1])
+    assert any("3 events behind" in cell for cell in rows[1])
 
 
 def test_what_failed_is_shown_and_helped_on(terminal, root):
@@ -199,6 +201,8 @@ def test_what_failed_is_shown_and_helped_on(terminal, root):
         with RegistrationPipeline(root) as pipeline, pytest.raises(ConsumerBlocked):
             pipeline.feed.consumer("index").run(fail, once=True, retry=RetryPolicy(attempts_max=1))
 
+    (made, *_) = json_lines(terminal.ok("follow", "--once", "--json", "--from", "start"))
+    terminal.ok("consumers", "reset", "index", "--to", made["cursor"])
     block()
     said = terminal.fails(1, "consumers", "status")
     assert f"index: {ID} version 1 (create): ValueError: too \\x1b[31mlarge (1 attempt since " in said

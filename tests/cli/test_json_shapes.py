@@ -24,6 +24,7 @@ from registration.pipeline import wire
 from registration.storage.layout import directory_of
 from registration.testing import FakeClock
 from tests.cli.test_cli import FIXTURES, SERVER, Terminal
+from tests.kit.policies import put_in_force
 from tests.terminal.test_wizard_terminal import SURVEY
 
 TABLE = json.loads((Path(__file__).parent / "json_shapes.json").read_text(encoding="utf-8"))
@@ -111,9 +112,7 @@ def test_the_life_of_a_manifest(shapes: Shapes, tmp_path: Path) -> None:
     """What is done to one, and what can be asked about it."""
     shapes.see("create", SERVER)
     shapes.see("submit", ID)
-    (shapes.root / "policy.toml").write_text(
-        '[[guards]]\nguard = "not_the_author"\nactions = ["approve"]\n', encoding="utf-8"
-    )
+    put_in_force(shapes.root, '[[guards]]\nguard = "not_the_author"\nactions = ["approve"]\n')
     shapes.see("why", ID)
     shapes.see("next", "--as", "bea")
     error = shapes.refused(4, "approve", ID)
@@ -173,6 +172,11 @@ def test_policies(shapes: Shapes, tmp_path: Path) -> None:
     shapes.see("create", SERVER)
     shapes.see("policy check")
     (shapes.root / "policy.toml").write_text("[claims]\nexclusive = []\n", encoding="utf-8")
+    shapes.see("policy apply", "--dry-run")
+    shapes.see("policy propose")
+    shapes.see("policy approve", "--actor", "bea")
+    shapes.see("policy apply", "--reason", "a test")
+    shapes.see("policy log")
     shapes.see("policy show")
     shapes.see("policy check")
     shapes.see("policy guards")

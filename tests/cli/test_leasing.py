@@ -13,6 +13,7 @@ from registration import RegistrationPipeline
 from registration.engine.leases.leases import open_leases
 from registration.errors import LeaseHeld
 from tests.cli.test_cli import ID, SERVER, Terminal
+from tests.kit.policies import put_in_force
 
 KEY = f"manifests/{ID}"
 POLICY = """
@@ -146,7 +147,7 @@ def test_listing(terminal: Terminal) -> None:
 
 def test_what_waits_and_why(terminal: Terminal) -> None:
     """Each reviewer sees what they could do, with the rules' reasons and the line to type; authors and strangers don't."""
-    (terminal.root / "policy.toml").write_text(POLICY)
+    put_in_force(terminal.root, POLICY)
 
     told = terminal.ok("next", "--as", "bea").splitlines()
 

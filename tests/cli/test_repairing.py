@@ -15,6 +15,7 @@ from registration import GuardRefused, RegistrationPipeline
 from registration.storage.layout import directory_of
 from registration.values.documents import digest_of
 from tests.cli.test_cli import ID, SERVER, Terminal
+from tests.kit.policies import put_in_force
 
 GUARDED = """
 [roles]
@@ -180,7 +181,7 @@ def test_a_lock_does_not_reserve_a_repair(terminal: Terminal) -> None:
 
 @pytest.fixture
 def guarded(rejected: Terminal) -> Terminal:
-    (rejected.root / "policy.toml").write_text(GUARDED, encoding="utf-8")
+    put_in_force(rejected.root, GUARDED)
     return rejected
 
 
@@ -256,7 +257,7 @@ def test_repairing_everything_asks_for_each_log(terminal: Terminal) -> None:
     terminal.ok("register", ID)
     name = ID.partition("@")[0]
     terminal.ok("alias", "set", name, "stable", "1.2.0")
-    (terminal.root / "policy.toml").write_text(GUARDED.replace("not_the_author", "reason_given"), "utf-8")
+    put_in_force(terminal.root, GUARDED.replace("not_the_author", "reason_given"))
     alias = terminal.root / "aliases" / directory_of(name) / "events.jsonl"
     for log in (alias, log_of(terminal.root)):
         change(log, b'"time":"2', b'"time":"3')

@@ -32,6 +32,7 @@ from tests.kit.builders import forge
 from tests.kit.choice import sampled
 from tests.kit.disks import LOG, SNAPSHOT
 from tests.kit.disks import tree as untyped_tree
+from tests.kit.policies import put_in_force
 
 FULL = FIXTURES / "policies" / "full"
 PUBLIC = str(FIXTURES / "lifecycles" / "public-registry.toml")
@@ -49,7 +50,7 @@ def terminal(root: Path) -> Terminal:
 @pytest.fixture
 def governed(terminal: Terminal) -> Terminal:
     """A registry under the full policy, and the sample server in it."""
-    shutil.copytree(FULL, terminal.root, dirs_exist_ok=True)
+    terminal.ok("policy", "apply", str(FULL / "policy.toml"))
     terminal.ok("create", SERVER)
     return terminal
 
@@ -357,7 +358,7 @@ def test_tick_records_what_is_due(late: Terminal) -> None:
     nothing = late.type("tick")
 
     assert unchanged
-    assert one.stdout == "a  DRAFT -> EXPIRED  (expire, due 2001-01-31 00:00:02Z)\n"
+    assert one.stdout == "a  DRAFT -> EXPIRED  (expire, due 2001-01-31 00:00:03Z)\n"
     assert one.stderr == "1 time-out recorded.\n"
     assert lines(one.stdout) + lines(rest.stdout) == lines(planned.stdout)
     assert planned.stderr == "3 time-outs would be recorded; nothing was changed.\n"
@@ -853,7 +854,7 @@ def test_a_policy_is_checked_and_shown(governed: Terminal) -> None:
     checked = lines(governed.ok("policy", "check"))
     shown = governed.json("policy", "show")
     digest = checked[1]
-    (governed.root / "policy.toml").write_text('[roles]\nboss = ["eve"]\n')
+    put_in_force(governed.root, '[roles]\nboss = ["eve"]\n')
 
     assert checked[0] == "The policy is valid: 21 rules for 5 actions."
     assert digest == digest_of({name: value for name, value in shown.items() if name != "roles"})
@@ -880,20 +881,24 @@ def test_no_policy_is_said_to_be_none(terminal: Terminal, tmp_path: Path) -> Non
 
 
 def test_every_problem_of_a_policy_is_listed(governed: Terminal) -> None:
-    """By `policy check`, and by whatever would write; reading goes on."""
+    """By `policy check`, and when it is applied; the rules in force continue, and each command says so."""
     text = (governed.root / "policy.toml").read_text()
     (governed.root / "policy.toml").write_text(
         text.replace('"approve"', '"aprove"').replace('any = ["registrar"]', "any = 5")
     )
 
     said = lines(governed.fails(2, "policy", "check"))
-    refused = lines(governed.fails(2, "submit", ID))
+    refused = lines(governed.fails(2, "policy", "apply"))
+    submitted = governed.type("submit", ID)
 
     assert said == refused
+    assert submitted.exit_code == 0
+    assert lines(submitted.stderr)[0].startswith(
+        "Warning: policy.toml is invalid; the rules in force continue."
+    )
     assert said[0].endswith("policy.toml has 5 problems:")
     assert "  - guards[5].any: it must be a list of texts, with at least one, not 5" in said
-    assert said[-1] == "Fix them all; until then every write is refused."
-    assert governed.json("show", ID)["version"] == 1
+    assert said[-1] == "Fix them all and try again."
 
 
 ALONE = """[roles]
@@ -1206,14 +1211,15 @@ def test_control_characters_in_what_was_written_are_shown_and_not_obeyed(
     evil = "\x1b[31m\x07\x9b2J\u202e\n"
     document = {"name": evil, f"key {evil}": evil, "deep": {evil: [evil]}}
     (tmp_path / "evil.json").write_text(json.dumps(document))
-    (terminal.root / "policy.toml").write_text(
+    (terminal.root / "s.json").write_text(
+        json.dumps({"required": ["x"], "properties": {"name": {"enum": [evil]}}})
+    )
+    put_in_force(
+        terminal.root,
         f'[roles]\n{json.dumps("boss " + evil)} = ["bea"]\n'
         f'[[kinds]]\nname = {json.dumps("kind " + evil)}\nmatch = {{ "" = true }}\nschema = "s.json"\n'
         f'[[guards]]\nguard = "role"\nactions = ["approve"]\nany = [{json.dumps("boss " + evil)}]\n'
-        '[[guards]]\nguard = "schema"\nactions = ["approve"]\n'
-    )
-    (terminal.root / "s.json").write_text(
-        json.dumps({"required": ["x"], "properties": {"name": {"enum": [evil]}}})
+        '[[guards]]\nguard = "schema"\nactions = ["approve"]\n',
     )
     terminal.ok("create", "--id", "a", str(tmp_path / "evil.json"), "--comment", f"c {evil}.")
     (tmp_path / "evil.json").write_text(json.dumps({**document, "name": "x"}))

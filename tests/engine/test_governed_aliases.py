@@ -26,6 +26,9 @@ def ruled(**uses):
 @pytest.fixture
 def opened(root, clock):
     def opened(policy=None, **rest):
+        if (root / "registry.json").exists() and policy is not None:
+            with RegistrationPipeline(root, clock=clock, random=random.Random(2)) as pipeline:
+                pipeline.upkeep.apply_policy(policy, actor="owner")
         return RegistrationPipeline(
             root, policy=policy, actor="ada", clock=clock, random=random.Random(1), **rest
         )

@@ -41,6 +41,7 @@ from registration.values.times import system_clock
 from tests.cli.test_cli import Terminal
 from tests.kit.builders import Log, forge, members_of
 from tests.kit.disks import LOG, SNAPSHOT, tree
+from tests.kit.policies import put_in_force
 from tests.kit.tampering import refitted
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -64,7 +65,7 @@ STEPS = [
 def governed(open_pipeline, root):
     """A registry under the full policy."""
     pipeline = open_pipeline()
-    shutil.copytree(FULL, root, dirs_exist_ok=True)
+    put_in_force(pipeline, FULL / "policy.toml")
     return pipeline
 
 
@@ -93,10 +94,14 @@ def copied(root, to, clock=None):
     )
 
 
-def policy(root, *guards, roles=""):
-    """Put a policy in force: each guard as its name, the actions, and its parameters."""
+def policy(registry, *guards, roles=""):
+    """Put a policy in force: each guard as its name, the actions, and its parameters. registry: a pipeline, or its directory."""
+    put_in_force(registry, _text(guards, roles))
+
+
+def _text(guards, roles):
     uses = [f'[[guards]]\nguard = "{guard}"\nactions = {actions}\n{more}' for guard, actions, more in guards]
-    (root / "policy.toml").write_text("\n".join([f"[roles]\n{roles}", *uses]))
+    return "\n".join([f"[roles]\n{roles}", *uses])
 
 
 def log_of(root, id):
@@ -837,13 +842,13 @@ def test_an_approval_is_not_carried_to_another_policy(pipeline, root):
     """Whoever changes the rules in between has it approved again; under the old rules it would count."""
     policy(root, ("approvals", '["register"]', "count = 1"))
     go(pipeline, 2)
-    before = (root / "policy.toml").read_bytes()
+    before = (root / "policy.toml").read_text()
 
     policy(root, ("approvals", '["register"]', "count = 1"), ("reason_given", '["reject"]', ""))
     with pytest.raises(GuardRefused, match=r"0 of 1 approval \(1 not counted: another policy\)") as caught:
         pipeline.register(ID)
     evidence = caught.value.details["verdicts"][0]["evidence"]
-    (root / "policy.toml").write_bytes(before)
+    put_in_force(pipeline, before)
     (again,) = pipeline.explain(ID, "register")
 
     assert evidence["not_counted"] == [{"actor": "bea", "version": 3, "why": "another policy"}]
@@ -858,7 +863,7 @@ def test_an_approval_under_no_policy_is_not_one_under_a_policy(pipeline, root):
     with pytest.raises(GuardRefused, match="another policy"):
         pipeline.register(ID)
     pipeline.approve(ID, actor="bea")
-    (root / "policy.toml").unlink()
+    put_in_force(pipeline, "")
 
     (why,) = pipeline.explain(ID, "register")
 
@@ -1168,7 +1173,7 @@ def proposed(tmp_path):
     def propose(*guards, roles=""):
         place = tmp_path / "proposed"
         place.mkdir(exist_ok=True)
-        policy(place, *guards, roles=roles)
+        (place / "policy.toml").write_text(_text(guards, roles))
         return place / "policy.toml"
 
     return propose

@@ -43,6 +43,7 @@ def told(root, after=None):
 
 
 WHOLE = [
+    ("registry", "make"),
     ("manifests", "create"),
     ("manifests", "submit_for_review"),
     ("manifests", "approve"),
@@ -68,10 +69,10 @@ def test_a_feed_that_was_deleted_comes_again_with_every_area(root):
 def test_an_area_that_comes_to_be_later_is_told_of_as_well(tmp_path):
     """By a reader that was there before it."""
     with RegistrationPipeline(tmp_path) as reader:
-        assert list(reader.feed.read()) == []
+        (made,) = reader.feed.read()
         with Sessions(tmp_path) as sessions:
             session = sessions.start("mcp-server", ADA)
-        (entry,) = reader.feed.read()
+        (entry,) = reader.feed.read(made.cursor)
         deployments = open_deployments(tmp_path)
         deployments.start(ID, SHORT)
         deployments.run(ID, JsonTarget(tmp_path / "target"))
@@ -103,7 +104,7 @@ def test_a_damaged_session_is_named_and_can_be_gone_past(root):
 
     done = run(root.parent, "follow", "--once", "--json")
 
-    assert [json.loads(line)["area"] for line in done.stdout.splitlines()] == ["manifests"] * 4 + ["aliases"]
+    assert [json.loads(line)["area"] for line in done.stdout.splitlines()] == [area for area, _ in WHOLE[:6]]
     assert (done.exit_code, f"sessions/{directory.name}/events.jsonl, line 1" in done.stderr) == (7, True)
     with RegistrationPipeline(root) as pipeline:
         assert [one.manifest_id for one in pipeline.list()] == ["m1"]
@@ -117,17 +118,20 @@ def test_hooks_are_told_of_manifests_and_aliases_unless_they_name_others(root, t
     areas = {}
     for name, filters in (
         ("usual", ""),
-        ("all", 'areas = ["manifests", "aliases", "sessions", "deployments"]'),
+        ("all", 'areas = ["registry", "manifests", "aliases", "sessions", "deployments"]'),
     ):
         hooks.write_text(f'[[hooks]]\nname = "{name}"\n{command}{filters}\n')
         assert run(tmp_path, "hooks", "run", "--once").exit_code == 0
         areas[name] = [json.loads(line)["data"]["action"] for line in out.read_text().splitlines() if line]
         out.unlink()
 
-    assert areas == {"usual": [action for _, action in WHOLE[:5]], "all": [action for _, action in WHOLE]}
+    assert areas == {"usual": [action for _, action in WHOLE[1:6]], "all": [action for _, action in WHOLE]}
     hooks.write_text(f'[[hooks]]\nname = "a"\n{command}areas = ["session"]\n')
     refused = run(tmp_path, "hooks", "check")
-    assert (refused.exit_code, "'session' is not one of manifests, aliases, sessions" in refused.stderr) == (
+    assert (
+        refused.exit_code,
+        "'session' is not one of registry, manifests, aliases, sessions" in refused.stderr,
+    ) == (
         2,
         True,
     )

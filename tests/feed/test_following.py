@@ -61,7 +61,7 @@ def test_following_goes_on_as_more_comes(pipeline):
     def follow():
         for entry in pipeline.feed.follow(stop=stop):
             seen.append((entry.event.subject, entry.event.version))
-            if len(seen) == 3:
+            if len(seen) == 4:
                 stop.set()
 
     result = in_thread(follow)
@@ -71,7 +71,7 @@ def test_following_goes_on_as_more_comes(pipeline):
     pipeline.revise("a", {"n": 2})
     result()
 
-    assert seen == [("a", 1), ("b", 1), ("a", 2)]
+    assert seen == [("registry", 1), ("a", 1), ("b", 1), ("a", 2)]
 
 
 def test_following_from_now_gives_what_comes(pipeline):

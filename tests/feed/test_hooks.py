@@ -561,7 +561,7 @@ def test_a_test_event_is_sent_and_is_in_no_log(pipeline, hooks, receiver):
 
     assert receiver.events[0]["type"] == "registration.hook_tested.v1"
     assert receiver.events[0]["source"] == f"urn:uuid:{pipeline.registry_id}"
-    assert [entry.event.subject for entry in pipeline.feed.read()] == ["a"]
+    assert [entry.event.subject for entry in pipeline.feed.read()] == ["registry", "a"]
     assert pipeline.feed.consumer_names() == []
     with pytest.raises(NotFound, match="There is no hook 'cd'"):
         running.test("cd")

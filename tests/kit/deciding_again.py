@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from registration.engine.engine import Engine
+from registration.engine.governance import Governance
 from registration.evidence.kept_rules import KeptRules
 from registration.evidence.redeciding import Redecider
 from registration.values.events import StateSnapshot
@@ -28,6 +29,7 @@ class DecidedAgain:
         self._damage: list[str] = []
         self._lock = threading.Lock()
         self._last: dict[tuple[int, str], Redecider] = {}
+        self._under: dict[tuple[int, str], Any] = {}
         if os.environ.get("REDECIDE") != "0":
             self._listen()
 
@@ -50,8 +52,12 @@ class DecidedAgain:
         definition = engine.store.definition
         key = (id(engine), stream)
         again = self._last.get(key)
-        if again is None or again.state != before:
-            rules = KeptRules(definition, engine.store.kept, guards=dict(policy.guards))
+        under = events[0].data.get("registry")
+        if again is None or again.state != before or self._under.get(key) != under:
+            self._under[key] = under
+            governance = engine._governing
+            log = governance.rules_log(engine.store.name) if isinstance(governance, Governance) else None
+            rules = KeptRules(definition, engine.store.kept, guards=dict(policy.guards), log=log)
             again = Redecider(definition, rules, after=before)
         found = [doubt for event in events for doubt in again.step(event)]
         with self._lock:

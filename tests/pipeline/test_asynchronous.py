@@ -492,23 +492,23 @@ async def test_the_feed_is_followed_and_following_can_be_cancelled(root):
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep, None)
-            await until(1)
+            await until(2)
             with RegistrationPipeline(root) as other:
                 other.create("b", {})
-            await until(2)
+            await until(3)
             tasks.cancel_scope.cancel()
         await pipeline.create("c", {})
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep, seen[-1][1])
-            await until(3)
+            await until(4)
             tasks.cancel_scope.cancel()
         stop = threading.Event()
         threading.Timer(0.1, stop.set).start()
         rest = [entry async for entry in pipeline.feed.follow("now", stop=stop)]
         limited = [entry.event.subject async for entry in pipeline.feed.read(limit=2)]
 
-    assert [subject for subject, _ in seen] == ["a", "b", "c"]
-    assert (rest, limited) == ([], ["a", "b"])
+    assert [subject for subject, _ in seen] == ["registry", "a", "b", "c"]
+    assert (rest, limited) == ([], ["registry", "a"])
 
 
 async def test_a_watch_can_be_cancelled_and_asked_again(root):
@@ -573,11 +573,11 @@ async def test_a_consumer_goes_on_where_it_was(root):
         rest = await pipeline.feed.consumer("index").run(handle, once=True)
         (status,) = [one async for one in pipeline.feed.consumers()]
 
-    assert first.event.subject == "a"
+    assert first.event.subject == "registry"
     assert at_cancel == handled[: len(at_cancel)]
     assert at_cancel
-    assert handled == ["b", "c", "d"]
-    assert (rest, status.name, status.lag_events) == (3 - len(at_cancel), "index", 0)
+    assert handled == ["a", "b", "c", "d"]
+    assert (rest, status.name, status.lag_events) == (4 - len(at_cancel), "index", 0)
 
 
 async def test_handlers_can_lead_back_to_the_loop(root):

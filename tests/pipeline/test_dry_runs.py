@@ -29,6 +29,7 @@ from registration.engine.trial import Trial
 from registration.errors import Next
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.testing import FakeClock
+from tests.kit.policies import put_in_force
 from tests.kit.typed import run
 
 WEATHER = {"name": "weather", "version": "1.0.0"}
@@ -48,7 +49,7 @@ def tree(root):
 def pipeline(root):
     """A registry with a policy, in which `draft` waits to be submitted, `read` to be approved, and `done` holds a name."""
     with RegistrationPipeline(root, actor="ada", lifecycle="registration-upkeep") as pipeline:
-        (root / "policy.toml").write_text(POLICY)
+        put_in_force(pipeline, POLICY)
         pipeline.create("draft", WEATHER)
         pipeline.create("read", {"name": "other", "version": "1.0.0"}, idempotency_key="first")
         pipeline.submit_for_review("read")

@@ -24,6 +24,7 @@ from registration.pipeline.import_sources import WORDS_BYTES_MAX, open_source
 from registration.pipeline.importing import Importer, Offer
 from registration.pipeline.many import carry_out
 from registration.values.documents import check_document
+from tests.kit.policies import put_in_force
 
 CARD = {"name": "card", "version": "1"}
 
@@ -500,9 +501,7 @@ guard = "role"
 actions = ["submit_for_review"]
 any = ["nobody"]
 """
-    (root / "policy.toml").write_text(
-        policy.replace("[roles]", '[roles]\nnobody = ["zed"]'), encoding="utf-8"
-    )
+    put_in_force(root, policy.replace("[roles]", '[roles]\nnobody = ["zed"]'))
     file = lines(folder, {"document": CARD, "actor": "eve"}, {"name": "b"})
 
     tried = typed(file, "--trust-lines", "--submit", "--json", "--dry-run")

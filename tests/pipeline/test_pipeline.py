@@ -107,18 +107,25 @@ def test_a_manifest_goes_the_whole_way(any_pipeline):
 
 
 def test_both_stores_write_the_same_log(open_pipeline):
-    """Given the same clock, randomness and registry, the log in memory is that on files, byte for byte."""
+    """Given the same clock, randomness and registry, the logs in memory are those on files, byte for byte."""
     from registration.testing import FakeClock
 
-    on_files = open_pipeline()
+    on_files = open_pipeline(clock=FakeClock(), random=random.Random(8))
     source = f"urn:uuid:{on_files.registry_id}"
-    in_memory = RegistrationPipeline(store=open_memory(source, REGISTRATION), actor="ada")
+    same = random.Random(8)
+    same.randbytes(10)  # the id of the registry
+    clock = FakeClock()
+    clock()  # its creation
+    in_memory = RegistrationPipeline(
+        store=open_memory(source, REGISTRATION), actor="ada", clock=clock, random=same
+    )
     logs = []
     for pipeline in (on_files, in_memory):
         pipeline._registry.engine._clock, pipeline._registry.engine._random = FakeClock(), random.Random(9)
         pipeline.create("a", {"name": "weather"})
         pipeline.submit_for_review("a", context={"ticket": 7})
-        logs.append(pipeline._registry.store.inspect("a"))
+        governance = pipeline._registry.governing()
+        logs.append((pipeline._registry.store.inspect("a"), governance.log.inspect("registry")))
 
     assert logs[0] == logs[1]
 
@@ -162,6 +169,7 @@ def test_an_event_says_who_why_and_what(any_pipeline):
         "comment": "see line 3",
         "context": {"ticket": 7, "more": {"list": [1, None, 2.5]}},
         "lifecycle": any_pipeline.definition.identity,
+        "registry": any_pipeline.policy.registry,
         "release": __version__,
         "lapsed": [],
         "digest": created.digest,

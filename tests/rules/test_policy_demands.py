@@ -11,7 +11,7 @@ from registration.core.decider import decide, sealed
 from registration.core.definition import ask
 from registration.core.explanation import step_from
 from registration.engine.opening import lifecycle_from
-from registration.engine.policy_in_force import read_policy
+from registration.engine.policy_on_disk import read_policy
 from registration.rules.lifecycles.registration import CHART, REGISTRATION
 from registration.rules.policy_demands import unmet_demands
 from registration.rules.policy_file import parse_policy
@@ -261,8 +261,10 @@ def test_the_sample_policies():
     """What a small team can't do with its own documents is told; so is an action that four eyes close on purpose."""
     public = lifecycle_from(FIXTURES / "lifecycles" / "public-registry.toml").chart
 
-    full = unmet_demands(read_policy(str(FULL / "policy.toml"), CHART), CHART)
-    four_eyes = unmet_demands(read_policy(str(FIXTURES / "policies" / "four-eyes.toml"), public), public)
+    full = unmet_demands(read_policy(str(FULL / "policy.toml"), CHART).policy, CHART)
+    four_eyes = unmet_demands(
+        read_policy(str(FIXTURES / "policies" / "four-eyes.toml"), public).policy, public
+    )
 
     assert [(one.never, str(one)) for one in full] == [
         (False, "register: only 'dot' may do it, and not for documents that 'dot' submitted"),

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from registration.core.chart import GuardUse
 from registration.core.facts import GOVERNED, TAGGING
 from registration.core.policy import CHANGES, Kind, Limits, Policy, Verdict
 from registration.engine.opening import lifecycle_from
-from registration.engine.policy_in_force import read_policy
-from registration.errors import GuardRefused, InvalidArgument, InvalidPolicy, StoreError
+from registration.engine.policy_on_disk import read_policy
+from registration.errors import CorruptRegistry, GuardRefused, InvalidArgument, InvalidPolicy, StoreError
 from registration.rules.guards.registry import Parameter
 from registration.rules.lifecycles.registration import CHART
 from registration.rules.policy_data import policy_from, rules_digest
@@ -34,6 +35,7 @@ from registration.values.documents import digest_of
 from registration.values.people import person
 from tests.kit.builders import i_json, texts, tries
 from tests.kit.disks import tree
+from tests.kit.policies import put_in_force
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FULL = FIXTURES / "policies" / "full"
@@ -103,9 +105,9 @@ def test_the_example_of_the_documentation_can_be_used():
 
 def test_the_sample_policies_can_be_used():
     """Each is sound for the lifecycle that it speaks of."""
-    full = read_policy(str(FULL / "policy.toml"), CHART)
+    full = read_policy(str(FULL / "policy.toml"), CHART).policy
     public = lifecycle_from(FIXTURES / "lifecycles" / "public-registry.toml").chart
-    four_eyes = read_policy(str(FIXTURES / "policies" / "four-eyes.toml"), public)
+    four_eyes = read_policy(str(FIXTURES / "policies" / "four-eyes.toml"), public).policy
 
     assert list(full.uses) == ["create", "revise", "submit_for_review", "approve", "register"]
     assert list(four_eyes.uses) == ["accept", "publish"]
@@ -340,7 +342,7 @@ def test_all_mistakes_are_told_at_once():
         "guards[1].actions",
     ]
     assert "The policy policy.toml has 5 problems: kinds[0].schema: " in str(caught.value)
-    assert caught.value.next_step == "Fix them all; until then every write is refused."
+    assert caught.value.next_step == "Fix them all and try again."
 
 
 def test_nobody_reads_more_than_a_hundred_problems():
@@ -626,7 +628,7 @@ def test_the_policies_that_earlier_releases_stored_are_read(path):
     kept = policy_from(stored, lambda _: {})
     lifecycle = json.loads((root / "registry.json").read_bytes())["lifecycle"]["digest"].partition(":")[2]
     chart = lifecycle_from(root / "rules" / "lifecycles" / f"{lifecycle}.json").chart
-    written = read_policy(str(root / "policy.toml"), chart)
+    written = read_policy(str(root / "policy.toml"), chart).policy
 
     assert kept.digest == f"sha256:{path.stem}"
     assert rules_digest(stored) == (written.digest or "")
@@ -703,26 +705,31 @@ def write(root, text):
     (root / "policy.toml").write_text(text)
 
 
-def test_a_policy_takes_effect_with_the_next_write(pipeline, root):
-    """In a pipeline that is open already: written, edited, replaced by another file, and taken away again."""
+def test_a_policy_takes_effect_when_it_is_applied(pipeline, root):
+    """In a pipeline that is open already. Written, edited or taken away, the file alone changes nothing."""
     pipeline.create("a", {})
     pipeline.submit_for_review("a")
 
     write(root, FOUR_EYES)
+    assert pipeline.explain("a", "approve")[0].allowed
+    put_in_force(pipeline, FOUR_EYES)
     with pytest.raises(GuardRefused, match="'ada' submitted this document"):
         pipeline.approve("a")
     write(root, use("reason_given"))
+    with pytest.raises(GuardRefused, match="'ada' submitted this document"):
+        pipeline.approve("a")
+    put_in_force(pipeline, use("reason_given"))
     with pytest.raises(GuardRefused, match="a reason is required"):
         pipeline.approve("a")
-    (root / "new.toml").write_text(use("role", "any = ['reviewer']"))
-    os.replace(root / "new.toml", root / "policy.toml")
-    with pytest.raises(GuardRefused, match="'ada' is not reviewer"):
-        pipeline.approve("a")
     (root / "policy.toml").unlink()
+    with pytest.raises(GuardRefused, match="a reason is required"):
+        pipeline.approve("a")
+    put_in_force(pipeline, "")
     approved = pipeline.approve("a")
 
     assert approved.event.data["approval"]["policy"] is None
     assert "policy" not in approved.event.data
+    assert approved.event.data["registry"]["version"] == 4
     assert pipeline.policy.digest is None
 
 
@@ -731,7 +738,7 @@ def test_the_first_policy_binds_whoever_opened_the_registry_before(open_pipeline
     one, other = open_pipeline(), open_pipeline(actor="bea")
     one.create("a", {})
 
-    write(root, use("role", "any = ['reviewer']", actions='["submit_for_review"]'))
+    put_in_force(root, use("role", "any = ['reviewer']", actions='["submit_for_review"]'))
 
     with pytest.raises(GuardRefused):
         one.submit_for_review("a")
@@ -739,19 +746,18 @@ def test_the_first_policy_binds_whoever_opened_the_registry_before(open_pipeline
     assert other.submit_for_review("a").event.data["policy"] == one.policy.digest == other.policy.digest
 
 
-def test_a_schema_takes_effect_with_the_next_write(pipeline, root):
-    """It is a part of the policy: edited, other documents are taken, under another digest."""
+def test_a_schema_is_a_part_of_the_policy(pipeline, root):
+    """Edited and applied, other documents are taken, under another digest; what was applied before stays until then."""
     (root / "schemas").mkdir()
     (root / "schemas" / "a.json").write_text('{"required": ["licence"]}')
-    write(
-        root,
-        kind(match='{ "" = true }', schema="'schemas/a.json'") + "\n" + use("schema", actions='["create"]'),
-    )
+    text = kind(match='{ "" = true }', schema="'schemas/a.json'") + "\n" + use("schema", actions='["create"]')
+    put_in_force(pipeline, text)
+    before = pipeline.policy.digest
+    (root / "schemas" / "a.json").write_text('{"required": ["name"]}')
 
     with pytest.raises(GuardRefused, match="licence"):
         pipeline.create("a", {"name": "a"})
-    before = pipeline.policy.digest
-    (root / "schemas" / "a.json").write_text('{"required": ["name"]}')
+    put_in_force(pipeline, text)
     created = pipeline.create_with_result("a", {"name": "a"})
 
     assert created.event.data["policy"] == pipeline.policy.digest != before
@@ -771,82 +777,104 @@ WRITES = {
 @pytest.mark.parametrize(
     "text", ["no TOML [", FOUR_EYES.replace("approve", "aprove"), kind(schema="'gone.json'")]
 )
-@pytest.mark.parametrize("write_it", WRITES.values(), ids=WRITES)
-def test_a_broken_policy_stops_every_write(pipeline, root, text, write_it):
-    """A gate whose rules can't be read stays shut; nothing is written until they can, and then all goes on."""
+def test_a_broken_policy_is_not_applied(pipeline, text):
+    """What is in force goes on, and the status says that the file is invalid, and why."""
+    put_in_force(pipeline, use("reason_given", actions='["revise"]'))
     pipeline.create("a", {"v": 1})
-    pipeline.revise("a", {"v": 2})
-    write(root, text)
-    before = tree(root)
+    before = pipeline.policy
 
     with pytest.raises(InvalidPolicy, match=r"policy\.toml has 1 problem"):
+        put_in_force(pipeline, text)
+
+    status = pipeline.upkeep.policy_status()
+    assert (status.file, status.policy, status.version) == ("invalid", before.digest, 2)
+    assert "policy.toml has 1 problem" in status.problem
+    with pytest.raises(GuardRefused):
+        pipeline.revise("a", {"v": 2})
+    assert pipeline.revise("a", {"v": 2}, reason="r").event.data["policy"] == before.digest
+
+
+@pytest.fixture
+def unreadable(pipeline, root):
+    """A registry whose rules in force are no longer in `rules/`."""
+    put_in_force(pipeline, use("reason_given", actions='["revise"]'))
+    pipeline.create("a", {"v": 1})
+    pipeline.revise("a", {"v": 2}, reason="r")
+    kept = root / "rules" / "policies" / (pipeline.policy.digest.removeprefix("sha256:") + ".json")
+    kept.rename(root.parent / "kept.json")
+    with RegistrationPipeline(root, actor="ada") as opened:
+        yield opened, kept
+    if not kept.exists():
+        (root.parent / "kept.json").rename(kept)
+
+
+@pytest.mark.parametrize("write_it", WRITES.values(), ids=WRITES)
+def test_rules_in_force_that_are_gone_stop_every_write(unreadable, root, write_it):
+    """A gate whose rules can't be read stays shut; nothing is written until they can, and then all goes on."""
+    pipeline, kept = unreadable
+    before = tree(root)
+
+    with pytest.raises(CorruptRegistry, match=rf"rules/policies/{kept.name} is missing, and it is in force"):
         write_it(pipeline)
 
     assert tree(root) == before
-    (root / "policy.toml").unlink()
-    write_it(pipeline)
+    (root.parent / "kept.json").rename(kept)
+    with suppress(GuardRefused):
+        write_it(pipeline)
 
 
-def test_a_broken_policy_lets_everybody_read(pipeline, root):
-    """What is there can be looked at, its history told, its evidence shown and checked."""
-    pipeline.create("a", {"v": 1})
-    pipeline.submit_for_review("a")
-    pipeline.approve("a")
-    receipt = pipeline.evidence.receipt("a")
+def test_rules_in_force_that_are_gone_let_everybody_read(unreadable, root):
+    """What is there can be looked at, and its history told."""
+    pipeline, _ = unreadable
 
-    write(root, "broken")
-
-    assert pipeline.load_state("a").state == "APPROVED"
-    assert [one.state for one in pipeline.list()] == ["APPROVED"]
-    assert [event.action for event in pipeline.history("a")] == ["create", "submit_for_review", "approve"]
+    assert pipeline.load_state("a").state == "DRAFT"
+    assert [one.state for one in pipeline.list()] == ["DRAFT"]
+    assert [event.action for event in pipeline.history("a")] == ["create", "revise"]
     assert pipeline.evidence.at("a", version=1).state == "DRAFT"
-    assert pipeline.evidence.diff("a").only_one
-    assert [one.value for one in pipeline.evidence.blame("a")] == [1]
-    assert pipeline.evidence.receipt("a") == receipt
-    assert pipeline.evidence.check_receipt(receipt).version == 3
-    assert pipeline.evidence.verify("a").findings == ()
-    assert pipeline.recover_from_events("a").version == 3
+    assert pipeline.evidence.diff("a").only_one is False
+    assert pipeline.recover_from_events("a").version == 2
     for ask in (lambda: pipeline.policy, lambda: pipeline.explain("a")):
-        with pytest.raises(InvalidPolicy):
+        with pytest.raises(CorruptRegistry):
             ask()
 
 
-def test_a_policy_that_is_no_file_stops_every_write(pipeline, root):
-    """Something else in its place is not taken for no policy at all."""
+def test_a_policy_that_is_no_file_is_not_taken_for_none(pipeline, root):
+    """Something else in its place is an error of whoever applies it, and changes nothing."""
     (root / "policy.toml").mkdir()
 
     with pytest.raises(StoreError, match=r"reading policy\.toml"):
-        pipeline.create("a", {})
+        pipeline.upkeep.apply_policy()
 
-    assert list(pipeline.upkeep.manifest_ids()) == []
+    assert pipeline.create("a", {}).state == "DRAFT"
 
 
-def test_a_policy_of_the_program_is_in_force_instead_of_the_file(open_pipeline, root):
-    """Who gives one with `policy=` has it; the file isn't even looked at."""
+def test_a_policy_of_the_program_is_put_in_force_where_it_makes_the_registry(open_pipeline, root):
+    """Who gives one with `policy=` has it for everybody; where another is in force, it is refused, not preferred."""
     strict = parsed(FOUR_EYES.replace("approve", "submit_for_review"))
     pipeline = open_pipeline(policy=strict)
-    write(root, "broken")
     pipeline.create("a", {})
 
     with pytest.raises(GuardRefused, match="'ada' submitted this document"):
-        pipeline.submit_for_review("a")
+        open_pipeline().submit_for_review("a")
+    with pytest.raises(InvalidArgument, match="The rules in force in this registry are sha256:"):
+        open_pipeline(policy=parsed(use("reason_given"))).submit_for_review("a", actor="bea")
 
-    assert pipeline.policy is strict
+    assert pipeline.policy.data == strict.data
     assert pipeline.submit_for_review("a", actor="bea").event.data["policy"] == strict.digest
 
 
 # -- links -------------------------------------------------------------------------------------------------
 
 
-def test_a_link_in_place_of_the_policy_stops_every_write(pipeline, root, tmp_path):
+def test_a_link_in_place_of_the_policy_is_not_applied(pipeline, root, tmp_path):
     """Rules come from the registry itself: a link is neither followed nor taken for nothing."""
     (tmp_path / "lax.toml").write_text("")
     (root / "policy.toml").symlink_to(tmp_path / "lax.toml")
 
     with pytest.raises(StoreError, match="symbolic link"):
-        pipeline.create("a", {})
+        pipeline.upkeep.apply_policy()
 
-    assert list(pipeline.upkeep.manifest_ids()) == []
+    assert list(pipeline._registry.governing().history())[1:] == []
 
 
 @pytest.mark.parametrize(
@@ -866,14 +894,14 @@ def test_a_link_on_the_way_to_a_schema_is_not_followed(pipeline, root, tmp_path,
         (outside / place).write_text("{}")
     (root / link).parent.mkdir(exist_ok=True)
     (root / link).symlink_to(outside / "a.json" if link.endswith("json") else outside)
-    write(root, kind(schema=f"'{path}'"))
+    text = kind(schema=f"'{path}'")
 
     with pytest.raises(InvalidPolicy, match=rf"kinds\[0\]\.schema: '{path}' can't be read: "):
-        pipeline.create("a", {})
+        put_in_force(pipeline, text)
 
     (root / link).unlink()
     shutil.copytree(outside, (root / path).parent, dirs_exist_ok=True)
-    assert pipeline.create("a", {}).state == "DRAFT"
+    assert put_in_force(pipeline, text).digest is not None
 
 
 # -- guards of programs and of packages --------------------------------------------------------------------
@@ -896,7 +924,7 @@ LICENSED = use("licensed", "any = ['MIT']", actions='["create"]')
 def test_a_guard_of_the_program_is_asked(open_pipeline, root):
     """With the parameters of the policy; its verdict, reason and evidence are in the refusal."""
     pipeline = open_pipeline(guards={"licensed": licensed})
-    write(root, LICENSED)
+    put_in_force(pipeline, LICENSED)
 
     with pytest.raises(GuardRefused, match="the licence is None") as caught:
         pipeline.create("a", {})
@@ -927,7 +955,7 @@ def test_a_guard_that_fails_has_said_no(open_pipeline, root, guard, failure):
     pipeline = open_pipeline(guards={"theirs": guard})
     pipeline.create("a", {})
     more = '[[guards]]\nguard = "reason_given"\nactions = ["submit_for_review"]'
-    write(root, use("theirs", more, actions='["submit_for_review"]'))
+    put_in_force(pipeline, use("theirs", more, actions='["submit_for_review"]'))
 
     (why,) = pipeline.explain("a", "submit_for_review")
     with pytest.raises(GuardRefused, match="the guard 'theirs' failed: ") as caught:
@@ -943,10 +971,9 @@ def test_a_guard_that_fails_has_said_no(open_pipeline, root, guard, failure):
 
 def test_who_has_not_got_the_guard_can_not_write(open_pipeline, root):
     """A program that doesn't know what the policy asks for doesn't leave it out: it writes nothing."""
-    open_pipeline(guards={"licensed": licensed})
-    write(root, LICENSED)
+    put_in_force(open_pipeline(guards={"licensed": licensed}), LICENSED)
 
-    with pytest.raises(InvalidPolicy, match="There is no guard 'licensed'"):
+    with pytest.raises(InvalidArgument, match="There is no guard 'licensed'"):
         open_pipeline().create("a", {"licence": "MIT"})
 
 
@@ -975,6 +1002,9 @@ def test_a_guard_of_an_installed_package_is_asked_by_every_program(pipeline, roo
         "    return Verdict(found in policy.parameters['any'], f'licence {found!r}', {'problems': problems})\n"
     )
     write(root, LICENSED)
+    apply = [sys.executable, "-m", "registration", "policy", "apply"]
+    environment = {**os.environ, "PYTHONPATH": str(site), "REGISTRATION_ROOT": str(root)}
+    subprocess.run(apply, env=environment, capture_output=True, check=True)
     (tmp_path / "bare.json").write_text("{}")
     (tmp_path / "licensed.json").write_text('{"licence": "MIT"}')
 
@@ -998,9 +1028,8 @@ def test_a_guard_of_an_installed_package_is_asked_by_every_program(pipeline, roo
 
 def test_the_whole_policy_guards_a_real_server(root, open_pipeline):
     """All that can be demanded of an MCP server at once: this one may pass, and one without a description may not."""
-    with RegistrationPipeline(root):
-        shutil.copytree(FULL, root, dirs_exist_ok=True)
     pipeline = open_pipeline()
+    put_in_force(pipeline, FULL / "policy.toml")
 
     with pytest.raises(GuardRefused) as caught:
         pipeline.create(None, {name: value for name, value in SERVER.items() if name != "description"})

@@ -66,6 +66,7 @@ def test_a_transition_makes_no_system_call_without_a_reason(root):
 
     assert calls_of(disk, lambda: pipeline.reject("a", reason="no")) == [
         "status_at",  # the log: is the hot state still the latest?
+        "status_at",  # the registry's own log: are the rules still in force?
         "status_at",  # has anybody claimed it?
         "open", "open", "lock", "status_at",  # the directory, the log; is it the one that was decided on?
         "status_at",  # registry.json: is the lifecycle still in force?
@@ -88,7 +89,7 @@ def test_with_idle_snapshots_a_transition_is_the_log_alone(root):
     calls = calls_of(disk, lambda: pipeline.reject("a", reason="no"))
 
     assert calls == [
-        "status_at", "status_at", "open", "lock", "status_at", "status_at", "status", "write", "write", "sync_data",
+        "status_at", "status_at", "status_at", "open", "lock", "status_at", "status_at", "status", "write", "write", "sync_data",
         "status", "close",
     ]  # fmt: skip
     pipeline.close()

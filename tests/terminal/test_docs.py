@@ -88,9 +88,9 @@ def test_the_readme_rules_refuse_as_it_says(tmp_path: Path, how: Callable[[str, 
     """The policy in the README can be copied, and what it refuses is said as it is told there."""
     with RegistrationPipeline(tmp_path):
         pass
-    (tmp_path / "policy.toml").write_text(block(README, "toml"), encoding="utf-8")
     schema = ROOT / "fixtures" / "policies" / "full" / "server.schema.json"
     (tmp_path / "server.schema.json").write_bytes(schema.read_bytes())
+    (tmp_path / "policy.toml").write_text(block(README, "toml"), encoding="utf-8")
     session = block(README, "console", 1)
 
     assert steady(printed_by(session, tmp_path, how)) == steady(session)

@@ -14,6 +14,7 @@ import pytest
 from registration import RegistrationPipeline
 from registration.errors import NotFound, Rejected
 from registration.testing import FakeClock
+from tests.kit.policies import put_in_force
 
 ROOT = Path(__file__).resolve().parents[2]
 HISTORY = ROOT.parent / "shared" / "history" / "registry-events.jsonl"
@@ -91,7 +92,7 @@ def test_the_history_of_three_registries_can_be_replayed(registry):
 
 def test_four_eyes_refuse_what_submitters_accepted_themselves(registry):
     """Switched on by a policy file, the rule finds every acceptance by whoever brought the document."""
-    (registry / "policy.toml").write_bytes((FIXTURES / "policies" / "four-eyes.toml").read_bytes())
+    put_in_force(registry, (FIXTURES / "policies" / "four-eyes.toml").read_text())
 
     with RegistrationPipeline(registry, clock=FakeClock()) as pipeline:
         accepted, refusals = replay(pipeline)

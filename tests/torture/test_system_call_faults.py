@@ -21,6 +21,7 @@ import pytest
 from registration import RegistrationPipeline
 from tests.conftest import check_rules, rules_named
 from tests.kit.disks import faults_in
+from tests.kit.policies import put_in_force
 from tests.kit.programs import needs_program
 from tests.kit.totals import counter
 
@@ -48,7 +49,7 @@ actions = ["approve"]
 def make(root: Path) -> None:
     """A registry under a policy, so that every process has rules to keep before its first event."""
     RegistrationPipeline(root).close()
-    (root / "policy.toml").write_text(POLICY)
+    put_in_force(root, POLICY)
 
 
 class Worker:

@@ -305,7 +305,7 @@ def test_an_error_without_a_next_step_has_no_blank_at_its_end():
             InvalidPolicy("acme/policy.toml", ["roles: it is missing", "kinds[0].name: it is missing"]),
             (
                 "The policy acme/policy.toml has 2 problems: roles: it is missing; kinds[0].name: it is missing. "
-                "Fix them all; until then every write is refused."
+                "Fix them all and try again."
             ),
             {
                 "source": "acme/policy.toml",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.facts import ALIAS_ACTIONS
 from registration.core.policy import NO_POLICY
-from registration.engine.engine import Engine, Random
+from registration.engine.engine import Engine, Governing, Random
 from registration.engine.names.answers import AliasedVersion, aliased_versions
 from registration.errors import GuardRefused, Next, VersionConflict
 from registration.storage import layout
@@ -49,7 +49,7 @@ class Change:
 class AliasLogs:
     """The aliases of all names. Safe to share between threads. Opened on first use.
 
-    policy: returns the rules in force; see `registration.engine.names.aliases` for the rules of an alias.
+    policy: returns the rules in force; see `registration.engine.names.aliases` for the rules of an alias. governing: as for `Engine`.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class AliasLogs:
         beside: Ledger,
         *,
         policy: Callable[[], Policy] = lambda: NO_POLICY,
+        governing: Governing | None = None,
         clock: Clock = system_clock,
         random_source: Random | None = None,
         retry: RetryPolicy | None = None,
@@ -65,6 +66,7 @@ class AliasLogs:
     ) -> None:
         self._beside = beside
         self._policy = policy
+        self._governing = governing
         self._clock = clock
         self._random = random_source or random.SystemRandom()
         self._retry = retry or RetryPolicy()
@@ -84,6 +86,7 @@ class AliasLogs:
         return Engine(
             self.store,
             policy=self._policy,
+            governing=self._governing,
             clock=self._clock,
             random_source=self._random,
             sleep=self._sleep,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from registration.pipeline.wire.reasons import explanation
 from registration.rules import policy_data
 from registration.rules.guards.registry import expected
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from registration.engine.opening import Migration
     from registration.evidence.policy_replay import Decision
     from registration.evidence.uncounting import Uncounted
+    from registration.pipeline.governing import Applied
     from registration.pipeline.wire.reasons import Wording
     from registration.rules.guards.explaining import Explained
 
@@ -59,11 +62,35 @@ def policy(
         "digest": found.digest,
         "roster": found.roster,
         "warnings": list(warnings),
-        "uncounted": [
-            {"manifest_id": one.manifest_id, "version": one.version, "actor": one.actor, "why": one.why}
-            for one in uncounted
-        ],
+        "uncounted": _uncounted(uncounted),
     }
+
+
+def applied(
+    found: Applied, uncounted: Iterable[Uncounted], differing: Iterable[Decision], wording: Wording
+) -> dict[str, Any]:
+    """A policy that was put in force, or would be.
+
+    uncounted: the pending approvals that would no longer count; differing: the past decisions that would come out differently.
+    """
+    return {
+        "event": None if found.event is None else orjson.loads(found.event.line),
+        "policy": found.policy,
+        "roster": found.roster,
+        "before": {"policy": found.before[0], "roster": found.before[1]},
+        "changes": [f"{sign}{text}" for sign, text in found.changes],
+        "files": list(found.files),
+        "uncounted": _uncounted(uncounted),
+        "differing": [decision(one, wording) for one in differing],
+        "dry_run": found.dry_run,
+    }
+
+
+def _uncounted(found: Iterable[Uncounted]) -> list[dict[str, Any]]:
+    return [
+        {"manifest_id": one.manifest_id, "version": one.version, "actor": one.actor, "why": one.why}
+        for one in found
+    ]
 
 
 def policy_in_full(found: Policy) -> dict[str, Any] | None:

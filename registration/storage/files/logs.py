@@ -100,6 +100,8 @@ class FileLogs:
 
     def ids(self, area: str) -> Iterator[str]:
         """See `Logs.ids`. Names that are not ids are skipped."""
+        if area == layout.REGISTRY:
+            return iter(self._own())
         with failures_named("listing", area):
             try:
                 with self.opened_area(area) as directory:
@@ -110,10 +112,17 @@ class FileLogs:
                 names = []
         return (id for name in names if (id := id_of(name)) is not None)
 
+    def _own(self) -> list[str]:
+        """The stream of the registry itself, if it has one."""
+        with failures_named("listing", layout.REGISTRY), suppress(FileNotFoundError):
+            self.disk.status_at(f"{self.root}/{layout.REGISTRY}")
+            return [layout.REGISTRY]
+        return []
+
     def sizes(self, area: str) -> Iterator[tuple[str, int]]:
         """The ids of an area's logs with their current sizes, unordered. Constant memory."""
         with failures_named("listing", area), self.opened_area(area) as directory:
-            for name in self.disk.each_name(directory):
+            for name in self._own() if area == layout.REGISTRY else self.disk.each_name(directory):
                 if (id := id_of(name)) is not None:
                     with suppress(FileNotFoundError, NotADirectoryError):
                         log = self.disk.status_at(f"{name}/{layout.LOG_FILE}", dir_fd=directory)
@@ -368,12 +377,15 @@ class FileLogs:
     # -- directories and locks -----------------------------------------------------------------------------------
 
     def _directory_path(self, area: str, id: str) -> str:
-        return f"{self.root}/{area}/{layout.directory_of(id)}"
+        return f"{self.root}/{layout.stream_path(id, area)}"
+
+    def _area_path(self, area: str) -> str:
+        return self.root if area == layout.REGISTRY else f"{self.root}/{area}"
 
     @contextmanager
     def opened_area(self, area: str) -> Iterator[int]:
         """The directory of an area. Opened each time: an old descriptor could belong to a deleted registry."""
-        with opened_directory(self.disk, f"{self.root}/{area}") as directory:
+        with opened_directory(self.disk, self._area_path(area)) as directory:
             yield directory
 
     @contextmanager
@@ -384,7 +396,7 @@ class FileLogs:
     def _open_directory(self, area: str, id: str) -> int:
         """A descriptor of a stream's directory, for the caller to close. Opened one by one, so that no link is followed."""
         disk, name = self.disk, layout.directory_of(id)
-        above = disk.open(f"{self.root}/{area}", os.O_RDONLY | os.O_DIRECTORY)
+        above = disk.open(self._area_path(area), os.O_RDONLY | os.O_DIRECTORY)
         try:
             return disk.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=above)
         finally:
@@ -401,12 +413,14 @@ class FileLogs:
 
     def _make(self, area: str, id: str) -> None:
         """A directory for a new stream. Synced with the commit, once it contains its log."""
-        if area != layout.MANIFESTS:  # which exists as long as the registry
+        if area not in (layout.MANIFESTS, layout.REGISTRY):  # which exist as long as the registry
             self._make_area(area)
         self.sync_root()
         try:
             self._make_in(area, id)
         except FileNotFoundError:
+            if area == layout.REGISTRY:
+                raise
             self._make_area(area)
             self._make_in(area, id)
 

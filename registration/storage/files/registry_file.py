@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from registration.errors import CorruptRegistry, LockTimeout, Next, NotFound, StoreError
+from registration.errors import CorruptRegistry, LockTimeout, Next, NotFound
 from registration.storage import layout
 from registration.storage.disk import (
     Disk,
@@ -29,7 +29,7 @@ from registration.values.documents import DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from registration.storage.ports import Blobs, Key, Records
+    from registration.storage.ports import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class RegistryFile:
 
     lifecycle: the name, version and digest of the lifecycle in force, which is stored in `rules/`; None in a registry of an earlier
     release, which uses the lifecycle of the package. earlier: those that were in force before.
+    log: the `version` of the registry's own log, and the hash (`head`) of its line; None before there is one, as in a registry of
+    an earlier release. The log may be ahead of it: it is replaced after each change.
     """
 
     id: str
@@ -46,6 +48,7 @@ class RegistryFile:
     document_bytes_max: int = DOCUMENT_BYTES_MAX
     lifecycle: Mapping[str, Any] | None = None
     earlier: tuple[Mapping[str, Any], ...] = ()
+    log: Mapping[str, Any] | None = None
 
     @property
     def source(self) -> str:
@@ -64,6 +67,8 @@ class RegistryFile:
             members["lifecycle"] = self.lifecycle
         if self.earlier:
             members["earlier"] = list(self.earlier)
+        if self.log is not None:
+            members["log"] = self.log
         members["settings"] = {"document_bytes_max": self.document_bytes_max}
         return orjson.dumps(members, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
@@ -107,27 +112,6 @@ def make_registry(
             replace_atomic(disk, directory, layout.REGISTRY_FILE, temporary, wanted.encode())
             disk.sync(directory)
             return True
-
-
-def replace_registry(
-    records: Records, blobs: Blobs, root: str, expected: RegistryFile, new: RegistryFile, lifecycle: Any
-) -> None:
-    """Set another lifecycle in force. After a kill, either the old one or the new one is in force.
-
-    lifecycle: the data that `new.lifecycle` names; durable before the registry names it.
-
-    Raises:
-        LockTimeout: when another process was changing it all the time.
-        StoreError: on disk errors, or when the registry's file has changed meanwhile.
-    """
-    with records.held((layout.REGISTRY_FILE,), create=False) as cell:
-        if cell is None or parse_registry(root, cell.read()) != expected:
-            raise StoreError(
-                "The registry was changed by another process meanwhile.", "Read it again.", root=root
-            )
-        assert new.lifecycle is not None
-        blobs.put(*_blob_of(new.lifecycle, lifecycle))
-        cell.write(new.encode())
 
 
 def _blob_of(named: Mapping[str, Any], lifecycle: Any) -> tuple[Key, bytes]:
@@ -201,7 +185,17 @@ def _parse(path: str, members: Any) -> RegistryFile:
         document_bytes_max=limit,
         lifecycle=_identity(path, "lifecycle", members["lifecycle"]) if "lifecycle" in members else None,
         earlier=_earlier(path, members.get("earlier", [])),
+        log=_log(path, members["log"]) if "log" in members else None,
     )
+
+
+def _log(path: str, value: Any) -> Mapping[str, Any]:
+    shape = {"version": int, "head": str}
+    if type(value) is not dict or {member: type(found) for member, found in value.items()} != shape:
+        raise _corrupt(path, f"`log` is {value!r}; a version and the hash of a line are expected")
+    if value["version"] < 1:
+        raise _corrupt(path, f"`log` has version {value['version']}; 1 or more is expected")
+    return value
 
 
 def _earlier(path: str, value: Any) -> tuple[Mapping[str, Any], ...]:

@@ -32,17 +32,18 @@ def strays_of(logs: FileLogs, area: str) -> Iterator[Stray]:
             if temporary in disk.names(directory) and area == layout.MANIFESTS:
                 yield Stray(temporary, _LEFT, unfinished=True)
         with suppress(FileNotFoundError), logs.opened_area(area) as directory:
-            for name in sorted(disk.names(directory)):
-                path = f"{area}/{name}"
+            own = area == layout.REGISTRY
+            for name in list(logs.ids(area)) if own else sorted(disk.names(directory)):
+                path = name if own else f"{area}/{name}"
                 if id_of(name) is None:
                     yield Stray(path, "not the file name of an id", unfinished=False)
                     continue
                 # A file in place of a directory is reported on reading that manifest.
                 with (
                     suppress(NotADirectoryError),
-                    opened_directory(disk, name, dir_fd=directory) as own,
+                    opened_directory(disk, name, dir_fd=directory) as there,
                 ):
-                    yield from _of_no_stream(disk.names(own), path + "/")
+                    yield from _of_no_stream(disk.names(there), path + "/")
         if area == layout.MANIFESTS:
             yield from _stray_rules(disk, root)
             yield from _stray_names(disk, root)
