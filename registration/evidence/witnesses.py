@@ -229,12 +229,15 @@ class Witnesses:
         repaired: the log itself says of a repair, which set its snapshot aside.
         """
         path = layout.log_path(stream, area)
-        # Bytes from the first one on; or, of a log without any, its snapshot alone.
-        nothing_left = ("0-",) if repaired else ("0-", "state-")
-        if any(name.startswith(nothing_left) for name in self.set_aside(area, stream)):
+        if self._left_nothing(area, stream, repaired=repaired):
             why = f"{reason}; a repair set its first bytes aside, which explains it"
             return Finding("finding", path, line, start, why)
         return Finding("damage", path, line, start, reason)
+
+    def _left_nothing(self, area: str, stream: str, *, repaired: bool) -> bool:
+        """Whether a repair set aside bytes from the first one on; or, of a log without any, its snapshot alone."""
+        names = ("0-",) if repaired else ("0-", "state-")
+        return any(name.startswith(names) for name in self.set_aside(area, stream))
 
     # -- names -------------------------------------------------------------------------------------------------
 
@@ -304,6 +307,9 @@ class Witnesses:
             reason = f"the alias {alias!r} points at {name!r} as held by {stream!r}{at}, with the document {digest}, which its log doesn't say"
             if repaired is not None and (version is None or version >= repaired):
                 why = f"{reason}; its repair at version {repaired} explains it"
+                yield Finding("finding", path, line, start, why)
+            elif self._left_nothing(layout.MANIFESTS, stream, repaired=repaired is not None):
+                why = f"{reason}; a repair of that manifest left nothing, which explains it"
                 yield Finding("finding", path, line, start, why)
             else:
                 yield Finding("damage", path, line, start, reason)
