@@ -126,13 +126,7 @@ class Registry(RuleBasedStateMachine):
     @invariant()
     def nothing_speaks_against_it(self):
         found = [finding for one in self.pipeline.upkeep.verify_all() for finding in one.findings]
-        # A repair may leave two holders of a name, or an alias of what was lost: that is for people to settle.
-        lost = "is held by", "the alias"
-        damage = [
-            one
-            for one in found
-            if one.kind == "damage" and not (self.repaired and any(word in one.reason for word in lost))
-        ]
+        damage = [one for one in found if one.kind == "damage"]
         assert damage == []
 
     @precondition(lambda self: not self.repaired)
