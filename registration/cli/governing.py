@@ -40,9 +40,14 @@ from registration.pipeline.wire import reasons, rules
 from registration.storage import layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from registration.core.explanation import Explanation
+    from registration.core.policy import Policy
     from registration.evidence.policy_replay import Decision
+    from registration.evidence.uncounting import Uncounted
     from registration.pipeline.pipeline import RegistrationPipeline
+    from registration.rules.policy_demands import Demand
 
 
 @click.command(
@@ -261,37 +266,33 @@ def check_policy(context: Context, file: str | None) -> None:
     """Check the registry's `policy.toml`, or a proposed FILE. Every problem is reported. Nothing is put in force.
 
     Demands that nobody can meet are problems as well, such as two approvals by a role that one person has. Those that can't be
-    met for the documents of some people are warnings. Of a FILE, the pending approvals that would no longer count are listed.
-    """
-    from registration.rules.policy_demands import unmet_demands  # noqa: PLC0415  # for this command alone
+    met for the documents of some people are warnings. The pending approvals that would no longer count are listed.
 
-    with context.open(quiet=True) as pipeline:
-        own = os.path.join(pipeline.place or "", layout.POLICY_FILE)
-        file = own if file is None and os.path.lexists(own) else file
-        policy = pipeline.policy if file is None else pipeline.evidence.read_policy(os.fspath(file))
-        unmet = unmet_demands(policy, pipeline.definition.chart)
-        ended = [] if file is None else list(pipeline.evidence.uncounted_approvals(policy))
+    Without a registry, FILE is checked for the default lifecycle.
+    """
+    policy, unmet, ended, in_force = _checked(context, file)
     if never := [str(one) for one in unmet if one.never]:
         raise InvalidPolicy(
-            file or "in force",
+            file or layout.POLICY_FILE,
             never,
             next_step="Nobody can meet that. Give roles to more people, or demand less.",
         )
     warnings = [str(one) for one in unmet]
     if context.as_json:
-        echo_json(rules.policy(policy, warnings, ended))
+        echo_json(rules.policy(policy, warnings, ended, in_force=in_force))
         return
     if policy.digest is None and policy.roster is not None:
         echo(f"The policy is valid: {_count(len(policy.roles), 'role')} and no rules.")
-    elif policy.digest is None and file is not None:
-        echo(f"{printable(file)} is valid but empty: only the lifecycle's own rules would apply.")
+    elif policy.digest is None and (file is not None or in_force is False):
+        name = printable(file or layout.POLICY_FILE)
+        echo(f"{name} is valid but empty: only the lifecycle's own rules would apply.")
     elif policy.digest is None:
         echo("There is no policy: only the lifecycle's own rules apply.")
         say(_WRITE_ONE)
     else:
         asked = sum(len(uses) for uses in policy.uses.values())
         changes = [change for change in CHANGES if change in policy.governance]
-        governed = f", changes of {' and '.join(changes)} governed" if changes else ""
+        governed = f", changes of {', '.join(changes)} governed" if changes else ""
         echo(
             f"The policy is valid: {_count(asked, 'rule')} for {_count(len(policy.uses), 'action')}{governed}."
         )
@@ -299,6 +300,40 @@ def check_policy(context: Context, file: str | None) -> None:
     for warning in warnings:
         say(f"Warning: {printable(warning)}")
     policies.say_uncounted(ended)
+    if in_force is False:
+        words = f" {printable(file)}" if file is not None else ""
+        say(f"It is not in force. Next: registration policy apply --dry-run{words}")
+
+
+def _checked(
+    context: Context, file: str | None
+) -> tuple[Policy, Sequence[Demand], Sequence[Uncounted], bool | None]:
+    """The policy to check, the demands that can't be met, the approvals that it would end, and whether it is in force.
+
+    The last is None without a registry.
+    """
+    from registration.rules.policy_demands import unmet_demands  # noqa: PLC0415  # for this command alone
+
+    try:
+        context.root()
+    except NotFound:
+        if file is None:
+            raise
+        from registration.engine.policy_on_disk import read_policy  # noqa: PLC0415  # as above
+        from registration.rules.lifecycles.registration import CHART  # noqa: PLC0415  # as above
+
+        policy = read_policy(file, CHART).policy
+        return policy, unmet_demands(policy, CHART), (), None
+    with context.open(quiet=True) as pipeline:
+        own = os.path.join(pipeline.place or "", layout.POLICY_FILE)
+        path = own if file is None and os.path.lexists(own) else file
+        now = pipeline.policy
+        if path is None and now.digest is not None:
+            say(f"There is no {layout.POLICY_FILE}: these are the rules in force.")
+        policy = now if path is None else pipeline.evidence.read_policy(os.fspath(path))
+        ended = list(pipeline.evidence.uncounted_approvals(policy))
+        in_force = (policy.digest, policy.roster) == (now.digest, now.roster)
+        return policy, unmet_demands(policy, pipeline.definition.chart), ended, in_force
 
 
 @policy_command.command(

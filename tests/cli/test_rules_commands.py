@@ -880,6 +880,43 @@ def test_no_policy_is_said_to_be_none(terminal: Terminal, tmp_path: Path) -> Non
     assert "is valid but empty" in terminal.ok("policy", "check", str(tmp_path / "empty.toml"))
 
 
+def test_what_is_checked_and_what_is_in_force(governed: Terminal, tmp_path: Path) -> None:
+    """The file is checked, whatever is in force: edited, emptied, or gone. Without a registry, for the default lifecycle."""
+    own = governed.root / "policy.toml"
+    text = own.read_text()
+
+    own.write_text(text.replace('"dot"', '"dan"'))
+    edited, told = governed.type("policy", "check"), governed.json("policy", "check")
+    own.write_text("")
+    empty = governed.type("policy", "check")
+    own.unlink()
+    gone = governed.type("policy", "check")
+    nowhere = Terminal(tmp_path / "nowhere").type("policy", "check", str(FULL / "policy.toml"))
+
+    assert lines(edited.stderr)[-1] == "It is not in force. Next: registration policy apply --dry-run"
+    assert told["in_force"] is False
+    assert empty.stdout == "policy.toml is valid but empty: only the lifecycle's own rules would apply.\n"
+    assert lines(empty.stderr)[-1] == "It is not in force. Next: registration policy apply --dry-run"
+    assert lines(gone.stderr)[0] == "There is no policy.toml: these are the rules in force."
+    assert gone.stdout == edited.stdout
+    assert (nowhere.exit_code, nowhere.stdout) == (3, "")
+
+
+def test_a_policy_is_checked_before_there_is_a_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the default lifecycle, as people write a policy before they begin."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REGISTRATION_ROOT", raising=False)
+
+    found = CliRunner().invoke(
+        app, ["policy", "check", str(FULL / "policy.toml"), "--json"], prog_name="registration"
+    )
+
+    assert found.exit_code == 0
+    assert json.loads(found.stdout)["in_force"] is None
+
+
 def test_every_problem_of_a_policy_is_listed(governed: Terminal) -> None:
     """By `policy check`, and when it is applied; the rules in force continue, and each command says so."""
     text = (governed.root / "policy.toml").read_text()
@@ -935,12 +972,15 @@ def test_a_demand_that_nobody_can_meet_is_a_problem(terminal: Terminal, tmp_path
     ]
     assert told["details"]["problems"] == ["register: it takes 2 approvals, and only 'bea' may approve"]
     assert two.exit_code == 0
-    assert lines(two.stderr) == [
+    assert lines(two.stderr)[:-1] == [
         (
             "Warning: register: it takes 2 approvals; documents that 'bea' or 'cyd' submitted can't get them: only 'bea' "
             "and 'cyd' may approve, not their own"
         )
     ]
+    assert lines(two.stderr)[-1] == (
+        f"It is not in force. Next: registration policy apply --dry-run {tmp_path}/two.toml"
+    )
     (warning,) = terminal.json("policy", "check", str(tmp_path / "two.toml"))["warnings"]
     assert f"Warning: {warning}" == lines(two.stderr)[0]
 
@@ -964,11 +1004,11 @@ def test_a_proposed_policy_tells_which_pending_approvals_it_ends(governed: Termi
     )
 
     assert "no longer count" not in grown.stderr
-    assert lines(left.stderr)[-2:] == [
+    assert lines(left.stderr)[-3:-1] == [
         "1 pending approval would no longer count under it:",
         f"  {ID}, version 3, by bea: no longer reviewer",
     ]
-    assert lines(other.stderr)[-1] == f"  {ID}, version 3, by bea: another policy"
+    assert lines(other.stderr)[-2] == f"  {ID}, version 3, by bea: another policy"
     assert governed.json("policy", "check", str(tmp_path / "left" / "policy.toml"))["uncounted"] == [
         {"manifest_id": ID, "version": 3, "actor": "bea", "why": "no longer reviewer"}
     ]

@@ -51,11 +51,16 @@ def migration(found: Migration) -> dict[str, Any]:
 
 
 def policy(
-    found: Policy, warnings: Sequence[str] = (), uncounted: Iterable[Uncounted] = ()
+    found: Policy,
+    warnings: Sequence[str] = (),
+    uncounted: Iterable[Uncounted] = (),
+    *,
+    in_force: bool | None = None,
 ) -> dict[str, Any]:
     """A checked, valid policy. roster: the digest of the people who have roles.
 
-    warnings: demands that can't be met for some. uncounted: the pending approvals that would no longer count under it.
+    warnings: demands that can't be met for some. uncounted: the pending approvals that would no longer count under it. in_force: whether
+    rules and roster are those in force; None without a registry.
     """
     return {
         "sound": True,
@@ -63,6 +68,7 @@ def policy(
         "roster": found.roster,
         "warnings": list(warnings),
         "uncounted": _uncounted(uncounted),
+        "in_force": in_force,
     }
 
 
