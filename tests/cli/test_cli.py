@@ -34,6 +34,7 @@ from registration.errors import (
 )
 from registration.storage.disk import PosixDisk
 from registration.storage.layout import directory_of
+from tests.kit.policies import put_in_force
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 SERVER = str(FIXTURES / "manifests" / "mcp-server.json")
@@ -250,6 +251,33 @@ def test_the_actor_is_the_option_then_the_environment_then_the_login(
     actors = [event.actor for event in RegistrationPipeline(drafted.root).history(ID)]
 
     assert actors == ["ada", "bea", "ada", pwd.getpwuid(os.getuid()).pw_name]
+
+
+def test_the_login_acts_where_the_policy_says_so(drafted: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name from an option or the environment is refused, saying which login was found; without one, the login acts."""
+    login = pwd.getpwuid(os.getuid()).pw_name
+    put_in_force(drafted.root, '[actors]\nsource = ["login"]\n')
+    monkeypatch.setenv("LOGNAME", "dan")
+    environment = {"REGISTRATION_ROOT": str(drafted.root)}
+
+    refused = [
+        CliRunner().invoke(app, words, env={**environment, "REGISTRATION_ACTOR": named})
+        for words, named in ((["submit", ID], "dan"), (["submit", ID, "--actor", "dan"], None))
+    ]
+    why = CliRunner().invoke(
+        app, ["why", ID, "submit_for_review"], env={**environment, "REGISTRATION_ACTOR": "dan"}
+    )
+    taken = CliRunner().invoke(app, ["submit", ID], env={**environment, "REGISTRATION_ACTOR": None})
+
+    assert [result.exit_code for result in refused] == [4, 4]
+    assert all(
+        f"the login is {login!r} (user {os.getuid()} on {os.uname().nodename}), and 'dan' is another name"
+        in result.stderr
+        for result in refused
+    )
+    assert f"the login is {login!r}" in why.stdout
+    assert taken.exit_code == 0
+    assert [event.actor for event in RegistrationPipeline(drafted.root).history(ID)] == ["ada", login]
 
 
 def test_where_nobody_has_a_name_the_environment_or_the_user_id_acts(
