@@ -38,7 +38,7 @@ CACHE_KB = 16 * 1024
 _RECENT = 64
 """How many versions back the start of a noted commit is looked for: no command has more events."""
 
-_LASTING = (layout.MANIFESTS, layout.ALIASES, "registry")
+_LASTING = (layout.MANIFESTS, layout.ALIASES, layout.REGISTRY)
 """The areas whose logs nothing removes; of a registry's own log there is one."""
 
 _NUMBER_MAX = 2**63 - 1

@@ -285,6 +285,7 @@ class UpkeepPart(Part[M]):
             except (StoreError, LockTimeout) as error:
                 found.skip(layout.ALIASES, name)
                 yield Verified(layout.ALIASES, name, problem=error, looked_at=False)
+        yield from _verified_governance(registry, found)
         for finding in found.findings():
             yield Verified("", None, (finding,))
         with _others(registry) as others:
@@ -544,6 +545,24 @@ def _is_there(registry: OpenRegistry, area: str) -> bool:
     backend = registry.store.backend
     logs = any(True for _ in backend.logs.ids(area))
     return logs or (backend.mending is not None and any(True for _ in backend.mending.strays(area)))
+
+
+def _verified_governance(registry: OpenRegistry, found: Witnesses) -> Iterator[Verified]:
+    """The registry's own log: its bytes, its chain and its states, without deciding its events again. An earlier release made none."""
+    from registration.evidence.verification import verify_area  # noqa: PLC0415  # as above
+    from registration.rules.lifecycles.registry import REGISTRY  # noqa: PLC0415  # as above
+
+    area = id = layout.REGISTRY
+    log = registry.store.area(area, REGISTRY)
+    checks = verify_area(area, [id], lambda _: log, watch=found.watch)
+    if checks.looked_at or checks.problems:
+        yield Verified(
+            area,
+            id,
+            checks.findings,
+            problem=next(iter(checks.problems), None),
+            looked_at=bool(checks.looked_at),
+        )
 
 
 def _verified_leases(registry: OpenRegistry) -> Iterator[Verified]:

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from registration import RegistrationPipeline
+from registration.core.policy import Policy
 from registration.evidence.witnesses import Witnesses
 from registration.storage.notes import Commit, Noted
 from registration.values.ids import name_of
@@ -435,3 +436,16 @@ def test_no_space_for_the_comparison_damages_no_log():
         assert witnesses.watch("manifests", "b").ended() == []
         (one,) = witnesses.findings()
     assert (one.kind, "not all compared" in one.reason) == ("unchecked", True)
+
+
+def test_the_registrys_own_log_is_compared_as_well(pipeline, root):
+    """It is verified with the others; its lines are noted like theirs."""
+    (root / "policy.toml").write_text('[[guards]]\nguard = "reason_given"\nactions = ["move_alias"]\n')
+    pipeline.upkeep.apply_policy(reason="a test")
+    pipeline.upkeep.apply_policy(Policy(name="other"), reason="another")
+
+    with RegistrationPipeline(root) as fresh:
+        found = {one.area: one.findings for one in fresh.upkeep.verify_all()}
+
+    assert found["registry"] == ()
+    assert said(root, "damage", "finding") == []

@@ -313,13 +313,14 @@ def test_what_is_no_log_cannot_be_repaired(with_alias):
 
 
 def test_the_whole_registry_can_be_looked_at_in_memory():
-    """A registry in memory has what it has: manifests and aliases."""
+    """A registry in memory has what it has: manifests, aliases, and a log of its own."""
     with RegistrationPipeline(store=open_memory(SOURCE, REGISTRATION), actor="ada") as pipeline:
         pipeline.create("a", {})
 
         assert [(one.area, one.id) for one in pipeline.upkeep.verify_all()] == [
             ("manifests", "a"),
             ("", None),
+            ("registry", "registry"),
         ]
         assert [(one.area, one.id) for one in pipeline.upkeep.recover_all()] == [("manifests", "a")]
         assert list(pipeline.upkeep.repair_all()) == []
