@@ -119,15 +119,15 @@ def _says_sizes(
         names = [one["actor"] for one in given] if people is not None or len(given) >= APPROVALS_MAX else []
         most = _most(people, APPROVALS_MAX, keeps_all=keeps_all)
         if (found := _too_many(names, command.actor, people, most, grows=True)) is not None:
-            what = "this document has {} approvals; it can have at most {}"
-            verdict = _beyond("people", *found, what, "Take the next action, or reject it")
+            what = "this document has {}; it can have at most {}"
+            verdict = _beyond("people", *found, "approval", what, "Take the next action, or reject it")
     if command.document is not None:
         authors, revisions = facts.get("authors", ()), facts.get("revisions", 0)
         grows = command.actor not in authors
         most = _most(people, AUTHORS_MAX, keeps_all=keeps_all)
         if (found := _too_many(authors, command.actor, people, most, grows=grows)) is not None:
-            what = "this manifest has {} authors; it can have at most {}"
-            verdict = _beyond("people", *found, what, "One of them can submit the document")
+            what = "this manifest has {}; it can have at most {}"
+            verdict = _beyond("people", *found, "author", what, "One of them can submit the document")
         elif limits.revisions is not None and not keeps_all:
             verdict = Verdict(
                 agrees=False,
@@ -135,24 +135,29 @@ def _says_sizes(
                 evidence={"limit": "revisions", "most": limits.revisions, "found": None},
             )
         elif limits.revisions is not None and revisions >= limits.revisions:
-            what = "this manifest has had {} documents; it can have at most {}"
-            verdict = _beyond("revisions", revisions, limits.revisions, what, "Create another manifest")
+            what = "this manifest has had {}; it can have at most {}"
+            verdict = _beyond(
+                "revisions", revisions, limits.revisions, "document", what, "Create another manifest"
+            )
     if verdict is None and limits.bytes is not None and state.position.size_bytes >= limits.bytes:
-        what = "the log of this manifest has {} bytes, and no event is added from {} on"
-        verdict = _beyond("bytes", state.position.size_bytes, limits.bytes, what, "Create another manifest")
+        what = "the log of this manifest has {}, and no event is added from {} on"
+        verdict = _beyond(
+            "bytes", state.position.size_bytes, limits.bytes, "byte", what, "Create another manifest"
+        )
     return verdict
 
 
 def _says_today(state: StateSnapshot | None, command: Command, limits: Limits) -> Verdict | None:
     """Of what one actor has done today: drafts, refusals."""
     actor = repr(command.actor) if command.actor is not None else "the unnamed actor"
+    actor = actor.replace("{", "{{").replace("}", "}}")  # it becomes part of a template
     verdict = None
     if limits.drafts is not None and state is None:
-        what = f"{actor} has created {{}} manifests today; at most {{}} a day are allowed"
-        verdict = _of_today("drafts", command, limits.drafts, what)
+        what = f"{actor} has created {{}} today; at most {{}} a day are allowed"
+        verdict = _of_today("drafts", command, limits.drafts, "manifest", what)
     if verdict is None and limits.refusals is not None:
-        what = f"{actor} has been refused {{}} times today; at most {{}} a day are allowed"
-        verdict = _of_today("refusals", command, limits.refusals, what)
+        what = f"{actor} has been refused {{}} today; at most {{}} a day are allowed"
+        verdict = _of_today("refusals", command, limits.refusals, "time", what)
     return verdict
 
 
@@ -177,7 +182,7 @@ def _too_many(
     return (len(known), people) if not is_known and len(known) >= people else None
 
 
-def _of_today(what: str, command: Command, most: int, reason: str) -> Verdict | None:
+def _of_today(what: str, command: Command, most: int, noun: str, reason: str) -> Verdict | None:
     found = (command.seen or {}).get(what)
     if type(found) is not int:
         return Verdict(
@@ -185,13 +190,13 @@ def _of_today(what: str, command: Command, most: int, reason: str) -> Verdict | 
             reason=f"`{what}` in [limits] can't be kept: the actor's number of today is unknown",
             evidence={"limit": what, "most": most, "found": None},
         )
-    return _beyond(what, found, most, reason, "Continue tomorrow (UTC)") if found >= most else None
+    return _beyond(what, found, most, noun, reason, "Continue tomorrow (UTC)") if found >= most else None
 
 
-def _beyond(limit: str, found: int, most: int, reason: str, instead: str) -> Verdict:
+def _beyond(limit: str, found: int, most: int, noun: str, reason: str, instead: str) -> Verdict:
     return Verdict(
         agrees=False,
-        reason=reason.format(f"{found:,}", f"{most:,}"),
+        reason=reason.format(f"{found:,} {noun}{'' if found == 1 else 's'}", f"{most:,}"),
         evidence={"limit": limit, "most": most, "found": found},
         remedy=f"{instead}, or raise `{limit}` in [limits] of the policy.",
     )

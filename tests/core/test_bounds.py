@@ -342,6 +342,14 @@ def test_what_an_actor_did_today_is_compared_with_what_was_seen(limit, seen, gua
         assert log.events[0].data["seen"] == {limit: seen}
 
 
+def test_a_name_is_no_template():
+    """An actor named like a placeholder is refused like any other."""
+    error, guards = refusal(Log(policy=limited(drafts=1)), "create", actor="{0}{x", seen={"drafts": 1})
+
+    assert guards == ["limits"]
+    assert "'{0}{x' has created 1 manifest today; at most 1 a day are allowed" in error.problem
+
+
 def test_a_limit_of_one_actor_leaves_the_others_free():
     """`why` names everyone but the one who has reached it."""
     log = Log(policy=limited(drafts=2))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.chart import Action, Chart, State, Transition
 from registration.core.definition import Definition, of_form
+from registration.core.policy import NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,11 +128,14 @@ def proposal_of(in_force: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def governing(policy: Policy, *, forced: bool = False) -> Policy:
-    """The rules in force as they guard changes of the registry itself. forced: the owner of its directory asks none of them."""
+    """The rules in force as they guard changes of the registry itself. forced: the owner of its directory asks none of them.
+
+    `[limits]` is of manifests: a limit that is reached must not keep it from being raised.
+    """
     guarded = {action: policy.governance[of] for action, of in CHANGES.items() if of in policy.governance}
     if forced:
-        return policy.variant(uses={}, sources=(), one_script=False)
-    return policy.variant(uses=guarded)
+        return policy.variant(uses={}, sources=(), one_script=False, limits=NO_LIMITS)
+    return policy.variant(uses=guarded, limits=NO_LIMITS)
 
 
 def as_asked(
