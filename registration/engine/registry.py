@@ -258,9 +258,16 @@ class OpenRegistry:
     def acting(self, actor: str | None) -> str | None:
         """The actor of a call: the given one, else that of this registry, else, if the policy demands it, the login."""
         found = actor if actor is not None else self.actor
-        if found is None and LOGIN in self.policy().sources:
+        if found is None and LOGIN in self._sources():
             return self._via()["login"]
         return found
+
+    def _sources(self) -> tuple[str, ...]:
+        """How an actor must be known; empty if the rules can't be read: a command meets that by itself, where it matters."""
+        try:
+            return self.policy().sources
+        except RegistrationError:
+            return ()
 
     def check_acting(self, actor: str) -> None:
         """Refuse an actor whom the policy's [actors] refuses, for a call that records no event.

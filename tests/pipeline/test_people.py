@@ -412,6 +412,25 @@ def test_an_import_is_by_the_login(bound):
     assert (event.actor, event.data["imported"]["by"]) == ("ada", "ada")
 
 
+@pytest.mark.damaged
+def test_a_repair_without_an_actor_is_planned_where_the_rules_are_unreadable(root):
+    """Who would do it is asked when it is done."""
+    with RegistrationPipeline(root) as pipeline:
+        pipeline.create("card", {"name": "card"})
+        pipeline.tag("card", "seen")
+        put_in_force(pipeline, BOUND)
+    log = root / "manifests" / "card" / "events.jsonl"
+    log.write_bytes(log.read_bytes()[:-20] + b"0" * 19 + b"\n")
+    for kept in (root / "rules" / "policies").iterdir():
+        kept.write_bytes(b"{}")
+
+    with RegistrationPipeline(root, create=False) as pipeline:
+        loss = pipeline.upkeep.repair("card")
+
+    assert loss is not None
+    assert loss.refusal is not None
+
+
 def test_names_in_one_script_may_be_demanded(bound):
     """The refusal tells the letters apart: they may look the same."""
     pipeline = bound("ada", policy=Policy(one_script=True))
