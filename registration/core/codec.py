@@ -334,6 +334,46 @@ def scan(data: bytes, *, stream: str, source: str, after: Position) -> Scan:
     return Scan(events[: whole.version - after.version], whole, fault)
 
 
+def plain_events(data: bytes, *, stream: str, source: str, after: Position) -> tuple[list[Event], Position]:
+    """The first events of `data` that are commands of one event, checked as `scan` does, and the position after them.
+
+    Faster than `scan`; it stops, without saying why, at the first line that is anything else: an incomplete one, a fault, or a
+    command of several events.
+    """
+    events: list[Event] = []
+    version, head, size_bytes = after.version, after.head, after.size_bytes
+    sha256, loads = hashlib.sha256, orjson.loads
+    start = 0
+    while end := data.find(b"\n", start) + 1:
+        line = data[start:end]
+        digest = sha256(line[:-_HASH_BYTES]).hexdigest()
+        if line[-_HASH_BYTES:] != b"".join((_HASH, digest.encode(), _HASH_END)):
+            break
+        try:
+            members = loads(line)
+            event = event_of(members, prev_hash=members.get("prevhash", ""), hash=digest, line=line)
+            said = event.data
+            in_place = (
+                event.version == version + 1
+                and event.prev_hash == head
+                and event.subject == stream
+                and event.source == source
+                and event.part == 1
+                and not event.remaining
+                and isinstance(said["to"], str)
+                and "from" in said
+                and "action" in said
+                and "actor" in said
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            break
+        if not in_place:
+            break
+        events.append(event)
+        version, head, size_bytes, start = event.version, digest, size_bytes + len(line), end
+    return events, Position(version, size_bytes, head) if events else after
+
+
 def sound_versions(data: bytes, *, stream: str, source: str) -> list[int]:
     """The versions of all lines of this log in `data` whose own hash is valid, at any position."""
     found = []

@@ -30,8 +30,14 @@ FORM = 1
 _SORTED = orjson.OPT_SORT_KEYS
 
 
-def hash_of_state(state: StateSnapshot, form: int = FORM) -> str:
+Hashed = dict[str, tuple[object, str]]
+"""By the name of a fact, a value of it and that value's hash."""
+
+
+def hash_of_state(state: StateSnapshot, form: int = FORM, hashed: Hashed | None = None) -> str:
     """The `statehash` of an event that led to this state: the number of the form, a colon, and 64 hex digits.
+
+    hashed: the hashes of the facts of the state before, which are used for those that are the same objects, and replaced by these.
 
     Raises:
         KeyError: when this release does not know the form.
@@ -40,7 +46,16 @@ def hash_of_state(state: StateSnapshot, form: int = FORM) -> str:
         raise KeyError(form)
     dumps, sha256 = orjson.dumps, hashlib.sha256
     facts = state.facts
-    members = [(name, sha256(dumps(facts[name], option=_SORTED)).hexdigest()) for name in sorted(facts)]
+    if hashed is None:
+        members = [(name, sha256(dumps(facts[name], option=_SORTED)).hexdigest()) for name in sorted(facts)]
+    else:
+        members = []
+        for name in sorted(facts):
+            value = facts[name]
+            known = hashed.get(name)
+            if known is None or known[0] is not value:
+                known = hashed[name] = (value, sha256(dumps(value, option=_SORTED)).hexdigest())
+            members.append((name, known[1]))
     said = dumps(
         (
             1,

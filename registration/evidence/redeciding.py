@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -34,7 +34,7 @@ from registration.core.decider import (
     fold,
 )
 from registration.core.facts import SEEN, seen_again
-from registration.core.forms import hash_of_state, matches
+from registration.core.forms import Hashed, hash_of_state, matches
 from registration.core.repairing import asked_in
 from registration.errors import GuardRefused, InvalidDocument, RegistrationError, UnknownEvent
 from registration.evidence.identifiers import Identifiers, moment_of, ms_of_time
@@ -149,6 +149,8 @@ class Redecider:
         self._hashes = False
         self._adrift = False
         self._sound = True
+        self._hashed: Hashed = {}
+        self._commands: dict[tuple[object, ...], Command] = {}
         self._names: set[str | None] = {None}
         self._version_checked: tuple[Mapping[str, Any], InForce, InForce | None] | None = None
         self._people: dict[str, str] = {}
@@ -192,7 +194,7 @@ class Redecider:
                 digest = digest_in_log(data["document"])
             definition = self._lifecycle(event, rules, strict=True)
             policy = rules.policy(data.get("policy"), data.get("roster"), state.registry, 2)
-            command = _command(event, definition, digest)
+            command = self._command_of(event, definition, digest)
             (made,) = decide(definition, state, command, time=event.time, event_id=event.id, policy=policy)
             made.data["release"] = data["release"]  # type: ignore[index]  # it was made a moment ago, and nobody else has it
             if not event.line.startswith(covered_line(event, made)):
@@ -200,13 +202,33 @@ class Redecider:
             after = fold(self._definition, state, (event,))
         except (NotKept, NotHere, RegistrationError, AssertionError, *UNFOLDABLE):
             return False
-        if after is None or hash_of_state(after) != event.statehash:
+        if after is None or hash_of_state(after, hashed=self._hashed) != event.statehash:
             return False
         self.identifiers.add(event)
         self._told.follow(event, digest)
         self._hashes, self._adrift = True, False
         self._before, self._last, self.state = state, event, after
         return True
+
+    def _command_of(self, event: Event, definition: Definition, digest: str) -> Command:
+        """The command that led to an ordinary event: the same object for the same words, since most commands have few."""
+        data = event.data
+        if (
+            event.correlation_id != event.id  # which is what an event without another one has
+            or event.causation_id is not None
+            or event.traceparent is not None
+            or "document" in data
+            or "context" in data
+        ):
+            return _command(event, definition, digest)
+        key = (data["action"], data["actor"], data.get("reason"), data.get("comment"))
+        known = self._commands.get(key)
+        if known is not None and known.via == data.get("via"):
+            return known
+        if len(self._commands) >= COMMANDS_KEPT_MAX:
+            self._commands.clear()
+        made = self._commands[key] = replace(_command(event, definition, digest), correlation_id=None)
+        return made
 
     def _is_ordinary(self, event: Event, rules: KeptRules, state: StateSnapshot) -> bool:
         """Whether an event comes at a later moment than all before it, under known rules, and has no member that needs more."""
@@ -585,6 +607,9 @@ def digest_in_log(document: object) -> str:
     except InvalidDocument:
         return "refused"
 
+
+COMMANDS_KEPT_MAX = 256
+"""The number of commands that are remembered, in each log."""
 
 NAMES_KEPT_MAX = 20_000
 """The number of names that are remembered for spellings, in each log."""

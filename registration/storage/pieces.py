@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from registration.core.codec import Fault, scan
+from registration.core.codec import Fault, plain_events, scan
 from registration.values.events import Position
 
 if TYPE_CHECKING:
@@ -57,7 +57,16 @@ class EventsInPieces:
             end = offset >= self._size_bytes
             cut = len(data) if end else data.rfind(b"\n") + 1
             before = self.position.size_bytes
-            seen = scan(data[:cut], stream=self._stream, source=self._source, after=self.position)
+            events, place = plain_events(
+                data[:cut], stream=self._stream, source=self._source, after=self.position
+            )
+            yield from events
+            self.position = place
+            used = place.size_bytes - before
+            if used == cut:
+                rest = data[cut:]
+                continue
+            seen = scan(data[used:cut], stream=self._stream, source=self._source, after=place)
             fault = seen.fault
             yield from seen.events
             self.position = seen.position
