@@ -81,7 +81,7 @@ class _Found:
     """What was found so far.
 
     counts: of streams by area, and of manifests that are `damaged` or `unfinished`. rest: the findings outside the manifests. unchecked: the
-    number of events by reason. head: of the only manifest.
+    number of events by reason. head: of the only manifest, or of the registry's own log.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -111,7 +111,7 @@ class _Found:
             if finding.kind == "unchecked":
                 # Without a line it is about files, such as a feed that is missing, and no number of events.
                 self.unchecked[finding.group or finding.reason] += finding.count if finding.line else 0
-        if alone:
+        if alone or one.area == layout.REGISTRY:
             self.head = one.head
 
     def sum_up(self, *, quick: bool) -> None:

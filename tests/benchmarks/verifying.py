@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 from registration import RegistrationPipeline
@@ -59,7 +60,7 @@ def make(root: str, events: int) -> None:
     """A registry with one log of so many events, and its snapshot."""
     with RegistrationPipeline(root, actor="ada") as pipeline:
         pipeline.create(ID, {"name": "acme/weather", "version": "1"})
-        put_in_force(root, POLICY)
+    put_in_force(root, POLICY)
     with RegistrationPipeline(root, create=False) as pipeline:
         store, policy = (
             pipeline._registry.store,
@@ -69,7 +70,7 @@ def make(root: str, events: int) -> None:
         state = store.load(ID)
         assert state is not None
         lines = [event.line for event in store.read(ID)]
-        clock_ms = 1_800_000_000_000
+        clock_ms = int(time.time() * 1000)
         while state.version < events:
             turn = state.version % 10
             action = {"DRAFT": "revise" if not turn else "submit_for_review", "REVIEWED": "approve"}.get(
@@ -102,9 +103,11 @@ def make(root: str, events: int) -> None:
 
 
 def put_in_force(root: str, text: str) -> None:
-    """The policy of a registry, by whatever way this release has."""
+    """Write the policy of a registry, and apply it."""
     with open(f"{root}/policy.toml", "w", encoding="utf-8") as policy:
         policy.write(text)
+    with RegistrationPipeline(root, create=False) as pipeline:
+        pipeline.upkeep.apply_policy(None, actor="owner", reason="to measure", as_owner=True)
 
 
 def measured(checkout: str, root: str) -> list[float]:

@@ -25,6 +25,7 @@ from registration.storage.pieces import EventsInPieces
 from registration.storage.reports import Files
 from registration.testing import FakeClock
 from registration.values.events import Event
+from tests.kit import policies
 from tests.kit.tampering import Forger, Tampering, refitted
 from tests.kit.totals import counter
 
@@ -170,7 +171,7 @@ def a_policy(root: Path, clock: FakeClock) -> str:
     with RegistrationPipeline(root, clock=clock, random=random.Random(1)) as pipeline:
         pipeline.create("other", {})
     for text in (OTHER_POLICY, POLICY):
-        put_in_force(root, text)
+        put_in_force(root, text, clock)
         with RegistrationPipeline(root, clock=clock, random=random.Random(text)) as pipeline:
             if text == OTHER_POLICY:
                 pipeline.create("a", document("1"), actor="ada")
@@ -238,8 +239,12 @@ def document(version: str) -> dict[str, Any]:
     return {"name": "io.github.acme/weather", "version": version}
 
 
-def put_in_force(root: Path, text: str) -> None:
-    (root / "policy.toml").write_text(text, encoding="utf-8")
+def put_in_force(root: Path, text: str, clock: FakeClock) -> None:
+    """Apply a policy, by the clock of the log that is tampered with."""
+    with RegistrationPipeline(
+        root, create=False, clock=clock, random=random.Random(f"policy {text}")
+    ) as pipeline:
+        policies.put_in_force(pipeline, text)
 
 
 def parallel(root: Path, clock: FakeClock) -> str:
@@ -249,7 +254,7 @@ def parallel(root: Path, clock: FakeClock) -> str:
         root, clock=clock, random=random.Random(5), lifecycle=json.loads(kept.read_bytes())
     ) as pipeline:
         pipeline.create("other", {})
-    put_in_force(root, '[roles]\nsecurity = ["sam"]\nlegal = ["lea"]\n')
+    put_in_force(root, '[roles]\nsecurity = ["sam"]\nlegal = ["lea"]\n', clock)
     with RegistrationPipeline(root, clock=clock, random=random.Random(6)) as pipeline:
         step(pipeline, "a", "create", "ada", document=document("1"))
         step(pipeline, "a", "submit_for_review", "ada")
