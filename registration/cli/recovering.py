@@ -115,6 +115,9 @@ def _sum_up(manifests: int, settled: Sequence[Settled], *, dry_run: bool) -> Non
     mended = sum(bool(one.steps) for one in of[layout.ALIASES])
     if mended:
         say(f"{counted(mended, 'name')} {done}.")
+    own = [one for one in of[layout.REGISTRY] if one.steps or one.problem]
+    if own:
+        say(f"The registry's own log: {_came_to(own, done)}.")
     others = of[layout.SESSIONS] + of[layout.DEPLOYMENTS]
     if others:
         say(f"Sessions and deployments: {_came_to(others, done)}.")

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from registration.core.codec import scan
 from registration.core.decider import decide, sealed
 from registration.core.policy import NO_POLICY, Policy
 from registration.engine.origin import came_in
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from registration.engine.policy_on_disk import PolicyOnDisk
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Cell, Key
+    from registration.storage.reports import Loss
     from registration.values.events import Event, StateSnapshot
 
 ID = layout.REGISTRY
@@ -222,9 +224,14 @@ class Governance:
         """What each version of the log put in force for an area, as of now; None before there is one.
 
         Raises:
-            CorruptRegistry, CorruptLog, StoreError: as a call.
+            LockTimeout, StoreError: when it can't be read.
         """
-        events = list(self.history())
+        # What is intact before damage is believed: `verify` names the damage itself.
+        try:
+            raw = self.log.inspect(ID).log
+        except NotFound:
+            return None
+        events = scan(raw, stream=ID, source=self._store.source, after=_NOWHERE).events
         return RulesLog(events, of_manifests=area == layout.MANIFESTS) if events else None
 
     def history(self) -> Iterator[Event]:
@@ -474,6 +481,37 @@ class Governance:
                 if as_owner:
                     return self._append(cell, state, command, lifecycle=lifecycle, forced=True)
                 raise _refused(refusal, command.action or "") from None
+
+    def repair(self, command: Command, *, accept_loss: bool) -> Loss | None:
+        """Truncate a damaged log to its intact events; see `Ledger.repair`. The rules of the last of them are in force then.
+
+        Manifests that were decided under an event that is lost are decided on all the same. No rule is asked: they can't be read. The
+        caller has made sure that the actor owns the registry's directory.
+
+        Raises:
+            Rejected: when not one event is intact: only a backup helps.
+            LockTimeout, StoreError: as everywhere.
+        """
+        from registration.engine.engine import Engine  # noqa: PLC0415  # for this call alone
+
+        engine = Engine(self.log, clock=self._clock, random_source=self._random)
+        planned = engine.repair(command, accept_loss=False)
+        if planned is None or not accept_loss:
+            return planned
+        if planned.state is None:
+            raise Rejected(
+                f"Nothing of the registry's own log, {layout.log_path(ID, layout.REGISTRY)}, is intact.",
+                f"Nothing was changed. {_PUT_BACK}",
+            )
+        with self._store.records.held(_RECORD, create=self._store.in_force is None) as cell:
+            if cell is None:
+                raise missing_record()
+            loss = engine.repair(command, accept_loss=True)
+            state = self.log.load(ID)
+            assert state is not None
+            cell.write(self._record(cell.read(), state))
+            self._known = None
+        return loss
 
     @contextmanager
     def _held(self) -> Iterator[tuple[Cell, StateSnapshot | None]]:

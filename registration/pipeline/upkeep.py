@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from registration.core.facts import REPAIR
 from registration.errors import (
+    CorruptLog,
     CorruptRegistry,
     GuardRefused,
     InvalidArgument,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("registration")
 
-AREAS = (layout.MANIFESTS, layout.ALIASES, layout.SESSIONS, layout.DEPLOYMENTS)
+AREAS = (layout.MANIFESTS, layout.ALIASES, layout.REGISTRY, layout.SESSIONS, layout.DEPLOYMENTS)
 """The areas that have logs, in the order in which they are checked."""
 
 
@@ -257,8 +258,6 @@ class UpkeepPart(Part[M]):
 
     def _verified_each(self, found: Witnesses | None) -> Iterator[Verified]:
         """One stream after the other. found: what they are compared with; None: only a quick look at the manifests."""
-        from registration.evidence.verification import verify_area  # noqa: PLC0415  # for this call alone
-
         registry = self._registry
         rules = None if found is None else registry.kept_rules()
         for id in registry.store.streams():
@@ -288,14 +287,21 @@ class UpkeepPart(Part[M]):
         yield from _verified_governance(registry, found)
         for finding in found.findings():
             yield Verified("", None, (finding,))
+        yield from self._verified_others(found)
+        yield from _verified_leases(registry)
+
+    def _verified_others(self, found: Witnesses) -> Iterator[Verified]:
+        """Sessions and deployments."""
+        from registration.evidence.verification import verify_area  # noqa: PLC0415  # as above
+
+        registry = self._registry
         with _others(registry) as others:
-            for area, id, store_of in _each(others):
+            for area, id, store_of in _each([one for one in others if one.area != layout.REGISTRY]):
                 checks = verify_area(
                     area, [id], partial(store_of, repairing=False), registry.kept_rules, found.watch
                 )
                 problem = next(iter(checks.problems), None)
                 yield Verified(area, id, checks.findings, problem=problem, looked_at=bool(checks.looked_at))
-        yield from _verified_leases(registry)
 
     @call
     def repair(
@@ -391,7 +397,13 @@ class UpkeepPart(Part[M]):
     ) -> Loss | None:
         registry = self._registry
         registry.check_open()
+        from registration.pipeline.governing import check_owner  # noqa: PLC0415  # as above
+
         asked = registry.command(id, {"actor": actor, "reason": reason}, action=REPAIR.name)
+        if area == layout.REGISTRY and registry.governance is not None:
+            if accept_loss:
+                check_owner(registry, reason)
+            return registry.governance.repair(asked, accept_loss=accept_loss)
         try:
             with _store_of(registry, area, id) as store:
                 engine = registry.engine if area == layout.MANIFESTS else registry.engine_over(store)
@@ -485,6 +497,9 @@ def _others(registry: OpenRegistry) -> Iterator[list[_Logs]]:
     """The logs of a registry besides manifests and aliases, during the block."""
     found = []
     with ExitStack() as opened:
+        if registry.governance is not None:
+            own = registry.governance.log
+            found.append(_Logs(layout.REGISTRY, own.streams, partial(_same, own)))
         if _is_there(registry, layout.SESSIONS):
             from registration.onboarding.sessions.backing import LedgerBacking  # noqa: PLC0415  # most registries have none
             from registration.onboarding.sessions.sessions import Sessions  # noqa: PLC0415  # as above
@@ -547,6 +562,29 @@ def _is_there(registry: OpenRegistry, area: str) -> bool:
     return logs or (backend.mending is not None and any(True for _ in backend.mending.strays(area)))
 
 
+def _verified_rules(registry: OpenRegistry) -> Iterator[Finding]:
+    """What is wrong with the registry's own log beside `registry.json`, and with the rules that it puts in force."""
+    from registration.evidence.verification import Finding  # noqa: PLC0415  # as above
+
+    governance = registry.governance
+    if governance is None:
+        return
+    for stray in governance.log.strays():
+        kind: Literal["unfinished", "stray"] = "unfinished" if stray.unfinished else "stray"
+        yield Finding(kind, stray.path, 0, 0, stray.reason)
+    try:
+        if governance.state is not None:
+            governance()
+    except CorruptRegistry as error:
+        yield Finding("damage", error.details["path"], 0, 0, error.problem.rstrip("."))
+    except (
+        CorruptLog,
+        InvalidArgument,
+        LockTimeout,
+    ):  # the log's own damage is found with it; a guard that isn't here is no damage
+        return
+
+
 def _verified_governance(registry: OpenRegistry, found: Witnesses) -> Iterator[Verified]:
     """The registry's own log: its bytes, its chain and its states, without deciding its events again. An earlier release made none."""
     from registration.evidence.verification import verify_area  # noqa: PLC0415  # as above
@@ -555,11 +593,12 @@ def _verified_governance(registry: OpenRegistry, found: Witnesses) -> Iterator[V
     area = id = layout.REGISTRY
     log = registry.store.area(area, REGISTRY)
     checks = verify_area(area, [id], lambda _: log, watch=found.watch)
-    if checks.looked_at or checks.problems:
+    findings = (*checks.findings, *_verified_rules(registry))
+    if checks.looked_at or checks.problems or findings:
         yield Verified(
             area,
             id,
-            checks.findings,
+            findings,
             problem=next(iter(checks.problems), None),
             looked_at=bool(checks.looked_at),
         )

@@ -322,5 +322,8 @@ def test_the_whole_registry_can_be_looked_at_in_memory():
             ("", None),
             ("registry", "registry"),
         ]
-        assert [(one.area, one.id) for one in pipeline.upkeep.recover_all()] == [("manifests", "a")]
+        assert [(one.area, one.id) for one in pipeline.upkeep.recover_all()] == [
+            ("manifests", "a"),
+            ("registry", "registry"),
+        ]
         assert list(pipeline.upkeep.repair_all()) == []
