@@ -246,6 +246,11 @@ class AsyncRegistrationPipeline(Threaded[RegistrationPipeline]):
         return self._now().definition
 
     @property
+    def place(self) -> str | None:
+        """See `RegistrationPipeline.place`."""
+        return self._now().place
+
+    @property
     def policy(self) -> Policy:
         """See `RegistrationPipeline.policy`. It costs the loop a `stat`, and a read if `policy.toml` has changed."""
         return self._now().policy
