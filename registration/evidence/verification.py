@@ -80,13 +80,15 @@ class Verification:
 class AreaVerification:
     """The findings in one of a registry's areas, such as `sessions`.
 
-    looked_at: the number of streams. problems: why some could not be checked; the others were.
+    looked_at: the number of streams. problems: why some could not be checked; the others were. head: the hash of the last valid line of the
+    last of them.
     """
 
     area: str
     looked_at: int
     findings: tuple[Finding, ...]
     problems: tuple[RegistrationError, ...] = ()
+    head: str = field(default="", compare=False)
 
 
 class Watcher(Protocol):
@@ -120,7 +122,7 @@ def verify_area(
     """
     findings: list[Finding] = []
     problems: list[RegistrationError] = []
-    looked_at = 0
+    looked_at, head = 0, ""
     for id in ids:
         try:
             store = store_of(id)
@@ -134,14 +136,15 @@ def verify_area(
         try:
             rules = rules_of(store) if rules_of is not None else None
             watcher = watch(area, id) if watch is not None else None
-            findings += verify_stream(store, id, area=area, rules=rules, watch=watcher).findings
+            checked = verify_stream(store, id, area=area, rules=rules, watch=watcher)
         except NotFound:  # nothing was ever written there, or it has been removed
             continue
         except LockTimeout as error:
             problems.append(error)
             continue
-        looked_at += 1
-    return AreaVerification(area, looked_at, tuple(findings), tuple(problems))
+        findings += checked.findings
+        looked_at, head = looked_at + 1, checked.head
+    return AreaVerification(area, looked_at, tuple(findings), tuple(problems), head)
 
 
 def verify_stream(

@@ -601,6 +601,7 @@ def _verified_governance(registry: OpenRegistry, found: Witnesses) -> Iterator[V
             findings,
             problem=next(iter(checks.problems), None),
             looked_at=bool(checks.looked_at),
+            head=checks.head or None,
         )
 
 

@@ -590,10 +590,10 @@ def test_repair_shows_its_plan_and_does_it_on_request(drafted: Terminal) -> None
     assert "Repaired: version 2 records the loss." in done.stdout
     assert again.stdout.startswith(f"{ID} is not damaged.")
     assert drafted.ok("log", ID).splitlines()[-1].split()[3:5] == ["cyd", "repair"]
-    assert drafted.type("verify").stderr.splitlines() == [
-        "unchecked: 1 event: what a repair cut off",
-        "1 manifest checked: sound; nothing here proves that it was not rewritten.",
-    ]
+    unchecked, verdict = drafted.type("verify").stderr.splitlines()
+    assert unchecked == "unchecked: 1 event: what a repair cut off"
+    assert verdict.startswith("1 manifest checked: sound; head ")
+    assert verdict.endswith("; nothing here proves that it was not rewritten.")
 
 
 @pytest.mark.damaged
