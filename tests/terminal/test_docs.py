@@ -35,6 +35,7 @@ def block(text: str, language: str, which: int = 0) -> str:
 def steady(text: str) -> str:
     """The text without what differs from run to run: times, ids, the hashes of logs, the registry's place."""
     text = re.sub(r"(?m)^(  head +)[0-9a-f]{64}$", r"\1HASH", text)
+    text = re.sub(r"; head [0-9a-f]{64};", "; head HASH;", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", text)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID", text)
     text = re.sub(r"--from \S+", "--from CURSOR", text)
