@@ -827,6 +827,7 @@ FAILING = (
 )
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("operation", FAILING)
 @pytest.mark.parametrize("plan", [SMALL, DOOMED], ids=["to the end", "and back"])
 def test_a_system_call_that_fails_anywhere_is_gone_on_with(request, plan, operation):
