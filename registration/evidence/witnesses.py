@@ -370,6 +370,7 @@ class Watch:
                     self._fenced(event, line.start)
             elif self._area == layout.ALIASES and "target" in event.data:
                 self._pointed(event, line.start)
+        self._last = event
 
     def ended(self, fault: Fault | None = None) -> list[Finding]:
         """The findings. fault: why reading stopped early; what comes behind damage is unknown."""
