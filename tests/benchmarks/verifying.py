@@ -51,7 +51,8 @@ with RegistrationPipeline(sys.argv[2], create=False) as pipeline:
     began = time.process_time()
     found = pipeline.evidence.verify(sys.argv[3])
     spent = time.process_time() - began
-assert not found.damaged, found.findings[:3]
+# A release of before folds other facts, and does not know this snapshot; the lines are sound to both.
+assert not [one for one in found.findings if one.line], found.findings[:3]
 print(json.dumps([spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, found.sound_version]))
 """
 
