@@ -211,9 +211,11 @@ def lifecycle_paths(context: Context, file: str | None) -> None:
 )
 @click.argument("file")
 @click.option("--dry-run", is_flag=True, help="Show the effect without changing anything.")
+@click.option("--reason", metavar="TEXT", help="The reason.")
+@actor_option
 @shared_options
 @click.pass_obj
-def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
+def migrate_lifecycle(context: Context, file: str, dry_run: bool, reason: str | None) -> None:
     """Put a later version of the registry's lifecycle in force.
 
     Logs are not changed: they fold forever, under whatever version they were written. Refused if manifests are
@@ -221,7 +223,13 @@ def migrate_lifecycle(context: Context, file: str, dry_run: bool) -> None:
     """
     from registration.engine.opening import migrate  # noqa: PLC0415  # for this command alone
 
-    found = migrate(context.root(), lifecycle_said(context, file), dry_run=dry_run)
+    found = migrate(
+        context.root(),
+        lifecycle_said(context, file),
+        actor=context.acting(),
+        reason=reason,
+        dry_run=dry_run,
+    )
     if context.as_json:
         echo_json(rules.migration(found))
     else:

@@ -29,7 +29,7 @@ from registration.evidence.verification import verify_files
 from registration.pipeline.pipeline import RegistrationPipeline
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.files.backend import open_files
-from registration.storage.files.registry_file import RegistryFile, read_registry
+from registration.storage.files.registry_file import RegistryFile
 from registration.storage.layout import directory_of
 from registration.storage.ledger import Ledger, Snapshots
 from registration.testing import FakeClock
@@ -39,7 +39,7 @@ from registration.values.events import NewEvent, Position, StateSnapshot
 from tests.conftest import check_rules, rules_named
 from tests.kit.builders import WATCH, is_thorough
 from tests.kit.choice import sampled
-from tests.kit.registry_files import put_in_force
+from tests.kit.registry_files import put_in_force, without_log
 from tests.kit.totals import counter
 
 ROOT = "/registry"
@@ -229,7 +229,7 @@ def explored(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
 def prepared(operation: Operation) -> SimulatedDisk:
     """A disk on which all that comes before an operation was done, by a process that is gone."""
     disk = SimulatedDisk()
-    with open_pipeline(disk, registry=operation.registry) as pipeline:
+    with open_pipeline(disk, registry=operation.registry, policy=operation.policy) as pipeline:
         for name in operation.before:
             OPERATIONS[name].run(pipeline)
     return disk.killed()
@@ -458,7 +458,10 @@ def test_a_time_out_is_recorded_before_the_command_that_waited_for_it(explored: 
 def fed(disk: SimulatedDisk, operation: Operation) -> list[str]:
     """The hashes of what a fresh process reads in the feed, having checked that it is the log: each event once, in order."""
     with operation.open(disk) as pipeline:
-        events = [entry.event for entry in pipeline.feed.read()]
+        entries = list(pipeline.feed.read())
+        events = [entry.event for entry in entries if entry.area == "manifests"]
+        own = [entry.event for entry in entries if entry.area == "registry"]
+        assert own == list(pipeline.upkeep.policy_history())
         try:
             history = list(pipeline.history(ID))
         except NotFound:
@@ -481,7 +484,8 @@ def test_after_a_power_cut_the_feed_has_each_event_once(name: str, explored: Cal
             assert fed(found.killed(), operation) == events
             with operation.open(found, later_s=86_400) as pipeline:
                 more = pipeline.create("another", DOCUMENT)
-                assert [entry.event.hash for entry in pipeline.feed.read()] == [*events, more.position.head]
+                read = [one.event.hash for one in pipeline.feed.read() if one.area == "manifests"]
+                assert read == [*events, more.position.head]
 
 
 @pytest.mark.parametrize("name", ["create", "approve", "batch"])
@@ -537,14 +541,15 @@ def test_a_feed_that_was_read_before_a_power_cut_goes_on_behind_its_cursor(
     """A reader that keeps its cursor misses nothing; what it gets again has the same id and comes in the same order."""
     base = prepared(OPERATIONS["approve"])
     with open_pipeline(base, make=False) as pipeline:
-        entries = list(pipeline.feed.read())
+        entries = [entry for entry in pipeline.feed.read() if entry.area == "manifests"]
         pipeline.approve(ID, actor="bea")
     for found in base.after_power_cut(random.Random(5), 200):
         explored()
         with open_pipeline(found, make=False) as pipeline:
             history = [event.id for event in pipeline.history(ID)]
             for number, entry in enumerate(entries, 1):
-                rest = [later.event.id for later in pipeline.feed.read(entry.cursor)]
+                after = pipeline.feed.read(entry.cursor)
+                rest = [later.event.id for later in after if later.area == "manifests"]
 
                 assert rest == history[-len(rest) :]
                 assert len(rest) >= len(history) - number
@@ -566,8 +571,19 @@ def migrate(disk: SimulatedDisk) -> bool:
 
 
 def lifecycle_in_force(disk: SimulatedDisk) -> int:
-    """Its version, having checked that the registry is the old one or the new one, whole, and goes on under it."""
-    registry = read_registry(disk, ROOT)
+    """Its version, having checked that the registry is the old one or the new one, whole, and goes on under it.
+
+    If the registry's own log is ahead of `registry.json`, the first writer completes that and opens the registry again.
+    """
+    try:
+        return _goes_on(disk)
+    except StoreError as error:
+        assert "Open the registry again." in str(error)  # noqa: PT017  # it is then as the log says
+        return _goes_on(disk)
+
+
+def _goes_on(disk: SimulatedDisk) -> int:
+    registry = without_log(disk, ROOT)
     assert registry in (REGISTRY, MIGRATED)
     definition = REGISTRATION if registry == REGISTRY else LATER
     store = open_files(ROOT, definition, disk=disk)
@@ -614,8 +630,8 @@ def test_a_disk_that_fails_while_another_lifecycle_is_put_in_force_leaves_one_of
                     explored()
                     assert lifecycle_in_force(found) in ({2} if acknowledged else {1, 2})
                 disk.fault = None
-                if read_registry(disk, ROOT) == REGISTRY:
-                    assert migrate(disk)
+                if without_log(disk, ROOT) == REGISTRY:
+                    migrate(disk)  # the log may say so already: then it is completed
                 assert lifecycle_in_force(disk.killed()) == 2
 
 
@@ -664,6 +680,7 @@ def faults(base: SimulatedDisk, operation: Operation) -> Iterator[Fault]:
         yield Fault("truncate", 1, number, forever=True, also=("sync_data",))
 
 
+@pytest.mark.undecidable  # the rules that are read to decide again are on the failing disk
 @pytest.mark.parametrize("name", TRIED)
 def test_a_failing_disk_loses_nothing_and_tells_no_lies(name: str, explored: Callable[[], None]) -> None:
     """After any error: what is read next is one of the two stories, stays so over a power cut, and can be gone on with.
