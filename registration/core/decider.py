@@ -540,12 +540,11 @@ def _told(
     action = action_of(definition.chart, taken.label)
     digest = command.document.digest if command.document else (state.digest if state else None)
     document = command.document.value if command.document else (state.document if state else None)
-    data = {
-        **_moved(taken, state, command),
-        **command.payload(),
-        **_grounds(definition, policy),
-        **_consequences(definition.chart, state, taken, time),
-    }
+    data = _moved(taken, state, command)
+    data |= command.payload()
+    data |= _grounds(definition, policy)
+    if taken.joined or taken.history or definition.chart.timeouts:
+        data |= _consequences(definition.chart, state, taken, time)
     if action.approval:
         data["approval"] = {
             "digest": digest,
@@ -615,7 +614,8 @@ def _grounds(definition: Definition, policy: Policy) -> dict[str, Any]:
         grounds["roster"] = policy.roster
     if policy.registry is not None:
         grounds["registry"] = policy.registry
-    return {**grounds, "release": __version__}
+    grounds["release"] = __version__
+    return grounds
 
 
 def _consequences(chart: Chart, state: StateSnapshot | None, taken: Step, time: str) -> dict[str, Any]:

@@ -29,15 +29,13 @@ FORM = 1
 
 _SORTED = orjson.OPT_SORT_KEYS
 
+_MEMBERS_MAX = 1024
+_MEMBERS: dict[int, tuple[object, str]] = {}
+"""The hashes of recent members of facts, which folds share and never change. An entry keeps its member, so no other has its `id`."""
 
-Hashed = dict[str, tuple[object, str]]
-"""By the name of a fact, a value of it and that value's hash."""
 
-
-def hash_of_state(state: StateSnapshot, form: int = FORM, hashed: Hashed | None = None) -> str:
+def hash_of_state(state: StateSnapshot, form: int = FORM) -> str:
     """The `statehash` of an event that led to this state: the number of the form, a colon, and 64 hex digits.
-
-    hashed: the hashes of the facts of the state before, which are used for those that are the same objects, and replaced by these.
 
     Raises:
         KeyError: when this release does not know the form.
@@ -46,16 +44,16 @@ def hash_of_state(state: StateSnapshot, form: int = FORM, hashed: Hashed | None 
         raise KeyError(form)
     dumps, sha256 = orjson.dumps, hashlib.sha256
     facts = state.facts
-    if hashed is None:
-        members = [(name, sha256(dumps(facts[name], option=_SORTED)).hexdigest()) for name in sorted(facts)]
-    else:
-        members = []
-        for name in sorted(facts):
-            value = facts[name]
-            known = hashed.get(name)
-            if known is None or known[0] is not value:
-                known = hashed[name] = (value, sha256(dumps(value, option=_SORTED)).hexdigest())
-            members.append((name, known[1]))
+    members = []
+    for name in sorted(facts):
+        member = facts[name]
+        known = _MEMBERS.get(id(member))
+        if known is None or known[0] is not member:
+            if len(_MEMBERS) >= _MEMBERS_MAX:
+                _MEMBERS.clear()
+            known = (member, sha256(dumps(member, option=_SORTED)).hexdigest())
+            _MEMBERS[id(member)] = known
+        members.append((name, known[1]))
     said = dumps(
         (
             1,

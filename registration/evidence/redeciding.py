@@ -34,7 +34,7 @@ from registration.core.decider import (
     fold,
 )
 from registration.core.facts import SEEN, seen_again
-from registration.core.forms import Hashed, hash_of_state, matches
+from registration.core.forms import hash_of_state, matches
 from registration.core.repairing import asked_in
 from registration.errors import GuardRefused, InvalidDocument, RegistrationError, UnknownEvent
 from registration.evidence.identifiers import Identifiers, moment_of, ms_of_time
@@ -149,7 +149,6 @@ class Redecider:
         self._hashes = False
         self._adrift = False
         self._sound = True
-        self._hashed: Hashed = {}
         self._commands: dict[tuple[object, ...], Command] = {}
         self._names: set[str | None] = {None}
         self._version_checked: tuple[Mapping[str, Any], InForce, InForce | None] | None = None
@@ -202,7 +201,7 @@ class Redecider:
             after = fold(self._definition, state, (event,))
         except (NotKept, NotHere, RegistrationError, AssertionError, *UNFOLDABLE):
             return False
-        if after is None or hash_of_state(after, hashed=self._hashed) != event.statehash:
+        if after is None or hash_of_state(after) != event.statehash:
             return False
         self.identifiers.add(event)
         self._told.follow(event, digest)

@@ -19,12 +19,14 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from registration.errors import LockTimeout, StoreError
 from registration.storage.disk import (
     DIRECTORY_MODE,
     Disk,
+    failure_named,
     failures_named,
     given_back,
     is_file,
@@ -62,10 +64,15 @@ class FileRecords:
     def read(self, key: Key) -> bytes | None:
         """See `Records.read`."""
         path = _path(key)
+        whole = f"{self._root}/{path}"
+        try:
+            there = self._disk.status_at(whole).st_size > 0
+        except FileNotFoundError:  # most do not exist: one system call tells, and each command asks for one
+            return None
+        except OSError as error:
+            raise failure_named("reading", path, error) from error
         with failures_named("reading", path), suppress(FileNotFoundError):
-            while self._disk.status_at(
-                f"{self._root}/{path}"
-            ).st_size:  # most do not exist: one system call tells
+            while there:
                 with ExitStack() as opened:
                     directories = self._directories(opened, key[:-1])
                     fd = opened.enter_context(
@@ -75,6 +82,7 @@ class FileRecords:
                     data = read_span(self._disk, fd, 0, size_bytes)
                     if len(data) == size_bytes:  # else it was removed while being read
                         return data or None
+                there = self._disk.status_at(whole).st_size > 0
         return None
 
     @contextmanager
@@ -299,6 +307,7 @@ class FileCell:
                 self._durable.add(place[:depth])
 
 
+@lru_cache(maxsize=4_096)
 def _path(key: Key) -> str:
     assert all(name and name not in (".", "..") and "/" not in name and "\0" not in name for name in key), key
     return "/".join(key)
