@@ -19,13 +19,16 @@ from registration import RegistrationPipeline
 from registration.errors import RegistrationError
 
 
-def work(channel: socket.socket, root: str, manifests: int, steps: int) -> None:
-    """Go round the manifests, doing whatever can be done to each, and telling what was acknowledged."""
+def work(channel: socket.socket, root: str, manifests: int, steps: int, actor: str = "ada") -> None:
+    """Go round the manifests, doing whatever can be done to each, and telling what was acknowledged.
+
+    actor: of processes that work at once, each has its own, since nobody approves the same document twice.
+    """
     choose = random.Random(steps)
     for step in range(steps):
         id = f"m{step % manifests}"
         try:
-            with RegistrationPipeline(root, actor="ada") as pipeline:
+            with RegistrationPipeline(root, actor=actor) as pipeline:
                 event = _one(pipeline, id, step, choose)
         except RegistrationError as error:
             channel.send(f"err {type(error).__name__}\n".encode())

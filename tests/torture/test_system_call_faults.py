@@ -6,6 +6,7 @@ How many faults were injected is printed at the end of the run.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -33,11 +34,14 @@ def _needs_strace() -> None:
     needs_program("strace")
 
 
-POLICY = """\
+KILLS, STEADY = 40, 2
+WORKERS = ["ada", *(f"worker-{number}" for number in range(KILLS + STEADY))]
+
+POLICY = f"""\
 name = "acme"
 
 [roles]
-worker = ["ada"]
+worker = {json.dumps(WORKERS)}
 
 [[guards]]
 guard = "role"
@@ -230,9 +234,10 @@ def test_kills_at_random_under_load_lose_nothing(tmp_path: Path, request: pytest
     root = tmp_path / "registry"
     make(root)
     told: list[str] = []
-    steady = [_started(root, 400) for _ in range(2)]
-    for number in range(40):
-        victim, channel = _started(root, 10_000)
+    workers = iter(WORKERS[1:])
+    steady = [_started(root, 400, next(workers)) for _ in range(STEADY)]
+    for number in range(KILLS):
+        victim, channel = _started(root, 10_000, next(workers))
         lines = channel.makefile("r")
         told += [lines.readline().strip() for _ in range(1 + number % 7)]
         victim.kill()
@@ -246,25 +251,25 @@ def test_kills_at_random_under_load_lose_nothing(tmp_path: Path, request: pytest
         process.wait()
         lines.close()
         channel.close()
-    counter(request.config, "system-call faults injected on a real disk")(40)
+    counter(request.config, "system-call faults injected on a real disk")(KILLS)
 
     assert told.count("end") == len(steady)
     assert sum(line.startswith("ack ") for line in told) > 200
-    check_promise(root, told, killed=40)
+    check_promise(root, told, killed=KILLS)
     assert not [
         line for line in told if re.match(r"err (?!VersionConflict|IllegalTransition|AlreadyExists)", line)
     ]
 
 
-def _started(root: Path, steps: int) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _started(root: Path, steps: int, actor: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
     mine, theirs = socket.socketpair()
     script = (
         "import socket, sys\n"
         "from tests.kit.fault_driver import work\n"
-        "work(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], 4, int(sys.argv[3]))\n"
+        "work(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], 4, int(sys.argv[3]), sys.argv[4])\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(theirs.fileno()), str(root), str(steps)],
+        [sys.executable, "-c", script, str(theirs.fileno()), str(root), str(steps), actor],
         cwd=ROOT,
         pass_fds=[theirs.fileno()],
     )
