@@ -767,7 +767,7 @@ def snapshots(draw):
 
 
 @given(snapshots())
-@tries(150)
+@tries(80)
 def test_a_snapshot_is_read_back_as_it_was(snapshot):
     """Whatever a snapshot holds, its bytes give it back, and encoding it again gives the same bytes."""
     raw = encode_snapshot(snapshot)

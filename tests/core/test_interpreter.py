@@ -316,7 +316,7 @@ def assert_legal(naive):
 
 
 @given(thrown_lifecycles(), st.randoms(use_true_random=False))
-@tries(100)
+@tries(60)
 def test_any_chart_does_what_scxml_does(data, random):
     """Nested, parallel, with history and done: every step of a chart is that of the specification's algorithm."""
     try:

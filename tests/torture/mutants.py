@@ -26,9 +26,13 @@ LOGS = "registration/storage/files/logs.py"
 LEDGER = "registration/storage/ledger.py"
 SETTLING = "registration/storage/settling.py"
 FEED = "registration/storage/feed.py"
+RECOVERY = "registration/storage/recovery.py"
+REDECIDING = "registration/evidence/redeciding.py"
 STORE_TESTS = "tests/storage/test_file_store.py::"
 JOURNAL_TESTS = "tests/storage/test_journal.py::"
 CRASH_TESTS = "tests/torture/test_crash_states.py::"
+FORGED_TESTS = "tests/torture/test_forged_snapshots.py::"
+REDECIDING_TESTS = "tests/evidence/test_redeciding.py::"
 TIMEOUT_S = 300
 
 
@@ -126,6 +130,55 @@ MUTANTS = (
         ((LEDGER, "                self._doubtful.add(stream)\n", "                pass\n"),),
         (f"{CRASH_TESTS}test_a_manifest_whose_write_could_not_be_taken_back_is_read_before_it_is_written",),
     ),
+    Mutant(
+        "the state's hash is not compared",
+        (
+            (
+                RECOVERY,
+                "found[0] == state.position.head and is_proved(state, found[1])\n",
+                "found[0] == state.position.head\n",
+            ),
+        ),
+        (f"{FORGED_TESTS}test_nothing_of_a_forged_snapshot_is_decided_on_or_answered[proved-register]",),
+    ),
+    Mutant(
+        "nothing proves a snapshot but its checksum",
+        (
+            (
+                RECOVERY,
+                "    line = last_line(read, state.position.size_bytes)\n    found = proof_of(line)",
+                "    return True\n    line = last_line(read, state.position.size_bytes)\n    found = proof_of(line)",
+            ),
+        ),
+        (f"{FORGED_TESTS}test_nothing_of_a_forged_snapshot_is_decided_on_or_answered[release 0.1-show]",),
+    ),
+    Mutant(
+        "nothing is decided again",
+        (
+            (
+                REDECIDING,
+                "            doubts.extend(self._decided_again(event, rules))  # those before an error stay\n",
+                "            pass\n",
+            ),
+        ),
+        (
+            f"{REDECIDING_TESTS}test_a_registration_that_no_rule_allowed_is_found_by_its_line",
+            f"{REDECIDING_TESTS}test_a_rule_that_is_named_and_not_kept_is_damage",
+        ),
+    ),
+    Mutant(
+        "checks in one go compare no bytes",
+        (
+            (
+                REDECIDING,
+                "            if not event.line.startswith(covered_line(event, made)):\n                return False\n",
+                "",
+            ),
+        ),
+        (
+            "tests/torture/test_tampered_logs.py::test_checks_in_one_go_let_nothing_pass_that_single_ones_find[timed]",
+        ),
+    ),
 )
 
 
@@ -152,6 +205,7 @@ def copied() -> Iterator[Path]:
         for name in ("registration", "tests"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", root)
+        (root / "fixtures").symlink_to(ROOT / "fixtures")  # which no test writes to
         yield root
 
 
