@@ -335,16 +335,19 @@ def test_from_everywhere_the_line_that_is_said_leads_to_what_was_asked_for(gover
     """Whatever somebody wants to do, from wherever the manifest stands: typing what is said does it in the end."""
     number = reached = 0
     for pipeline in at_every_step(governed):
-        state = pipeline.load_state(ID).state
+        state = pipeline.load_state(ID)
+        everyone_approved = {one["actor"] for one in state.facts.get("approvals", ())} == {"bea", "cyd"}
         for action in ("revise", "submit_for_review", "approve", "reject", "register"):
+            # Nobody approves the same document twice, so no reviewer is left.
+            ends = state.state == "REGISTERED" or (action == "approve" and everyone_approved)
             for actor in ("ada", "bea"):
                 number += 1
                 with copied(root, tmp_path / str(number)) as other:
                     lines = follow(Terminal(tmp_path / str(number)), other, ID, action, actor)
                 reached += lines is not None
-                assert (lines is None) == (state == "REGISTERED")
+                assert (lines is None) == ends, (state.version, action, actor)
 
-    assert reached == 40
+    assert reached == 38
 
 
 @pytest.mark.parametrize("action", ["revise", "submit_for_review", "approve", "reject", "register"])
