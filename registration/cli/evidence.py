@@ -82,6 +82,13 @@ def verify_receipt_command(context: Context, file: str) -> None:
         by = one["by"] or "an unnamed actor"
         place = f"line {one['line']} of {one['source']}" if one["line"] else one["source"]
         echo(printable(f"Version {one['version']} was imported by {by}, from {place}."))
+    for one in found.forced:
+        by = one["actor"] or "an unnamed actor"
+        echo(printable(f"The rules were changed by force at {one['time']}, by {by}: {one['reason']}."))
+    if found.forced_count > len(found.forced):
+        echo(
+            f"{counted(found.forced_count - len(found.forced), 'earlier forced change')} of the rules not shown."
+        )
     for reason, count in found.unchecked:
         echo(printable(f"Not decided again here: {counted(count, 'event')}: {reason}."))
     if found.current_version == found.version:

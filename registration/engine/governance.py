@@ -94,6 +94,7 @@ class RulesLog:
 
     def __init__(self, events: list[Event], *, of_manifests: bool) -> None:
         self.begun = events[0].time
+        self.forced = [_forced(event) for event in events if event.data.get("forced") is True]
         self._versions: list[InForce] = []
         said: Mapping[str, Any] = {}
         for event in events:
@@ -621,6 +622,19 @@ def _new_record(store: Ledger, state: StateSnapshot) -> dict[str, Any]:
         "definition": store.definition.name,
         "lifecycle": store.definition.identity,
         "settings": {"document_bytes_max": store.document_bytes_max},
+    }
+
+
+def _forced(event: Event) -> dict[str, Any]:
+    """A change that the owner of the directory forced, as receipts show it."""
+    data = event.data
+    return {
+        "version": event.version,
+        "time": event.time,
+        "actor": event.actor,
+        "via": data.get("via"),
+        "reason": data.get("reason"),
+        "hash": event.hash,
     }
 
 

@@ -60,6 +60,10 @@ class RegistryLog(Protocol):
     def begun(self) -> str:
         """When it was made: events of later moments name it. RFC 3339."""
 
+    @property
+    def forced(self) -> Sequence[Mapping[str, Any]]:
+        """The changes that the owner of the directory forced, in order: `version`, `time`, `actor`, `via`, `reason` and `hash` of each."""
+
     def at(self, version: int) -> InForce | None:
         """The rules in force after that version; None if the log has no such version."""
 

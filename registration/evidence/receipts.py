@@ -4,10 +4,14 @@ A receipt states which document was approved by whom, under which rules, at whic
 the log alone, so it is verified by deriving it again, from the log up to that version, and comparing.
 
 Each event up to there is decided again first: for what its rules did not allow there is no receipt, and none is valid.
+
+Changes of the rules that the owner of the registry's directory forced are shown as well, up to the making of the receipt. They are
+derived from the registry's own log, at least up to the version under which the manifest's last event was decided.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +32,9 @@ KIND = "registration-receipt"
 RECEIPT_BYTES_MAX = 64 * 1024 * 1024
 """The maximum size of a receipt to verify: it contains every policy that its events were decided under."""
 
+FORCED_SHOWN_MAX = 16
+"""The number of forced changes of the rules that a receipt shows: the latest ones. It has the count of all."""
+
 ReadRule = Callable[[str, str], Any]
 """The rules stored under a digest, by kind (`registration.storage.layout.RULE_KINDS`)."""
 
@@ -38,7 +45,8 @@ class ReceiptCheck:
 
     version, state: those of the receipt. current_version, current_state: those of the manifest now. same_document: whether
     the document is still the one that the receipt is of. repairs: of the log, up to the receipt, as in it. imports: its events that were
-    imported, as in it. unchecked: the number of events that could not be decided again here, by reason.
+    imported, as in it. unchecked: the number of events that could not be decided again here, by reason. forced: the changes of the rules
+    that the owner of the directory forced, as in it, at most `FORCED_SHOWN_MAX`; forced_count: the number of all.
     """
 
     manifest_id: str
@@ -50,6 +58,8 @@ class ReceiptCheck:
     repairs: tuple[Mapping[str, Any], ...] = ()
     imports: tuple[Mapping[str, Any], ...] = ()
     unchecked: tuple[tuple[str, int], ...] = ()
+    forced: tuple[Mapping[str, Any], ...] = ()
+    forced_count: int = 0
 
 
 def make_receipt(
@@ -66,9 +76,16 @@ def make_receipt(
 
 
 def _receipt(
-    definition: Definition, events: Sequence[Event], read: ReadRule, rules: KeptRules
+    definition: Definition,
+    events: Sequence[Event],
+    read: ReadRule,
+    rules: KeptRules,
+    shown: int = sys.maxsize,
 ) -> tuple[dict[str, Any], tuple[tuple[str, int], ...]]:
-    """The receipt, and the number of events that could not be decided again, by reason."""
+    """The receipt, and the number of events that could not be decided again, by reason.
+
+    shown: the version of the registry's own log up to which forced changes are shown; further if the manifest was decided under a later one.
+    """
     unchecked = _allowed(definition, events, rules)
     state = fold(definition, None, events)
     assert state is not None
@@ -84,8 +101,9 @@ def _receipt(
             version=state.version,
         )
     brought = [event.version for event in events if "document" in event.data]
-    shown = {*brought[-1:], *(one["version"] for one in approvals), *_way_here(events)}
-    told = [event for event in events if event.version in shown]
+    of_state = {*brought[-1:], *(one["version"] for one in approvals), *_way_here(events)}
+    told = [event for event in events if event.version in of_state]
+    under = state.registry["version"] if state.registry is not None else 0
     members: dict[str, Any] = {
         "format": FORMAT,
         "kind": KIND,
@@ -99,6 +117,7 @@ def _receipt(
         "approvals": [dict(one) for one in approvals],
         **_repairs(events),
         **_imports(events),
+        **_forced(rules, max(shown, under)),
         "events": [_event(event) for event in told],
         "rules": _rules(told, read),
     }
@@ -146,7 +165,7 @@ def check_receipt(
         problems = [f"/version: it is {version}, but the log ends at version {len(events)}"]
     if not problems:
         try:
-            made, unchecked = _receipt(definition, events[:version], read, rules)
+            made, unchecked = _receipt(definition, events[:version], read, rules, _forced_to(receipt))
         except Rejected as error:
             problems = [error.problem.rstrip(".")]
         else:
@@ -155,6 +174,7 @@ def check_receipt(
         raise mismatch(receipt, problems)
     now = fold(definition, None, events)
     assert now is not None
+    forced = receipt.get("forced", {"count": 0, "events": []})
     return ReceiptCheck(
         manifest_id=now.stream,
         version=receipt["version"],
@@ -165,6 +185,8 @@ def check_receipt(
         repairs=tuple(_repairs(events[:version]).get("repairs", ())),
         imports=tuple(_imports(events[:version]).get("imports", ())),
         unchecked=unchecked,
+        forced=tuple(forced["events"]),
+        forced_count=forced["count"],
     )
 
 
@@ -253,6 +275,23 @@ def _repairs(events: Sequence[Event]) -> dict[str, Any]:
         if "lost" in event.data
     ]
     return {"repairs": found} if found else {}
+
+
+def _forced(rules: KeptRules, version: int) -> dict[str, Any]:
+    """The changes of the rules that the owner of the directory forced, up to a version of the registry's own log, if there are any."""
+    found = [one for one in (rules.log.forced if rules.log is not None else ()) if one["version"] <= version]
+    return {"forced": {"count": len(found), "events": found[-FORCED_SHOWN_MAX:]}} if found else {}
+
+
+def _forced_to(receipt: Mapping[str, Any]) -> int:
+    """The version of the last forced change that a receipt shows; 0 if it shows none. Later ones were made after it."""
+    if "forced" not in receipt:
+        return 0
+    try:
+        version = receipt["forced"]["events"][-1]["version"]
+    except (KeyError, TypeError, IndexError):
+        return sys.maxsize  # it is not what a receipt shows
+    return version if type(version) is int else sys.maxsize
 
 
 def _rules(events: Sequence[Event], read: ReadRule) -> dict[str, Any]:

@@ -434,7 +434,30 @@ def test_a_receipt_is_carried_away_and_checked(registered: Terminal, tmp_path: P
         "repairs": [],
         "imports": [],
         "unchecked": {},
+        "forced": {"count": 0, "events": []},
     }
+
+
+def test_a_receipt_says_that_the_rules_were_changed_by_force(
+    registered: Terminal, root: Path, tmp_path: Path
+) -> None:
+    """Whoever checks it reads when, by whom and why."""
+    rules = (FULL / "policy.toml").read_text()
+    file = tmp_path / "policy.toml"
+    shutil.copytree(FULL, tmp_path, dirs_exist_ok=True)
+    file.write_text(f'{rules}\n[governance]\npolicy = {{ roles = ["registrar"], four_eyes = true }}\n')
+    registered.ok("policy", "apply", str(file))
+    file.write_text(rules)
+    registered.ok("policy", "apply", str(file), "--as-owner", "--reason", "dot has left", "--actor", "zoe")
+    (tmp_path / "receipt.json").write_text(registered.ok("receipt", ID))
+
+    at = registered.json("receipt", ID)["forced"]["events"][0]["time"]
+    checked = registered.ok("verify-receipt", str(tmp_path / "receipt.json"))
+    assert checked == (
+        f"The receipt is valid: {ID} was REGISTERED at version 5.\n"
+        f"The rules were changed by force at {at}, by zoe: dot has left.\n"
+        "It still is.\n"
+    )
 
 
 def test_a_receipt_of_what_has_moved_on_says_so(terminal: Terminal, tmp_path: Path) -> None:

@@ -510,7 +510,9 @@ def test_a_receipt_holds_where_it_was_made(governed, open_pipeline):
 
     checks = [pipeline.evidence.check_receipt(receipt) for pipeline in (governed, open_pipeline(), governed)]
 
-    assert {astuple(check) for check in checks} == {(ID, 5, "REGISTERED", 5, "REGISTERED", True, (), (), ())}
+    assert {astuple(check) for check in checks} == {
+        (ID, 5, "REGISTERED", 5, "REGISTERED", True, (), (), (), (), 0)
+    }
     assert governed.evidence.receipt(ID) == receipt
 
 
@@ -551,6 +553,69 @@ def refusal_of(pipeline, receipt):
     with pytest.raises(ReceiptMismatch) as caught:
         pipeline.evidence.check_receipt(receipt)
     return caught.value.details["problems"]
+
+
+def forced_rules(pipeline, *reasons):
+    """Rules that nobody but `boss` may change; then changes of them that the owner of the directory forced."""
+    governance = '[governance]\npolicy = { roles = ["boss"] }\n[roles]\nboss = ["bea"]\n'
+    put_in_force(pipeline, governance)
+    for number, reason in enumerate(reasons):
+        Path(pipeline.place, "policy.toml").write_text(f'name = "{number}"\n{governance}')
+        pipeline.upkeep.apply_policy(actor="ada", as_owner=True, reason=reason)
+
+
+def test_each_later_receipt_shows_the_changes_of_the_rules_that_the_owner_forced(open_pipeline):
+    """By whom, how they came in, when and why; the receipts from before stay valid and show none."""
+    pipeline = open_pipeline()
+    pipeline.create("a", {})
+    pipeline.submit_for_review("a", actor="ada")
+    pipeline.approve("a", actor="bea")
+    before = pipeline.evidence.receipt("a")
+    forced_rules(pipeline, "bea is ill")
+    after = json.loads(json.dumps(pipeline.evidence.receipt("a")))
+
+    applied = list(pipeline.upkeep.policy_history())[-1]
+    assert "forced" not in before
+    assert after["forced"] == {
+        "count": 1,
+        "events": [
+            {
+                "version": 3, "time": applied.time, "actor": "ada", "via": came_in(), "reason": "bea is ill",
+                "hash": applied.hash,
+            }
+        ],
+    }  # fmt: skip
+    checked = pipeline.evidence.check_receipt(after)
+    assert (checked.forced, checked.forced_count) == (tuple(after["forced"]["events"]), 1)
+    assert pipeline.evidence.check_receipt(before).forced == ()
+
+    for bad in ({"count": 2, "events": after["forced"]["events"]}, {"count": 0, "events": []}, None, []):
+        assert refusal_of(pipeline, sealed({**after, "forced": bad})) == [
+            "/forced: it does not match the log"
+        ]
+    for place in places(after["forced"]):
+        bad = changed(after, ("forced", *place))
+        assert refusal_of(pipeline, sealed(bad)) == ["/forced: it does not match the log"], place
+
+
+def test_a_receipt_cannot_leave_out_the_force_that_its_manifest_was_decided_after(open_pipeline):
+    """The latest of many are shown, and all are counted."""
+    pipeline = open_pipeline()
+    forced_rules(pipeline, *(f"reason {number}" for number in range(18)))
+    pipeline.create("a", {})
+    pipeline.submit_for_review("a", actor="ada")
+    pipeline.approve("a", actor="bea")
+    receipt = json.loads(json.dumps(pipeline.evidence.receipt("a")))
+
+    assert receipt["forced"]["count"] == 18
+    assert [one["reason"] for one in receipt["forced"]["events"]] == [f"reason {n}" for n in range(2, 18)]
+    assert pipeline.evidence.check_receipt(receipt).forced_count == 18
+    without = {name: value for name, value in receipt.items() if name != "forced"}
+    shorter = {"count": 17, "events": receipt["forced"]["events"][:-1]}
+    assert refusal_of(pipeline, sealed(without)) == ["/forced: it does not match the log"]
+    assert refusal_of(pipeline, sealed({**receipt, "forced": shorter})) == [
+        "/forced: it does not match the log"
+    ]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ def receipt_check(found: ReceiptCheck) -> dict[str, Any]:
         "repairs": [dict(one) for one in found.repairs],
         "imports": [dict(one) for one in found.imports],
         "unchecked": dict(found.unchecked),
+        "forced": {"count": found.forced_count, "events": [dict(one) for one in found.forced]},
     }
 
 
