@@ -115,11 +115,18 @@ def _clock(
         yield f"its time ({said}) is not that of its id", "time against id", "damage"
 
 
-@lru_cache(maxsize=256)
 def _second(text: str) -> int | None:
     """The milliseconds since 1970 of a time without its fraction."""
+    begun = _day(text[:10])
+    if begun is None:
+        return None
+    return (begun + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])) * 1000
+
+
+@lru_cache(maxsize=256)
+def _day(text: str) -> int | None:
+    """The seconds since 1970 at the start of a day."""
     try:
-        days = date.fromisoformat(text[:10]).toordinal() - 719_163
+        return (date.fromisoformat(text).toordinal() - 719_163) * 86_400
     except ValueError:
         return None
-    return (days * 86_400 + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])) * 1000

@@ -153,6 +153,8 @@ class Redecider:
         self._names: set[str | None] = {None}
         self._version_checked: tuple[Mapping[str, Any], InForce, InForce | None] | None = None
         self._people: dict[str, str] = {}
+        # The lifecycle that the last ordinary event named, and what it is.
+        self._under: tuple[Mapping[str, Any] | None, Definition] = (None, definition)
 
     def step(self, event: Event) -> Sequence[Doubt]:
         """What is wrong with the next event. Its line, and its place in the chain, were checked before."""
@@ -191,7 +193,9 @@ class Redecider:
                 return False
             if "document" in data:
                 digest = digest_in_log(data["document"])
-            definition = self._lifecycle(event, rules, strict=True)
+            if data["lifecycle"] != self._under[0]:
+                self._under = (data["lifecycle"], self._lifecycle(event, rules, strict=True))
+            definition = self._under[1]
             policy = rules.policy(data.get("policy"), data.get("roster"), state.registry, 2)
             command = self._command_of(event, definition, digest)
             (made,) = decide(definition, state, command, time=event.time, event_id=event.id, policy=policy)
@@ -243,20 +247,21 @@ class Redecider:
             and data.get("registry") == state.registry
             and (rules.log is None if state.registry is None else self._still_in_force(event, rules))
             and self.identifiers.is_next(event)
-            and type(data.get("lifecycle")) is dict
-            and rules.is_known(data["lifecycle"].get("digest"))
+            and type(named := data.get("lifecycle")) is dict
+            and (named == self._under[0] or rules.is_known(named["digest"]))
         )
 
     def _still_in_force(self, event: Event, rules: KeptRules) -> bool:
         """Whether the version of the registry's own log that an event names, as the one before it did, was the last one at its time."""
-        data, named = event.data, event.data["registry"]
-        if self._version_checked is None or self._version_checked[0] != named or rules.log is None:
+        data = event.data
+        named, checked = data["registry"], self._version_checked
+        if checked is None or checked[0] != named:
             found = rules.log.at(named["version"]) if rules.log is not None else None
-            following = rules.log.at(named["version"] + 1) if rules.log is not None else None
-            if found is None or found.hash != named["hash"]:
+            if found is None or rules.log is None or found.hash != named["hash"]:
                 return False
-            self._version_checked = (named, found, following)
-        _, found, following = self._version_checked
+            following = rules.log.at(named["version"] + 1)
+            checked = self._version_checked = (named, found, following)
+        _, found, following = checked
         return (
             data.get("policy") == found.policy
             and data.get("roster") == found.roster

@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from registration.errors import InvalidArgument, StoreError
@@ -76,7 +76,7 @@ class _Line:
     start: int
     end: int
     hash: str
-    notes: list[_Note] = field(default_factory=list)
+    notes: tuple[_Note, ...] = ()
     followed: bool = False
 
     @property
@@ -355,21 +355,25 @@ class Watch:
 
     def saw(self, event: Event) -> None:
         """Compare the next event."""
-        line = _Line(event.version, self._end, self._end + len(event.line), event.hash)
-        self._end, self._version = line.end, event.version
-        if self._repaired is None and "lost" in event.data:
-            self._repaired = event.version
-        with self._going_on():
+        data, start = event.data, self._end
+        version = event.version
+        line = _Line(version, start, start + len(event.line), event.hash)
+        self._end, self._version = line.end, version
+        if self._repaired is None and "lost" in data:
+            self._repaired = version
+        try:  # not `_going_on`: this is done for every line
             if self._of.failure is not None:
                 return
             self._compare(line)
             if self._area == layout.MANIFESTS:
-                if "claimed" in event.data or "released" in event.data:
-                    self._named(event, line.start)
-                if "fence" in event.data:
-                    self._fenced(event, line.start)
-            elif self._area == layout.ALIASES and "target" in event.data:
-                self._pointed(event, line.start)
+                if "claimed" in data or "released" in data:
+                    self._named(event, start)
+                if "fence" in data:
+                    self._fenced(event, start)
+            elif self._area == layout.ALIASES and "target" in data:
+                self._pointed(event, start)
+        except sqlite3.Error as error:
+            self._failed(error)
         self._last = event
 
     def ended(self, fault: Fault | None = None) -> list[Finding]:
@@ -410,7 +414,10 @@ class Watch:
         try:
             yield
         except sqlite3.Error as error:
-            self._of.failure = f"{error}; free some space for temporary files (TMPDIR, else /tmp)"
+            self._failed(error)
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        self._of.failure = f"{error}; free some space for temporary files (TMPDIR, else /tmp)"
 
     # -- notes and pins ----------------------------------------------------------------------------------------
 
@@ -418,7 +425,7 @@ class Watch:
         """A line with what others say of its version."""
         while self._note is not None and self._note.version <= line.version:
             if self._note.version == line.version:
-                line.notes.append(self._note)
+                line.notes = (*line.notes, self._note)
                 self._follow(self._note)
             self._note = self._next_note()
         while self._pin is not None and self._pin[0] <= line.version:
@@ -430,7 +437,9 @@ class Watch:
             self._pin = self._pins.fetchone()
         self._lines[line.version] = line
         if line.version >= _RECENT:
-            self._leave(self._lines.pop(line.version - _RECENT))
+            left = self._lines.pop(line.version - _RECENT)
+            if left.notes:
+                self._leave(left)
 
     def _next_note(self) -> _Note | None:
         row = self._notes.fetchone()

@@ -6,12 +6,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from registration.engine.leases.leases import Leases
 from registration.errors import LockTimeout, NotFound, StoreError
 from registration.evidence.witnesses import Witnesses
 from registration.storage import layout
 from registration.storage.notes import Noted, decode_commit
-from registration.storage.pieces import EventsInPieces
+from registration.storage.pieces import PIECE_BYTES, TORN_BYTES_MAX, EventsInPieces
 from registration.values.ids import own_name
 from registration.values.names import split_name
 
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from registration.engine.registry import OpenRegistry
     from registration.storage.ledger import Ledger
     from registration.values.events import Event
+
+
+_NAMING = (b'"document"', b'"claimed"')
+"""What a line has in it that may say a name."""
+
+_SPELLED = b"\\u"
+"""What a line has in it instead, if these words are spelled in another way."""
 
 
 @contextmanager
@@ -87,13 +96,40 @@ def _noted(store: Ledger, stream: str | None) -> Iterator[Noted]:
 
 
 def _names_of(store: Ledger, manifest_id: str) -> list[str]:
-    """The names that a manifest has, or had, without their versions: their aliases may name it, even if its log says no longer why."""
-    names = set()
-    for event in _events(store, manifest_id):
-        document = event.data.get("document")
-        own = own_name(document) if isinstance(document, dict) else None
-        names |= {name for name in (own, event.data.get("claimed")) if isinstance(name, str)}
+    """The names that a manifest has, or had, without their versions: their aliases may name it, even if its log says no longer why.
+
+    Read before the log is verified: so the log is never older than what the aliases say of it. Only lines that may say a name are decoded,
+    and nothing is checked: a name too many costs a look at its aliases.
+    """
+    names: set[str] = set()
+    for line in _naming(store, manifest_id):
+        with suppress(orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            data = orjson.loads(line)["data"]
+            document = data.get("document")
+            own = own_name(document) if isinstance(document, dict) else None
+            names |= {name for name in (own, data.get("claimed")) if isinstance(name, str)}
     return sorted({split_name(name).name for name in names})
+
+
+def _naming(store: Ledger, stream: str) -> Iterator[bytes]:
+    """The lines of a log that may say a name, unchecked, in bounded memory. Nothing is settled."""
+    with suppress(StoreError, LockTimeout, NotFound):
+        size_bytes = store.inspect(stream, quick=True).unread_bytes
+        rest, offset = b"", 0
+        while offset < size_bytes:
+            piece = store.span(stream, offset, min(offset + max(PIECE_BYTES, len(rest)), size_bytes))
+            offset = offset + len(piece) if piece else size_bytes
+            data = rest + piece
+            end = data.rfind(b"\n") + 1
+            rest = data[end:] if len(data) - end <= TORN_BYTES_MAX else b""
+            starts: set[int] = set()
+            for word in _NAMING if b"\\" not in data else (*_NAMING, _SPELLED):
+                at = data.find(word, 0, end)
+                while at >= 0:
+                    starts.add(data.rfind(b"\n", 0, at) + 1)
+                    at = data.find(word, data.index(b"\n", at), end)
+            for start in starts:
+                yield data[start : data.index(b"\n", start)]
 
 
 def _events(store: Ledger, stream: str) -> Iterator[Event]:

@@ -12,6 +12,7 @@ import pytest
 from registration import RegistrationPipeline
 from registration.core.policy import Policy
 from registration.evidence.witnesses import Witnesses
+from registration.pipeline.witnessing import _names_of
 from registration.storage.notes import Commit, Noted
 from registration.values.ids import name_of
 from tests.kit.builders import forge
@@ -227,6 +228,21 @@ def test_one_manifest_is_compared_as_well(pipeline, root):
     edit(root, "m0", lambda lines: lines[:2])
     with RegistrationPipeline(root) as fresh:
         assert "names version 4" in fresh.evidence.verify("m0").findings[-1].reason
+
+
+@pytest.mark.parametrize("piece_bytes", [64, 1 << 18])
+def test_the_names_of_one_manifest_are_those_that_its_log_says(pipeline, root, monkeypatch, piece_bytes):
+    """Of every document and claim, wherever pieces end, and in any spelling of JSON."""
+    monkeypatch.setattr("registration.pipeline.witnessing.PIECE_BYTES", piece_bytes)
+    pipeline.create("a", {"name": "acme/weather", "version": "1"})
+    pipeline.revise("a", {"name": "acme/climate", "version": "1"})
+    log = root / "manifests" / "a" / "events.jsonl"
+    lines = log.read_bytes()
+    spelled = lines.replace(b'"document":{"name":"acme/w', b'"docum\\u0065nt":{"name":"acme/\\u0077')
+    assert spelled != lines
+    log.write_bytes(spelled)
+
+    assert _names_of(pipeline._registry.store, "a") == ["acme/climate", "acme/weather"]
 
 
 def test_verification_writes_nothing(pipeline, root):
