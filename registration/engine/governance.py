@@ -41,9 +41,7 @@ from registration.errors import (
     Rejected,
     StoreError,
 )
-from registration.evidence.kept_rules import InForce
 from registration.rules.lifecycles.registry import REGISTRY, as_asked, governing, proposal_of
-from registration.rules.policy_data import policy_from, rules_digest
 from registration.storage import layout
 from registration.storage.ledger import RulesReplaced, lifecycle_replaced, missing_record
 from registration.values.commands import Command
@@ -58,6 +56,7 @@ if TYPE_CHECKING:
     from registration.core.policy import Guard
     from registration.engine.engine import Random
     from registration.engine.policy_on_disk import PolicyOnDisk
+    from registration.evidence.kept_rules import InForce
     from registration.storage.ledger import Ledger
     from registration.storage.ports import Cell, Key
     from registration.storage.reports import Loss
@@ -93,6 +92,8 @@ class RulesLog:
     """
 
     def __init__(self, events: list[Event], *, of_manifests: bool) -> None:
+        from registration.evidence.kept_rules import InForce  # noqa: PLC0415  # for evidence alone
+
         self.begun = events[0].time
         self.forced = [_forced(event) for event in events if event.data.get("forced") is True]
         self._versions: list[InForce] = []
@@ -267,6 +268,10 @@ class Governance:
             if (self._brought.digest, self._brought.roster) != (digest, roster):
                 raise _others_in_force(digest, self._brought)
             return self._brought.variant(registry=registry, rules_of=self._rules_of)
+        if digest is None and roster is None:
+            return NO_POLICY.variant(registry=registry, rules_of=self._rules_of)
+        from registration.rules.policy_data import policy_from  # noqa: PLC0415  # for registries that have rules
+
         policy = policy_from(
             None if digest is None else self._kept("policies", digest),
             partial(self._kept, "schemas"),
@@ -298,6 +303,8 @@ class Governance:
         """See `Policy.rules_of`."""
         if digest not in self._rules:
             try:
+                from registration.rules.policy_data import rules_digest  # noqa: PLC0415  # for approvals of release 0.1
+
                 self._rules[digest] = rules_digest(self._store.kept("policies", digest))
             except (NotFound, StoreError):
                 return None

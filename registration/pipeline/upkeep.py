@@ -28,7 +28,6 @@ from registration.errors import (
 )
 from registration.pipeline.part import M, Part, call, iterate
 from registration.storage import layout
-from registration.storage.reports import Recovered
 from registration.values.ids import check_id
 from registration.values.names import check_name
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from registration.evidence.witnesses import Witnesses
     from registration.pipeline.governing import Applied
     from registration.storage.ledger import Ledger
-    from registration.storage.reports import Loss, RecoveryStep
+    from registration.storage.reports import Loss, Recovered, RecoveryStep
     from registration.values.events import Event, StateSnapshot
 
 _log = logging.getLogger("registration")
@@ -369,7 +368,7 @@ class UpkeepPart(Part[M]):
         if found.state is None or found.state.name is None:
             return found
         steps = self._mend(found.state, dry_run=dry_run)
-        return Recovered(found.state, (*found.steps, *steps)) if steps else found
+        return replace(found, steps=(*found.steps, *steps)) if steps else found
 
     def _recovered_name(self, name: str, *, dry_run: bool) -> tuple[RecoveryStep, ...]:
         from registration.engine.names.upkeep import recover  # noqa: PLC0415  # most programs never need it

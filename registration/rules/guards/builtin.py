@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from registration.core.outlook import Missing, words_of
 from registration.core.policy import Verdict
-from registration.rules.guards import builtin_1
 from registration.values.people import person
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def reason_given(_state: StateSnapshot | None, command: Command, _policy: Policy
 def role(state: StateSnapshot | None, command: Command, policy: Policy) -> Verdict:
     """The actor has one of the roles in the parameter `any`."""
     if policy.format == 1:
+        from registration.rules.guards import builtin_1  # noqa: PLC0415  # for events of release 0.1 alone
+
         return builtin_1.role(state, command, policy)
     wanted = sorted(policy.parameters["any"])
     has = policy.roles_of(command.actor)
@@ -65,6 +66,8 @@ def not_the_author(state: StateSnapshot | None, command: Command, policy: Policy
     ever submitted one. The actor of a command with a document is its author as well, so no one can do that alone.
     """
     if policy.format == 1:
+        from registration.rules.guards import builtin_1  # noqa: PLC0415  # for events of release 0.1 alone
+
         return builtin_1.not_the_author(state, command, policy)
     whole = policy.parameters.get("scope") == "manifest"
     authors = _authors(state)
@@ -111,6 +114,8 @@ def approvals(state: StateSnapshot | None, command: Command, policy: Policy) -> 
     latest. An unnamed approver may be any of the others, and counts only if there are none.
     """
     if policy.format == 1:
+        from registration.rules.guards import builtin_1  # noqa: PLC0415  # for events of release 0.1 alone
+
         return builtin_1.approvals(state, command, policy)
     parameters = policy.parameters
     count: int = parameters.get("count", 1)
