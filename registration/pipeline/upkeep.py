@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from registration.evidence.verification import Finding, Verification, Watcher
     from registration.evidence.witnesses import Witnesses
     from registration.pipeline.governing import Applied
+    from registration.pipeline.recoveries import Recovery
     from registration.storage.ledger import Ledger
     from registration.storage.reports import Loss, Recovered, RecoveryStep
     from registration.values.events import Event, StateSnapshot
@@ -201,20 +202,44 @@ class UpkeepPart(Part[M]):
         """Replay the whole log, verifying the chain from the first byte, rewrite the snapshot, and report the steps.
 
         The state is missing if nothing was acknowledged. A missing reservation of the manifest's name is
-        restored. dry_run: change nothing, and report the planned steps.
+        restored. If anything was changed, the registry's own log says so afterwards (`recover`). dry_run: change nothing, and report the
+        planned steps.
 
         Raises:
             CorruptLog: when the log is damaged. Nothing was changed.
         """
-        return self._recovered(manifest_id, dry_run=dry_run)
+        found = self._recovered(manifest_id, dry_run=dry_run)
+        if found.steps and not dry_run:
+            recovery = self._recovery()
+            recovery.add(layout.MANIFESTS, manifest_id, found.steps)
+            recovery.record()
+        return found
 
     @iterate
     def recover_all(self, *, dry_run: bool = False) -> Iterator[Settled]:
         """Recover every manifest, name, session and deployment after a crash, one after the other.
 
         Reading one of them does the same for it. One that is damaged, or unreachable, is reported with its problem, and
-        stops nothing. Other processes may keep writing. dry_run: change nothing, and report the planned steps.
+        stops nothing. Other processes may keep writing. If anything was changed, the registry's own log has one event of it
+        (`recover`), written after the last one, or when the iteration is given up. dry_run: change nothing, and report the planned steps.
         """
+        if dry_run:
+            yield from self._recovered_each(dry_run=True)
+            return
+        recovery = self._recovery()
+        try:
+            for one in self._recovered_each(dry_run=False):
+                recovery.add(one.area, one.id, one.steps)
+                yield one
+        finally:
+            recovery.record()
+
+    def _recovery(self) -> Recovery:
+        from registration.pipeline.recoveries import Recovery  # noqa: PLC0415  # for this call alone
+
+        return Recovery(self._registry)
+
+    def _recovered_each(self, *, dry_run: bool) -> Iterator[Settled]:
         registry = self._registry
         for id in registry.store.streams():
             try:

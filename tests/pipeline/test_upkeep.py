@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +17,14 @@ from registration.onboarding.sessions.session import Caller
 from registration.onboarding.sessions.sessions import Sessions
 from registration.rules.lifecycles.registration import REGISTRATION
 from registration.storage.ledger import Ledger
+from tests.kit.policies import put_in_force
 from tests.kit.typed import run
 from tests.kit.wizards import party
 from tests.onboarding.test_deploying import ID, SHORT
 
 ADA = Caller("ada", "guild-7")
 SOURCE = "urn:uuid:01a1fcdf-67de-7635-b5e5-5a6d9d430ded"
+OLD = Path(__file__).parents[2] / "fixtures" / "registries" / "format-1"
 BESIDE = ("sessions", "deployments", "leases")
 NEVER_BEGUN = "wiz_20261121093000123_0a1b2c3d4e5f6g7h"
 
@@ -326,3 +331,109 @@ def test_the_whole_registry_can_be_looked_at_in_memory():
             ("registry", "registry"),
         ]
         assert list(pipeline.upkeep.repair_all()) == []
+
+
+def torn(root, id):
+    """Leave half a line at the end of a manifest's log, as a crash does."""
+    with (root / "manifests" / id / "events.jsonl").open("ab") as log:
+        log.write(b'{"half')
+
+
+def own_log(root):
+    with RegistrationPipeline(root, create=False) as pipeline:
+        return list(pipeline.upkeep.policy_history())
+
+
+@pytest.fixture
+def several(tmp_path):
+    root = tmp_path / "registry"
+    with RegistrationPipeline(root, actor="ada") as pipeline:
+        for id in "abc":
+            pipeline.create(id, {})
+    return root
+
+
+def test_a_recovery_is_in_the_registrys_own_log(several):
+    """One event: by whom, of which logs, and what was done; none for a dry run, or if nothing was changed."""
+    torn(several, "a")
+    torn(several, "c")
+    with RegistrationPipeline(several, actor="bea") as pipeline:
+        before = len(own_log(several))
+        list(pipeline.upkeep.recover_all(dry_run=True))
+        pipeline.upkeep.recover("a", dry_run=True)
+        assert len(own_log(several)) == before
+
+        done = {f"{one.area}/{one.id}": one.steps for one in pipeline.upkeep.recover_all() if one.steps}
+        list(pipeline.upkeep.recover_all())
+        pipeline.upkeep.recover("a")
+
+    (event,) = own_log(several)[before:]
+    assert (event.action, event.actor, event.data["via"]["uid"]) == ("recover", "bea", os.getuid())
+    assert event.data["recovered"]["count"] == len(done) == 2
+    told = {
+        one["path"]: [(step["found"], step["done"], step["kept_as"]) for step in one["steps"]]
+        for one in event.data["recovered"]["logs"]
+    }
+    assert told == {
+        path: [(step.found, step.done, step.kept_as) for step in steps] for path, steps in done.items()
+    }
+    with RegistrationPipeline(several) as fresh:
+        assert not [one for one in fresh.upkeep.verify_all() if one.findings]
+
+
+def test_a_recovery_that_is_given_up_says_what_it_did(several):
+    """So does the recovery of one manifest."""
+    for id in "abc":
+        torn(several, id)
+    with RegistrationPipeline(several, actor="bea") as pipeline:
+        recovering = pipeline.upkeep.recover_all()
+        next(recovering)
+        recovering.close()
+        pipeline.upkeep.recover("c")
+
+    told = [event.data["recovered"] for event in own_log(several) if event.action == "recover"]
+    assert [[one["path"] for one in said["logs"]] for said in told] == [["manifests/a"], ["manifests/c"]]
+
+
+def test_a_recovery_lists_no_more_logs_than_it_may(several, monkeypatch):
+    """And counts all of them."""
+    monkeypatch.setattr("registration.pipeline.recoveries.LISTED_MAX", 2)
+    for id in "abc":
+        torn(several, id)
+    with RegistrationPipeline(several) as pipeline:
+        list(pipeline.upkeep.recover_all())
+
+    said = own_log(several)[-1].data["recovered"]
+    assert (said["count"], [one["path"] for one in said["logs"]]) == (3, ["manifests/a", "manifests/b"])
+
+
+def test_a_recovery_that_can_not_be_recorded_is_done_all_the_same(several, caplog):
+    """The rules may refuse the actor, and the registry's own log may be damaged."""
+    put_in_force(several, '[actors]\nsource = ["login"]\n')
+    torn(several, "a")
+    with RegistrationPipeline(several, actor="somebody-else") as pipeline:
+        assert pipeline.upkeep.recover("a").steps
+        assert not pipeline.upkeep.recover("a", dry_run=True).steps
+    assert "the registry's own log doesn't say so" in caplog.text
+    assert own_log(several)[-1].action == "apply_policy"
+
+    caplog.clear()
+    torn(several, "b")
+    log = several / "registry" / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"action":"make"', b'"action":"mAke"'))
+    (several / "registry" / "state.json").unlink()
+    with RegistrationPipeline(several, actor="somebody-else") as pipeline:
+        assert [one.id for one in pipeline.upkeep.recover_all() if one.steps] == ["b"]
+    assert "the registry's own log doesn't say so" in caplog.text
+
+
+def test_a_recovery_begins_no_log_of_the_registry(tmp_path):
+    """A registry of release 0.1 has none until its first write."""
+    root = tmp_path / "registry"
+    shutil.copytree(OLD, root)
+    manifests = sorted(path.name for path in (root / "manifests").iterdir())
+    (root / "manifests" / manifests[0] / "state.json").unlink()
+    with RegistrationPipeline(root, create=False) as pipeline:
+        assert any(one.steps for one in pipeline.upkeep.recover_all())
+
+    assert not (root / "registry").exists()

@@ -12,7 +12,8 @@ propose, approve        a change is proposed, and approved, where the rules in f
 apply_policy            other rules are put in force, and perhaps another roster
 change_roster           another roster alone is put in force
 migrate_lifecycle       a later version of the lifecycle is put in force
-recover, copy           the registry was recovered, or is a copy; the rules stay
+recover                 logs were recovered after a crash, as `recovered` lists; the rules stay
+copy                    the registry is a copy; the rules stay
 ======================  ==========================================================================
 """
 
