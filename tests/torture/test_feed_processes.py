@@ -170,7 +170,7 @@ def test_whoever_is_killed_no_feed_misses_anything(root, tmp_path, request, vict
         writer.kill_at_work(moments.uniform(0, 0.1))
 
     with RegistrationPipeline(root) as pipeline:
-        entries = [entry.event for entry in pipeline.feed.read()]
+        before = [entry.event.id for entry in pipeline.feed.read()]
         logs = {
             id: list(pipeline.history(id))
             for id in pipeline.upkeep.manifest_ids()
@@ -178,6 +178,9 @@ def test_whoever_is_killed_no_feed_misses_anything(root, tmp_path, request, vict
         }
         created = {id: log[:1] for id, log in logs.items()}
         logs["registry"] = list(pipeline._registry.governance.history())  # which the feed tells of as well
+        entries = [entry.event for entry in pipeline.feed.read()]  # and those of the recoveries
+        assert [event.id for event in entries][: len(before)] == before
+        assert {event.action for event in entries[len(before) :]} <= {"recover"}
         events = {event.id for log in logs.values() for event in log}
         acknowledged = [
             line for n in range(2) for line in (tmp_path / f"acknowledged {n}").read_text().split()
