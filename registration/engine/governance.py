@@ -551,7 +551,8 @@ class Governance:
         raw = cell.read()
         if policy is not None:
             self._keep(policy)
-        self._store.keep("lifecycles", REGISTRY.identity["digest"], REGISTRY.data)
+        for definition in (REGISTRY, self._store.definition):
+            self._store.keep("lifecycles", definition.identity["digest"], definition.data)
         before = state.position if state is not None else _NOWHERE
         self.log.append(ID, before, [event], after, given={_RECORD: raw or None})
         cell.write(self._record(raw, after))

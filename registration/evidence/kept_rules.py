@@ -146,6 +146,14 @@ class KeptRules:
             found = self._policies[key] = replace(self._policy(digest, roster, format), registry=registry)
         return found
 
+    def check_lifecycle(self, digest: str) -> None:
+        """Whether the lifecycle with that digest is kept, of whatever area.
+
+        Raises:
+            NotKept, NotHere: as above.
+        """
+        self._built("lifecycle", lambda: self._read("lifecycles", digest))
+
     def rules_of(self, digest: str) -> str | None:
         """See `Policy.rules_of`."""
         from registration.rules.policy_data import rules_digest  # noqa: PLC0415  # for events under a policy

@@ -223,14 +223,14 @@ class Redecider:
             or "document" in data
             or "context" in data
         ):
-            return _command(event, definition, digest)
+            return command_of(event, definition, digest)
         key = (data["action"], data["actor"], data.get("reason"), data.get("comment"))
         known = self._commands.get(key)
         if known is not None and known.via == data.get("via"):
             return known
         if len(self._commands) >= COMMANDS_KEPT_MAX:
             self._commands.clear()
-        made = self._commands[key] = replace(_command(event, definition, digest), correlation_id=None)
+        made = self._commands[key] = replace(command_of(event, definition, digest), correlation_id=None)
         return made
 
     def _is_ordinary(self, event: Event, rules: KeptRules, state: StateSnapshot) -> bool:
@@ -330,8 +330,7 @@ class Redecider:
         if digest is not None and not rules.is_known(digest):
             reason = "it was decided under a lifecycle that this release doesn't have"
             yield Doubt("unchecked", event.version, reason, "a lifecycle that this release does not have")
-        if "registry" in data or rules.log is not None:
-            yield from self._registry(event, rules)
+        yield from self._registry(event, rules)
         policy = rules.policy(
             _text_or_none(data, "policy"),
             _text_or_none(data, "roster"),
@@ -352,17 +351,29 @@ class Redecider:
             yield from self._claim_broken(definition, policy, event, strict=strict)
             return
         else:
-            command = _command(event, definition, self._told.digest)
-            try:
-                (made,) = decide(
-                    definition, state, command, time=event.time, event_id=event.id, policy=policy
-                )
-            except GuardRefused as refusal:
-                yield from _refused(event, refusal)
-                return
-            if "undoes" in data:
-                yield from self._undo(definition, event)
+            yield from self._acted(definition, policy, event, strict=strict)
+            return
         yield from _compared(event, made, strict=strict)
+
+    def _acted(
+        self, definition: Definition, policy: Policy, event: Event, *, strict: bool
+    ) -> Iterator[Doubt]:
+        """An event of a command: all but time-outs, broken locks and repairs."""
+        command = command_of(event, definition, self._told.digest)
+        try:
+            (made,) = decide(
+                definition, self._met(event), command, time=event.time, event_id=event.id, policy=policy
+            )
+        except GuardRefused as refusal:
+            yield from _refused(event, refusal)
+            return
+        if "undoes" in event.data:
+            yield from self._undo(definition, event)
+        yield from _compared(event, made, strict=strict)
+
+    def _met(self, _event: Event) -> StateSnapshot | None:
+        """The state in which the command of an event was decided."""
+        return self.state
 
     def _lifecycle(self, event: Event, rules: KeptRules, *, strict: bool) -> Definition:
         """The lifecycle that an event was decided under: the one that it names, or that of the area."""
@@ -674,7 +685,7 @@ def _claim_broken(
     return made
 
 
-def _command(event: Event, definition: Definition, digest: str) -> Command:
+def command_of(event: Event, definition: Definition, digest: str) -> Command:
     """The command that led to an event, from its data. digest: of its document, if it has one.
 
     Raises:

@@ -226,6 +226,7 @@ class _Check:
         self._definition = definition
         self._stream = stream
         self._rules = rules
+        self._area = area
         self._log_path = layout.log_path(stream, area)
         self._snapshot_path = layout.snapshot_path(stream, area)
         self._findings: list[Finding] = []
@@ -241,7 +242,7 @@ class _Check:
         if quick and size_bytes:
             return self._quick(read, size_bytes, snapshot, kept)
         events = EventsInPieces(read, size_bytes, stream=self._stream, source=self._source)
-        again = Redecider(self._definition, self._rules)
+        again = self._redecider()
         at = self._walked(events, again, kept)
         self.short = events.short
         if self._unusable is not None:
@@ -262,6 +263,13 @@ class _Check:
             reason = "there is a snapshot, but the log has no events"
             self._add(Finding("damage", self._log_path, 0, 0, reason))
         return self._told(version, events.position.head)
+
+    def _redecider(self) -> Redecider:
+        if self._area != layout.REGISTRY:
+            return Redecider(self._definition, self._rules)
+        from registration.evidence.redeciding_rules import RulesRedecider  # noqa: PLC0415  # a chart is built: for one log alone
+
+        return RulesRedecider(self._definition, self._rules)
 
     def _decoded(self, snapshot: bytes | None) -> StateSnapshot | None:
         if snapshot is None:

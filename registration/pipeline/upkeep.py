@@ -610,13 +610,13 @@ def _verified_rules(registry: OpenRegistry) -> Iterator[Finding]:
 
 
 def _verified_governance(registry: OpenRegistry, found: Witnesses) -> Iterator[Verified]:
-    """The registry's own log: its bytes, its chain and its states, without deciding its events again. An earlier release made none."""
+    """The registry's own log: its bytes, its chain, its states, and each event decided again. An earlier release made none."""
     from registration.evidence.verification import verify_area  # noqa: PLC0415  # as above
     from registration.rules.lifecycles.registry import REGISTRY  # noqa: PLC0415  # as above
 
     area = id = layout.REGISTRY
     log = registry.store.area(area, REGISTRY)
-    checks = verify_area(area, [id], lambda _: log, watch=found.watch)
+    checks = verify_area(area, [id], lambda _: log, registry.kept_rules, found.watch)
     findings = (*checks.findings, *_verified_rules(registry))
     if checks.looked_at or checks.problems or findings:
         yield Verified(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,9 @@ import pytest
 from registration.engine.engine import Engine
 from registration.engine.governance import Governance
 from registration.evidence.kept_rules import KeptRules
-from registration.evidence.redeciding import Redecider
+from registration.evidence.redeciding import Doubt, Redecider
+from registration.evidence.redeciding_rules import RulesRedecider
+from registration.rules.lifecycles.registry import REGISTRY
 from registration.storage.disk import PosixDisk
 from registration.values.events import StateSnapshot
 from tests.kit.totals import counter
@@ -48,6 +50,19 @@ class DecidedAgain:
             return events, state
 
         Engine._commit = committed  # type: ignore[method-assign]
+        append = Governance._append
+
+        def appended(
+            governance: Governance, cell: Any, state: StateSnapshot | None, *rest: Any, **more: Any
+        ) -> Any:
+            event = append(governance, cell, state, *rest, **more)
+            store = governance._store
+            if cell is not None and type(getattr(store.backend, "disk", None)) is PosixDisk:
+                rules = KeptRules(REGISTRY, store.kept, guards=governance._guards)
+                self._judge("registry", 1, RulesRedecider(REGISTRY, rules, after=state).step(event))
+            return event
+
+        Governance._append = appended  # type: ignore[method-assign]
 
     def _decide_again(
         self, engine: Engine, stream: str, before: StateSnapshot | None, events: Any, policy: Any
@@ -67,7 +82,11 @@ class DecidedAgain:
             if len(self._last) > 256:
                 self._last.clear()
             self._last[key] = again
-            counter(self._config, "events decided again")(len(events))
+        self._judge(stream, len(events), found)
+
+    def _judge(self, stream: str, count: int, found: Sequence[Doubt]) -> None:
+        with self._lock:
+            counter(self._config, "events decided again")(count)
             for doubt in found:
                 counter(self._config, f"events decided again: {doubt.kind}, {doubt.group}")(1)
                 if doubt.kind == "damage":

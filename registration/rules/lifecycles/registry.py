@@ -47,6 +47,41 @@ LOST_KEPT_MAX = 64
 """The number of repairs of the registry's own log whose lost versions are kept."""
 
 
+_BEGINNINGS = ("make", "adopt")
+_IN_FORCE = frozenset(("lifecycle", "policy", "roster", "files"))
+_IDENTITY = {"name": str, "version": int, "digest": str}
+
+
+def wrong_with(action: str, members: Mapping[str, Any]) -> str | None:
+    """The `Shape` of the members that a change gives its event: `in_force` in each, and `forced` in those that the owner forced.
+
+    A recovery has `recovered`.
+    """
+    changes = action in CHANGES
+    if "forced" in members and (not changes or members["forced"] is not True):
+        return f"`forced` is {members['forced']!r} in the event of {action!r}"
+    if "recovered" in members and not (action == "recover" and type(members["recovered"]) is dict):
+        return f"`recovered` is misplaced or malformed in the event of {action!r}"
+    if ("in_force" in members) != (changes or action in _BEGINNINGS):
+        return (
+            f"`in_force` is {'misplaced' if 'in_force' in members else 'missing'} in the event of {action!r}"
+        )
+    if "in_force" not in members:
+        return None
+    said = members["in_force"]
+    right = (
+        type(said) is dict
+        and said.keys() == _IN_FORCE
+        and type(said["lifecycle"]) is dict
+        and said["lifecycle"].keys() == _IDENTITY.keys()
+        and all(type(said["lifecycle"][name]) is kind for name, kind in _IDENTITY.items())
+        and all(type(said[name]) in (str, type(None)) for name in ("policy", "roster"))
+        and type(said["files"]) is dict
+        and all(type(one) is str for one in said["files"].values())
+    )
+    return None if right else "its `in_force` is malformed"
+
+
 @of_form(1)
 def keep_rules(facts: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """The facts after an event.
@@ -115,6 +150,8 @@ REGISTRY = Definition(
         ),
     ),
     evolve=keep_rules,
+    members=frozenset(("in_force", "forced", "recovered")),
+    shape=wrong_with,
 )
 """The state only tells whether a change is proposed; everything else is in the facts."""
 
