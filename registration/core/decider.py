@@ -554,13 +554,14 @@ def _told(
             "head": state.position.head if state else "",
             "roles": policy.roles_of(command.actor),
         }
-    if policy.format > 1 and (counted := _counted(answers)) is not None:
+    if answers and policy.format > 1 and (counted := _counted(answers)) is not None:
         data["counted"] = counted
     approvals = state.facts.get("approvals", ()) if state else ()
     if action.lapses or (approvals and command.document is not None):
         data["lapsed"] = [one["version"] for one in approvals]
     data |= _said_besides(command)
-    data |= said_of_name(action, state, document)
+    if action.claims_name or action.releases_name:
+        data |= said_of_name(action, state, document)
     if action.name in TAGGING:
         data |= said_of_tags(state, command)
     if digest is not None:
@@ -579,7 +580,7 @@ def _said_besides(command: Command) -> dict[str, Any]:
         said[FENCE] = fence
     if command.imported is not None:
         said["imported"] = dict(command.imported)
-    if seen := seen_by(command):
+    if (command.seen is not None or command.claim is not None) and (seen := seen_by(command)):
         said[SEEN] = seen
     return said
 

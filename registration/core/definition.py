@@ -212,10 +212,11 @@ def ask(
         if given is not None:
             led_to = _led_to_by(definition, policy, state, action)
             answers.append(Answer("once", "lifecycle", says_once(state, asked, given, led_to)))
-    for use in definition.governed(policy, action.name, asked):
+    for use in definition.governed(policy, action.name, asked) if policy.uses else ():
         guard, rules = policy.guards[use.name], policy.asked_with(use.parameters)
         answers.append(Answer(use.name, "policy", _verdict(use.name, guard, state, asked, rules)))
-    if is_bounded and (refusal := says_actor(asked, policy)) is not None:
+    is_bound = is_bounded and (policy.sources or policy.one_script)
+    if is_bound and (refusal := says_actor(asked, policy)) is not None:
         answers.append(Answer("actor", "policy", refusal))
     limits = policy.limits if definition.has_documents else NO_LIMITS  # those of `[limits]` are of manifests
     is_limited = (
