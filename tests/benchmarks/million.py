@@ -86,6 +86,8 @@ def follow(root: str, *_: int) -> dict[str, Any]:
     events = 0
     with RegistrationPipeline(root, create=False) as pipeline:
         for entry in pipeline.feed.read():
+            if entry.area != "manifests":  # the registry's own log is told of as well
+                continue
             number = number_of(entry.event.subject)
             if number >= len(versions):
                 versions.extend(bytes(number))
