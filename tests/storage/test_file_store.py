@@ -466,7 +466,8 @@ def test_of_several_processes_that_make_a_registry_one_does(root, tmp_path):
     opened = open_files(root, REGISTRATION)
     assert set(sources) == {opened.source}
     assert list(opened.streams()) == ["m0", "m1", "m2", "m3"]
-    assert {path.name for path in root.iterdir()} == {"registry.json", "manifests", "rules", "feed"}
+    expected = {"registry.json", "registry", "manifests", "rules", "feed"}
+    assert {path.name for path in root.iterdir()} == expected
 
 
 def test_a_registry_whose_making_was_killed_anywhere_can_be_made(tmp_path):
