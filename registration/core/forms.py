@@ -29,9 +29,35 @@ FORM = 1
 
 _SORTED = orjson.OPT_SORT_KEYS
 
-_MEMBERS_MAX = 1024
-_MEMBERS: dict[int, tuple[object, str]] = {}
-"""The hashes of recent members of facts, which folds share and never change. An entry keeps its member, so no other has its `id`."""
+_RECENT_MAX = 1024
+_RECENT_BYTES_MAX = 4 * 1024 * 1024
+
+
+class _Recent:
+    """The hashes of recent members of facts, which folds share and never change. Bounded in number and in bytes of JSON.
+
+    entries: by the `id` of a member, the member and its hash. An entry keeps its member, so that no other object has its `id`.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[int, tuple[object, str]] = {}
+        self.size_bytes = 0
+
+    def add(self, member: object) -> tuple[object, str]:
+        """The entry of a member, which is made."""
+        data = orjson.dumps(member, option=_SORTED)
+        entry = (member, hashlib.sha256(data).hexdigest())
+        if len(data) > _RECENT_BYTES_MAX:
+            return entry
+        self.size_bytes += len(data)
+        if len(self.entries) >= _RECENT_MAX or self.size_bytes > _RECENT_BYTES_MAX:
+            self.entries.clear()
+            self.size_bytes = len(data)
+        self.entries[id(member)] = entry
+        return entry
+
+
+_RECENT = _Recent()
 
 
 def hash_of_state(state: StateSnapshot, form: int = FORM) -> str:
@@ -44,15 +70,12 @@ def hash_of_state(state: StateSnapshot, form: int = FORM) -> str:
         raise KeyError(form)
     dumps, sha256 = orjson.dumps, hashlib.sha256
     facts = state.facts
-    members = []
+    entries, members = _RECENT.entries, []
     for name in sorted(facts):
         member = facts[name]
-        known = _MEMBERS.get(id(member))
+        known = entries.get(id(member))
         if known is None or known[0] is not member:
-            if len(_MEMBERS) >= _MEMBERS_MAX:
-                _MEMBERS.clear()
-            known = (member, sha256(dumps(member, option=_SORTED)).hexdigest())
-            _MEMBERS[id(member)] = known
+            known = _RECENT.add(member)
         members.append((name, known[1]))
     said = dumps(
         (

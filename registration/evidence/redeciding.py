@@ -866,40 +866,21 @@ _ENVELOPE = frozenset(
         "causationid",
     )
 ) | frozenset(("idempotencykey", "traceparent", "data", "prevhash", "statehash", "hash"))
-_KNOWN_MEMBERS = (
-    frozenset(
-        (
-            "action",
-            "from",
-            "to",
-            "actor",
-            "reason",
-            "comment",
-            "context",
-            "lifecycle",
-            "policy",
-            "roster",
-            "registry",
-            "release",
-        )
-    )
-    | frozenset(
-        (
-            "joined",
-            "history",
-            "due",
-            "approval",
-            "lapsed",
-            "undoes",
-            "fence",
-            "claimed",
-            "released",
-            "added",
-            "removed",
-            "tags",
-        )
-    )
-    | frozenset(("digest", "document", "timeout", "claim", "lost", "counted", "via", "imported", "seen"))
+_KNOWN_MEMBERS = _ORDINARY | frozenset(
+    [
+        "due",
+        "undoes",
+        "fence",
+        "added",
+        "removed",
+        "tags",
+        "document",
+        "timeout",
+        "claim",
+        "lost",
+        "imported",
+        "seen",
+    ]
 )
 
 
